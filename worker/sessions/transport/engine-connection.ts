@@ -12,6 +12,8 @@ export interface EngineConnection {
   /** Rises from connection to connection: the higher is the newer. */
   readonly ordinal: number;
   readonly input: InputLimit;
+  /** When it was opened, on the clock of this process. */
+  readonly openedMs: number;
   /** Messages that have come over its WebSocket. */
   messages(): number;
   /** Its client is a peer now: polled bodies may be as large as a message. */
@@ -56,6 +58,7 @@ export function createEngineConnection(
   return {
     ordinal: deps.ordinal,
     input,
+    openedMs: deps.clock.nowMs(),
     messages: countMessages(conn),
     admit: () => limitPolling(conn, Math.ceil(deps.maxMessageBytes * POLLING_OVERHEAD)),
   };

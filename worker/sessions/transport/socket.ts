@@ -234,6 +234,8 @@ export function attachSockets(deps: SocketsDeps): Sockets {
       ordinal: limits.ordinal,
       input: limits.input,
       reader,
+      // An admission may take almost as long as the client waits for a ping.
+      firstPingMs: Math.max(0, limits.openedMs + PING_INTERVAL_MS - clock.nowMs()),
       ticketFor: isResumable ? ticketsFor(session, peer, namespace) : undefined,
     });
     const previous = entry.connection;

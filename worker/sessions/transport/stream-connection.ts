@@ -58,6 +58,8 @@ export interface StreamConnectionDeps {
   readonly begun: StreamState;
   /** Whether another worker has begun it. */
   readonly isResumed: boolean;
+  /** Time until its client needs a ping, if others have sent it some over this connection. */
+  readonly firstPingMs?: number;
   /** Makes the ticket with which another worker resumes it; undefined: its balancer cannot do that. */
   readonly ticketFor: ((stream: number) => Resumable) | undefined;
 }
@@ -113,7 +115,9 @@ export class StreamConnection implements Connection, Output {
       if (isTooLarge(error)) deps.counters.count("worker.messages_dropped", "oversized");
     });
     webSocket.on("close", () => this.#finish());
-    this.#awaitPing();
+    // A client gives up an interval and a timeout after the last ping that it got, whoever has sent it: that of a former worker may
+    // be an interval old.
+    this.#awaitPing(deps.isResumed ? 0 : deps.firstPingMs);
   }
 
   get isResumed(): boolean {
@@ -249,10 +253,10 @@ export class StreamConnection implements Connection, Output {
 
   // --- heartbeat ---
 
-  #awaitPing(): void {
+  #awaitPing(inMs = PING_INTERVAL_MS): void {
     const { clock } = this.#deps;
     this.#heartbeat?.cancel();
-    this.#heartbeat = clock.after(PING_INTERVAL_MS, () => {
+    this.#heartbeat = clock.after(inMs, () => {
       const messages = this.#messages;
       if (this.#state !== "frozen") this.#webSocket.send("2");
       this.#heartbeat = clock.after(PING_TIMEOUT_MS, () => this.#checkPong(messages));
