@@ -113,6 +113,8 @@ export class StreamConnection implements Connection, Output {
     webSocket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     webSocket.on("error", (error) => {
       if (isTooLarge(error)) deps.counters.count("worker.messages_dropped", "oversized");
+      // `ws` has sent a close frame, and waits for the client's: nothing that is written behind it would be read.
+      this.#finish();
     });
     webSocket.on("close", () => this.#finish());
     // A client gives up an interval and a timeout after the last ping that it got, whoever has sent it: that of a former worker may
