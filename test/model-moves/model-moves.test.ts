@@ -4,7 +4,6 @@
  */
 import { expect, onTestFinished, test, vi } from "vitest";
 import { ClientLog } from "../../balancer/websocket/client-log.ts";
-import { WorkerOutput } from "../../balancer/websocket/worker-output.ts";
 import { type Bug, runHistory } from "./world.ts";
 
 vi.mock("node:crypto", async (importOriginal) => {
@@ -48,12 +47,6 @@ test.runIf(ONE === undefined).each(BUGS)("a bug is found: %s", findFailure, LONG
 
 test.runIf(ONE === undefined)("a bug is found: nothing is sent again", async () => {
   vi.spyOn(ClientLog.prototype, "unconfirmed").mockReturnValue([]);
-  onTestFinished(() => void vi.restoreAllMocks());
-  await findFailure();
-});
-
-test.runIf(ONE === undefined)("a bug is found: half a message is passed on", async () => {
-  vi.spyOn(WorkerOutput.prototype, "isInMessage", "get").mockReturnValue(false);
   onTestFinished(() => void vi.restoreAllMocks());
   await findFailure();
 });

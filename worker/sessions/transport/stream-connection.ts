@@ -117,8 +117,7 @@ export class StreamConnection implements Connection, Output {
       this.#finish();
     });
     webSocket.on("close", () => this.#finish());
-    // A client gives up an interval and a timeout after the last ping that it got, whoever has sent it: that of a former worker may
-    // be an interval old.
+    // A client gives up an interval and a timeout after its last ping, which may be of a former worker and an interval old.
     this.#awaitPing(deps.isResumed ? 0 : deps.firstPingMs);
   }
 
