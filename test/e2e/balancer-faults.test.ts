@@ -18,6 +18,7 @@ import {
 } from "../support/cluster.ts";
 import { type Front, startFront } from "../support/front.ts";
 import {
+  allOnWebSockets,
   documentsEqual,
   everybodyHears,
   type OpenSession,
@@ -228,6 +229,7 @@ async function frozenEdge(): Promise<Frozen> {
     sessions.push(await openSession({ baseUrl: frozen.url, guestCount: 1 }));
   }
   const orphans = await sessionsAt(victim, sessions);
+  await allOnWebSockets(sessions.flatMap(({ everybody }) => everybody));
   store.cut();
   await storeIsAway([frozen]);
   const restartVictim = () =>

@@ -7,6 +7,7 @@ import type { Client } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import {
+  allOnWebSockets,
   documentsEqual,
   everybodyHears,
   type OpenSession,
@@ -91,6 +92,7 @@ test("a killed worker returns under its name, its sessions continue, and nobody 
   const edge = await edgeForThisTest();
   const [mine, others] = await sessionsOnBothWorkers(edge);
   const before = whatPeopleKnow(mine.session);
+  await allOnWebSockets(mine.session.everybody);
 
   process.kill(mine.worker.pid, "SIGKILL");
   mine.session.host.write("meanwhile");
@@ -145,6 +147,7 @@ test.each([
     const joined = inBackground(guest.join(sessionId));
     await approval.opened;
 
+    await allOnWebSockets([host]);
     await kill(edge);
     approval.send();
 

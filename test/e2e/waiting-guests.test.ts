@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cluster, sees, startCluster } from "../support/cluster.ts";
-import { everybodyHears, person } from "../support/people.ts";
+import { allOnWebSockets, everybodyHears, person } from "../support/people.ts";
 import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
 import { until } from "../support/until.ts";
 
@@ -22,6 +22,7 @@ test("guests with every protocol package who wait for approval over a drain get 
   const waiting = await Promise.all(PROTOCOL_PACKAGES.map((protocol) => ask(protocol)));
   await cluster.addWorker();
   await sees(balancer, 2);
+  await allOnWebSockets(waiting.map(({ host }) => host));
   const startMs = performance.now();
 
   await first.stop();

@@ -100,6 +100,7 @@ export class Client {
   readonly syncFailures: unknown[] = [];
 
   readonly #options: ClientOptions;
+  #socket: Socket | undefined;
   readonly #agent = new Agent();
   readonly #protocol: ProtocolPackage;
   readonly #provider: ConnectionProvider;
@@ -235,10 +236,16 @@ export class Client {
     await this.#agent.destroy();
   }
 
+  /** Whether it has changed from polling to a WebSocket, which stays open when its session moves. */
+  get isOnWebSocket(): boolean {
+    return this.#socket?.io.engine?.transport.name === "websocket";
+  }
+
   #watch(transport: MessageTransport): void {
     // The field is private in the package.
     const socket = Reflect.get(transport, "socket") as Socket;
     this.#wire = recordWire(socket);
+    this.#socket = socket;
     socket.on("connect", () => {
       this.isServed = true;
       this.servedMs.push(performance.now());

@@ -39,6 +39,11 @@ export async function openSession(options: {
   return { sessionId, host, guests, everybody: [host, ...guests] };
 }
 
+/** Resolves when all have changed from polling to WebSockets. */
+export async function allOnWebSockets(clients: readonly Client[]): Promise<void> {
+  await until("all are on WebSockets", () => clients.every(({ isOnWebSocket }) => isOnWebSocket));
+}
+
 /** Resolves when all documents are equal and contain `lines`. */
 export async function documentsEqual(
   clients: readonly Client[],

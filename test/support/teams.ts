@@ -38,6 +38,7 @@ export async function openTeams(options: {
   }
   await Promise.all(Array.from({ length: AT_ONCE }, openNext));
   const clients = teams.flatMap((team) => team.everybody);
+  await until("all are on WebSockets", () => clients.every(({ isOnWebSocket }) => isOnWebSocket));
   let typing: { readonly timer: NodeJS.Timeout; sending: Promise<unknown> } | undefined;
   let turn = 0;
 
