@@ -292,6 +292,11 @@ export class Link implements FrameReceiver, StreamLink {
     return this.#isBlocked;
   }
 
+  /** Without those of this turn, which leave at its end. */
+  get unsentBytes(): number {
+    return this.#wire.pendingBytes;
+  }
+
   get out(): Buffer {
     return this.#out;
   }

@@ -23,6 +23,8 @@ export interface StreamHandler {
 export interface StreamLink {
   /** Whether the link takes nothing more now; `takeTurn` of the streams in `waitForRoom` is called when it does again. */
   readonly isBlocked: boolean;
+  /** Bytes of all streams that the kernel has not taken. */
+  readonly unsentBytes: number;
   readonly remoteAddress: string;
   readonly counts: { stalls: number; resets: number };
   /** Room for a data frame of `length` bytes in `out`; returns where its payload goes, to be filled at once. */
@@ -110,6 +112,11 @@ export class LinkStream {
   /** Queued here. What has left for the link is on its way. */
   get pendingBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Bytes written that would be lost with this process, those of the link's other streams included. */
+  get unsentBytes(): number {
+    return this.#queuedBytes + this.#link.unsentBytes;
   }
 
   /** `done`: the bytes that the peer has not consumed, as far as it has told. Not called once the stream is closed. */

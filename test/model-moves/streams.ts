@@ -187,6 +187,10 @@ export class WorkerEnd extends EventEmitter {
     this.#slowUntilMs = untilMs;
   }
 
+  get writableLength(): number {
+    return this.#unsent.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  }
+
   receive(bytes: Buffer): void {
     if (this.readyState !== 1 || this.#process.state === "dead") return;
     if (this.#isPaused) this.#held.push(bytes);

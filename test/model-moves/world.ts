@@ -49,6 +49,8 @@ import { chat } from "../model/wire.ts";
 import { type Frame, openClient, openStream, type WorkerEnd } from "./streams.ts";
 import { useKernel } from "./turns.ts";
 
+/** Refusals after which a balancer asks again. */
+const TRANSIENT: ReadonlySet<string> = new Set(["undecided", "moving"]);
 const SETTINGS = readSettings({ role: "worker", env: { CT_SECRET: SECRET } });
 const INTRODUCTION = { publicKey: "", client: "model", compression: [] };
 const OPEN_FENCE = { look: () => "open" as const, hold() {} };
@@ -235,7 +237,10 @@ function createWorld(seed: number, bug: Bug | undefined) {
       });
       if (bug === "confirmed before it has left") {
         connection.confirm = () => {};
-        end.prependListener("message", () => StreamConnection.prototype.confirm.call(connection));
+        end.prependListener("message", () => {
+          connection.markRelayed();
+          StreamConnection.prototype.confirm.call(connection);
+        });
       }
       return connection;
     }
@@ -398,13 +403,13 @@ function createWorld(seed: number, bug: Bug | undefined) {
           near.destroy();
           if (result.outcome === "refused") {
             count(`refused ${result.reason}`);
-            outcome.refused(result.reason);
+            outcome.refused(result.reason, !TRANSIENT.has(result.reason));
             return;
           }
           target = workers.get(result.owner);
         }
       }
-      if (!isCancelled) outcome.refused("no worker");
+      if (!isCancelled) outcome.refused("no worker", false);
     }
 
     send().catch(watch.bug);

@@ -315,12 +315,14 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
       return {
         ordinal: own,
         pendingBytes: 0,
+        unsentBytes: 0,
         isMigrating: false,
         isMovable: false,
         isResumed: false,
         stopInput: async () => "polling",
         freeze: async () => "polling",
         thaw() {},
+        markRelayed() {},
         confirm() {},
         open(given) {
           events = given;

@@ -49,6 +49,11 @@ export class LinkSocket extends Duplex implements StreamHandler {
     return this.#stream.reserve(size);
   }
 
+  /** Bytes written that would be lost with this process. */
+  get unsentBytes(): number {
+    return this.writableLength + this.#stream.unsentBytes;
+  }
+
   get out(): Buffer {
     return this.#stream.out;
   }

@@ -41,6 +41,10 @@ class HeldConnection implements Connection {
     return this.held.reduce((sum, { byteLength }) => sum + byteLength, 0);
   }
 
+  get unsentBytes(): number {
+    return this.pendingBytes;
+  }
+
   open(events: ConnectionEvents): void {
     this.events = events;
   }
@@ -48,6 +52,7 @@ class HeldConnection implements Connection {
   stopInput = async () => "polling" as const;
   freeze = async () => "polling" as const;
   thaw(): void {}
+  markRelayed(): void {}
   confirm(): void {}
 
   send(outbound: OutboundMessage): void {

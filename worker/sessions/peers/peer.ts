@@ -13,6 +13,8 @@ export interface Connection {
   readonly ordinal: number;
   /** Bytes given to it that the system has not taken yet. */
   readonly pendingBytes: number;
+  /** Bytes given to it that would be lost with this process: more than `pendingBytes` if they wait below it. */
+  readonly unsentBytes: number;
   /** Whether its client was asked to reconnect, or its WebSocket is about to go on elsewhere: it sends nothing more. */
   readonly isMigrating: boolean;
   /** Whether its WebSocket can go on at another worker without its client noticing. */
@@ -43,7 +45,9 @@ export interface Connection {
   freeze(): Promise<MoveObstacle | undefined>;
   /** Goes on here after all. */
   thaw(): void;
-  /** Everything that has come over it is relayed: a balancer need not keep it any more. */
+  /** Everything that has come over it is relayed, and has left. */
+  markRelayed(): void;
+  /** A balancer need not keep any more what was marked. So does `close` if the WebSocket goes on elsewhere. */
   confirm(): void;
   /** Ends it for good, after everything was sent: the client does not reconnect. */
   end(): void;
@@ -68,8 +72,8 @@ export type MoveObstacle =
 export interface ConnectionEvents {
   /** `source`: where it came from, if its WebSocket can be resumed. */
   message(bytes: Buffer, source?: DeliveryMark): void;
-  /** Something has come that is not confirmed. */
-  received(): void;
+  /** So many bytes have come that are not confirmed. */
+  received(bytes: number): void;
   /** There is room again. */
   drained(): void;
   /** It has ended; the system never got `unsent`. Not called after `end`. */
@@ -125,7 +129,7 @@ export class Peer {
 
   /** Bytes that it was sent and that have not left for it. */
   get unsentBytes(): number {
-    return (this.#connection?.pendingBytes ?? 0) + this.#waitingBytes;
+    return (this.#connection?.unsentBytes ?? 0) + this.#waitingBytes;
   }
 
   /** Whether its client was asked to reconnect, and input from this connection may still be unread. */
@@ -203,7 +207,11 @@ export class Peer {
     this.#connection?.migrate();
   }
 
-  /** Confirms what has come over its connection. */
+  /** What has come over its connection is relayed, and the next `confirm` is for that. */
+  markRelayed(): void {
+    this.#connection?.markRelayed();
+  }
+
   confirm(): void {
     this.#connection?.confirm();
   }

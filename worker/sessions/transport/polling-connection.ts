@@ -63,6 +63,10 @@ export class PollingConnection implements Connection, Output {
     return this.#batchBytes + this.#unsentBytes + this.#inFlightBytes;
   }
 
+  get unsentBytes(): number {
+    return this.pendingBytes;
+  }
+
   get isMigrating(): boolean {
     return !this.isReplaced && (this.#state === "migrating" || this.#state === "migrate-sent");
   }
@@ -117,6 +121,7 @@ export class PollingConnection implements Connection, Output {
 
   thaw(): void {}
 
+  markRelayed(): void {}
   confirm(): void {}
 
   #finish(): void {

@@ -91,6 +91,7 @@ export class StreamConnection implements Connection, Output {
   /** `migrating`: the migrate packet follows what is queued. `ending`: the disconnect does. */
   #state: "open" | "migrating" | "migrate-sent" | "frozen" | "ending" | "ended" = "open";
   #messages: number;
+  #relayed: number;
   #confirmed: number;
   /** Given in this turn of the event loop; written at its end, at once. */
   #batch: OutboundMessage[] = [];
@@ -106,6 +107,7 @@ export class StreamConnection implements Connection, Output {
     const frames = messageFrames(namespace, this.isMovable);
     this.#output = new StreamOutput(stream, frames, this.#onWritten);
     this.#messages = begun.messages;
+    this.#relayed = begun.confirmed;
     this.#confirmed = begun.confirmed;
     this.#repeatedUntil = begun.messages + begun.repeated;
     deps.reader.handler = this.#readPackets();
@@ -133,6 +135,10 @@ export class StreamConnection implements Connection, Output {
     return this.#batchBytes + this.#output.pendingBytes;
   }
 
+  get unsentBytes(): number {
+    return this.#batchBytes + this.#output.unsentBytes;
+  }
+
   get isMigrating(): boolean {
     return (
       this.#state === "migrating" || this.#state === "migrate-sent" || this.#state === "frozen"
@@ -144,10 +150,11 @@ export class StreamConnection implements Connection, Output {
     const resumable = this.#deps.ticketFor?.(this.#deps.begun.stream);
     if (resumable !== undefined) {
       // First, because the next worker must not get what opened the connection.
+      this.markRelayed();
       this.confirm();
       this.#output.writeFrame(ticketFrame(resumable));
     }
-    events.received();
+    events.received(0);
   }
 
   send(outbound: OutboundMessage): void {
@@ -201,7 +208,7 @@ export class StreamConnection implements Connection, Output {
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#state === "ended") return;
     this.#messages = (this.#messages + 1) >>> 0;
-    this.#events?.received();
+    this.#events?.received(data.length);
     if (isBinary) {
       this.#deps.reader.readArgument(data);
       return;
@@ -335,7 +342,7 @@ export class StreamConnection implements Connection, Output {
 
   async freeze(): Promise<MoveObstacle | undefined> {
     this.#deps.fanOut.write([this]);
-    const isInTime = await this.#until(() => this.pendingBytes === 0);
+    const isInTime = await this.#until(() => this.unsentBytes === 0);
     if (this.#state !== "open") return "gone";
     if (!isInTime) return "slow";
     this.#state = "frozen";
@@ -363,8 +370,12 @@ export class StreamConnection implements Connection, Output {
     return this.#deps.reader.isInEvent ? (this.#messages - 1) >>> 0 : this.#messages;
   }
 
+  markRelayed(): void {
+    this.#relayed = this.#handled;
+  }
+
   confirm(): void {
-    const messages = this.#handled;
+    const messages = this.#relayed;
     if (isReached(this.#confirmed, messages) || !this.isMovable || this.#state === "ended") return;
     this.#confirmed = messages;
     this.#output.writeFrame(confirmFrame(messages));
@@ -372,6 +383,7 @@ export class StreamConnection implements Connection, Output {
 
   /** The balancer makes the session's owner go on with the WebSocket. */
   #sendMove(): void {
+    this.confirm();
     this.#output.writeFrame(moveFrame(this.#handled));
     this.#finish();
     this.#deps.stream.end();

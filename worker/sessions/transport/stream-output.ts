@@ -33,6 +33,11 @@ export class StreamOutput {
     return this.#waitingBytes + this.#inFlightBytes;
   }
 
+  /** Bytes that would be lost with this process: as `pendingBytes`, and those that wait below the socket. */
+  get unsentBytes(): number {
+    return this.pendingBytes + (this.#link?.unsentBytes ?? this.#stream.writableLength);
+  }
+
   /** Whether the socket has not taken what it was given. */
   get isStuck(): boolean {
     return this.#inFlightBytes > 0;

@@ -4,7 +4,11 @@ import { createConfirmations } from "../../../../worker/sessions/peers/confirmat
 import { createSkipClock } from "../skip-clock.ts";
 import { connectedPeer, HeldConnection } from "./held-connection.ts";
 
-const CONFIRM_MS = 50;
+/** From a message to its confirmation, if all is well. */
+const CONFIRM_MS = 270;
+const SMALL = 100;
+const MUCH = 16_384;
+const STEP_MS = 10;
 
 function createSession(peerCount = 2) {
   const clock = createSkipClock();
@@ -17,97 +21,151 @@ function createSession(peerCount = 2) {
     hasRelayedAll: () => state.hasRelayedAll,
   });
   const [first, second] = connections as [HeldConnection, HeldConnection];
-  /** How often everything was confirmed. */
-  const confirmed = (): number => first.calls.filter((call) => call === "confirm").length;
-  return { clock, state, confirmations, first, second, confirmed };
+  return {
+    state,
+    confirmations,
+    first,
+    second,
+    /** How often everything was confirmed. */
+    confirmed: (): number => first.calls.filter((call) => call === "confirm").length,
+    pass(this: void, ms: number): void {
+      for (let passed = 0; passed < ms; passed += STEP_MS) clock.skip(STEP_MS);
+    },
+  };
 }
 
 test("many messages are confirmed together, to all senders", () => {
-  const { clock, confirmations, first, second } = createSession();
-  for (let count = 0; count < 10; count++) confirmations.add();
+  const { pass, confirmations, first, second } = createSession();
+  for (let count = 0; count < 10; count++) confirmations.add(SMALL);
+  pass(CONFIRM_MS - 3 * STEP_MS);
   expect(first.calls).toEqual([]);
-  clock.skip(CONFIRM_MS);
-  expect([first.calls, second.calls]).toEqual([["confirm"], ["confirm"]]);
-  clock.skip(10_000);
-  expect(first.calls).toEqual(["confirm"]);
+  pass(3 * STEP_MS);
+  expect([first.calls, second.calls]).toEqual([
+    ["mark", "confirm"],
+    ["mark", "confirm"],
+  ]);
+  pass(10_000);
+  expect(first.calls).toEqual(["mark", "confirm"]);
+});
+
+test("what comes shortly before a confirmation is confirmed by the next one: it may not have arrived", () => {
+  const { pass, confirmations, first, confirmed } = createSession();
+  confirmations.add(SMALL);
+  while (first.calls.length === 0) pass(STEP_MS);
+  expect(first.calls).toEqual(["mark"]);
+  confirmations.add(SMALL);
+  pass(2 * STEP_MS);
+  expect(confirmed()).toBe(1);
+  pass(CONFIRM_MS);
+  expect(first.calls).toEqual(["mark", "confirm", "mark", "confirm"]);
+  pass(10_000);
+  expect(confirmed()).toBe(2);
+});
+
+test("a session that sends much is confirmed before its balancers have to drop what they keep", () => {
+  const { pass, confirmations, confirmed } = createSession();
+  for (let part = 0; part < 16; part++) confirmations.add(MUCH / 16);
+  expect(confirmed()).toBe(0);
+  pass(30);
+  expect(confirmed()).toBe(1);
+  confirmations.add(SMALL);
+  pass(100);
+  expect(confirmed()).toBe(1);
+  confirmations.add(MUCH);
+  pass(20);
+  confirmations.add(MUCH);
+  pass(20);
+  expect(confirmed()).toBe(2);
+  pass(30);
+  expect(confirmed()).toBe(3);
 });
 
 test("nothing is confirmed before all that came of it has left", () => {
-  const { clock, confirmations, second, confirmed } = createSession();
-  second.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
-  clock.skip(CONFIRM_MS);
+  const { pass, confirmations, second, confirmed } = createSession();
+  second.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(2 * CONFIRM_MS);
   expect(confirmed()).toBe(0);
-  second.pendingBytes = 0;
-  clock.skip(CONFIRM_MS);
+  second.unsentBytes = 0;
+  pass(100);
   expect(confirmed()).toBe(1);
 });
 
 test("a client that takes nothing is waited for no longer than a second", () => {
-  const { clock, confirmations, second, confirmed } = createSession();
-  second.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
-  clock.skip(900);
+  const { pass, confirmations, second, confirmed } = createSession();
+  second.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(CONFIRM_MS);
+  pass(900);
   expect(confirmed()).toBe(0);
-  clock.skip(CONFIRM_MS);
-  clock.skip(CONFIRM_MS);
-  clock.skip(CONFIRM_MS);
+  pass(200);
   expect(confirmed()).toBe(1);
 });
 
 test("a client that reads again after a while is waited for like any other", () => {
-  const { clock, confirmations, second, confirmed } = createSession();
-  second.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
-  clock.skip(2000);
+  const { pass, confirmations, second, confirmed } = createSession();
+  second.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(2000);
   expect(confirmed()).toBe(1);
-  second.pendingBytes = 0;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
+  second.unsentBytes = 0;
+  confirmations.add(SMALL);
+  pass(CONFIRM_MS);
   expect(confirmed()).toBe(2);
-  second.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
+  second.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(CONFIRM_MS);
   expect(confirmed()).toBe(2);
 });
 
 test("the others are waited for while one client takes nothing", () => {
-  const { clock, confirmations, first, second, confirmed } = createSession();
-  second.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
-  clock.skip(2000);
+  const { pass, confirmations, first, second, confirmed } = createSession();
+  second.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(2000);
   expect(confirmed()).toBe(1);
-  first.pendingBytes = 1;
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
-  clock.skip(CONFIRM_MS);
+  first.unsentBytes = 1;
+  confirmations.add(SMALL);
+  pass(2 * CONFIRM_MS);
   expect(confirmed()).toBe(1);
-  first.pendingBytes = 0;
-  clock.skip(CONFIRM_MS);
+  first.unsentBytes = 0;
+  pass(100);
   expect(confirmed()).toBe(2);
 });
 
 test("nothing is confirmed while the worker does not know whether it may relay, however long that takes", () => {
-  const { clock, confirmations, state, confirmed } = createSession();
+  const { pass, confirmations, state, confirmed } = createSession();
   state.hasRelayedAll = false;
-  confirmations.add();
-  for (let count = 0; count < 100; count++) clock.skip(CONFIRM_MS);
+  confirmations.add(SMALL);
+  pass(10_000);
   expect(confirmed()).toBe(0);
   state.hasRelayedAll = true;
-  clock.skip(CONFIRM_MS);
+  pass(100);
   expect(confirmed()).toBe(1);
 });
 
+test("before a move all is marked at once that can be, for connections that confirm it when they are moved", () => {
+  const { pass, confirmations, first, second } = createSession();
+  confirmations.add(SMALL);
+  second.unsentBytes = 1;
+  confirmations.begin();
+  expect(first.calls).toEqual([]);
+  second.unsentBytes = 0;
+  confirmations.begin();
+  expect(first.calls).toEqual(["mark"]);
+  pass(2 * STEP_MS);
+  expect(first.calls).toEqual(["mark", "confirm"]);
+  pass(10_000);
+  expect(first.calls).toEqual(["mark", "confirm"]);
+});
+
 test("a session that has ended confirms nothing more", () => {
-  const { clock, confirmations, confirmed } = createSession();
-  confirmations.add();
+  const { pass, confirmations, confirmed } = createSession();
+  confirmations.add(SMALL);
   confirmations.close();
-  clock.skip(CONFIRM_MS);
-  confirmations.add();
-  clock.skip(CONFIRM_MS);
+  pass(CONFIRM_MS);
+  confirmations.add(SMALL);
+  confirmations.begin();
+  pass(CONFIRM_MS);
   expect(confirmed()).toBe(0);
 });

@@ -22,7 +22,8 @@ const RECORD: PeerRecord = {
 
 export class HeldConnection implements Connection {
   readonly ordinal = 1;
-  pendingBytes = 0;
+  readonly pendingBytes = 0;
+  unsentBytes = 0;
   isMovable = true;
   isResumed = false;
   isMigrating = false;
@@ -65,6 +66,10 @@ export class HeldConnection implements Connection {
 
   thaw(): void {
     this.calls.push("thaw");
+  }
+
+  markRelayed(): void {
+    this.calls.push("mark");
   }
 
   confirm(): void {

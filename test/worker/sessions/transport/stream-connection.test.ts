@@ -73,10 +73,13 @@ describe("confirmations", () => {
     const { connection, frames, send, settled, messages, counters } = await movable();
     send(event("one"), packet(`4${EVENT}`));
     await settled("the first comes", () => messages.length === 1);
+    connection.markRelayed();
     connection.confirm();
     send(clientFrame(2, Buffer.from("two")));
     await settled("the second comes", () => messages.length === 2);
+    connection.markRelayed();
     connection.confirm();
+    connection.markRelayed();
     connection.confirm();
     await settled("the balancer knows", () => frames().includes("confirm 4"));
     expect(frames()).toEqual(["ticket", "confirm 2", "confirm 4"]);
@@ -89,6 +92,7 @@ describe("confirmations", () => {
     send(event("one"));
     await settled("it comes", () => messages.length === 1);
     expect(messages[0]?.source).toMatchObject({ stream: 1, message: 1, isReplayed: false });
+    connection.markRelayed();
     connection.confirm();
     await settled("the balancer knows", () => frames().includes("confirm 1"));
   });
@@ -109,6 +113,7 @@ describe("confirmations", () => {
     const { connection, frames, send, settled, messages, has } = await connect();
     send(event("one"));
     await settled("it comes", () => messages.length === 1);
+    connection.markRelayed();
     connection.confirm();
     connection.send(message("to the client"));
     await has("to the client");
