@@ -41,7 +41,7 @@ export function createSendResume(deps: Omit<ExchangeDeps, "tunnels">): SendResum
           }
           // A worker of another version may accept any upgrade.
           discard(worker);
-          outcome.refused("no support");
+          outcome.refused("no support", true);
         },
       },
     });
@@ -55,16 +55,22 @@ function discard(worker: Connection): void {
   worker.reset();
 }
 
-/** What a worker's status says about the WebSocket; others are `refused`. */
-const REFUSALS: Readonly<Record<number, string>> = {
+interface Refusal {
+  readonly reason: string;
+  readonly isFinal: boolean;
+}
+
+/** What a worker's status says about the WebSocket. */
+const REFUSALS: Readonly<Record<number, Refusal>> = {
   // The path is unknown to a worker of the version before.
-  404: "no support",
-  403: "bad ticket",
-  409: "used ticket",
-  410: "peer gone",
-  421: "owner unknown",
-  503: "undecided",
+  404: { reason: "no support", isFinal: true },
+  403: { reason: "bad ticket", isFinal: true },
+  409: { reason: "used ticket", isFinal: true },
+  410: { reason: "peer gone", isFinal: true },
+  421: { reason: "owner unknown", isFinal: false },
+  503: { reason: "undecided", isFinal: false },
 };
+const OTHER: Refusal = { reason: "refused", isFinal: false };
 
 function headOf(request: ResumeRequest, clock: Clock): RequestHead {
   const key = randomBytes(16).toString("base64");
@@ -137,15 +143,16 @@ class ResumeClient implements Client {
   }
 
   finish(): void {
-    this.#outcome.refused(REFUSALS[this.#status] ?? "refused");
+    const { reason, isFinal } = REFUSALS[this.#status] ?? OTHER;
+    this.#outcome.refused(reason, isFinal);
   }
 
   fail(): void {
-    this.#outcome.refused("no worker");
+    this.#outcome.refused("no worker", false);
   }
 
   respond(): void {
-    this.#outcome.refused("no worker");
+    this.#outcome.refused("no worker", false);
   }
 
   pauseBody(): void {}

@@ -41,6 +41,8 @@ export type Unresumable =
   | "unconfirmed bytes"
   /** The client has a part of a message. */
   | "half a message"
+  /** The client does not read what its worker sent before it went. */
+  | "slow client"
   | "too many";
 
 export interface TunnelEvents {
@@ -79,6 +81,8 @@ export class Tunnel {
   #bytesToClient = 0;
   #reported = false;
   #isEnding = false;
+  /** Because the client takes nothing: the worker may have sent more. */
+  isWorkerPaused = false;
   /** Messages that the worker has handled when it has given its session away. */
   #movedAfter: number | undefined;
 
@@ -111,6 +115,7 @@ export class Tunnel {
 
   #attach(worker: Connection): void {
     this.#worker = worker;
+    this.isWorkerPaused = false;
     worker.handler = new WorkerHalf(this, worker);
   }
 
@@ -120,7 +125,7 @@ export class Tunnel {
     const first: Piece[] = [head, ...parts];
     // It may stay open for days and never write again.
     this.#client.setOptions();
-    if (!this.#client.write(first)) this.#worker?.pause();
+    if (!this.#client.write(first)) this.#pauseWorker(this.#worker);
     this.log?.push(client.early);
     const more = client.early.length === 0 || this.#worker?.write([client.early]) === true;
     if (client.ended) this.onClientEnd();
@@ -145,7 +150,7 @@ export class Tunnel {
     this.#isEnding = true;
     this.#client.end();
     this.#client.resume();
-    this.#worker?.resume();
+    this.#resumeWorker();
     clock.after(END_MS, () => {
       this.#client.destroy();
       this.#worker?.destroy();
@@ -225,8 +230,20 @@ export class Tunnel {
   relayToClient(bytes: Buffer, worker: Connection): void {
     const parts = this.#forClient(bytes);
     // After the FIN the client gets nothing more, but a paused worker's side could not end.
-    if (parts.length > 0 && !this.#client.write(parts) && !this.#isEnding) worker.pause();
+    if (parts.length > 0 && !this.#client.write(parts) && !this.#isEnding) {
+      this.#pauseWorker(worker);
+    }
     if (this.#movedAfter !== undefined) this.#events.workerLost(this, "move");
+  }
+
+  #pauseWorker(worker: Connection | undefined): void {
+    this.isWorkerPaused = true;
+    worker?.pause();
+  }
+
+  #resumeWorker(): void {
+    this.isWorkerPaused = false;
+    this.#worker?.resume();
   }
 
   #forClient(bytes: Buffer): readonly Buffer[] {
@@ -245,7 +262,7 @@ export class Tunnel {
   }
 
   onClientDrain(): void {
-    this.#worker?.resume();
+    this.#resumeWorker();
   }
 
   onClientClosed(error: Error | undefined): void {

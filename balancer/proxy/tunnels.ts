@@ -64,8 +64,8 @@ export interface ResumeRequest {
 export interface ResumeOutcome {
   /** `rest`: what the worker has sent already. */
   resumed(next: Pick<TunnelOptions, "worker" | "upstream" | "session">, rest: Buffer): void;
-  /** No worker goes on with it. */
-  refused(reason: string): void;
+  /** No worker goes on with it. `isFinal`: none ever will; otherwise one may in a moment. */
+  refused(reason: string, isFinal: boolean): void;
 }
 
 /** Returns a function that cancels it. */
@@ -91,10 +91,15 @@ const MAX_STEPS = 20;
 /** Resumptions that begin together, and the time until the next ones: a worker takes each in less than a millisecond. */
 const RESUMES_PER_STEP = 25;
 const RESUME_STEP_MS = 10;
+/** Time to read what a worker has sent before it went; longer, up to the second, while the client takes nothing. */
+const LAST_MS = 20;
+const MAX_LAST_MS = 1500;
 /** A client that waits longer is closed: it reconnects, and gives its session up after 30 s without a connection. */
 const RESUME_MS = 20_000;
 /** Tunnels that may wait for other workers at a time; each keeps up to some 100 KiB. */
 const MAX_RESUMING = 10_000;
+/** Until a worker is asked again, after one that could not be reached or did not know the owner. */
+const RESUME_RETRY_MS = 250;
 
 interface Resumption {
   readonly cause: ResumeCause;
@@ -102,6 +107,11 @@ interface Resumption {
   /** Messages that are sent again, and how many of them may have been relayed. */
   readonly messages: number;
   readonly repeated: number;
+  /** Ends it when no worker goes on with it in time. */
+  readonly deadline: Timer;
+  /** Why the last worker did not. */
+  refusal: string;
+  /** Cancels what it waits for. */
   cancel: () => void;
 }
 
@@ -109,6 +119,8 @@ interface Entry {
   readonly tunnel: Tunnel;
   readonly forwarding: ForwardingFields;
   resumption: Resumption | undefined;
+  /** While the last of its worker's output is read. */
+  last: Timer | undefined;
   leaveWorker: () => void;
 }
 
@@ -149,19 +161,37 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   function joinWorker(entry: Entry): void {
     const { tunnel } = entry;
     const { upstream } = tunnel;
-    let stopWatching = nothing;
     upstream.inFlight++;
+    const stopWatching = upstream.onDown(() => takeLast(entry));
     entry.leaveWorker = () => {
       entry.leaveWorker = nothing;
+      entry.last?.cancel();
+      entry.last = undefined;
       upstream.inFlight--;
       stopWatching();
     };
-    stopWatching = upstream.onDown(() => resumeOrEnd(tunnel, "crash"));
-    // One that is down already is left before this.
-    if (entry.leaveWorker === nothing) stopWatching();
   }
 
   // --- resuming ---
+
+  /**
+   * Its worker is gone, or has lost the session, and what that has sent before may be here and not read: it may be confirmed to
+   * its senders, so the client must get it.
+   */
+  function takeLast(entry: Entry, untilMs = clock.nowMs() + MAX_LAST_MS): void {
+    const { tunnel } = entry;
+    if (entry.resumption !== undefined || entry.last !== undefined) return;
+    if (tunnel.log === undefined) {
+      resumeOrEnd(tunnel, "crash");
+      return;
+    }
+    entry.last = clock.after(LAST_MS, () => {
+      entry.last = undefined;
+      if (!tunnel.isWorkerPaused) resumeOrEnd(tunnel, "crash");
+      else if (clock.nowMs() < untilMs) takeLast(entry, untilMs);
+      else endUnresumed(tunnel, "slow client");
+    });
+  }
 
   /** Makes another worker go on with a tunnel, or ends it. */
   function resumeOrEnd(tunnel: Tunnel, cause: ResumeCause): void {
@@ -169,22 +199,29 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     if (entry === undefined || entry.resumption !== undefined) return;
     const obstacle = obstacleTo(tunnel);
     if (isEnding || obstacle !== undefined) {
-      if (obstacle !== undefined && tunnel.log !== undefined) {
-        counters.count("balancer.resume.closed", obstacle);
-      }
-      endings.add(() => tunnel.end(clock));
+      endUnresumed(tunnel, obstacle);
       return;
     }
     entry.leaveWorker();
     tunnel.detachWorker();
     resuming++;
-    entry.resumption = {
+    const resumption: Resumption = {
       cause,
       beganMs: clock.nowMs(),
       messages: tunnel.log?.messages ?? 0,
       repeated: tunnel.repeated,
+      deadline: clock.after(RESUME_MS, () => fail(entry, resumption.refusal)),
+      refusal: "timeout",
       cancel: resumptions.add(() => resume(entry)),
     };
+    entry.resumption = resumption;
+  }
+
+  function endUnresumed(tunnel: Tunnel, why: Unresumable | undefined): void {
+    if (why !== undefined && tunnel.log !== undefined) {
+      counters.count("balancer.resume.closed", why);
+    }
+    endings.add(() => tunnel.end(clock));
   }
 
   function obstacleTo(tunnel: Tunnel): Unresumable | undefined {
@@ -195,7 +232,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     const { tunnel, resumption } = entry;
     const { log: kept, session, ticket } = tunnel;
     if (resumption === undefined || kept === undefined || session === undefined) return;
-    const timer = clock.after(RESUME_MS, () => fail(entry, "timeout"));
+    let hasOutcome = false;
     const cancel = deps.sendResume(
       {
         session: session.id,
@@ -209,7 +246,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
       },
       {
         resumed(next, rest) {
-          timer.cancel();
+          hasOutcome = true;
           endResumption(entry);
           note(resumption);
           tunnel.resumeWith(next);
@@ -217,13 +254,22 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
           // Behind it, because it may end with the next move.
           tunnel.readRest(rest);
         },
-        refused: (reason) => fail(entry, reason),
+        refused(reason, isFinal) {
+          hasOutcome = true;
+          if (isFinal) {
+            fail(entry, reason);
+            return;
+          }
+          resumption.refusal = reason;
+          const again = clock.after(RESUME_RETRY_MS, () => {
+            resumption.cancel = resumptions.add(() => resume(entry));
+          });
+          resumption.cancel = () => again.cancel();
+        },
       },
     );
-    resumption.cancel = () => {
-      timer.cancel();
-      cancel();
-    };
+    // There may be one already.
+    if (!hasOutcome) resumption.cancel = cancel;
   }
 
   function note({ cause, beganMs, messages }: Resumption): void {
@@ -241,6 +287,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   }
 
   function endResumption(entry: Entry): void {
+    entry.resumption?.deadline.cancel();
     entry.resumption?.cancel();
     entry.resumption = undefined;
     resuming--;
@@ -296,7 +343,10 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
           over: remove,
         },
       );
-      const entry = { tunnel, forwarding, resumption: undefined, leaveWorker: nothing };
+      const entry: Entry = {
+        ...{ tunnel, forwarding },
+        ...{ resumption: undefined, last: undefined, leaveWorker: nothing },
+      };
       all.set(tunnel, entry);
       index(tunnel);
       joinWorker(entry);
@@ -305,7 +355,8 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
     endMoved(session, epoch, at) {
       for (const tunnel of bySession.get(session) ?? []) {
         if (tunnel.upstream === at || (tunnel.session?.epoch ?? epoch) >= epoch) continue;
-        resumeOrEnd(tunnel, "crash");
+        const entry = all.get(tunnel);
+        if (entry !== undefined) takeLast(entry);
       }
     },
     migrateAll(time) {

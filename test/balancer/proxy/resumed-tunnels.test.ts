@@ -265,6 +265,44 @@ describe("a worker that is lost", () => {
     expect([worker.inFlight, tunnels.size, tunnels.resuming]).toEqual([0, 0, 0]);
   });
 
+  test("a worker that cannot tell yet is asked again until the WebSocket is closed, for its last reason", async () => {
+    const { open, request, tunnels, counters, clock, asked } = createTunnelsOfTest();
+    const { client, side } = open(new Worker("w1"));
+    lost(side);
+    (await request(0)).outcome.refused("no worker", false);
+    expect([tunnels.resuming, client.isEnded]).toEqual([1, false]);
+    clock.skip(250);
+    (await request(1)).outcome.refused("undecided", false);
+    expect(asked[1]?.request).toEqual(asked[0]?.request);
+    clock.skip(20_000);
+    expect(client.isEnded).toBe(true);
+    expect(counters.value("balancer.resume.closed", "undecided")).toBe(1);
+    clock.skip(250);
+    expect(asked).toHaveLength(2);
+  });
+
+  test("a worker that is asked again goes on with the WebSocket", async () => {
+    const { open, request, tunnels, counters, clock } = createTunnelsOfTest();
+    const { client, side } = open(new Worker("w1"));
+    lost(side);
+    (await request(0)).outcome.refused("owner unknown", false);
+    clock.skip(250);
+    (await request(1)).outcome.resumed(...next(new Worker("w2")).of(text("hello")));
+    expect(client.written).toEqual(text("hello"));
+    expect(counters.value("balancer.resume.done", "crash")).toBe(1);
+    clock.skip(20_000);
+    expect([tunnels.resuming, client.isEnded]).toEqual([0, false]);
+  });
+
+  test("a refusal for good closes the WebSocket at once", async () => {
+    const { open, request, counters } = createTunnelsOfTest();
+    const { client, side } = open(new Worker("w1"));
+    lost(side);
+    (await request(0)).outcome.refused("used ticket", true);
+    expect(client.isEnded).toBe(true);
+    expect(counters.value("balancer.resume.closed", "used ticket")).toBe(1);
+  });
+
   test("a client that sends much while no worker reads it is paused, and resumed when one does", async () => {
     const { open, request } = createTunnelsOfTest();
     const { client, side } = open(new Worker("w1"));
@@ -296,11 +334,12 @@ describe("a worker that is lost", () => {
   });
 
   test("many WebSockets are resumed a few at a time, and all of them are", async () => {
-    const { open, tunnels, asked } = createTunnelsOfTest();
+    const { open, tunnels, asked, clock } = createTunnelsOfTest();
     const worker = new Worker("w1");
     const replacement = new Worker("w2");
     for (let count = 0; count < 100; count++) open(worker);
     worker.goDown();
+    clock.skip(20);
     expect(tunnels.resuming).toBe(100);
     await until("the first ones are asked for", () => asked.length > 0);
     expect(asked.length).toBeLessThan(100);
@@ -363,15 +402,56 @@ describe("a worker that gives its session away", () => {
 });
 
 test("a session that is seen elsewhere in a higher epoch takes its WebSockets along", async () => {
-  const { open, request, tunnels } = createTunnelsOfTest();
+  const { open, request, tunnels, clock } = createTunnelsOfTest();
   const [first, second] = [new Worker("w1"), new Worker("w2")];
-  const { side } = open(first);
+  const { client, side } = open(first);
   tunnels.endMoved(SESSION.id, 3, second.upstream);
+  clock.skip(20);
   expect(tunnels.resuming).toBe(0);
   tunnels.endMoved(SESSION.id, 4, second.upstream);
+  expect(tunnels.resuming).toBe(0);
+  side.handler.onData(text("was on its way"));
+  clock.skip(20);
   expect(tunnels.resuming).toBe(1);
   expect(side.isReset).toBe(true);
+  expect(client.written).toEqual(text("was on its way"));
   expect((await request(0)).request.cause).toBe("crash");
+});
+
+describe("a slow client whose worker goes", () => {
+  function openSlow() {
+    const edge = createTunnelsOfTest();
+    const worker = new Worker("w1");
+    const { client, side } = edge.open(worker);
+    client.hasRoom = false;
+    side.handler.onData(text("1"));
+    expect(side.isPaused).toBe(true);
+    worker.goDown();
+    edge.clock.skip(100);
+    expect(edge.tunnels.resuming).toBe(0);
+    return { ...edge, client, side };
+  }
+
+  test("gets what its worker has sent, and then its WebSocket is resumed", async () => {
+    const { client, side, clock, tunnels, request } = openSlow();
+    client.hasRoom = true;
+    client.handler.onDrain();
+    expect(side.isPaused).toBe(false);
+    side.handler.onData(text("2"));
+    clock.skip(20);
+    expect(tunnels.resuming).toBe(1);
+    expect(client.written).toEqual(Buffer.concat([text("1"), text("2")]));
+    expect((await request(0)).request.cause).toBe("crash");
+  });
+
+  test("is closed if it takes nothing, because what waits for it may be confirmed", () => {
+    const { client, clock, tunnels, counters } = openSlow();
+    for (let times = 0; times < 100; times++) clock.skip(20);
+    expect(counters.value("balancer.resume.closed", "slow client")).toBe(1);
+    expect([client.isEnded, tunnels.resuming]).toEqual([true, 0]);
+    clock.skip(2000);
+    expect(tunnels.size).toBe(0);
+  });
 });
 
 test("a balancer that ends all tunnels ends those that wait for a worker too", async () => {
