@@ -144,13 +144,15 @@ export class Upstream {
     this.#record = record;
   }
 
-  /** Whether `record` has the same incarnation, addresses and links. */
+  /**
+   * Whether `record` has the same incarnation, address and links. Its status address may change: while the store is away, the
+   * first record of a restarted worker still has the former one.
+   */
   isSame(record: WorkerRecord): boolean {
     return (
       record.incarnation === this.#record.incarnation &&
       record.linkVersion === this.#record.linkVersion &&
-      record.url === this.#record.url &&
-      record.statusUrl === this.#record.statusUrl
+      record.url === this.#record.url
     );
   }
 

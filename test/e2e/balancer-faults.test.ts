@@ -81,9 +81,13 @@ async function allAreBack(clients: readonly Client[]): Promise<void> {
   );
 }
 
-/** Another worker serves them, over the same connections or new ones. */
+/** Another worker serves them, over the same connections. */
 async function areServed(sessions: readonly OpenSession[]): Promise<void> {
   for (const { host, guests } of sessions) await everybodyHears(host, guests, "are you there?");
+  const closed = sessions.flatMap(({ everybody }) =>
+    everybody.map(({ closedCount }) => closedCount),
+  );
+  expect(closed).toEqual(closed.map(() => 0));
 }
 
 async function readiness(balancer: Member): Promise<{ status: number; body: unknown }> {
