@@ -85,6 +85,17 @@ test(
   },
 );
 
+test(
+  "no WebSocket is closed and no message is lost while the only worker restarts",
+  SLOW,
+  async () => {
+    const small = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
+    onTestFinished(() => small.dispose());
+    const { figures, restartAll } = await people({ at: small });
+    expect(await figures(restartAll)).toMatchObject(UNDISTURBED);
+  },
+);
+
 // --- arrangements ---
 
 interface Counted {
@@ -99,14 +110,16 @@ interface Counted {
 
 /** Six sessions of three people, who are closed when the running test ends. */
 async function people(how: {
+  /** Default: the edge of all tests. */
+  readonly at?: EdgeProcess;
   readonly isWebSocketOnly?: true;
   readonly pollingSessions?: number;
 }): Promise<Counted> {
   const sessions = countedSessions();
   onTestFinished(() => sessions.close());
-  const { pollingSessions = 0 } = how;
+  const { at = edge, pollingSessions = 0 } = how;
   const { sessionIds } = await sessions.open({
-    url: edge.httpUrl,
+    url: at.httpUrl,
     sessions: SESSIONS,
     people: PEOPLE,
     publicKey: rawPublicKey(),
@@ -126,7 +139,7 @@ async function people(how: {
 
   async function busiestWorker(): Promise<string> {
     // Sessions of the tests before may still be open.
-    const counts = (await whereSessionsAre(edge)).map(({ id, sessionIds: ids }) => ({
+    const counts = (await whereSessionsAre(at)).map(({ id, sessionIds: ids }) => ({
       id,
       own: ids.filter((session) => sessionIds.includes(session)).length,
     }));
@@ -139,8 +152,8 @@ async function people(how: {
     sessions,
     busiestWorker,
     async restartAll() {
-      for (const { id } of edge.readFile().workers) {
-        await restartWorker(edge, id);
+      for (const { id } of at.readFile().workers) {
+        await restartWorker(at, id);
         await say();
       }
     },

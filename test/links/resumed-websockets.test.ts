@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { encode } from "@msgpack/msgpack";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WorkerOutput } from "../../balancer/websocket/worker-output.ts";
 import type { PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { Link } from "../../shared/link/link.ts";
@@ -21,6 +21,7 @@ import {
   SESSION_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { type ResumeTicket, signResumeTicket } from "../../worker/sessions/resume-ticket.ts";
+import type { Session } from "../../worker/sessions/session.ts";
 import { RawSocket } from "../balancer/rig.ts";
 import { frame, fromClient, OPCODE } from "../balancer/websocket/frames.ts";
 import { Recorder } from "../shared/link/memory-wire.ts";
@@ -237,8 +238,12 @@ describe("a worker that owns the session", () => {
       await ask(owner, { ticket: tickets[1] ?? "" }),
       await ask(owner, { ticket: tickets[0] ?? "", state: "crash 4 2 12" }),
     ];
-    response.client.stream.write([broadcast("again", host.id), broadcast("new", host.id)]);
-    await until("the host gets both", () => hostResponse.client.text.includes("new"));
+    response.client.stream.write([
+      broadcast("once more", host.id),
+      broadcast("a new one", host.id),
+    ]);
+    // With spaces, which no ticket has.
+    await until("the host gets both", () => hostResponse.client.text.includes("a new one"));
     // Stream 1, of which the sixth message is the first one's argument.
     const head = (first: number, message: number) =>
       Buffer.from([first, 12, 0, 0, 0, 1, 0, 0, 0, message]).toString("latin1");
@@ -262,6 +267,35 @@ describe("a worker that owns the session", () => {
     const both = await Promise.all([ask(owner, { ticket }), ask(owner, { ticket })]);
     expect(both.map(({ status }) => status).sort((a, b) => a - b)).toEqual([101, 409]);
   });
+
+  test.each([
+    ["fails", 101],
+    ["succeeds", 421],
+  ])(
+    "a request during the next handover waits for its end; if that %s, it is answered with %i",
+    async (what, status) => {
+      const ticket = ticketOf(guest);
+      await move();
+      // The worker takes it over when it is asked for it.
+      expect((await owner.registry.claim(sessionId)).outcome).toBe("here");
+      let finish = (_isDelivered: boolean): void => {};
+      const delivered = new Promise<void>((resolve, reject) => {
+        finish = (isDelivered) => (isDelivered ? resolve() : reject(new Error("not delivered")));
+      });
+      const handover = owner.registry
+        .live(sessionId)
+        ?.handOver(former.id as WorkerId, () => delivered, "drain");
+      const client = new Recorder((await linkTo(owner)).open());
+      const resumable = vi.spyOn(owner.registry.live(sessionId) as Session, "findResumable");
+      client.stream.write([requestOf({ proof: owner.proof, ticket })]);
+      await until("the worker has looked twice", () => resumable.mock.calls.length > 1);
+      expect(client.text).toBe("");
+      finish(what === "succeeds");
+      expect(await handover).toBe(what === "succeeds" ? "handed" : "kept");
+      await until("the worker responds", () => client.text.includes("\r\n\r\n"));
+      expect(client.text.slice(9, 12)).toBe(String(status));
+    },
+  );
 
   test("a ticket of a peer that has left is refused", async () => {
     const ticket = ticketOf(guest);
@@ -335,16 +369,16 @@ describe("strangers", () => {
     expect(refusals(owner, "ticket")).toBe(status === 403 ? 1 : 0);
   });
 
-  test.each([
-    ["with a balancer's proof", true],
-    ["without one", false],
-  ])("a request outside of a link, %s, is one to an unknown path", async (_what, isProven) => {
+  test.each<[what: string, status: number, isProven: boolean]>([
+    ["of a balancer is to be repeated over a link", 503, true],
+    ["of a client is one to an unknown path", 404, false],
+  ])("a request outside of a link %s", async (_what, status, isProven) => {
     const ticket = ticketOf(guest);
     await move();
     const socket = new RawSocket(connect({ port: owner.port, host: "127.0.0.1" }));
     onTestFinished(() => void socket.socket.destroy());
     socket.write(requestOf({ ticket, proof: isProven ? owner.proof : undefined }));
-    expect(await socket.head()).toMatch(/^HTTP\/1\.1 404 /);
+    expect((await socket.head()).slice(9, 12)).toBe(String(status));
   });
 });
 

@@ -252,6 +252,10 @@ function isResume({ url, headers }: IncomingMessage): boolean {
 }
 
 async function resume(deps: Deps, { req, socket, head }: Upgrade): Promise<void> {
+  if (!deps.hasLinks) {
+    refuseUpgrade(socket, textResponse(404, "links are off here"));
+    return;
+  }
   const result = await deps.sockets.handleResume(req, socket, head);
   if (result.outcome === "refused") {
     refuseUpgrade(socket, textResponse(result.status, result.reason));

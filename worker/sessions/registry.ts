@@ -59,6 +59,8 @@ export interface Registry {
   readonly load: { readonly sessions: number; readonly connections: number };
   /** Every session that is here, in whatever state. */
   sessions(): Iterable<Session>;
+  /** Stops relaying, so that WebSockets can wait for the next owners of their sessions. `close` follows. */
+  freeze(): Promise<void>;
   /** Closes all connections so that clients reconnect, and forgets all sessions; their records stay. */
   close(): Promise<void>;
 }
@@ -137,6 +139,9 @@ export function createRegistry(deps: RegistryDeps): Registry {
       return { sessions: sessions.size, connections };
     },
     sessions: () => sessions.values(),
+    async freeze() {
+      await Promise.all([...sessions.values()].map((session) => session.freeze()));
+    },
     async close() {
       isClosed = true;
       const all = [...sessions.values()];

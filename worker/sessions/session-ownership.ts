@@ -68,6 +68,8 @@ export class SessionOwnership {
   readonly #deps: OwnershipDeps;
   readonly #session: OwnedSession;
   readonly #origin: Pick<SessionRecord, "id" | "userId" | "alias" | "createdMs">;
+  /** In which the session came to this worker. */
+  readonly firstEpoch: number;
   #epoch: number;
   /** The last room token's clock. */
   #clock: number;
@@ -89,6 +91,7 @@ export class SessionOwnership {
     this.#deps = deps;
     this.#session = session;
     this.#origin = { id, userId, createdMs, ...(alias !== undefined && { alias }) };
+    this.firstEpoch = epoch;
     this.#epoch = epoch;
     this.#clock = clock;
     this.writes = createWriteQueue({

@@ -13,7 +13,7 @@ import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.
 import type { RoomToken } from "../login/tokens.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
-import { type MoveOutcome, prepareMove } from "./peers/prepare-move.ts";
+import { type MoveOutcome, prepareMove, prepareRestart } from "./peers/prepare-move.ts";
 import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
 import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
@@ -195,8 +195,9 @@ export class SessionPeers {
     const peer = this.#peers.get(ticket.peerId);
     if (peer === undefined || peer.record.tokenId !== ticket.tokenId) return "peer gone";
     if (!this.#isLive() || ownership.isFenced || ownership.isHandingOver) return "moving";
-    // The balancer has lost the connection, and with it perhaps what was on its way: its client must compare documents.
-    if (ownership.epoch <= ticket.epoch) return "same epoch";
+    // The balancer has lost the connection, and with it perhaps what was on its way: its client must compare documents. The
+    // session's epoch rises here too, once a session that was created without the store is recorded.
+    if (ownership.firstEpoch <= ticket.epoch) return "same epoch";
     if (this.#resumed.has(ticket.stream)) return "used";
     if (peer.isConnected) return "replaced";
     if (this.#resumed.size < MAX_RESUMED) this.#resumed.add(ticket.stream);
@@ -239,7 +240,7 @@ export class SessionPeers {
   #join(peer: Peer, connection: Connection): boolean {
     return peer.attach(connection, {
       message: (bytes, source) => this.#session.receive(peer, bytes, source),
-      received: () => this.#confirmations.add(),
+      received: (bytes) => this.#confirmations.add(bytes),
       away: () => this.#awaitReturn(peer),
     });
   }
@@ -346,8 +347,15 @@ export class SessionPeers {
       session,
     });
     // What waits for peers that are away goes to the next owner, and would be lost with it: it stays unconfirmed.
-    this.#confirmations.confirm();
+    this.#confirmations.begin();
     return outcome;
+  }
+
+  /** See `prepareRestart`. */
+  async freezeAll(): Promise<void> {
+    if (!this.#session.hasRelayedAll()) return;
+    await prepareRestart([...this.#peers.values()], this.#deps);
+    this.#confirmations.begin();
   }
 
   /** The session stays: connections that were frozen go on. */

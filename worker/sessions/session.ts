@@ -369,6 +369,14 @@ export class Session {
 
   // --- end ---
 
+  /**
+   * This worker stops and keeps the session in the store: what was sent is relayed, and nothing more is. `lose` follows; then
+   * WebSockets that can wait for the session's next owner do.
+   */
+  async freeze(): Promise<void> {
+    if (this.isHeld) await this.#peers.freezeAll();
+  }
+
   /** Another worker owns it, or this one stops: clients reconnect, and nothing is changed in the store. */
   lose(): void {
     if (!this.isLive) return;

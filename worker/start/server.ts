@@ -110,6 +110,7 @@ export async function startServer(
       operators.dashboard.feed.close();
       const stopped = server.close();
       api.releasePolls();
+      await registry.freeze();
       await sockets.close();
       await server.closeLinks();
       await registry.close();

@@ -67,6 +67,22 @@ it("a new session starts while the store is away, and is recorded when it is bac
   expect(guest.id).not.toBe(host.id);
 });
 
+it("a WebSocket that began before its session was recorded is not resumed on the same worker", async () => {
+  const worker = await startWorker();
+  await worker.storeFixture.stop();
+  await until("the worker notices", () => worker.store.health.state === "away");
+  const { host, sessionId } = await worker.openSession();
+  const session = worker.registry.live(sessionId);
+  const peer = [...(session?.peers ?? [])].find(({ id }) => id === host.id);
+  if (session === undefined || peer === undefined) throw new Error("no session");
+  const { epoch } = session;
+  const { tokenId } = peer.record;
+  const ticket = { sessionId, epoch, peerId: peer.id, tokenId, namespace: "/", stream: 1 };
+  await worker.storeFixture.start();
+  await until("it is recorded", () => session.epoch > epoch, 10_000);
+  expect(session.findResumable(ticket)).toBe("same epoch");
+});
+
 it("the epoch of a session that was created without the store never falls, whatever the worker's clock is", async () => {
   const clock: Clock = { ...systemClock, wallMs: () => systemClock.wallMs() + 60_000 };
   const store = await startStore();

@@ -51,15 +51,24 @@ export async function prepareMove(
   }
   await migrate(others, deps);
   if (movable.size === 0) return { kept: 0, reconnecting };
-  const stopped = await eachOf(movable, note, (connection) => connection.stopInput());
-  // Only now, because what some have sent leaves over the others.
-  const frozen = await eachOf(stopped, note, (connection) => connection.freeze());
-  deps.counters.count("worker.resume.given", "open", frozen.size);
+  const frozen = await freezeAll(movable, note, deps);
   await migrate(
     [...movable.keys()].filter((peer) => !frozen.has(peer)),
     deps,
   );
   return { kept: frozen.size, reconnecting };
+}
+
+/**
+ * As `prepareMove`, for a worker that stops and finds the session again when it is back: clients whose WebSockets cannot go on are
+ * not asked to reconnect, because there is nowhere to go yet.
+ */
+export async function prepareRestart(
+  peers: readonly Peer[],
+  deps: Pick<Deps, "counters">,
+): Promise<void> {
+  const note: NoteObstacle = (why) => deps.counters.count("worker.resume.given", why);
+  await freezeAll(findMovable(peers), note, deps);
 }
 
 /** For the session's history, behind the cause of the move: empty when no client was connected. */
@@ -81,6 +90,18 @@ function findMovable(peers: readonly Peer[]): Connections {
     if (connection?.isMovable === true && !connection.isMigrating) movable.set(peer, connection);
   }
   return movable;
+}
+
+async function freezeAll(
+  movable: Connections,
+  note: NoteObstacle,
+  { counters }: Pick<Deps, "counters">,
+): Promise<Connections> {
+  const stopped = await eachOf(movable, note, (connection) => connection.stopInput());
+  // Only now, because what some have sent leaves over the others.
+  const frozen = await eachOf(stopped, note, (connection) => connection.freeze());
+  counters.count("worker.resume.given", "open", frozen.size);
+  return frozen;
 }
 
 /** Of one that `findMovable` has left out. */

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
-import type { Clock } from "../../../shared/base/clock.ts";
+import { type Clock, sleep } from "../../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
@@ -53,6 +53,8 @@ export interface Resumes {
 
 /** Shorter than balancers wait (balancer/proxy/tunnels.ts); longer than a lease. */
 const PATIENCE_MS = 15_000;
+/** Between two looks at a session that is being handed over: it stays here, or its next owner is known, within a second. */
+const MOVING_RETRY_MS = 20;
 
 const STATUS: Readonly<Record<string, ResumeRefused["status"]>> = {
   "peer gone": 410,
@@ -60,6 +62,7 @@ const STATUS: Readonly<Record<string, ResumeRefused["status"]>> = {
   unknown: 410,
   undecided: 503,
   moving: 503,
+  "no link": 503,
 };
 
 export function createResumes(deps: {
@@ -107,6 +110,20 @@ export function createResumes(deps: {
     return { outcome: "refused", status: STATUS[reason] ?? 409, reason };
   }
 
+  /** Claims the ticket's session and finds its peer there. A session that is being handed over is waited for. */
+  async function find(ticket: ResumeTicket, isWanted: () => boolean) {
+    const untilMs = deps.clock.nowMs() + PATIENCE_MS;
+    for (;;) {
+      const forMs = untilMs - deps.clock.nowMs();
+      const claim = await registry.claimPatiently(ticket.sessionId, { forMs, isWanted });
+      if (claim.outcome !== "here") return { claim };
+      const { session } = claim;
+      const peer = session.findResumable(ticket);
+      if (peer !== "moving" || forMs <= MOVING_RETRY_MS || !isWanted()) return { session, peer };
+      await sleep(deps.clock, MOVING_RETRY_MS);
+    }
+  }
+
   /** Why the claimed session is not here. */
   function unclaimed(claim: Exclude<Claim, { outcome: "here" }>, ticket: ResumeTicket) {
     if (claim.outcome !== "elsewhere") return refused(claim.outcome, ticket);
@@ -117,23 +134,18 @@ export function createResumes(deps: {
   return {
     sessionOf: (req) => ticketOf(req)?.sessionId,
     async handle(req, socket, head) {
-      if (headerOf(req, RESUME_TICKET_HEADER) === undefined || !(socket instanceof LinkSocket)) {
-        return { outcome: "refused", status: 404, reason: "path" };
-      }
       const ticket = ticketOf(req);
       const state = readResumeState(headerOf(req, RESUME_STATE_HEADER));
       if (ticket === undefined || state === undefined) {
         counters.count("worker.resume.refused", "ticket");
         return { outcome: "refused", status: 403, reason: "ticket" };
       }
+      // This worker has just started, and the balancer's link to it is not open yet: it asks again.
+      if (!(socket instanceof LinkSocket)) return refused("no link", ticket);
       const arrivedMs = deps.clock.nowMs();
-      const claim = await registry.claimPatiently(ticket.sessionId, {
-        forMs: PATIENCE_MS,
-        isWanted: () => !socket.destroyed,
-      });
-      if (claim.outcome !== "here") return unclaimed(claim, ticket);
-      const { session } = claim;
-      const peer = session.findResumable(ticket);
+      const found = await find(ticket, () => !socket.destroyed);
+      if (found.claim !== undefined) return unclaimed(found.claim, ticket);
+      const { session, peer } = found;
       if (typeof peer === "string") return refused(peer, ticket);
       sessions.set(req, session);
       const { confirmed, repeated } = state;
