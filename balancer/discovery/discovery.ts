@@ -24,6 +24,7 @@ import { addressProof, edgeProof } from "../../shared/net/edge-headers.ts";
 import { connectStore, storeReached } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
 import { VERSION } from "../../shared/process/version.ts";
+import { checkSecrets, createKeyring, logSwitch } from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
@@ -95,6 +96,7 @@ type DiscoverySettings = Pick<
   | "workers"
   | "workerNetworks"
   | "secret"
+  | "secretPrevious"
   | "storeSocket"
   | "redisUrl"
   | "redisCa"
@@ -113,6 +115,7 @@ interface Deps {
 
 /** Throws `SettingError`. */
 export function createDiscovery(deps: Deps): Discovery {
+  checkSecrets(deps.settings);
   return deps.settings.workers.length > 0 ? createFixedDiscovery(deps) : createStoreDiscovery(deps);
 }
 
@@ -120,25 +123,31 @@ export function createDiscovery(deps: Deps): Discovery {
 
 function createStoreDiscovery(deps: Deps): Discovery {
   const { settings, id, clock, log, counters } = deps;
-  const keys = deriveKeys(required(settings.secret, "CT_SECRET", "balancer"));
+  const keyring = createKeyring(
+    {
+      secret: required(settings.secret, "CT_SECRET", "balancer"),
+      previous: settings.secretPrevious,
+    },
+    (isNew) => logSwitch(log, isNew),
+  );
   const store = connectStore({ settings, name: id, clock, log, counters });
   const verification = createMemberVerification({
     networks: settings.workerNetworks,
-    secretFingerprint: keys.fingerprint,
+    secretFingerprints: keyring.fingerprints,
     store,
     counters,
     log,
   });
-  const ring = { ringKey: keys.ring, admission: verification };
+  const ring = { ringKeyFor: keyring.ringKeyFor, admission: verification };
   const view = createMembershipView({ store, clock, log, ...ring });
   const file = snapshotFile(settings, log);
   let keeper: SnapshotKeeper | undefined;
   const prove = (worker: WorkerRecord): string =>
-    edgeProof(keys.edge, worker.id, worker.incarnation);
+    edgeProof(keyring.edgeKeyFor(worker), worker.id, worker.incarnation);
   const fromWorkers = askWorkersForMembers({
     self: id,
     clock,
-    edgeKey: keys.edge,
+    edgeKeys: keyring.edge,
     isAway: () => store.health.state !== "up",
     workers: () => view.workers,
     prove,
@@ -160,7 +169,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
       statusUrl,
       version: VERSION,
       ringFingerprint: view.ring.fingerprint,
-      secretFingerprint: keys.fingerprint,
+      ...keyring.known,
     }),
     // Its name is random, so no other process can have it.
     onReplaced: () => {},
@@ -173,11 +182,11 @@ function createStoreDiscovery(deps: Deps): Discovery {
     prove,
     linkTarget: createLinkTargets({
       isOn: settings.link,
-      edgeKey: keys.edge,
+      edgeKeys: keyring.edge,
       self: { id, incarnation },
       prove,
     }),
-    probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKey: keys.edge }),
+    probe: createEdgeProbe({ id, storeHealth: () => store.health, edgeKeys: keyring.edge }),
     onOtherIncarnation(worker, other) {
       // While the store is up, it delivers the complete new record within a second.
       if (store.health.state !== "up") view.hear(worker, other);
@@ -257,7 +266,9 @@ function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
       `CT_WORKERS and ${store} are both set; a balancer gets its workers from one of them, unset the other`,
     );
   }
-  const keys = settings.secret === undefined ? undefined : deriveKeys(settings.secret);
+  // Its workers may know only the previous secret, and there is no record to tell.
+  const secret = settings.secretPrevious ?? settings.secret;
+  const keys = secret === undefined ? undefined : deriveKeys(secret);
   const view = createStaticDiscovery(settings.workers, keys?.ring ?? PUBLIC_RING_KEY);
   log.info(
     { workers: view.workers.length, ring: view.ring.fingerprint },

@@ -18,6 +18,7 @@ import {
   newNonce,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import { parseMember, type WorkerRecord } from "../../shared/store/member.ts";
 
 const PERIOD_MS = 1000;
@@ -32,7 +33,7 @@ export interface MembersFromWorkers {
 export function askWorkersForMembers(deps: {
   readonly self: WorkerId;
   readonly clock: Clock;
-  readonly edgeKey: Buffer;
+  readonly edgeKeys: Pick<PurposeKeys, "accepted">;
   /** Whether the store cannot be reached. */
   readonly isAway: () => boolean;
   readonly workers: () => readonly WorkerRecord[];
@@ -40,7 +41,7 @@ export function askWorkersForMembers(deps: {
   /** Called with each valid response. */
   readonly onMembers: (workers: readonly WorkerRecord[], from: WorkerId) => void;
 }): MembersFromWorkers {
-  const { clock, edgeKey, isAway } = deps;
+  const { clock, edgeKeys, isAway } = deps;
   let isRunning = false;
   /** Rotates the first worker asked, so that one that is slow to fail does not delay each round. */
   let round = 0;
@@ -80,7 +81,10 @@ export function askWorkersForMembers(deps: {
     });
     const proof = headers[MEMBERS_PROOF_HEADER];
     if (status !== 200 || typeof proof !== "string") return undefined;
-    return isSameProof(proof, membersProof(edgeKey, nonce, body)) ? readWorkers(body) : undefined;
+    const isProof = edgeKeys.accepted.some((key) =>
+      isSameProof(proof, membersProof(key, nonce, body)),
+    );
+    return isProof ? readWorkers(body) : undefined;
   }
 
   return { close: () => timer.cancel() };

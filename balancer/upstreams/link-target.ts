@@ -9,6 +9,7 @@ import {
   LINK_PROTOCOL,
   readIncarnation,
 } from "../../shared/net/edge-headers.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Address } from "../transport/transport.ts";
 
@@ -30,11 +31,11 @@ export type LinkTargets = (
 
 export function createLinkTargets(deps: {
   readonly isOn: boolean;
-  readonly edgeKey: Buffer;
+  readonly edgeKeys: Pick<PurposeKeys, "accepted">;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly prove: (worker: WorkerRecord) => string;
 }): LinkTargets {
-  const { edgeKey, self } = deps;
+  const { edgeKeys, self } = deps;
   return (worker, address) => {
     if (!deps.isOn) return "off";
     // An earlier version, or CT_LINK=off at the worker.
@@ -53,7 +54,7 @@ export function createLinkTargets(deps: {
       address,
       request: `GET ${LINK_PATH} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`,
       isProof: (field) =>
-        readIncarnation(edgeKey, { field, id: worker.id, refusedProof: proof }) ===
+        readIncarnation(edgeKeys.accepted, { field, id: worker.id, refusedProof: proof }) ===
         worker.incarnation,
     };
   };

@@ -15,6 +15,7 @@ import {
   STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess, type ProcessAnswer } from "../../shared/net/request-process.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 
@@ -61,7 +62,7 @@ const FIRST_FAILURE = 500;
 export function createEdgeProbe(self: {
   readonly id: WorkerId;
   readonly storeHealth: () => StoreHealth;
-  readonly edgeKey: Buffer;
+  readonly edgeKeys: Pick<PurposeKeys, "accepted">;
 }): Probe {
   return {
     async ask(record, proof = "") {
@@ -74,7 +75,7 @@ export function createEdgeProbe(self: {
       const field = headers[INCARNATION_HEADER] ?? headers[FORMER_INCARNATION_HEADER];
       checkStatus(
         response.status,
-        readIncarnation(self.edgeKey, { field, id: record.id, refusedProof: proof }),
+        readIncarnation(self.edgeKeys.accepted, { field, id: record.id, refusedProof: proof }),
       );
     },
   };

@@ -1,6 +1,7 @@
 /**
  * Defaults of the one-machine edge, and checks of several settings together. Pure.
  */
+import { checkSecrets } from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { MAX_WORKERS } from "../control/control.ts";
 import { workerName } from "../process/worker-name.ts";
@@ -15,11 +16,19 @@ const STATUS_PORT_DISTANCE = 1000;
 export function checkEdgeSettings(
   settings: Pick<
     Settings,
-    "workerPort" | "workerCount" | "tlsCert" | "tlsKey" | "redisUrl" | "secret" | "workerId"
+    | "workerPort"
+    | "workerCount"
+    | "tlsCert"
+    | "tlsKey"
+    | "redisUrl"
+    | "secret"
+    | "secretPrevious"
+    | "workerId"
   >,
   hostName: string,
 ): void {
   checkPorts(settings);
+  checkSecrets(settings);
   if (settings.redisUrl !== undefined && settings.secret === undefined) {
     throw new SettingError(
       "CT_REDIS_URL is set without CT_SECRET; all processes that share a Redis need the same secret, for example from `openssl rand -base64 48`",

@@ -43,8 +43,8 @@ const MAX_LOGGED = 1000;
 export function createMemberVerification(deps: {
   /** `CT_WORKER_NETWORKS`. */
   readonly networks: readonly string[];
-  /** Of this process. */
-  readonly secretFingerprint: string;
+  /** Of the secrets that this process knows. */
+  readonly secretFingerprints: readonly string[];
   /** The local address of the connection to the store; undefined: the store is on this machine. */
   readonly store: { readonly localAddress: string | undefined };
   readonly counters: Pick<Counters, "count">;
@@ -56,7 +56,7 @@ export function createMemberVerification(deps: {
   let refused: readonly RefusedMember[] = [];
 
   function verify(member: MemberRecord): RefusalReason | undefined {
-    if (member.secretFingerprint !== deps.secretFingerprint) return "its CT_SECRET differs";
+    if (!deps.secretFingerprints.includes(member.secretFingerprint)) return "its CT_SECRET differs";
     // No process calls a balancer; its status port is only displayed.
     if (member.kind === "balancer") return undefined;
     const isLocal = isOnThisMachine(store.localAddress);

@@ -51,14 +51,16 @@ export function createMembershipView(deps: {
   readonly store: Pick<Store, "members" | "onChange" | "onHealth">;
   readonly clock: Clock;
   readonly log: Log;
-  readonly ringKey: Buffer;
+  /** The ring's key while these are the members; see `Keyring.ringKeyFor`. */
+  readonly ringKeyFor: (members: readonly MemberRecord[]) => Buffer;
   /** Verifies members; by default all are accepted. */
   readonly admission?: Pick<MemberVerification, "admit">;
 }): MembershipView {
   const { store, clock, log } = deps;
   const listeners = createListeners<void>("membership", log);
   let snapshot = takeSnapshot({ workers: [], balancers: [] });
-  let ring = createRing([], deps.ringKey);
+  let ringKey = deps.ringKeyFor([]);
+  let ring = createRing([], ringKey);
   let fresh = false;
   let isClosed = false;
   let reading: Promise<void> | undefined;
@@ -108,8 +110,10 @@ export function createMembershipView(deps: {
     const before = snapshot;
     if (next.text === before.text && !isFirst) return;
     snapshot = next;
-    if (next.ringText !== before.ringText) {
-      ring = createRing(next.workers, deps.ringKey);
+    const key = deps.ringKeyFor([...next.workers, ...next.balancers]);
+    if (next.ringText !== before.ringText || !key.equals(ringKey)) {
+      ringKey = key;
+      ring = createRing(next.workers, ringKey);
       log.info({ workers: next.workers.length, ring: ring.fingerprint }, "ring changed");
     }
     listeners.notify();

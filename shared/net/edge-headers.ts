@@ -107,15 +107,16 @@ export function incarnationProof(
 
 /** The incarnation in `x-ct-incarnation`, if the worker `id` made it; else undefined. */
 export function readIncarnation(
-  edgeKey: Buffer,
+  edgeKeys: readonly Buffer[],
   claim: { readonly field: unknown; readonly id: WorkerId; readonly refusedProof: string },
 ): Incarnation | undefined {
   const { field, id, refusedProof } = claim;
   if (typeof field !== "string") return undefined;
   const incarnation = field.slice(0, field.indexOf(".")) as Incarnation;
-  return isSameProof(field, incarnationProof(edgeKey, { id, incarnation }, refusedProof))
-    ? incarnation
-    : undefined;
+  const isProof = edgeKeys.some((edgeKey) =>
+    isSameProof(field, incarnationProof(edgeKey, { id, incarnation }, refusedProof)),
+  );
+  return isProof ? incarnation : undefined;
 }
 
 /** Where a WebSocket that is resumed stands. */

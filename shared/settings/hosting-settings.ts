@@ -22,6 +22,16 @@ export const HOSTING_SETTINGS = {
     roles: ALL_PROCESSES,
     why: "Signs tokens and authenticates balancers to workers; the same in every process. Without CT_REDIS_URL `ct-edge` generates and keeps one.",
   },
+  secretPrevious: {
+    env: "CT_SECRET_PREVIOUS",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^.{32,1024}$/s,
+    allowed: "the secret before, at least 32 characters",
+    roles: ALL_PROCESSES,
+    why: "The value that CT_SECRET had before: what was signed with it is accepted, so that the secret can be changed without signing anyone out.",
+  },
   loginSimple: {
     env: "CT_LOGIN_SIMPLE",
     type: "flag",

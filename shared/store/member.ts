@@ -32,8 +32,10 @@ export interface WorkerRecord {
   readonly load: WorkerLoad;
   /** Of the ring that this worker uses; empty before the first. */
   readonly ringFingerprint: string;
-  /** Of its `CT_SECRET` (shared/settings/secret.ts): processes with different secrets cannot work together. */
+  /** Of the secret that it uses (shared/settings/keyring.ts): processes without a common secret cannot work together. */
   readonly secretFingerprint: string;
+  /** Of the secret that it will use when all members know it. */
+  readonly nextSecretFingerprint?: string | undefined;
   /** Version of the links (shared/link) that it accepts; missing: none. */
   readonly linkVersion?: number | undefined;
   /** Version of the frames (shared/resume) with which it goes on with WebSockets of other workers; missing: it does not. */
@@ -49,6 +51,7 @@ export interface BalancerRecord {
   readonly version: string;
   readonly ringFingerprint: string;
   readonly secretFingerprint: string;
+  readonly nextSecretFingerprint?: string | undefined;
 }
 
 export type MemberRecord = WorkerRecord | BalancerRecord;
@@ -81,6 +84,7 @@ const workerSchema = z.object({
   }),
   ringFingerprint: z.string().max(64),
   secretFingerprint,
+  nextSecretFingerprint: secretFingerprint.optional(),
   linkVersion: z.number().int().nonnegative().optional(),
   resumeVersion: z.number().int().nonnegative().optional(),
 });
@@ -93,6 +97,7 @@ const balancerSchema = z.object({
   version: z.string().max(64),
   ringFingerprint: z.string().max(64),
   secretFingerprint,
+  nextSecretFingerprint: secretFingerprint.optional(),
 });
 
 const memberSchema = z.discriminatedUnion("kind", [workerSchema, balancerSchema]);

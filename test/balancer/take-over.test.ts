@@ -2,12 +2,14 @@
  * A balancer while workers stop, fail and are taken over, over real sockets: which worker gets requests, which tunnels
  * end, and that no client returns to a lower epoch.
  */
+
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { createEdgeProbe } from "../../balancer/upstreams/probe.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../shared/base/worker-tag.ts";
+import { onlyKey } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import { watchMachine } from "../support/machine.ts";
@@ -30,7 +32,7 @@ const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
 const PROBE = createEdgeProbe({
   id: "balancer-1" as WorkerId,
   storeHealth: () => ({ state: "up" }),
-  edgeKey: Buffer.alloc(32),
+  edgeKeys: onlyKey(Buffer.alloc(32)),
 });
 const closers: (() => Promise<void>)[] = [];
 

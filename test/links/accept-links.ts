@@ -1,4 +1,5 @@
 /** Links between a balancer's data path and an HTTP server of the test. */
+
 import type { Server } from "node:http";
 import { createLinkTargets, type LinkTargets } from "../../balancer/upstreams/link-target.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
@@ -6,6 +7,7 @@ import { newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { edgeProof } from "../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
 import {
@@ -20,7 +22,7 @@ export function linkTargets(options: { isOn?: boolean; edgeKey?: Buffer } = {}):
   const { isOn = true, edgeKey = EDGE_KEY } = options;
   return createLinkTargets({
     isOn,
-    edgeKey,
+    edgeKeys: onlyKey(edgeKey),
     self: { id: "balancer-1" as WorkerId, incarnation: newIncarnation() },
     prove: ({ id, incarnation }) => edgeProof(edgeKey, id, incarnation),
   });
@@ -42,7 +44,7 @@ export function acceptLinks(
   const self = { id: (options.id ?? "w1") as WorkerId, incarnation: newIncarnation() };
   const bugs: string[] = [];
   const links = createLinkServer({
-    balancerAuth: createBalancerAuth({ edgeKey: EDGE_KEY, self, urlOf: () => undefined }),
+    balancerAuth: createBalancerAuth({ edgeKeys: onlyKey(EDGE_KEY), self, urlOf: () => undefined }),
     clock: options.clock ?? systemClock,
     log: createLog({
       name: "test",

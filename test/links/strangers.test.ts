@@ -103,8 +103,8 @@ test("a worker proves to the balancer who it is when it accepts a link", async (
   const field = new RegExp(`^${INCARNATION_HEADER}: (.*)$`, "im").exec(accepted.head)?.[1]?.trim();
   const { id, incarnation } = worker.record;
   const claim = { field, id, refusedProof: worker.proof };
-  expect(readIncarnation(KEYS.edge, claim)).toBe(incarnation);
-  expect(readIncarnation(OTHER_KEYS.edge, claim)).toBeUndefined();
+  expect(readIncarnation([KEYS.edge], claim)).toBe(incarnation);
+  expect(readIncarnation([OTHER_KEYS.edge], claim)).toBeUndefined();
 });
 
 test("a link that is asked for within a link is refused, and the link goes on", async () => {

@@ -2,6 +2,7 @@
  * One history of an edge whose sessions move: real tunnels, sessions and connections on simulated time. Everybody says numbered
  * things to the others of their session while workers are drained and killed, links break and clients are slow.
  */
+
 import { decode } from "@msgpack/msgpack";
 import type { ResumeOutcome, ResumeRequest } from "../../balancer/proxy/tunnels.ts";
 import { createTunnels, type Tunnels } from "../../balancer/proxy/tunnels.ts";
@@ -17,6 +18,7 @@ import {
 import { createLease } from "../../shared/membership/lease.ts";
 import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
+import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
@@ -164,7 +166,7 @@ function createWorld(seed: number, bug: Bug | undefined) {
       log,
       counters,
       tokens,
-      relayKey: KEYS.relay,
+      relayKeys: onlyKey(KEYS.relay),
       settings: SETTINGS,
       acceptsVersion: createVersionCheck(SETTINGS.protocolAccepted),
       self,
@@ -263,7 +265,7 @@ function createWorld(seed: number, bug: Bug | undefined) {
         return claim.session;
       },
       async resume(text, state, end) {
-        const ticket = readResumeTicket(KEYS.edge, text);
+        const ticket = readResumeTicket([KEYS.edge], text);
         if (ticket === undefined) return { outcome: "refused", reason: "ticket" };
         const claim = await registry.claimPatiently(ticket.sessionId, {
           forMs: 5000,

@@ -28,7 +28,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
   const log = watch.log(place.process.name);
   const counters = createCounters();
   const store = stores.connect(place);
-  const view = createMembershipView({ store, clock, log, ringKey: KEYS.ring });
+  const view = createMembershipView({ store, clock, log, ringKeyFor: () => KEYS.ring });
   const incarnation = newIncarnation();
   const lease = createLease({
     store,
@@ -73,7 +73,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
             if (typeof answer === "string") return judge(answer);
             const field = answer.misrouted;
             throw new ProofRefusedError(
-              readIncarnation(KEYS.edge, { field, id: worker.id, refusedProof: proof }),
+              readIncarnation([KEYS.edge], { field, id: worker.id, refusedProof: proof }),
             );
           },
         },

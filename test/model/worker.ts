@@ -3,6 +3,7 @@
  * simulated network, store and clock. In place of HTTP and socket.io it uses wire.ts; the decisions of
  * `worker/server/server.ts` and `worker/sessions/transport/socket.ts` are repeated here, in their order.
  */
+
 import type { IncomingMessage } from "node:http";
 import type { Connection as Stream } from "../../balancer/transport/transport.ts";
 import {
@@ -23,6 +24,7 @@ import {
   KEY_HEADER,
   SESSION_HEADER,
 } from "../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
@@ -86,7 +88,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   const log = watch.log(place.process.name);
   const counters = createCounters();
   const store = stores.connect(place);
-  const view = createMembershipView({ store, clock, log, ringKey: KEYS.ring });
+  const view = createMembershipView({ store, clock, log, ringKeyFor: () => KEYS.ring });
   const tokens = createModelTokens(clock);
   const outageReports = createOutageReports(clock);
   const fence = createFence({
@@ -106,7 +108,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     log,
     counters,
     tokens,
-    relayKey: KEYS.relay,
+    relayKeys: onlyKey(KEYS.relay),
     settings: SETTINGS,
     acceptsVersion: createVersionCheck(SETTINGS.protocolAccepted),
     self,
@@ -117,7 +119,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
   });
   const url = `http://${address}`;
   const balancerAuth = createBalancerAuth({
-    edgeKey: KEYS.edge,
+    edgeKeys: onlyKey(KEYS.edge),
     self,
     urlOf: (other) => (other === self.id ? url : view.worker(other)?.url),
   });

@@ -1,6 +1,7 @@
 import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
+import { onlyKey } from "../../shared/settings/keyring.ts";
 import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import { createTokens } from "../../worker/login/tokens.ts";
 import { createStepClock } from "../support/step-clock.ts";
@@ -19,6 +20,7 @@ const ROOM = {
   user: USER,
   host: false,
 };
+const OTHER_KEY = Buffer.alloc(32, 9);
 const DAY_MS = 24 * 3600 * 1000;
 
 function setUp(key = KEY) {
@@ -34,13 +36,13 @@ function setUp(key = KEY) {
       revoked.set(tokenId, untilMs);
     },
   };
-  const tokens = createTokens({ key, clock, store });
+  const tokens = createTokens({ keys: onlyKey(key), clock, store });
   return {
     clock,
     revoked,
     tokens,
     /** Of another worker. */
-    otherTokens: createTokens({ key, clock, store }),
+    otherTokens: createTokens({ keys: onlyKey(key), clock, store }),
     setAway: () => {
       away = true;
     },
@@ -64,6 +66,26 @@ describe("a user token", () => {
     expect(await tokens.verifyUser(token)).toBeDefined();
     clock.advance(61_000);
     expect(await tokens.verifyUser(token)).toBeUndefined();
+  });
+
+  it("that was signed with the previous secret is valid while that is known, and a revoked one stays revoked", async () => {
+    const { clock, tokens: former } = setUp();
+    const { tokens: next, revoked } = setUp(OTHER_KEY);
+    const both = createTokens({
+      keys: { signing: OTHER_KEY, accepted: [OTHER_KEY, KEY] },
+      clock,
+      store: {
+        isTokenRevoked: async (tokenId) => revoked.has(tokenId),
+        revokeToken: async (tokenId, untilMs) => void revoked.set(tokenId, untilMs),
+      },
+    });
+    const token = await former.signUser(USER);
+    const verified = await both.verifyUser(token);
+    expect(verified?.user).toEqual(USER);
+    expect(await next.verifyUser(token)).toBeUndefined();
+    expect((await next.verifyUser(await both.signUser(USER)))?.user).toEqual(USER);
+    if (verified !== undefined) await both.revokeUser(verified);
+    expect(await both.verifyUser(token)).toBeUndefined();
   });
 
   it("is different each time, even for the same user in the same second", async () => {

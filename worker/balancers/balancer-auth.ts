@@ -13,6 +13,7 @@ import {
   isSameProof,
 } from "../../shared/net/edge-headers.ts";
 import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 
 export interface BalancerAuth {
   /** How the request names this worker. `other`: it is for another one. `none`: it has no balancer's proof. */
@@ -27,38 +28,39 @@ export interface BalancerAuth {
 }
 
 export function createBalancerAuth(deps: {
-  readonly edgeKey: Buffer;
+  readonly edgeKeys: PurposeKeys;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   /** The URL of a worker (this one too); undefined when it is not known now. */
   readonly urlOf: (id: WorkerId) => string | undefined;
 }): BalancerAuth {
-  const { edgeKey, self, urlOf } = deps;
-  const own = edgeProof(edgeKey, self.id, self.incarnation);
-  const proofsByAddress = new Map<string, string>();
+  const { edgeKeys, self, urlOf } = deps;
+  const own = edgeKeys.accepted.map((key) => edgeProof(key, self.id, self.incarnation));
+  const proofsByAddress = new Map<string, readonly string[]>();
 
   /** Cached: these are this machine's own addresses, so there are few. */
-  function proofOf(address: string): string {
+  function proofsOf(address: string): readonly string[] {
     const cached = proofsByAddress.get(address);
     if (cached !== undefined) return cached;
-    const proof = addressProof(edgeKey, address);
-    proofsByAddress.set(address, proof);
-    return proof;
+    const proofs = edgeKeys.accepted.map((key) => addressProof(key, address));
+    proofsByAddress.set(address, proofs);
+    return proofs;
   }
 
   function judge({ headers, socket }: IncomingMessage): ReturnType<BalancerAuth["judge"]> {
     const proof = headers[EDGE_HEADER];
     if (proof === undefined) return "none";
     if (typeof proof !== "string") return "other";
-    if (isSameProof(proof, own)) return "id";
+    const isProof = (expected: string): boolean => isSameProof(proof, expected);
+    if (own.some(isProof)) return "id";
     const url = urlOf(self.id);
     const addresses = [...(url ? [hostPortOf(url)] : []), ...addressesOf(socket)];
-    return addresses.some((address) => isSameProof(proof, proofOf(address))) ? "address" : "other";
+    return addresses.some((address) => proofsOf(address).some(isProof)) ? "address" : "other";
   }
 
   return {
     judge,
     incarnationProof: ({ headers }) =>
-      incarnationProof(edgeKey, self, String(headers[EDGE_HEADER] ?? "")),
+      incarnationProof(edgeKeys.signing, self, String(headers[EDGE_HEADER] ?? "")),
     nameOwner(req, owner) {
       const url = urlOf(owner);
       return url !== undefined && judge(req) === "address" ? hostPortOf(url) : owner;

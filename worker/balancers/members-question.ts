@@ -13,10 +13,11 @@ import {
   membersProof,
   NONCE_HEADER,
 } from "../../shared/net/edge-headers.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Store } from "../../shared/store/store.ts";
 
 export interface MembersQuestion {
-  readonly edgeKey: Buffer;
+  readonly edgeKeys: Pick<PurposeKeys, "signing">;
   readonly view: Pick<MembershipView, "workers" | "fresh">;
   readonly store: Pick<Store, "health">;
 }
@@ -33,7 +34,7 @@ export function isMembersQuestion({ method, url, headers }: IncomingMessage): bo
  * not act for its sessions, so its view may be stale too.
  */
 export function answerMembersQuestion(
-  { edgeKey, view, store }: MembersQuestion,
+  { edgeKeys, view, store }: MembersQuestion,
   isCutOff: boolean,
   req: IncomingMessage,
   res: ServerResponse,
@@ -43,7 +44,7 @@ export function answerMembersQuestion(
     return;
   }
   const body = Buffer.from(JSON.stringify(view.workers));
-  const proof = membersProof(edgeKey, String(req.headers[NONCE_HEADER]), body);
+  const proof = membersProof(edgeKeys.signing, String(req.headers[NONCE_HEADER]), body);
   res
     .writeHead(200, {
       "content-type": "application/json",

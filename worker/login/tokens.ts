@@ -11,6 +11,7 @@ import {
   randomAlphanumerics,
   type SessionId,
 } from "../../shared/base/ids.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createRevocations } from "./revocations.ts";
 
@@ -74,11 +75,11 @@ const MAX_TOKEN_CHARS = 8192;
 const TOKEN_ID_CHARS = 24;
 
 export function createTokens(deps: {
-  key: Buffer;
+  keys: PurposeKeys;
   clock: Clock;
   store: Pick<Store, "isTokenRevoked" | "revokeToken">;
 }): Tokens {
-  const { key, clock } = deps;
+  const { keys, clock } = deps;
   const revocations = createRevocations(deps);
 
   function sign(claims: JWTPayload, audience: string, lifetimeS: number): Promise<string> {
@@ -90,11 +91,23 @@ export function createTokens(deps: {
       .setJti(randomAlphanumerics(TOKEN_ID_CHARS))
       .setIssuedAt(nowS)
       .setExpirationTime(nowS + lifetimeS)
-      .sign(key);
+      .sign(keys.signing);
   }
 
   async function verify(token: string, audience: string): Promise<JWTPayload | undefined> {
     if (token.length > MAX_TOKEN_CHARS) return undefined;
+    for (const key of keys.accepted) {
+      const payload = await verifyWith(key, token, audience);
+      if (payload !== undefined) return payload;
+    }
+    return undefined;
+  }
+
+  async function verifyWith(
+    key: Buffer,
+    token: string,
+    audience: string,
+  ): Promise<JWTPayload | undefined> {
     try {
       const { payload } = await jwtVerify(token, key, {
         // Pinned: the token's header must not choose the algorithm (RFC 8725 §3.1).

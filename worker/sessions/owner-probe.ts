@@ -14,6 +14,7 @@ import {
   STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
+import type { Keyring } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 
@@ -93,14 +94,14 @@ export function createOwnerProbes(deps: {
 /** The probe that balancers use, too. */
 export function createOwnerProbe(deps: {
   readonly self: WorkerId;
-  readonly edgeKey: Buffer;
+  readonly edgeKeyFor: Keyring["edgeKeyFor"];
   readonly storeHealth: () => StoreHealth;
 }): (record: WorkerRecord) => Promise<ObservedOwner> {
   return async (record) => {
     try {
       const { status } = await askProcess(`${record.url}${PROBE_PATH}`, {
         headers: {
-          [EDGE_HEADER]: edgeProof(deps.edgeKey, record.id, record.incarnation),
+          [EDGE_HEADER]: edgeProof(deps.edgeKeyFor(record), record.id, record.incarnation),
           // Like a balancer, this worker reports whether it reaches the store.
           [BALANCER_HEADER]: deps.self,
           [STORE_HEADER]: deps.storeHealth().state,

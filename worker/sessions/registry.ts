@@ -7,6 +7,7 @@ import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/
 import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { SessionRecord, Store, UserRecord } from "../../shared/store/store.ts";
 import type { Tokens } from "../login/tokens.ts";
@@ -72,7 +73,7 @@ export interface RegistryDeps {
   readonly counters: Counters;
   readonly tokens: Tokens;
   /** Authenticates the ids of relayed requests. */
-  readonly relayKey: Buffer;
+  readonly relayKeys: PurposeKeys;
   readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
   readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };

@@ -9,6 +9,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
 import type { DeliveryMark } from "../../shared/resume/frames.ts";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
   type EdgeEvent,
@@ -61,7 +62,7 @@ export interface SessionDeps {
   readonly log: Log;
   readonly counters: Counters;
   readonly tokens: Tokens;
-  readonly relayKey: Buffer;
+  readonly relayKeys: PurposeKeys;
   readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
   /** Messages of other protocol versions are dropped. */
   readonly acceptsVersion: VersionCheck;
@@ -122,7 +123,7 @@ export class Session {
       hostLeft: (cause) => this.#close(cause === "left" ? "host left" : "host away"),
     });
     const peers = this.#peers.byId;
-    const relayIds = createRelayIds(deps.relayKey, record.id);
+    const relayIds = createRelayIds(deps.relayKeys, record.id);
     this.#requests = createPendingRequests({
       clock: deps.clock,
       fail: ({ requester, id }) => peers.get(requester)?.send(requestFailure(id)),

@@ -28,7 +28,7 @@ export function prepareDrain(
   },
   options: Pick<WorkerOptions, "drain" | "isStoreEmbedded">,
 ): DrainParts {
-  const { self, keys, clock, log, counters } = worker;
+  const { self, keyring, clock, log, counters } = worker;
   const { registry } = deps;
   const { view } = deps.membership;
   /** Workers that stop too. */
@@ -45,8 +45,8 @@ export function prepareDrain(
     log,
     counters,
     sendPendingMessages: (to, sessionId, pendingMessages) =>
-      sendPendingMessages(keys.edge, to, sessionId, pendingMessages),
-    sendResume: (to, sessionId) => sendResume(keys.edge, to, sessionId),
+      sendPendingMessages(keyring.edgeKeyFor(to), to, sessionId, pendingMessages),
+    sendResume: (to, sessionId) => sendResume(keyring.edgeKeyFor(to), to, sessionId),
     delayMs: options.drain.delayMs,
     timeoutMs: options.drain.timeoutMs,
     random: Math.random,

@@ -61,6 +61,7 @@ function describeVitals(worker: WorkerProcess, deps: Deps): Vitals {
   const { store, view, verification } = deps.membership;
   return {
     self: worker.self,
+    known: () => worker.keyring.known,
     urls: () => deps.addresses.urls,
     refused: () => verification.refused,
     phase: () => worker.phase,

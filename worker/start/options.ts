@@ -1,10 +1,12 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
+
 import { hostname } from "node:os";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
 import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
+import { checkSecrets } from "../../shared/settings/keyring.ts";
 import type { LicenseSettings } from "../../shared/settings/license-file.ts";
 import type { CredentialSettings } from "../../shared/settings/operator-credentials.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
@@ -12,6 +14,7 @@ import { SettingError, type Settings } from "../../shared/settings/read-settings
 export interface WorkerOptions {
   readonly id: WorkerId;
   readonly secret: string;
+  readonly secretPrevious: string | undefined;
   readonly log: Pick<Settings, "logLevel" | "logFormat">;
   /** Whether the store belongs to the `ct-edge` that started this worker. */
   readonly isStoreEmbedded: boolean;
@@ -74,9 +77,11 @@ const MAX_PORT = 65_535;
 
 /** Throws `SettingError`. */
 export function readOptions(settings: Settings): WorkerOptions {
+  checkSecrets(settings);
   return {
     id: chooseId(settings.workerId),
     secret: required(settings.secret, "CT_SECRET", "worker"),
+    secretPrevious: settings.secretPrevious,
     log: pick(settings, "logLevel", "logFormat"),
     isStoreEmbedded: settings.storeSocket !== undefined,
     store: pick(settings, "storeSocket", "redisUrl", "redisCa", "redisPrefix"),

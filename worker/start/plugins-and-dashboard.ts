@@ -32,7 +32,7 @@ export function openPluginsAndDashboard(
     "license" | "credentials" | "clients" | "dashboard" | "metrics" | "isStoreEmbedded"
   >,
 ): OperatorParts {
-  const { self, keys, clock, log, counters, shutdown } = worker;
+  const { self, keyring, clock, log, counters, shutdown } = worker;
   const license = findLicense(options.license);
   // An edge with an embedded store logs it once for all its workers.
   if (!options.isStoreEmbedded) logLicense(license, worker.rootLog, clock.wallMs());
@@ -58,7 +58,7 @@ export function openPluginsAndDashboard(
     store,
     view,
     registry,
-    peopleKey: keys.people,
+    peopleKey: keyring.people,
     counters,
     clock,
     log,

@@ -15,18 +15,17 @@ import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { endOnBugs, type StopRequest, stopOnRequest } from "../../shared/process/program.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
 import { RESUME_VERSION } from "../../shared/resume/frames.ts";
-import { deriveKeys, type EdgeKeys } from "../../shared/settings/secret.ts";
+import { createKeyring, type Keyring, logSwitch } from "../../shared/settings/keyring.ts";
 import type { WorkerOptions } from "./options.ts";
 
 export interface WorkerProcess {
   readonly self: {
     readonly id: WorkerId;
     readonly incarnation: Incarnation;
-    readonly secretFingerprint: string;
     readonly linkVersion: number | undefined;
     readonly resumeVersion: number | undefined;
   };
-  readonly keys: EdgeKeys;
+  readonly keyring: Keyring;
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Log;
@@ -61,7 +60,7 @@ type State =
 const STOP_DEADLINE_MS = 1700;
 
 export function openProcess(
-  options: Pick<WorkerOptions, "id" | "secret" | "log" | "http">,
+  options: Pick<WorkerOptions, "id" | "secret" | "secretPrevious" | "log" | "http">,
 ): WorkerProcess {
   const { id } = options;
   const clock = systemClock;
@@ -95,16 +94,16 @@ export function openProcess(
     await stop(0);
   });
 
-  const keys = deriveKeys(options.secret);
+  const { secret, secretPrevious: previous } = options;
+  const keyring = createKeyring({ secret, previous }, (isNew) => logSwitch(log, isNew));
   return {
     self: {
       id,
       incarnation: newIncarnation(),
-      secretFingerprint: keys.fingerprint,
       linkVersion: options.http.hasLinks ? LINK_VERSION : undefined,
       resumeVersion: options.http.hasLinks ? RESUME_VERSION : undefined,
     },
-    keys,
+    keyring,
     clock,
     counters,
     log,

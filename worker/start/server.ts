@@ -42,7 +42,7 @@ export async function startServer(
   options: { readonly http: HttpOptions; readonly ports: PortOptions },
 ): Promise<PublicServer> {
   const { membership, sessions, operators, addresses } = deps;
-  const { self, keys, clock, log, counters } = worker;
+  const { self, keyring, clock, log, counters } = worker;
   const { store, view } = membership;
   const { registry, sockets, tokens, fence } = sessions;
   const { http, ports } = options;
@@ -51,7 +51,7 @@ export async function startServer(
     allowedOrigins: http.corsAllowedOrigins,
   });
   const balancerAuth = createBalancerAuth({
-    edgeKey: keys.edge,
+    edgeKeys: keyring.edge,
     self,
     urlOf: (other) => (other === self.id ? addresses.urls.url : view.worker(other)?.url),
   });
@@ -84,7 +84,7 @@ export async function startServer(
     origins,
     balancerAuth,
     outageReports: sessions.outageReports,
-    members: { edgeKey: keys.edge, view, store },
+    members: { edgeKeys: keyring.edge, view, store },
     fence,
     handovers: createHandovers({
       handoverInbox: sessions.handoverInbox,

@@ -30,7 +30,7 @@ export function openSessions(
   { store, view }: Membership,
   settings: WorkerOptions["sessions"],
 ): SessionParts {
-  const { self, keys, clock, log, counters } = worker;
+  const { self, keyring, clock, log, counters } = worker;
   const outageReports = createOutageReports(clock);
   const fence = createFence({
     clock,
@@ -44,11 +44,11 @@ export function openSessions(
     membersRead: () => (view.fresh ? undefined : nextChange(view)),
     probe: createOwnerProbe({
       self: self.id,
-      edgeKey: keys.edge,
+      edgeKeyFor: keyring.edgeKeyFor,
       storeHealth: () => store.health,
     }),
   });
-  const tokens = createTokens({ key: keys.token, clock, store });
+  const tokens = createTokens({ keys: keyring.token, clock, store });
   const handoverInbox = createHandoverInbox({ clock });
   const registry: Registry = createRegistry({
     store,
@@ -56,7 +56,7 @@ export function openSessions(
     log,
     counters,
     tokens,
-    relayKey: keys.relay,
+    relayKeys: keyring.relay,
     settings,
     acceptsVersion: createVersionCheck(settings.protocolVersions),
     self,
@@ -79,7 +79,7 @@ export function openSessions(
     fence,
     settings,
     tag,
-    resumeKey: keys.edge,
+    resumeKeys: keyring.edge,
   });
   return { outageReports, fence, tokens, handoverInbox, registry, sockets };
 }

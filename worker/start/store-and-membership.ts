@@ -21,7 +21,7 @@ export function openMembership(
   worker: WorkerProcess,
   options: Pick<WorkerOptions, "store" | "membership" | "isStoreEmbedded">,
 ): Membership {
-  const { self, keys, clock, log, counters, shutdown } = worker;
+  const { self, keyring, clock, log, counters, shutdown } = worker;
   const store = connectStore({ settings: options.store, name: self.id, clock, log, counters });
   shutdown.add("store", () => store.close());
   // With an embedded store the edge collects the lines of all processes in one file.
@@ -38,7 +38,7 @@ export function openMembership(
   }
   const verification = createMemberVerification({
     networks: options.membership.workerNetworks,
-    secretFingerprint: keys.fingerprint,
+    secretFingerprints: keyring.fingerprints,
     store,
     counters,
     log,
@@ -47,7 +47,7 @@ export function openMembership(
     store,
     clock,
     log,
-    ringKey: keys.ring,
+    ringKeyFor: keyring.ringKeyFor,
     admission: verification,
   });
   shutdown.add("membership", () => view.close());

@@ -7,6 +7,7 @@ import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
+import type { KnownSecrets } from "../../shared/settings/keyring.ts";
 import type { WorkerLoad, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
@@ -16,10 +17,11 @@ export interface Vitals {
   readonly self: {
     readonly id: WorkerId;
     readonly incarnation: Incarnation;
-    readonly secretFingerprint: string;
     readonly linkVersion: number | undefined;
     readonly resumeVersion: number | undefined;
   };
+  /** The secrets that it knows. */
+  readonly known: () => KnownSecrets;
   /** Where others reach this worker; empty until the store was reached for the first time. */
   readonly urls: () => { readonly url: string; readonly statusUrl: string };
   /** Members in the store that failed verification. */
@@ -41,6 +43,7 @@ export function describeWorker(vitals: Vitals): WorkerRecord {
   return {
     kind: "worker",
     ...vitals.self,
+    ...vitals.known(),
     ...vitals.urls(),
     version: VERSION,
     zone: "",

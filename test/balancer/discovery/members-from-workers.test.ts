@@ -1,10 +1,12 @@
 /** Which member lists of workers a balancer accepts while its store is away. */
+
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { askWorkersForMembers } from "../../../balancer/discovery/members-from-workers.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { edgeProof, membersProof } from "../../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
@@ -46,7 +48,7 @@ function startAsking(known: readonly WorkerRecord[]) {
   const asking = askWorkersForMembers({
     self: SELF,
     clock,
-    edgeKey: EDGE_KEY,
+    edgeKeys: onlyKey(EDGE_KEY),
     isAway() {
       looks++;
       return isAway;

@@ -1,6 +1,7 @@
 /**
  * Probes over real sockets, including one to a stopped worker.
  */
+
 import { afterEach, expect, test } from "vitest";
 import {
   createEdgeProbe,
@@ -10,6 +11,7 @@ import {
 } from "../../../balancer/upstreams/probe.ts";
 import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
 import { incarnationProof } from "../../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import type { StoreHealth } from "../../../shared/store/store.ts";
 import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
@@ -32,7 +34,7 @@ function probeFrom(health: StoreHealth) {
   return createEdgeProbe({
     id: "balancer-1" as WorkerId,
     storeHealth: () => health,
-    edgeKey: EDGE_KEY,
+    edgeKeys: onlyKey(EDGE_KEY),
   });
 }
 

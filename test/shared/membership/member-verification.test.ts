@@ -75,7 +75,7 @@ function open(localAddress: string | undefined = "10.0.0.1") {
   const store: { localAddress: string | undefined } = { localAddress };
   const admission = createMemberVerification({
     networks: [],
-    secretFingerprint: OWN_SECRET,
+    secretFingerprints: [OWN_SECRET],
     store,
     counters,
     log,

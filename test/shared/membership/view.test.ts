@@ -41,9 +41,12 @@ describe("the view of the members", () => {
     folder.remove();
   });
 
-  function open(through: Partial<Store> = {}) {
+  function open(
+    through: Partial<Store> = {},
+    ringKeyFor: (members: readonly MemberRecord[]) => Buffer = () => ringKey,
+  ) {
     const { log, lines } = createTestLog();
-    const view = createMembershipView({ store: { ...store, ...through }, clock, log, ringKey });
+    const view = createMembershipView({ store: { ...store, ...through }, clock, log, ringKeyFor });
     views.push(view);
     return { view, lines };
   }
@@ -90,6 +93,19 @@ describe("the view of the members", () => {
     expect(view.byTag(workerTag(two.id, newIncarnation()))).toBeUndefined();
     expect(view.ring.members).toEqual(["worker-1", "worker-2"]);
     expect(view.ring.fingerprint).toBe(createRing([two, one], ringKey).fingerprint);
+  });
+
+  it("has another ring once its members have another secret", async () => {
+    const otherKey = Buffer.alloc(32, 2);
+    const { view } = open({}, (members) => (members.length === 1 ? ringKey : otherKey));
+    const one = worker("worker-1");
+    await store.announce(one);
+    await view.start();
+    expect(view.ring.fingerprint).toBe(createRing([one], ringKey).fingerprint);
+    // A balancer is no part of the ring.
+    await store.announce(balancer("balancer-1"));
+    const expected = createRing([one], otherKey).fingerprint;
+    await expect.poll(() => view.ring.fingerprint).toBe(expected);
   });
 
   it("follows the members soon after a hint, and notifies its listeners", async () => {

@@ -15,7 +15,7 @@ describe("an idle process", () => {
     const clock = systemClock;
     const member = worker("worker-1");
     const lease = createLease({ store, clock, log, describe: () => member, onReplaced: () => {} });
-    const view = createMembershipView({ store, clock, log, ringKey: Buffer.alloc(32) });
+    const view = createMembershipView({ store, clock, log, ringKeyFor: () => Buffer.alloc(32) });
     await lease.start();
     await view.start();
 

@@ -11,6 +11,7 @@ import { LINK_VERSION } from "../../../shared/link/frames.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
@@ -121,12 +122,12 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const id = (options.id ?? "worker-1") as WorkerId;
   const self = { id, incarnation: newIncarnation() };
   const tag = workerTag(self.id, self.incarnation);
-  const tokens = createTokens({ key: KEYS.token, clock, store });
+  const tokens = createTokens({ keys: onlyKey(KEYS.token), clock, store });
   const ring = createRing([{ id, weight: 1 }], KEYS.ring);
   const parts = { store, clock, log, counters, tokens, tag };
   const registry = createRegistry({
     ...parts,
-    relayKey: KEYS.relay,
+    relayKeys: onlyKey(KEYS.relay),
     acceptsVersion: createVersionCheck(["0.3"]),
     settings: {
       maxSessionsPerUser: options.maxSessionsPerUser ?? 20,
@@ -143,7 +144,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...parts,
     registry,
     fence: OPEN_FENCE,
-    resumeKey: Buffer.alloc(32),
+    resumeKeys: onlyKey(Buffer.alloc(32)),
     settings: {
       maxMessageBytes: 1024 * 1024,
       maxMessagesPerSecond: 500,
@@ -157,7 +158,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   });
   let url = "";
   const balancerAuth = createBalancerAuth({
-    edgeKey: KEYS.edge,
+    edgeKeys: onlyKey(KEYS.edge),
     self,
     urlOf: (id) => (id === self.id ? url : undefined),
   });
@@ -222,7 +223,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const server = createWorkerServer({
     handovers: createHandovers({ handoverInbox: { put: () => {} }, registry, isOpen: () => true }),
     outageReports,
-    members: { edgeKey: KEYS.edge, view: { workers: known, fresh: true }, store },
+    members: { edgeKeys: onlyKey(KEYS.edge), view: { workers: known, fresh: true }, store },
     fence: OPEN_FENCE,
     ...parts,
     api,

@@ -1,10 +1,12 @@
 /** Proofs of balancers over real sockets: the address that a socket is bound to counts. */
+
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { request } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof, EDGE_HEADER, edgeProof } from "../../../shared/net/edge-headers.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
 
@@ -17,7 +19,7 @@ async function startWorker(more: { bind?: string; url?: string } = {}) {
   const urls = new Map<WorkerId, string>([[OTHER, "http://10.0.0.2:3001"]]);
   if (more.url !== undefined) urls.set(SELF.id, more.url);
   const balancerAuth = createBalancerAuth({
-    edgeKey: EDGE_KEY,
+    edgeKeys: onlyKey(EDGE_KEY),
     self: SELF,
     urlOf: (id) => urls.get(id),
   });

@@ -15,6 +15,7 @@ import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
 import { createLog, type Log } from "../../../shared/logs/log.ts";
 import { createRing, type Ring } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
@@ -173,7 +174,7 @@ export async function startWorker(
   const log = silentLog();
   const settings = { ...LIMITS, ...options.settings };
   const self = { id: (options.id ?? "worker-1") as WorkerId, incarnation: newIncarnation() };
-  const tokens = createTokens({ key: KEYS.token, clock, store });
+  const tokens = createTokens({ keys: onlyKey(KEYS.token), clock, store });
   const ring = createRing([{ id: self.id, weight: 1 }], KEYS.ring);
   const fence: Pick<Fence, "look" | "hold"> = {
     look: () => ((options.fence?.() ?? true) ? "open" : "shut"),
@@ -187,7 +188,7 @@ export async function startWorker(
     log,
     counters,
     tokens,
-    relayKey: KEYS.relay,
+    relayKeys: onlyKey(KEYS.relay),
     settings,
     self,
     ring: options.ring ?? (() => ring),
@@ -205,7 +206,7 @@ export async function startWorker(
     fence,
     settings,
     tag,
-    resumeKey: RESUME_KEY,
+    resumeKeys: onlyKey(RESUME_KEY),
   });
   const record = memberRecord(self);
   await store.announce(record);

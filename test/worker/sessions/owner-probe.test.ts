@@ -27,7 +27,7 @@ function setUp(record: WorkerRecord | undefined, membersRead?: Promise<void>) {
     membersRead: () => (isRead ? undefined : membersRead),
     probe: createOwnerProbe({
       self: "worker-2" as WorkerId,
-      edgeKey: EDGE_KEY,
+      edgeKeyFor: () => EDGE_KEY,
       storeHealth: () => ({ state: "up" }),
     }),
   });

@@ -1,6 +1,8 @@
 /** Small parts of a session, each alone: relay ids, pending requests, the rate limit, the write queue. */
+
 import { describe, expect, it } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { type Holder, StoreAwayError } from "../../../shared/store/store.ts";
 import {
   createPendingRequests,
@@ -11,7 +13,7 @@ import { createRelayIds } from "../../../worker/sessions/wire/relay-id.ts";
 import { createWriteQueue } from "../../../worker/sessions/write-queue.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-const KEY = Buffer.alloc(32, 1);
+const KEYS = onlyKey(Buffer.alloc(32, 1));
 const SESSION = "abcdefghijklmnopqrstuvwx" as SessionId;
 const [A, B, C] = ["peer-a", "peer-b", "peer-c"] as [PeerId, PeerId, PeerId];
 
@@ -19,16 +21,18 @@ describe("the id of a relayed request", () => {
   const request = { requester: A, id: Buffer.from([0xcd, 1, 2]), epoch: 1_900_000_000_000 };
 
   it("a relayed request's id contains where its response goes, for any worker with the key", () => {
-    const id = createRelayIds(KEY, SESSION).forRequest(request, B);
-    expect(createRelayIds(KEY, SESSION).readRequest(id, B)).toEqual(request);
+    const id = createRelayIds(KEYS, SESSION).forRequest(request, B);
+    expect(createRelayIds(KEYS, SESSION).readRequest(id, B)).toEqual(request);
   });
 
   it("a relayed request's id is valid only unchanged, in its session, and from the peer that got the request", () => {
-    const ids = createRelayIds(KEY, SESSION);
+    const ids = createRelayIds(KEYS, SESSION);
     const id = ids.forRequest(request, B);
     expect(ids.readRequest(id, C)).toBeUndefined();
-    expect(createRelayIds(KEY, "other" as SessionId).readRequest(id, B)).toBeUndefined();
-    expect(createRelayIds(Buffer.alloc(32, 2), SESSION).readRequest(id, B)).toBeUndefined();
+    expect(createRelayIds(KEYS, "other" as SessionId).readRequest(id, B)).toBeUndefined();
+    expect(
+      createRelayIds(onlyKey(Buffer.alloc(32, 2)), SESSION).readRequest(id, B),
+    ).toBeUndefined();
     expect(ids.readRequest(id.replace(A, C), B)).toBeUndefined();
     expect(ids.readJoin(id, B)).toBeUndefined();
     for (const garbage of ["", ".", "r", "r.....", `${id}x`, id.slice(1)]) {
@@ -37,7 +41,7 @@ describe("the id of a relayed request", () => {
   });
 
   it("a join request's id is the same each time the host is asked", () => {
-    const ids = createRelayIds(KEY, SESSION);
+    const ids = createRelayIds(KEYS, SESSION);
     expect(ids.forJoin("token", A)).toBe(ids.forJoin("token", A));
     expect(ids.readJoin(ids.forJoin("token", A), A)).toBe("token");
     expect(ids.readRequest(ids.forJoin("token", A), A)).toBeUndefined();

@@ -68,7 +68,7 @@ const STATUS: Readonly<Record<string, ResumeRefused["status"]>> = {
 export function createResumes(deps: {
   readonly registry: Pick<Registry, "claimPatiently">;
   /** Authenticates tickets. */
-  readonly key: Buffer;
+  readonly keys: readonly Buffer[];
   readonly maxMessageBytes: number;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -100,7 +100,7 @@ export function createResumes(deps: {
   });
 
   function ticketOf(req: IncomingMessage): ResumeTicket | undefined {
-    return readResumeTicket(deps.key, headerOf(req, RESUME_TICKET_HEADER));
+    return readResumeTicket(deps.keys, headerOf(req, RESUME_TICKET_HEADER));
   }
 
   function refused(reason: string, ticket?: ResumeTicket): ResumeResult {

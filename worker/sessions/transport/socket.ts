@@ -18,6 +18,7 @@ import {
   SESSION_HEADER,
 } from "../../../shared/net/edge-headers.ts";
 import { RESUME_VERSION, type Resumable } from "../../../shared/resume/frames.ts";
+import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import type { Settings } from "../../../shared/settings/read-settings.ts";
 import type { Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
@@ -74,7 +75,7 @@ export interface SocketsDeps {
     "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"
   >;
   /** Authenticates the tickets with which WebSockets are resumed. */
-  readonly resumeKey: Buffer;
+  readonly resumeKeys: PurposeKeys;
   /** Starts every engine.io id. */
   readonly tag: WorkerTag;
 }
@@ -124,7 +125,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   handleConnects(io, { ...deps, identifyClient: tokenReader.identifyClient, attach });
   const resumes = createResumes({
     ...deps,
-    key: deps.resumeKey,
+    keys: deps.resumeKeys.accepted,
     maxMessageBytes: deps.settings.maxMessageBytes,
     attach({ webSocket, stream, session, peer, ticket, begun, state }) {
       const connection = openStream({
@@ -261,7 +262,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     return (stream: number): Resumable => {
       const { id, epoch } = session;
       const ticket = { sessionId: id, epoch, peerId, tokenId, namespace, stream };
-      return { session: id, epoch, ticket: signResumeTicket(deps.resumeKey, ticket) };
+      return { session: id, epoch, ticket: signResumeTicket(deps.resumeKeys.signing, ticket) };
     };
   }
 

@@ -4,6 +4,7 @@
  */
 import type { PeerId, SessionId } from "../../../shared/base/ids.ts";
 import { isSameProof } from "../../../shared/net/edge-headers.ts";
+import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import { sign } from "../../../shared/settings/secret.ts";
 
 export interface RelayIds {
@@ -27,9 +28,9 @@ export interface RelayedRequest {
 /** 132 bits of the HMAC. */
 const PROOF_CHARS = 22;
 
-/** `key` authenticates the ids, which are valid in this session only. */
-export function createRelayIds(key: Buffer, sessionId: SessionId): RelayIds {
-  function proofOf(text: string, receiver: PeerId): string {
+/** `keys` authenticate the ids, which are valid in this session only. */
+export function createRelayIds(keys: PurposeKeys, sessionId: SessionId): RelayIds {
+  function proofOf(text: string, receiver: PeerId, key = keys.signing): string {
     return sign(key, `${sessionId}\n${receiver}\n${text}`).slice(0, PROOF_CHARS);
   }
 
@@ -37,7 +38,9 @@ export function createRelayIds(key: Buffer, sessionId: SessionId): RelayIds {
   function read(id: string, receiver: PeerId): readonly string[] | undefined {
     const end = id.lastIndexOf(".");
     const text = id.slice(0, end);
-    return isSameProof(id.slice(end + 1), proofOf(text, receiver)) ? text.split(".") : undefined;
+    const proof = id.slice(end + 1);
+    const isProven = keys.accepted.some((key) => isSameProof(proof, proofOf(text, receiver, key)));
+    return isProven ? text.split(".") : undefined;
   }
 
   return {

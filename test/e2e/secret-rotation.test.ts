@@ -1,0 +1,91 @@
+/** The secret is changed process by process while people work: nobody is signed out, and no request fails. */
+import { fetch } from "undici";
+import { expect, onTestFinished, test } from "vitest";
+import { CLUSTER_SECRET, type Member, sees, startCluster } from "../support/cluster.ts";
+import { startFront } from "../support/front.ts";
+import { documentsEqual, everybodyHears, openSession, person } from "../support/people.ts";
+import { startTraffic } from "../support/steady-traffic.ts";
+import { until } from "../support/until.ts";
+
+const NEW_SECRET = "the secret that the cluster has from now on";
+const BOTH = { CT_SECRET: NEW_SECRET, CT_SECRET_PREVIOUS: CLUSTER_SECRET };
+const ALL_KNOW = "all processes know CT_SECRET";
+
+test("nobody is signed out while the secret is changed in one process after the other", async () => {
+  const cluster = await startCluster({ workers: 2, balancers: 1 });
+  onTestFinished(() => cluster.dispose());
+  const [balancer] = cluster.balancers as [Member];
+  const front = await startFront(balancer.port);
+  onTestFinished(() => front.close());
+  const session = await openSession({ baseUrl: front.url, guestCount: 2 });
+  const ids = session.everybody.map(({ id }) => id);
+  const before = await signIn(front.url);
+  const traffic = startTraffic([front.url]);
+  await until("traffic flows", () => traffic.answered > 20);
+
+  for (const worker of [...cluster.workers]) {
+    await worker.stop();
+    await cluster.addWorker({ env: { CT_WORKER_ID: worker.id, ...BOTH } });
+    await until("the balancer sees it", async () => (await healthyAt(balancer)) === 2);
+    const late = person({ baseUrl: front.url, name: `Late ${worker.id}` });
+    await late.join(session.sessionId);
+    await everybodyHears(late, session.everybody, `hello from ${worker.id}`);
+    expect(await isSignedIn(front.url, before)).toBe(true);
+  }
+  const [, , first, second] = cluster.workers as [Member, Member, Member, Member];
+  expect(first.output() + second.output()).not.toContain(ALL_KNOW);
+  const replacement = await cluster.addBalancer({ env: BOTH });
+  await sees(replacement, 2);
+  front.leadTo(replacement.port);
+  await balancer.stop();
+  for (const changed of [first, second, replacement]) {
+    await until(`${changed.id} uses the new secret`, () => changed.output().includes(ALL_KNOW));
+  }
+  expect(await isSignedIn(front.url, before)).toBe(true);
+  const after = await signIn(front.url);
+  await everybodyHears(session.host, session.guests, "still here");
+  session.host.write("the end");
+  await documentsEqual(session.everybody, ["the end"]);
+  await traffic.stop();
+  expect(traffic.failures).toEqual([]);
+  expect(session.everybody.map(({ id }) => id)).toEqual(ids);
+
+  // A process that does not know the previous secret any more.
+  const { url } = await cluster.addWorker({ env: { CT_SECRET: NEW_SECRET } });
+  expect(await isSignedIn(url, before)).toBe(false);
+  expect(await isSignedIn(url, after)).toBe(true);
+  await sees(replacement, 3);
+  for (const { output } of [replacement, first, second]) {
+    expect(output()).not.toContain("ignoring a member");
+  }
+}, 120_000);
+
+async function healthyAt(balancer: Member): Promise<number> {
+  const { workers } = (await balancer.view()) as { workers: { status: string }[] };
+  return workers.filter(({ status }) => status === "healthy").length;
+}
+
+/** The token of a new user. */
+async function signIn(baseUrl: string): Promise<string> {
+  const post = async (path: string, body?: object): Promise<unknown> => {
+    const response = await fetch(`${baseUrl}${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    expect(response.status).toBe(200);
+    return path.startsWith("/api/login/simple") ? undefined : response.json();
+  };
+  const { pollToken } = (await post("/api/login/initial")) as { pollToken: string };
+  await post("/api/login/simple", { token: pollToken, user: "Somebody" });
+  const { loginToken } = (await post(`/api/login/poll/${pollToken}`)) as { loginToken: string };
+  return loginToken;
+}
+
+async function isSignedIn(baseUrl: string, token: string): Promise<boolean> {
+  const response = await fetch(`${baseUrl}/api/login/validate`, {
+    method: "POST",
+    headers: { "x-oct-jwt": token },
+  });
+  return ((await response.json()) as { valid: boolean }).valid;
+}
