@@ -331,6 +331,20 @@ describe("a worker that owns the session", () => {
     expect(back.disconnects).toEqual([]);
   });
 
+  test("a WebSocket that was cut off while its session was handed over is not resumed: what was on its way is lost", async () => {
+    const ticket = ticketOf(guest);
+    await move();
+    expect((await owner.registry.claim(sessionId)).outcome).toBe("here");
+    const session = owner.registry.live(sessionId);
+    session?.unpack({ epoch: 1, waiting: [], cut: [guest.id as PeerId] });
+    expect((await ask(owner, { ticket })).status).toBe(409);
+    expect(refusals(owner, "cut")).toBe(1);
+    // Its client reconnects, and that WebSocket may be resumed.
+    rawPeer({ url: owner.url, roomToken: guestToken });
+    await until("it is back", () => session?.connections === 1);
+    expect([...(session?.peers ?? [])].some(({ isCut }) => isCut)).toBe(false);
+  });
+
   test("a ticket of a session that has ended is refused", async () => {
     const ticket = ticketOf(guest);
     former.registry.live(sessionId)?.end();

@@ -154,6 +154,7 @@ export class NearEnd implements Connection {
 export class WorkerEnd extends EventEmitter {
   readonly OPEN = 1;
   readyState = 1;
+  errored: Error | null = null;
   readonly #process: Process;
   readonly #send: (bytes: Buffer) => void;
   readonly #onClosed: () => void;
@@ -249,6 +250,7 @@ export class WorkerEnd extends EventEmitter {
   lose(): void {
     if (this.readyState !== 1) return;
     this.readyState = 3;
+    this.errored = new LinkLostError("the link is lost");
     if (this.#process.state !== "dead") this.emit("close");
   }
 

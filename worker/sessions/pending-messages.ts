@@ -23,6 +23,8 @@ export interface PendingMessages {
     readonly id: PeerId;
     readonly messages: readonly OutboundMessage[];
   }[];
+  /** Peers whose last connections were cut off (`Peer.isCut`). */
+  readonly cut: readonly PeerId[];
 }
 
 const messagesSchema = z.array(
@@ -36,12 +38,15 @@ const messagesSchema = z.array(
   }),
 );
 
+const peerId = z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128);
 const pendingMessagesSchema = z.object({
   epoch: z.number(),
+  // Not from a worker of the version before.
+  cut: z.array(peerId).exactOptional(),
   waiting: z.array(
     z
       .object({
-        id: z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
+        id: peerId,
         messages: messagesSchema.exactOptional(),
         // The name in the version before.
         parcels: messagesSchema.exactOptional(),
@@ -55,7 +60,7 @@ const pendingMessagesSchema = z.object({
  * the name of a peer's messages in the body; a worker of the version before expects `parcels` (for one version).
  */
 export function packPendingMessages(
-  { epoch, waiting }: PendingMessages,
+  { epoch, waiting, cut }: PendingMessages,
   key: "messages" | "parcels" = "messages",
 ): Uint8Array {
   const bySize = [...waiting].sort((a, b) => bytesOf(a.messages) - bytesOf(b.messages));
@@ -66,6 +71,7 @@ export function packPendingMessages(
   });
   return encode({
     epoch,
+    cut,
     waiting: fitting.map(({ id, messages }) => ({
       id,
       [key]: messages.map(packed),
@@ -88,9 +94,10 @@ export function unpackPendingMessages(bytes: Uint8Array): PendingMessages | unde
   }
   const parsed = pendingMessagesSchema.safeParse(value);
   if (!parsed.success) return undefined;
-  const { epoch, waiting } = parsed.data;
+  const { epoch, waiting, cut = [] } = parsed.data;
   return {
     epoch,
+    cut,
     // `parcels`: the name in the version before.
     waiting: waiting.map(({ id, messages, parcels }) => ({
       id,

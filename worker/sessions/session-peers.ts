@@ -37,7 +37,7 @@ export type Admission =
   | { readonly outcome: "lost" };
 
 /** Why a WebSocket is not resumed: the client reconnects. */
-export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced";
+export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced" | "cut";
 
 export type LeaveCause = "left" | "away";
 
@@ -198,6 +198,8 @@ export class SessionPeers {
     // The balancer has lost the connection, and with it perhaps what was on its way: its client must compare documents. The
     // session's epoch rises here too, once a session that was created without the store is recorded.
     if (ownership.firstEpoch <= ticket.epoch) return "same epoch";
+    // The same, while the former worker handed the session over.
+    if (peer.isCut) return "cut";
     if (this.#resumed.has(ticket.stream)) return "used";
     if (peer.isConnected) return "replaced";
     if (this.#resumed.size < MAX_RESUMED) this.#resumed.add(ticket.stream);
@@ -364,12 +366,21 @@ export class SessionPeers {
   }
 
   pendingMessages(epoch: number): PendingMessages {
-    const waiting = [...this.#peers.values()].map(({ id, waiting }) => ({ id, messages: waiting }));
-    return { epoch, waiting: waiting.filter(({ messages }) => messages.length > 0) };
+    const peers = [...this.#peers.values()];
+    const waiting = peers.map(({ id, waiting }) => ({ id, messages: waiting }));
+    return {
+      epoch,
+      waiting: waiting.filter(({ messages }) => messages.length > 0),
+      cut: peers.filter(({ isCut }) => isCut).map(({ id }) => id),
+    };
   }
 
   /** Queues what a previous owner could not deliver, before everything else. */
-  preload({ waiting }: PendingMessages): void {
+  preload({ waiting, cut }: PendingMessages): void {
+    for (const id of cut) {
+      const peer = this.#peers.get(id);
+      if (peer !== undefined) peer.isCut = true;
+    }
     for (const { id, messages } of waiting) this.#peers.get(id)?.preload(messages);
   }
 

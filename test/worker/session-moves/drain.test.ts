@@ -301,6 +301,7 @@ describe("the pending messages of a session", () => {
   const HEAD_IN_PARTS = [Buffer.from("he"), Buffer.from("ad")];
   const pendingMessages = {
     epoch: 7,
+    cut: [],
     waiting: [
       { id: "peer-1" as never, messages: [outbound("one"), outbound("two", true)] },
       { id: "peer-2" as never, messages: [{ ...outbound("head"), parts: HEAD_IN_PARTS }] },

@@ -19,6 +19,7 @@ const SESSION = "a".repeat(24) as SessionId;
 const KEY = Buffer.alloc(32, 7);
 const HELLO = Buffer.from("hello");
 const PENDING = {
+  cut: ["peer-2"],
   epoch: 7,
   waiting: [
     {
@@ -90,7 +91,11 @@ test("pending messages and the request to resume go to /ct-edge/handover/ first"
   await sendResume(KEY, record, SESSION);
   const url = `/ct-edge/handover/${SESSION}`;
   expect(received).toEqual([
-    { method: "PUT", url, body: { epoch: 7, waiting: [{ id: "peer-1", messages: SENT }] } },
+    {
+      method: "PUT",
+      url,
+      body: { epoch: 7, cut: ["peer-2"], waiting: [{ id: "peer-1", messages: SENT }] },
+    },
     { method: "POST", url, body: undefined },
   ]);
 });
@@ -101,7 +106,11 @@ test("a worker of the version before gets the path and the body that it knows", 
   await sendResume(KEY, record, SESSION);
   const url = `/ct-edge/hand-over/${SESSION}`;
   expect(received.filter((one) => one.url.startsWith("/ct-edge/hand-over/"))).toEqual([
-    { method: "PUT", url, body: { epoch: 7, waiting: [{ id: "peer-1", parcels: SENT }] } },
+    {
+      method: "PUT",
+      url,
+      body: { epoch: 7, cut: ["peer-2"], waiting: [{ id: "peer-1", parcels: SENT }] },
+    },
     { method: "POST", url, body: undefined },
   ]);
 });
@@ -119,8 +128,10 @@ test.each([
 ])("a worker receives a session at %s with the key %s", async (path, key) => {
   const { inbox, resumed, send } = await startWorker();
   const waiting = [{ id: "peer-1", [key]: [{ own: true, bytes: HELLO }] }];
-  expect(await send("PUT", path + SESSION, encode({ epoch: 7, waiting }))).toBe(204);
-  expect(inbox).toEqual([[SESSION, PENDING]]);
+  const isNew = key === "messages";
+  const body = { epoch: 7, waiting, ...(isNew && { cut: ["peer-2"] }) };
+  expect(await send("PUT", path + SESSION, encode(body))).toBe(204);
+  expect(inbox).toEqual([[SESSION, { ...PENDING, cut: isNew ? ["peer-2"] : [] }]]);
   expect(await send("POST", path + SESSION)).toBe(204);
   expect(resumed).toEqual([SESSION]);
 });

@@ -73,7 +73,7 @@ export function createConfirmations(deps: {
     const nowMs = clock.nowMs();
     let isBehind = false;
     for (const peer of deps.peers()) {
-      if (peer.unsentBytes === 0) {
+      if (peer.unsentBytes === 0 && !peer.isCut) {
         behindSinceMs.delete(peer);
         continue;
       }

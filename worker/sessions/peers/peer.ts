@@ -76,8 +76,11 @@ export interface ConnectionEvents {
   received(bytes: number): void;
   /** There is room again. */
   drained(): void;
-  /** It has ended; the system never got `unsent`. Not called after `end`. */
-  closed(unsent: readonly OutboundMessage[]): void;
+  /**
+   * It has ended; the system never got `unsent`. `isCut`: what carried it broke, and with it perhaps what had left before. Not
+   * called after `end`.
+   */
+  closed(unsent: readonly OutboundMessage[], isCut?: boolean): void;
 }
 
 /** Bytes given to a connection before the rest waits here, where it outlives the connection. */
@@ -97,6 +100,11 @@ export class Peer {
   readonly #maxWaitingBytes: number;
   readonly #counters: Counters;
   #connection: Connection | undefined;
+  /**
+   * Whether its last connection was cut off: what was on its way is lost, so no other worker may go on with the WebSocket, and its
+   * client has to compare documents.
+   */
+  isCut = false;
   #waiting: OutboundMessage[] = [];
   #waitingBytes = 0;
   #waitingOwn = 0;
@@ -160,15 +168,17 @@ export class Peer {
       return false;
     }
     this.#connection = connection;
+    this.isCut = false;
     if (!connection.isResumed) this.#dropRepeats();
     connection.open({
       message: events.message,
       received: events.received,
       drained: () => this.#sendWaiting(),
-      closed: (unsent) => {
+      closed: (unsent, isCut = false) => {
         this.#putBack(unsent);
         if (this.#connection !== connection) return;
         this.#connection = undefined;
+        this.isCut = isCut;
         events.away();
       },
     });

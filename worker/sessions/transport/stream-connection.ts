@@ -7,6 +7,7 @@ import { randomInt } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import { type Clock, sleep, type Timer } from "../../../shared/base/clock.ts";
+import { LinkLostError } from "../../../shared/link/stream.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import {
   confirmFrame,
@@ -200,7 +201,8 @@ export class StreamConnection implements Connection, Output {
     const unsent = [...this.#output.takeWaiting(), ...this.#batch];
     this.#batch = [];
     this.#batchBytes = 0;
-    if (!wasEnding) this.#events?.closed(unsent);
+    const isCut = this.#deps.stream.errored instanceof LinkLostError;
+    if (!wasEnding) this.#events?.closed(unsent, isCut);
   }
 
   // --- reading ---
