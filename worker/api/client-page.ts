@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isSessionId } from "../../shared/base/ids.ts";
-import { html } from "../clients/serve/html.ts";
+import { html } from "../http/html.ts";
 import { type Origins, placeOf } from "../http/origins.ts";
 import { pageHeaders } from "../http/pages.ts";
 import type { ClientAssets } from "./client-assets.ts";

@@ -1,4 +1,4 @@
-/** The protocol's one cookie, for browser clients that do not keep a token themselves. Pure. */
+/** Cookies; above all the protocol's, for browser clients that do not keep a token themselves. Pure. */
 
 const NAME = "oct-jwt";
 /** `None`, because clients run in pages of other origins; browsers then require `Secure`. */
@@ -13,8 +13,13 @@ export function tokenCookie(userToken: string): string {
 /** Deletes the cookie. */
 export const CLEARED_TOKEN_COOKIE = `${NAME}=; Max-Age=0; ${ATTRIBUTES}`;
 
-/** The user token in a Cookie header (the first one), or undefined. */
+/** The user token in a Cookie header, or undefined. */
 export function readTokenCookie(header: string | undefined): string | undefined {
+  return readCookie(header, NAME);
+}
+
+/** The value of the first cookie `name`, or undefined. */
+export function readCookie(header: string | undefined, name: string): string | undefined {
   if (header === undefined) return undefined;
   // Scanned pair by pair: splitting a hostile header would make an array of thousands.
   let start = 0;
@@ -22,7 +27,7 @@ export function readTokenCookie(header: string | undefined): string | undefined 
     let end = header.indexOf(";", start);
     if (end < 0) end = header.length;
     const pair = header.slice(start, end).trim();
-    if (pair.startsWith(`${NAME}=`)) return pair.slice(NAME.length + 1);
+    if (pair.startsWith(`${name}=`)) return pair.slice(name.length + 1);
     start = end + 1;
   }
   return undefined;

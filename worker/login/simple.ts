@@ -1,5 +1,6 @@
 /** Sign-in with just a name, unverified: for trusted networks, where the host checks who asks to join. */
 import { z } from "zod";
+import { isEmail, readName } from "./display-name.ts";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 
 /**
@@ -60,34 +61,9 @@ export function createSimpleLogin({ keepsEmail }: { readonly keepsEmail: boolean
 
 /** Bounds the work only; the rules for a name are below. */
 const MAX_FIELD_CHARS = 10_000;
-/** In code points, so that all scripts get the same length. */
-const NAME_LENGTH = /^.{1,100}$/su;
-/** The longest address that mail can be sent to (RFC 5321 §4.5.3.1.3, less the brackets). */
-const MAX_EMAIL_CHARS = 254;
-
 const formSchema = z.object({
   token: signInToken,
   user: z.string().max(MAX_FIELD_CHARS),
   /** Forms send an empty field as an empty text. */
   email: z.string().max(MAX_FIELD_CHARS).nullish(),
 });
-
-/**
- * Characters that control terminals, break lines or change the order in which text is displayed, so that a name could look
- * like another one: controls, separators, lone surrogates, and the overrides of bidirectional text.
- */
-const UNSHOWABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\u202A-\u202E\u2066-\u2069\u200E\u200F\u061C]/u;
-/** A name must have a visible character: spaces and combining marks are not enough. */
-const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u;
-/** One `@` with text on both sides; the rest is for a mail server to check. */
-const EMAIL = /^[^\s@<>()[\]",;:\\]+@[^\s@<>()[\]",;:\\]+$/u;
-
-function readName(text: string): string | undefined {
-  const name = text.trim().normalize("NFC");
-  const isName = NAME_LENGTH.test(name) && !UNSHOWABLE.test(name) && VISIBLE.test(name);
-  return isName ? name : undefined;
-}
-
-function isEmail(text: string): boolean {
-  return text.length <= MAX_EMAIL_CHARS && !UNSHOWABLE.test(text) && EMAIL.test(text);
-}

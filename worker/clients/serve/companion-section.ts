@@ -2,11 +2,12 @@
  * The section of the page at /clients about the companion extension: what it does and how to install it, or why it is not
  * offered. Pure.
  */
+
+import { type Html, html } from "../../http/html.ts";
 import type { CompanionState } from "../companion/companion.ts";
 import { COMPANION_ID, companionSettings, dependencyOf } from "../companion/package.ts";
 import { extensionId, type VscodeArtifact } from "../formats/artifact.ts";
 import type { Offer } from "../formats/scan.ts";
-import { type Html, html } from "./html.ts";
 import { type CardContext, pluginCard } from "./plugin-card.ts";
 
 interface SectionContent extends CardContext {

@@ -2,6 +2,7 @@
  * The page at /clients: how to install and update plugins in each IDE, and the list of offered plugins. Pure.
  */
 import semver from "semver";
+import { type Html, html } from "../../http/html.ts";
 import type { CompanionState } from "../companion/companion.ts";
 import { isCompanion } from "../companion/package.ts";
 import type { EclipseFeature, IntellijArtifact, VscodeArtifact } from "../formats/artifact.ts";
@@ -10,7 +11,6 @@ import type { Offer } from "../formats/scan.ts";
 import { compareOsgiVersions, compareVersions } from "../formats/versions.ts";
 import { missingPlugins, type PluginSource } from "../plugin-sources.ts";
 import { companionSection } from "./companion-section.ts";
-import { type Html, html } from "./html.ts";
 import { type CardContext, pluginCard } from "./plugin-card.ts";
 
 export interface PageContent extends CardContext {

@@ -1,8 +1,9 @@
 /**
  * One plugin on the page at /clients: what it is, and its files with their sizes and digests. Pure.
  */
+
+import { type Html, html } from "../../http/html.ts";
 import type { ArtifactFile, Ide, IntellijArtifact, VscodeArtifact } from "../formats/artifact.ts";
-import { type Html, html } from "./html.ts";
 
 export interface CardContext {
   /** The path of this server, for links within the page. */
