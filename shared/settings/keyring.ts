@@ -35,9 +35,9 @@ export interface Keyring {
   /** Fingerprints of the secrets of members that can be worked with. */
   readonly fingerprints: readonly string[];
   /** The edge key that `member` accepts. */
-  edgeKeyFor(member: Pick<MemberRecord, "secretFingerprint">): Buffer;
+  readonly edgeKeyFor: (member: Pick<MemberRecord, "secretFingerprint">) => Buffer;
   /** The ring's key now that these are the members, this process perhaps among them. Decides which secret is used. */
-  ringKeyFor(members: readonly KnownSecrets[]): Buffer;
+  readonly ringKeyFor: (members: readonly KnownSecrets[]) => Buffer;
 }
 
 type Purpose = "token" | "edge" | "relay";

@@ -55,8 +55,8 @@ test("nobody is signed out while the secret is changed in one process after the 
   expect(await isSignedIn(url, before)).toBe(false);
   expect(await isSignedIn(url, after)).toBe(true);
   await sees(replacement, 3);
-  for (const { output } of [replacement, first, second]) {
-    expect(output()).not.toContain("ignoring a member");
+  for (const changed of [replacement, first, second]) {
+    expect(changed.output()).not.toContain("ignoring a member");
   }
 }, 120_000);
 
