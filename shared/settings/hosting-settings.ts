@@ -4,8 +4,10 @@
  */
 
 import { parseApiKeys } from "./api-keys.ts";
+import { isProviderUrl, providersProblem } from "./identity-providers.ts";
 import { meetingUrlProblem } from "./meeting-url.ts";
-import { ALL_PROCESSES, type Setting } from "./setting.ts";
+import { PROVIDER_ALIASES } from "./provider-aliases.ts";
+import { ALL_PROCESSES, alias, type Setting } from "./setting.ts";
 
 /** RFC 7617 §2: a colon would end the name. */
 const USER_NAME = /^[^:\p{Cc}]{1,256}$/u;
@@ -58,6 +60,141 @@ export const HOSTING_SETTINGS = {
     choices: ["drop", "keep"],
     roles: ["edge", "worker"],
     why: "Whether hosts see the email that people type when they sign in by name. Nobody has verified it, and VS Code's `oct.joinAcceptMode=allowlist` admits people by it.",
+  },
+  oidcIssuer: {
+    env: "CT_OIDC_ISSUER",
+    type: "text",
+    default: undefined,
+    problemOf: (value) =>
+      isProviderUrl(value) ? undefined : "use an https URL, or http on this machine",
+    roles: ["edge", "worker"],
+    why: "People sign in at this OpenID Connect provider, like https://id.example.com/realms/staff; its discovery document must be below it. The provider redirects to <server URL>/api/login/oidc-callback.",
+  },
+  oidcClientId: {
+    env: "CT_OIDC_CLIENT_ID",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Client id that the provider of CT_OIDC_ISSUER has given this server.",
+  },
+  oidcClientSecret: {
+    env: "CT_OIDC_CLIENT_SECRET",
+    type: "text",
+    default: undefined,
+    secret: true,
+    roles: ["edge", "worker"],
+    why: "The secret that belongs to CT_OIDC_CLIENT_ID.",
+  },
+  oidcLabel: {
+    env: "CT_OIDC_LABEL",
+    type: "text",
+    default: "Company account",
+    pattern: /^.{1,64}$/u,
+    allowed: "1 to 64 characters",
+    roles: ["edge", "worker"],
+    why: "What people read where they choose how to sign in. People who signed in under another label sign in again.",
+  },
+  oidcScopes: {
+    env: "CT_OIDC_SCOPES",
+    type: "list",
+    default: ["openid", "profile", "email"],
+    pattern: /^[\x21\x23-\x5b\x5d-\x7e]+$/,
+    allowed: "names like openid,profile,email,groups",
+    roles: ["edge", "worker"],
+    why: "Scopes that are asked for; some providers report groups only with a scope of their own.",
+  },
+  oidcNameClaim: {
+    env: "CT_OIDC_NAME_CLAIM",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Claim with the name that others see (default: name, else preferred_username, nickname or email).",
+  },
+  oidcEmailClaim: {
+    env: "CT_OIDC_EMAIL_CLAIM",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Claim with the email address (default: email).",
+  },
+  oidcGroupsClaim: {
+    env: "CT_OIDC_GROUPS_CLAIM",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Claim with the names of a user's groups (default: groups); a dot leads into a claim, as in realm_access.roles.",
+  },
+  oidcGroups: {
+    env: "CT_OIDC_GROUPS",
+    type: "list",
+    default: [],
+    roles: ["edge", "worker"],
+    why: "Only members of at least one of these groups may sign in (default: everybody whom the provider signs in).",
+  },
+  oidcEmail: {
+    env: "CT_OIDC_EMAIL",
+    type: "choice",
+    default: "claim",
+    choices: ["claim", "always"],
+    roles: ["edge", "worker"],
+    why: "Which email addresses hosts see: those that the provider calls verified (claim email_verified), or always, if only its administrators can set them.",
+  },
+  oidcProviders: {
+    env: "CT_OIDC_PROVIDERS",
+    type: "text",
+    default: undefined,
+    secret: true,
+    problemOf: providersProblem,
+    aliases: PROVIDER_ALIASES,
+    roles: ["edge", "worker"],
+    why: "More identity providers, as a JSON list; GitHub and plain OAuth 2 too (docs/operators/sign-in.md).",
+  },
+  loginPageUrl: {
+    env: "CT_LOGIN_PAGE_URL",
+    aliases: alias("OCT_LOGIN_PAGE_URL"),
+    type: "text",
+    default: undefined,
+    pattern: /^(\/[^\s?#]*|https?:\/\/[^\s?#]+)$/,
+    allowed: "a path of this server, or a URL, without a query",
+    roles: ["edge", "worker"],
+    why: "Sign-in page of your own, which IDEs open with ?token=… (default: /login.html).",
+  },
+  loginSuccessUrl: {
+    env: "CT_LOGIN_SUCCESS_URL",
+    aliases: alias("OCT_LOGIN_SUCCESS_URL"),
+    type: "text",
+    default: undefined,
+    pattern: /^https?:\/\/\S+$/,
+    allowed: "a URL",
+    roles: ["edge", "worker"],
+    why: "Where browsers go after a sign-in at an identity provider (default: a page that says so).",
+  },
+  loginRedirects: {
+    env: "CT_LOGIN_REDIRECTS",
+    aliases: alias("OCT_REDIRECT_URL_WHITELIST"),
+    type: "list",
+    default: [],
+    pattern: /^https?:\/\/[^\s?#]+$/,
+    allowed: "URLs without a query",
+    roles: ["edge", "worker"],
+    why: "URLs to which a web client may have browsers return with ?token=…, by the parameter redirect of its link to an identity provider.",
+  },
+  oidcCa: {
+    env: "CT_OIDC_CA",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "PEM file of the authority that has signed the certificates of the identity providers.",
+  },
+  proxy: {
+    env: "CT_PROXY",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^https?:\/\/[^\s]+$/,
+    allowed: "a URL like http://proxy.example.com:3128",
+    roles: ["edge", "worker"],
+    why: "Proxy over which identity providers are reached (default: HTTPS_PROXY and NO_PROXY of the environment).",
   },
   protocolVersion: {
     env: "CT_PROTOCOL_VERSION",

@@ -135,9 +135,10 @@ export function environmentOf(settings: Partial<Settings>, role: Role): Record<s
 /** Names in the environment that look like settings but are not, such as misspelled ones. */
 export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
   const names = new Set<string>();
-  for (const setting of Object.values(SETTINGS)) {
+  for (const setting of Object.values<Setting>(SETTINGS)) {
     names.add(setting.env);
     names.add(`${setting.env}_FILE`);
+    for (const name of setting.aliases?.names ?? []) names.add(name);
   }
   return Object.keys(env).filter((name) => name.startsWith("CT_") && !names.has(name));
 }
@@ -174,7 +175,11 @@ function findRawValue(
       };
     }
   }
-  return undefined;
+  const { aliases } = setting;
+  const value = aliases?.read(env);
+  if (aliases === undefined || value === undefined) return undefined;
+  const used = aliases.names.filter((one) => env[one]);
+  return { value, origin: used.join(", ") };
 }
 
 function readValueFile(name: string, path: string): string {

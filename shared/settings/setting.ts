@@ -5,8 +5,21 @@
 /** The programs that read a setting. `command`: the commands of `ct-edge` that inspect a running edge. */
 export type Role = "edge" | "balancer" | "worker" | "command";
 
+/** Variables of other products that stand for a setting which is not set itself. */
+export interface Aliases {
+  readonly names: readonly string[];
+  /** Undefined: none of them is set. */
+  readonly read: (env: Readonly<Record<string, string | undefined>>) => string | undefined;
+}
+
+/** One variable that has the same meaning. */
+export function alias(name: string): Aliases {
+  return { names: [name], read: (env) => env[name] || undefined };
+}
+
 interface Common {
   readonly env: `CT_${string}`;
+  readonly aliases?: Aliases;
   /** For `--help` and the README: what it is and when to change it. */
   readonly why: string;
   readonly roles: readonly Role[];

@@ -344,8 +344,11 @@ export type ResumeCause =
 /** Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. */
 export type Role = "reaper" | "statsd";
 
-/** `command`: an operator's command to a member, whose id is the group. */
-export const TICKET_KINDS = ["login", "join", "command"] as const;
+/**
+ * `login`: a client polls for its user's token. `web-login`: that user is at an identity provider. `command`: an operator's
+ * command to a member, whose id is the group.
+ */
+export const TICKET_KINDS = ["login", "join", "command", "web-login"] as const;
 export type TicketKind = (typeof TICKET_KINDS)[number];
 
 export interface NewTicket {

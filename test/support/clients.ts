@@ -49,6 +49,8 @@ export interface ClientOptions {
   readonly retryRequestsMs?: number;
   /** Awaited before the sign-in form is sent, to simulate a person who types slowly. */
   readonly beforeSignIn?: () => Promise<void>;
+  /** Signs in at the first identity provider instead, in a browser that opens this URL. */
+  readonly signInAt?: (url: string) => Promise<void>;
 }
 
 export type Approval = "approve" | "reject" | "never answer";
@@ -100,6 +102,7 @@ export class Client {
   readonly syncFailures: unknown[] = [];
 
   readonly #options: ClientOptions;
+  #failSignIn: (why: unknown) => void = () => {};
   #socket: Socket | undefined;
   readonly #agent = new Agent();
   readonly #protocol: ProtocolPackage;
@@ -155,7 +158,10 @@ export class Client {
   }
 
   async login(): Promise<void> {
-    await this.#provider.login({});
+    const failure = new Promise<never>((_resolve, reject) => {
+      this.#failSignIn = reject;
+    });
+    await Promise.race([this.#provider.login({}), failure]);
   }
 
   /** Creates a session, after signing in if necessary; resolves with its id when the host is in it. */
@@ -337,6 +343,14 @@ export class Client {
 
   /** Submits the first form with a user name to the endpoint that the server names. */
   async #signIn(token: string, metadata: AuthMetadata): Promise<boolean> {
+    const { signInAt } = this.#options;
+    if (signInAt !== undefined) {
+      const web = metadata.providers.find(({ type }) => type === "web");
+      if (web === undefined) return false;
+      // As IDEs do: the browser opens, and the client polls meanwhile.
+      signInAt(`${this.#options.baseUrl}${web.endpoint}?token=${token}`).catch(this.#failSignIn);
+      return true;
+    }
     const form = metadata.providers.find(
       (provider) =>
         provider.type === "form" && provider.fields.some((field) => field.name === "user"),

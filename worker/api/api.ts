@@ -9,8 +9,9 @@ import { errorCode } from "../../shared/base/errors.ts";
 import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
 import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
@@ -25,6 +26,8 @@ import {
   textResponse,
 } from "../http/responses.ts";
 import { methodsOf } from "../http/routes.ts";
+import type { ProviderClient } from "../login/identity/provider-client.ts";
+import { createWebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { LicenseCheck } from "../login/license-check.ts";
 import { signInWays } from "../login/providers.ts";
 import { createSignIns } from "../login/sign-ins.ts";
@@ -39,6 +42,7 @@ import { addLoginRoutes } from "./login.ts";
 import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
+import { addWebLogin } from "./web-login.ts";
 
 export interface Api {
   /** Handles all requests but those of sockets. */
@@ -75,8 +79,12 @@ interface Deps {
     | "loginSimple"
     | "loginApiKey"
     | "loginUnverifiedEmail"
+    | "loginPageUrl"
+    | "loginSuccessUrl"
+    | "loginRedirects"
     | "protocolVersion"
   >;
+  readonly identityProviders: readonly ProviderClient[];
   readonly license: LicenseCheck;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
@@ -88,6 +96,10 @@ interface Deps {
 const MAX_BODY_BYTES = 100 * 1024;
 /** Above any head, because Fastify's own response does not have the protocol's form; each route validates its parameters. */
 const MAX_PARAM_CHARS = 65_536;
+
+function acceptUsersOf({ label }: IdentityProvider) {
+  return { authProvider: label, recognize: (user: UserRecord) => user };
+}
 
 export async function createApi(deps: Deps): Promise<Api> {
   const { counters, origins, settings } = deps;
@@ -133,14 +145,20 @@ export async function createApi(deps: Deps): Promise<Api> {
     },
     ...(deps.pollTimeoutMs !== undefined && { timeoutMs: deps.pollTimeoutMs }),
   });
-  const authentication = createAuthentication({ ...deps, ways });
-  const parts = { ...deps, app, refuse, polls, authentication, ways };
+  const providers = deps.identityProviders;
+  const identityProviders = providers.map(({ provider }) => provider);
+  const authentication = createAuthentication({
+    ...deps,
+    ways: [...ways, ...identityProviders.map(acceptUsersOf)],
+  });
+  const parts = { ...deps, app, refuse, polls, authentication, ways, identityProviders };
   app.get("/api/meta", () => ({
     owner: settings.serverOwner,
     version: settings.protocolVersion,
     transports: ["socket.io"],
   }));
   addLoginRoutes({ ...parts, signIns });
+  addWebLogin({ ...parts, providers, signIns, webSignIns: createWebSignIns(deps) });
   addSessionRoutes(parts);
   addPages(parts);
   const assets = addClientAssets(parts);

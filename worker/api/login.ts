@@ -1,7 +1,11 @@
 /** Sign-in and sign-out over HTTP: a client begins a sign-in and polls for it, and a form, sent to any worker, completes it. */
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import { abortOf } from "../http/client-gone.ts";
 import { CLEARED_TOKEN_COOKIE, tokenCookie } from "../http/cookies.ts";
 import { parseJson } from "../http/json-bodies.ts";
@@ -13,9 +17,16 @@ import {
   replyWith,
   textResponse,
 } from "../http/responses.ts";
-import { isSignInToken, type SignInWay } from "../login/form-provider.ts";
+import {
+  info,
+  isSignInToken,
+  type SignInWay,
+  THIRD_PARTY,
+  type WebProvider,
+} from "../login/form-provider.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
+import { addressOf } from "../operators/require-operator.ts";
 import type { Authentication } from "./authentication.ts";
 import type { Polls } from "./long-polls.ts";
 
@@ -23,6 +34,9 @@ interface Deps {
   readonly app: FastifyInstance;
   readonly signIns: SignIns;
   readonly ways: readonly SignInWay[];
+  readonly identityProviders: readonly Pick<IdentityProvider, "id" | "label">[];
+  readonly settings: Pick<Settings, "loginPageUrl" | "loginSuccessUrl">;
+  readonly clock: Pick<Clock, "wallMs">;
   readonly polls: Pick<Polls, "wait">;
   readonly tokens: Pick<Tokens, "signUser" | "revokeUser">;
   readonly authentication: Authentication;
@@ -35,17 +49,24 @@ interface Deps {
 const TIMED_OUT = infoResponse(400, "AuthTimeout", "Authentication timed out");
 
 export function addLoginRoutes(deps: Deps): void {
-  const { app, authentication, refuse, signIns, tokens } = deps;
+  const { app, authentication, refuse, settings, signIns, tokens } = deps;
 
-  app.post("/api/login/initial", async () => {
-    const pollToken = await signIns.begin();
+  app.post("/api/login/initial", async ({ raw }) => {
+    const pollToken = await signIns.begin({
+      client: clientOf(raw),
+      address: addressOf(raw),
+      atMs: deps.clock.wallMs(),
+    });
     return {
       pollToken,
       auth: {
         // Clients resolve it against their base URL, path included, so it works below any prefix.
-        loginPageUrl: `/login.html?token=${pollToken}`,
-        providers: deps.ways.map((way) => way.form),
-        defaultSuccessUrl: "",
+        loginPageUrl: `${settings.loginPageUrl ?? "/login.html"}?token=${pollToken}`,
+        providers: [
+          ...deps.identityProviders.map(describeProvider),
+          ...deps.ways.map(({ form }) => form),
+        ],
+        defaultSuccessUrl: settings.loginSuccessUrl ?? "",
       },
     };
   });
@@ -67,6 +88,24 @@ export function addLoginRoutes(deps: Deps): void {
     reply.header("set-cookie", CLEARED_TOKEN_COOKIE);
     return replyWith(reply, textResponse(200, "Logged out"));
   });
+}
+
+function describeProvider({ id, label }: Pick<IdentityProvider, "id" | "label">): WebProvider {
+  return {
+    type: "web",
+    name: id,
+    endpoint: `/api/login/${id}`,
+    group: THIRD_PARTY,
+    label: info("IdentityProviderLabel", label),
+    details: info("IdentityProviderDetails", `Sign in with ${label} in your browser`),
+  };
+}
+
+/** What a client says of itself, for the person who is asked about it; shown, so in plain words only. */
+function clientOf({ headers }: Pick<IncomingMessage, "headers">): string {
+  const agent = headers["user-agent"] ?? "";
+  if (/Mozilla\//.test(agent)) return "A browser";
+  return /^[\x20-\x7e]{1,80}$/.test(agent) ? `A program (${agent})` : "A program";
 }
 
 // --- the client polls ---

@@ -5,7 +5,9 @@
 import { readFileSync } from "node:fs";
 import type { FastifyInstance } from "fastify";
 import { productFile } from "../../shared/base/product-files.ts";
+import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
 import type { SignInWay } from "../login/form-provider.ts";
+import { type Html, html } from "./html.ts";
 
 const FOLDER = productFile("worker/web/");
 
@@ -38,17 +40,28 @@ export function pageHeaders(
 export function addPages(deps: {
   readonly app: FastifyInstance;
   readonly ways: readonly Pick<SignInWay, "name">[];
+  readonly identityProviders: readonly Pick<IdentityProvider, "id" | "label">[];
   readonly settings: {
     readonly serverUrl: string | undefined;
     readonly loginUnverifiedEmail: "drop" | "keep";
   };
 }): void {
-  const { app, ways, settings } = deps;
+  const { app, ways, identityProviders, settings } = deps;
   const headers = pageHeaders(settings);
-  const active = new Set<string>(ways.length === 0 ? ["none"] : ways.map((way) => way.name));
+  const active = new Set<string>(ways.map((way) => way.name));
+  if (identityProviders.length > 0) active.add("web");
+  if (active.size === 0) active.add("none");
   if (settings.loginUnverifiedEmail === "keep") active.add("email");
   const files = [
-    { path: "/login.html", type: "text/html", text: keepSections(readPage("login.html"), active) },
+    {
+      path: "/login.html",
+      type: "text/html",
+      text: keepSections(readPage("login.html"), active).replace(
+        "<!-- providers -->",
+        // A function: a label may have characters that `replace` takes for patterns.
+        () => linksTo(identityProviders).text,
+      ),
+    },
     { path: "/login.js", type: "text/javascript", text: readPage("login.js") },
     { path: "/login.css", type: "text/css", text: readStyle("login.css") },
     { path: "/login.svg", type: "image/svg+xml", text: readPage("login.svg") },
@@ -58,6 +71,15 @@ export function addPages(deps: {
       reply.headers({ ...headers, "content-type": `${type}; charset=utf-8` }).send(text),
     );
   }
+}
+
+/** The page's script adds the token. */
+function linksTo(providers: readonly Pick<IdentityProvider, "id" | "label">[]): Html {
+  const links = providers.map(
+    ({ id, label }) =>
+      html`<a class="provider" data-endpoint="api/login/${id}">Sign in with ${label}</a>\n`,
+  );
+  return html`${links}`;
 }
 
 /** A style sheet of ours, behind the rules that all pages share. */

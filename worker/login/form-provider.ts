@@ -49,6 +49,16 @@ export interface FormProvider {
   }[];
 }
 
+/** A sign-in in the browser, as the protocol describes it to clients: they open `endpoint` with `?token=`. */
+export interface WebProvider {
+  readonly type: "web";
+  readonly name: string;
+  readonly endpoint: `/api/login/${string}`;
+  readonly group: Info;
+  readonly label: Info;
+  readonly details: Info;
+}
+
 /** A text with a code by which clients look up their translation. */
 export interface Info {
   readonly code: string;
@@ -62,6 +72,9 @@ export function info(code: string, message: string): Info {
 
 /** The group in which clients list the server's own sign-in methods. */
 export const BUILTINS: Info = info("BuiltinsGroup", "Builtins");
+
+/** The group of identity providers. */
+export const THIRD_PARTY: Info = info("ThirdPartyGroup", "Third party");
 
 /** Whether `text` has the form of a sign-in token, so that other texts are refused without a lookup. */
 export function isSignInToken(text: string): boolean {

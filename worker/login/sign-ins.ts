@@ -12,7 +12,9 @@ import type { SignInForm, SignInWay } from "./form-provider.ts";
 
 export interface SignIns {
   /** Begins one. Its token starts with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
-  begin(): Promise<string>;
+  begin(asked: Asker): Promise<string>;
+  /** Who began one that waits for its user; undefined when there is none, or it is complete. Rejects with `StoreAwayError`. */
+  askerOf(token: string): Promise<Asker | undefined>;
   /**
    * Completes one. `gone`: it has expired, has ended or never existed. `answered`: an earlier form completed it (the button was
    * pressed twice). Rejects with `StoreAwayError`.
@@ -21,6 +23,8 @@ export interface SignIns {
     way: SignInWay,
     form: Extract<SignInForm, { outcome: "accepted" }>,
   ): Promise<"done" | "answered" | "gone">;
+  /** As `finish`, for a user whom an identity provider has signed in. */
+  finishAs(token: string, user: UserRecord): Promise<"done" | "answered" | "gone">;
   /** Removes one whose token was sent. Rejects with `StoreAwayError`. */
   end(token: string): Promise<void>;
   /**
@@ -30,6 +34,15 @@ export interface SignIns {
   putBack(token: string): Promise<boolean>;
 }
 
+/** The client that began a sign-in, for the person who completes it. */
+export interface Asker {
+  /** What the client says of itself. */
+  readonly client: string;
+  readonly address: string;
+  /** Wall time in ms. */
+  readonly atMs: number;
+}
+
 /** As in the protocol's own server: the time limit for the user to submit the form. */
 const SIGN_IN_MS = 300_000;
 const USER_ID_CHARS = 24;
@@ -37,46 +50,56 @@ const USER_ID_CHARS = 24;
 const MAX_PENDING = 10_000;
 
 export function createSignIns(deps: {
-  readonly store: Pick<Store, "putTicket" | "answerTicket" | "dropTicket">;
+  readonly store: Pick<Store, "putTicket" | "readTicket" | "answerTicket" | "dropTicket">;
   readonly tag: WorkerTag;
   readonly clock: Pick<Clock, "nowMs">;
 }): SignIns {
   const { store, tag, clock } = deps;
-  /** Expiry of the sign-ins that began here, oldest first. */
-  const pending = new Map<string, number>();
+  /** The sign-ins that began here, oldest first. */
+  const pending = new Map<string, { readonly endMs: number; readonly asked: Asker }>();
 
-  function put(token: string, ttlMs: number): Promise<void> {
-    return store.putTicket({ kind: "login", token, question: null, ttlMs });
+  function put(token: string, asked: Asker, ttlMs: number): Promise<void> {
+    return store.putTicket({ kind: "login", token, question: asked, ttlMs });
   }
 
   async function putBack(token: string): Promise<boolean> {
-    const leftMs = (pending.get(token) ?? 0) - clock.nowMs();
-    if (leftMs <= 0) return false;
-    await put(token, leftMs);
+    const entry = pending.get(token);
+    const leftMs = (entry?.endMs ?? 0) - clock.nowMs();
+    if (entry === undefined || leftMs <= 0) return false;
+    await put(token, entry.asked, leftMs);
     return true;
   }
 
+  async function finishAs(token: string, user: UserRecord): Promise<"done" | "answered" | "gone"> {
+    const outcome = await store.answerTicket("login", token, user);
+    if (outcome !== "gone" || !(await putBack(token))) return outcome;
+    return store.answerTicket("login", token, user);
+  }
+
   return {
-    async begin() {
+    async begin(asked) {
       const token = taggedId(tag);
-      await put(token, SIGN_IN_MS);
-      pending.set(token, clock.nowMs() + SIGN_IN_MS);
-      for (const [oldest, endMs] of pending) {
+      await put(token, asked, SIGN_IN_MS);
+      pending.set(token, { endMs: clock.nowMs() + SIGN_IN_MS, asked });
+      for (const [oldest, { endMs }] of pending) {
         if (pending.size <= MAX_PENDING && clock.nowMs() < endMs) break;
         pending.delete(oldest);
       }
       return token;
     },
-    async finish(way, form) {
-      const user: UserRecord = {
-        id: randomAlphanumerics(USER_ID_CHARS),
-        ...form.user,
-        authProvider: way.authProvider,
-      };
-      const outcome = await store.answerTicket("login", form.token, user);
-      if (outcome !== "gone" || !(await putBack(form.token))) return outcome;
-      return store.answerTicket("login", form.token, user);
+    async askerOf(token) {
+      const ticket = await store.readTicket("login", token);
+      if (ticket?.state === "answered") return undefined;
+      return ticket === undefined
+        ? pending.get(token)?.asked
+        : // A worker of the version before does not tell.
+          (askerSchema.safeParse(ticket.question).data ?? UNKNOWN);
     },
+    finish(way, form) {
+      const id = randomAlphanumerics(USER_ID_CHARS);
+      return finishAs(form.token, { id, ...form.user, authProvider: way.authProvider });
+    },
+    finishAs,
     async end(token) {
       pending.delete(token);
       await store.dropTicket("login", token);
@@ -89,6 +112,9 @@ export function createSignIns(deps: {
 export function readSignedIn(answer: unknown): UserRecord {
   return userSchema.parse(answer);
 }
+
+const UNKNOWN: Asker = { client: "", address: "", atMs: 0 };
+const askerSchema = z.object({ client: z.string(), address: z.string(), atMs: z.number() });
 
 const text = z.string().min(1).max(1024);
 const userSchema = z.object({

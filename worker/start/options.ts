@@ -1,15 +1,21 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
 
 import { hostname } from "node:os";
+import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
 import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
+import {
+  type IdentityProvider,
+  identityProviders,
+} from "../../shared/settings/identity-providers.ts";
 import { checkSecrets } from "../../shared/settings/keyring.ts";
 import type { LicenseSettings } from "../../shared/settings/license-file.ts";
 import type { CredentialSettings } from "../../shared/settings/operator-credentials.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+import { readTextFile } from "../../shared/settings/text-file.ts";
 
 export interface WorkerOptions {
   readonly id: WorkerId;
@@ -54,8 +60,14 @@ export interface HttpOptions {
     | "loginSimple"
     | "loginApiKey"
     | "loginUnverifiedEmail"
+    | "loginPageUrl"
+    | "loginSuccessUrl"
+    | "loginRedirects"
     | "protocolVersion"
   >;
+  readonly identityProviders: readonly IdentityProvider[];
+  /** For requests to them. */
+  readonly outbound: { readonly proxy: string | undefined; readonly authority: string | undefined };
   readonly corsAllowedOrigins: readonly string[];
   readonly maxHeadBytes: number;
   readonly hasMetricsPage: boolean;
@@ -116,12 +128,32 @@ function readHttp(settings: Settings): HttpOptions {
     api: {
       ...pick(settings, "serverOwner", "serverUrl", "meetingUrl", "protocolVersion"),
       ...pick(settings, "loginSimple", "loginApiKey", "loginUnverifiedEmail"),
+      ...pick(settings, "loginPageUrl", "loginSuccessUrl", "loginRedirects"),
     },
+    identityProviders: readProviders(settings),
+    outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
     corsAllowedOrigins: settings.corsAllowedOrigins,
     maxHeadBytes: settings.maxHeadBytes,
     hasMetricsPage: settings.prometheusEnabled,
     hasLinks: settings.link,
   };
+}
+
+function readProviders(settings: Settings): readonly IdentityProvider[] {
+  const providers = identityProviders(settings);
+  if (typeof providers === "string") throw new SettingError(providers);
+  return providers;
+}
+
+function readAuthority(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readTextFile(path);
+  } catch (error) {
+    throw new SettingError(
+      `CT_OIDC_CA=${JSON.stringify(path)} cannot be read: ${describeError(error)}`,
+    );
+  }
 }
 
 function readPorts(settings: Settings): PortOptions {

@@ -4,7 +4,9 @@ import { openPort } from "../../shared/process/program.ts";
 import { createApi } from "../api/api.ts";
 import { createBalancerAuth } from "../balancers/balancer-auth.ts";
 import { createOrigins } from "../http/origins.ts";
+import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { basePathOf } from "../http/routes.ts";
+import { createProviderClient } from "../login/identity/provider-client.ts";
 import { createLicenseCheck } from "../login/license-check.ts";
 import { createWorkerServer } from "../server/server.ts";
 import type { CommandHandler } from "../session-moves/command-handler.ts";
@@ -59,7 +61,11 @@ export async function startServer(
     view.workers
       .filter((other) => other.id !== self.id)
       .reduce((sum, { load }) => sum + load.connections, registry.load.connections);
+  const fetch = createOutboundFetch(http.outbound);
   const api = await createApi({
+    identityProviders: http.identityProviders.map((provider) =>
+      createProviderClient(provider, { fetch, clock }),
+    ),
     nameOwner: balancerAuth.nameOwner,
     store,
     tokens,

@@ -9,6 +9,11 @@ const token = new URLSearchParams(location.search).get("token");
 const notice = document.getElementById("notice");
 const ways = document.getElementById("ways");
 const forms = document.querySelectorAll("form");
+const providers = document.querySelectorAll("a[data-endpoint]");
+
+for (const link of providers) {
+  link.href = `${link.dataset.endpoint}?token=${encodeURIComponent(token ?? "")}`;
+}
 
 for (const form of forms) {
   form.addEventListener("submit", (event) => {
@@ -16,11 +21,11 @@ for (const form of forms) {
     void signIn(form);
   });
 }
-if (!token && forms.length > 0) {
+if (!token && forms.length + providers.length > 0) {
   ways.hidden = true;
   show(EXPIRED, "problem");
 } else {
-  document.querySelector("input")?.focus();
+  document.querySelector("a[data-endpoint], input")?.focus();
 }
 
 async function signIn(form) {

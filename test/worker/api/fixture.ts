@@ -25,6 +25,7 @@ import { openClients } from "../../../worker/clients/clients.ts";
 import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
 import { createOrigins } from "../../../worker/http/origins.ts";
 import { basePathOf } from "../../../worker/http/routes.ts";
+import type { ProviderClient } from "../../../worker/login/identity/provider-client.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createCredentials } from "../../../worker/operators/credentials.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
@@ -46,6 +47,10 @@ export interface WorkerOptions {
   readonly id?: string;
   readonly clock?: Clock;
   readonly loginSimple?: boolean;
+  readonly loginPageUrl?: string;
+  readonly loginSuccessUrl?: string;
+  readonly loginRedirects?: readonly string[];
+  readonly identityProviders?: readonly ProviderClient[];
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly serverUrl?: string;
@@ -204,6 +209,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     nameOwner: balancerAuth.nameOwner,
     dashboard,
     license: { refusal: () => undefined },
+    identityProviders: options.identityProviders ?? [],
     registry,
     origins,
     settings: {
@@ -213,6 +219,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
       serverUrl: options.serverUrl,
       meetingUrl: options.meetingUrl,
       loginSimple: options.loginSimple ?? true,
+      loginPageUrl: options.loginPageUrl,
+      loginSuccessUrl: options.loginSuccessUrl,
+      loginRedirects: options.loginRedirects ?? [],
       loginApiKey: "loginApiKey" in options ? options.loginApiKey : API_KEY,
     },
     ...(options.pollTimeoutMs !== undefined && { pollTimeoutMs: options.pollTimeoutMs }),

@@ -32,6 +32,7 @@ export function createTickets(effects: Effects): Tickets {
     login: createTable("login", effects),
     join: createTable("join", effects),
     command: createTable("command", effects),
+    "web-login": createTable("web-login", effects),
   };
 
   return {

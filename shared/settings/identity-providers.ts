@@ -1,0 +1,236 @@
+/**
+ * The identity providers with which people sign in: `CT_OIDC_ISSUER` and what belongs to it describe one, `CT_OIDC_PROVIDERS`
+ * any number. Pure.
+ */
+import { z } from "zod";
+
+interface Common {
+  /** In URLs, logs and metrics. */
+  readonly id: string;
+  /** What people read on the button. */
+  readonly label: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly scopes: readonly string[];
+  readonly claims: ClaimNames;
+  /** Who may sign in: members of at least one of these groups. Empty: everybody whom the provider signs in. */
+  readonly groups: readonly string[];
+  /**
+   * Whose emails count. `claim`: those that the provider says are verified. `always`: all, because the provider's own
+   * administrators gave them.
+   */
+  readonly email: "claim" | "always";
+}
+
+/** Paths of claims: names, separated by dots where one is within another. */
+export interface ClaimNames {
+  readonly name: readonly string[];
+  readonly email: string;
+  readonly groups: string;
+  /** Who it is; it never changes. */
+  readonly subject: string;
+}
+
+export type IdentityProvider = Common &
+  (
+    | { readonly type: "oidc"; readonly issuer: string }
+    | { readonly type: "github"; readonly url: string; readonly apiUrl: string }
+    | {
+        readonly type: "oauth2";
+        readonly authorizationUrl: string;
+        readonly tokenUrl: string;
+        readonly userInfoUrl: string;
+      }
+  );
+
+/** What of the settings describes providers. */
+export interface ProviderSettings {
+  readonly oidcIssuer: string | undefined;
+  readonly oidcClientId: string | undefined;
+  readonly oidcClientSecret: string | undefined;
+  readonly oidcLabel: string;
+  readonly oidcScopes: readonly string[];
+  readonly oidcNameClaim: string | undefined;
+  readonly oidcEmailClaim: string | undefined;
+  readonly oidcGroupsClaim: string | undefined;
+  readonly oidcGroups: readonly string[];
+  readonly oidcEmail: "claim" | "always";
+  readonly oidcProviders: string | undefined;
+}
+
+const GITHUB = "https://github.com";
+const GITHUB_API = "https://api.github.com";
+const NAME_CLAIMS = ["name", "preferred_username", "nickname", "email"];
+/** Other routes below `/api/login/`. */
+const TAKEN: ReadonlySet<string> = new Set(["simple", "apikey", "initial", "poll", "validate"]);
+const MAX_PROVIDERS = 20;
+
+const text = z.string().min(1).max(2048);
+const claim = z.string().min(1).max(256);
+const common = {
+  id: z
+    .string()
+    .regex(/^[a-z0-9](-?[a-z0-9]){0,31}$/, "lower-case letters, digits and single hyphens only")
+    .refine((id) => !TAKEN.has(id) && !id.endsWith("-callback"), "this name is taken"),
+  label: z.string().min(1).max(64).exactOptional(),
+  clientId: text,
+  clientSecret: text,
+  scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/)).exactOptional(),
+  nameClaim: z.union([claim, z.array(claim).min(1)]).exactOptional(),
+  emailClaim: claim.exactOptional(),
+  groupsClaim: claim.exactOptional(),
+  groups: z.array(z.string().min(1)).exactOptional(),
+  email: z.enum(["claim", "always"]).exactOptional(),
+};
+const url = z.string().max(2048).refine(isProviderUrl, "an https URL, or http on this machine");
+const providersSchema = z
+  .array(
+    z.discriminatedUnion("type", [
+      z.strictObject({ type: z.literal("oidc"), issuer: url, ...common }),
+      z.strictObject({
+        type: z.literal("github"),
+        url: url.exactOptional(),
+        apiUrl: url.exactOptional(),
+        ...common,
+        id: common.id.default("github"),
+      }),
+      z.strictObject({
+        type: z.literal("oauth2"),
+        authorizationUrl: url,
+        tokenUrl: url,
+        userInfoUrl: url,
+        subjectClaim: claim.exactOptional(),
+        ...common,
+      }),
+    ]),
+  )
+  .max(MAX_PROVIDERS);
+
+type Given = z.infer<typeof providersSchema>[number];
+
+/** The providers that the settings describe, or a problem for the operator that repeats no secret. */
+export function identityProviders(
+  settings: ProviderSettings,
+): readonly IdentityProvider[] | string {
+  const one = describedAlone(settings);
+  if (typeof one === "string") return one;
+  const listed = settings.oidcProviders === undefined ? [] : parseProviders(settings.oidcProviders);
+  if (typeof listed === "string") return `CT_OIDC_PROVIDERS: ${listed}`;
+  const all = [...(one === undefined ? [] : [one]), ...listed];
+  for (const what of ["id", "label"] as const) {
+    const seen = new Set<string>();
+    for (const provider of all) {
+      if (seen.has(provider[what])) {
+        return `two identity providers have the ${what} ${JSON.stringify(provider[what])}; give each its own`;
+      }
+      seen.add(provider[what]);
+    }
+  }
+  return all;
+}
+
+/** What is wrong with a value of `CT_OIDC_PROVIDERS`; undefined if it is valid. */
+export function providersProblem(value: string): string | undefined {
+  const parsed = parseProviders(value);
+  return typeof parsed === "string" ? parsed : undefined;
+}
+
+function parseProviders(value: string): readonly IdentityProvider[] | string {
+  let json: unknown;
+  try {
+    json = JSON.parse(value);
+  } catch {
+    return 'it is not JSON; use a list like [{"type":"oidc","id":"acme","issuer":"https://id.example.com","clientId":"…","clientSecret":"…"}]';
+  }
+  const parsed = providersSchema.safeParse(json);
+  if (parsed.success) return parsed.data.map(complete);
+  const [issue] = parsed.error.issues;
+  const at = issue?.path.join(".") ?? "";
+  // zod's own message may repeat what it found, but it never repeats a text.
+  return `${at === "" ? "the list" : at}: ${issue?.message ?? "invalid"}`;
+}
+
+/** The provider of the single variables. */
+function describedAlone(settings: ProviderSettings): IdentityProvider | string | undefined {
+  const { oidcIssuer: issuer, oidcClientId: clientId, oidcClientSecret: clientSecret } = settings;
+  const given = [issuer, clientId, clientSecret].filter((value) => value !== undefined).length;
+  if (given === 0) return undefined;
+  if (issuer === undefined || clientId === undefined || clientSecret === undefined) {
+    return "CT_OIDC_ISSUER, CT_OIDC_CLIENT_ID and CT_OIDC_CLIENT_SECRET belong together; set all three";
+  }
+  return complete({
+    type: "oidc",
+    id: "oidc",
+    issuer,
+    clientId,
+    clientSecret,
+    label: settings.oidcLabel,
+    scopes: [...settings.oidcScopes],
+    groups: [...settings.oidcGroups],
+    email: settings.oidcEmail,
+    ...(settings.oidcNameClaim !== undefined && { nameClaim: settings.oidcNameClaim }),
+    ...(settings.oidcEmailClaim !== undefined && { emailClaim: settings.oidcEmailClaim }),
+    ...(settings.oidcGroupsClaim !== undefined && { groupsClaim: settings.oidcGroupsClaim }),
+  });
+}
+
+function complete(given: Given): IdentityProvider {
+  const { nameClaim = NAME_CLAIMS } = given;
+  const names = typeof nameClaim === "string" ? [nameClaim] : nameClaim;
+  const base = {
+    id: given.id,
+    label: given.label ?? defaultLabel(given),
+    clientId: given.clientId,
+    clientSecret: given.clientSecret,
+    groups: given.groups ?? [],
+    email: given.email ?? "claim",
+    claims: {
+      name: given.type === "github" ? ["name", "login"] : names,
+      email: given.emailClaim ?? "email",
+      groups: given.groupsClaim ?? "groups",
+      subject: "sub",
+    },
+  } as const;
+  switch (given.type) {
+    case "oidc":
+      return {
+        ...base,
+        type: "oidc",
+        issuer: given.issuer,
+        scopes: given.scopes ?? ["openid", "profile", "email"],
+      };
+    case "github":
+      return {
+        ...base,
+        type: "github",
+        url: given.url ?? GITHUB,
+        apiUrl: given.apiUrl ?? (given.url === undefined ? GITHUB_API : `${given.url}/api/v3`),
+        scopes: given.scopes ?? ["read:user", "user:email"],
+        claims: { ...base.claims, subject: "id" },
+      };
+    case "oauth2":
+      return {
+        ...base,
+        type: "oauth2",
+        authorizationUrl: given.authorizationUrl,
+        tokenUrl: given.tokenUrl,
+        userInfoUrl: given.userInfoUrl,
+        scopes: given.scopes ?? [],
+        claims: { ...base.claims, subject: given.subjectClaim ?? "sub" },
+      };
+  }
+}
+
+function defaultLabel(given: Given): string {
+  if (given.type === "github") return "GitHub";
+  return new URL(given.type === "oidc" ? given.issuer : given.authorizationUrl).hostname;
+}
+
+/** Codes and tokens must not cross a network in plain text (RFC 6749 §3.1, §3.2). */
+export function isProviderUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, hostname, username, hash } = new URL(value);
+  if (username !== "" || hash !== "") return false;
+  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
+  return protocol === "https:" || (protocol === "http:" && isLocal);
+}

@@ -1,0 +1,138 @@
+/** Unmodified clients sign in at a real OpenID Connect provider, over two workers. */
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { hasChromium, launchChromium } from "../support/browser.ts";
+import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
+import { type Front, startFront } from "../support/front.ts";
+import {
+  type Account,
+  CLIENT,
+  startIdentityProvider,
+  TestBrowser,
+  type TestProvider,
+} from "../support/identity-provider.ts";
+import { everybodyHears, person } from "../support/people.ts";
+import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
+import { until } from "../support/until.ts";
+import { WebPerson } from "../support/web-client.ts";
+
+const YES = { name: "answer", value: "yes" };
+const ADA = account("1", "Ada Lovelace");
+const GRACE = account("2", "Grace Hopper");
+
+let cluster: Cluster;
+let front: Front;
+let provider: TestProvider;
+
+beforeEach(async () => {
+  front = await startFront(1);
+  onTestFinished(() => front.close());
+  provider = await startIdentityProvider([`${front.url}/api/login/oidc-callback`], ADA);
+  cluster = await startCluster({
+    workers: 2,
+    balancers: 1,
+    env: {
+      CT_LOGIN_SIMPLE: "off",
+      CT_OIDC_ISSUER: provider.issuer,
+      CT_OIDC_CLIENT_ID: CLIENT.id,
+      CT_OIDC_CLIENT_SECRET: CLIENT.secret,
+      CT_OIDC_SCOPES: "openid,profile,email,groups",
+    },
+  });
+  onTestFinished(() => cluster.dispose());
+  const [balancer] = cluster.balancers as [Member];
+  front.leadTo(balancer.port);
+});
+
+function account(sub: string, name: string): Account {
+  return { sub, name, email: `${sub}@example.com`, email_verified: true, groups: ["staff"] };
+}
+
+/** A client whose user signs in as `who` when it opens a browser. */
+function clientOf(who: Account, protocol?: (typeof PROTOCOL_PACKAGES)[number]) {
+  return person({
+    baseUrl: front.url,
+    name: String(who["name"]),
+    ...(protocol !== undefined && { protocol }),
+    async signInAt(url) {
+      provider.account = who;
+      const browser = new TestBrowser();
+      const page = await browser.submit(await browser.open(url), YES);
+      expect(page.text).toContain(`Welcome, ${String(who["name"])}.`);
+    },
+  });
+}
+
+describe.each(PROTOCOL_PACKAGES.map((version) => [version]))("clients of version %s", (version) => {
+  test("host and join under the names of their accounts", async () => {
+    const host = clientOf(ADA, version);
+    const sessionId = await host.host();
+    const guest = clientOf(GRACE, version);
+    await guest.join(sessionId);
+    await until("the host sees who has come", () => host.joined.length === 1);
+    expect(host.joined[0]).toMatchObject({ name: "Grace Hopper", email: "2@example.com" });
+    await everybodyHears(host, [guest], "hello");
+  });
+});
+
+test.runIf(hasChromium)(
+  "in Chromium a person signs in in a second tab, and hosts and joins in the first",
+  async () => {
+    const browser = await launchChromium();
+    onTestFinished(() => browser.close());
+
+    async function signedIn(who: Account, link: string, verb: string): Promise<WebPerson> {
+      provider.account = who;
+      const web = await WebPerson.open(browser, String(who["name"]));
+      await web.page.goto(link);
+      if (verb === "host") await web.button("New scratch workspace").click();
+      const opened = web.page.waitForEvent("popup");
+      await web.button("Company account").click();
+      const tab = await opened;
+      expect(await tab.locator("main").textContent()).toContain("A browser at the address");
+      await tab.getByRole("button", { name: "Sign in with Company account" }).click();
+      await tab.getByText(`Welcome, ${web.name}.`).waitFor();
+      expect(web.complaints).toEqual([]);
+      return web;
+    }
+
+    const host = await signedIn(ADA, front.url, "host");
+    await host.entered();
+    const guest = await signedIn(GRACE, host.page.url(), "join");
+    await host.allow("Grace Hopper");
+    await guest.entered();
+    await guest.page.getByText("Ada Lovelace").first().waitFor();
+  },
+);
+
+test("a sign-in is finished by another worker when the one where it began is killed meanwhile", async () => {
+  const browser = new TestBrowser();
+  let killed: string | undefined;
+  const client = person({
+    baseUrl: front.url,
+    name: "Ada",
+    retryRequestsMs: 10_000,
+    signInAt: async (url) => {
+      const asked = await browser.open(url);
+      const isBack = (next: string): boolean => new URL(next).pathname.endsWith("-callback");
+      const answer = await browser.submit(asked, YES, isBack);
+      const polled = await until("the client polls", async () => {
+        for (const worker of cluster.workers) {
+          const { waitingPolls } = (await worker.view()) as { waitingPolls: number };
+          if (waitingPolls > 0) return worker;
+        }
+        return undefined;
+      });
+      killed = polled.id;
+      await polled.kill();
+      const page = await until("another worker is asked", async () => {
+        const shown = await browser.open(answer.url);
+        return shown.status < 500 ? shown : undefined;
+      });
+      expect(page.text).toContain("Welcome, Ada Lovelace.");
+    },
+  });
+  await client.login();
+  expect(killed).toBeDefined();
+  expect(await client.provider.validate()).toBe(true);
+  await client.host();
+});

@@ -1,0 +1,175 @@
+/**
+ * A real OpenID Connect provider on loopback (the npm package oidc-provider), and a browser that signs in there. Each person who comes
+ * is signed in as the account that the test has chosen, without a form.
+ */
+import { generateKeyPairSync } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import Provider, { type Configuration, type InteractionResults } from "oidc-provider";
+import { Agent, fetch } from "undici";
+import { onTestFinished } from "vitest";
+
+export const CLIENT = { id: "edge", secret: "the secret of the edge at its provider" };
+
+export interface Account {
+  readonly sub: string;
+  readonly [claim: string]: unknown;
+}
+
+export interface TestProvider {
+  readonly issuer: string;
+  /** Who is signed in next; undefined: the person says no. */
+  account: Account | undefined;
+}
+
+/** `redirectUris`: where the edge is. */
+export async function startIdentityProvider(
+  redirectUris: readonly string[],
+  account: Account,
+): Promise<TestProvider> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const running: { issuer: string; account: Account | undefined } = { issuer, account };
+  const accounts = new Map<string, Account>();
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const configuration: Configuration = {
+    clients: [
+      {
+        client_id: CLIENT.id,
+        client_secret: CLIENT.secret,
+        redirect_uris: [...redirectUris],
+        grant_types: ["authorization_code", "refresh_token"],
+        response_types: ["code"],
+      },
+    ],
+    jwks: {
+      keys: [{ ...privateKey.export({ format: "jwk" }), use: "sig", alg: "RS256", kid: "1" }],
+    },
+    cookies: { keys: ["a key for the cookies of a test"] },
+    claims: {
+      openid: ["sub"],
+      profile: ["name", "preferred_username"],
+      email: ["email", "email_verified"],
+      groups: ["groups"],
+    },
+    features: { devInteractions: { enabled: false } },
+    interactions: { url: (_context, { uid }) => `/interaction/${uid}` },
+    findAccount: (_context, id) => {
+      const found = accounts.get(id);
+      return found && { accountId: id, claims: async () => found };
+    },
+  };
+  const provider = new Provider(issuer, configuration);
+  const handle = provider.callback();
+  server.on("request", (req, res) => {
+    if (req.url?.startsWith("/interaction/") === true) {
+      void interact(provider, running.account, accounts, [req, res]);
+    } else {
+      void handle(req, res);
+    }
+  });
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return running;
+}
+
+async function interact(
+  provider: Provider,
+  account: Account | undefined,
+  accounts: Map<string, Account>,
+  [req, res]: readonly [IncomingMessage, ServerResponse],
+): Promise<void> {
+  const finish = (result: InteractionResults): Promise<void> =>
+    provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false });
+  if (account === undefined) {
+    await finish({ error: "access_denied", error_description: "the person said no" });
+    return;
+  }
+  accounts.set(account.sub, account);
+  const { params } = await provider.interactionDetails(req, res);
+  const grant = new provider.Grant({ accountId: account.sub, clientId: CLIENT.id });
+  grant.addOIDCScope(String(params["scope"]));
+  const grantId = await grant.save();
+  await finish({ login: { accountId: account.sub }, consent: { grantId } });
+}
+
+/** What a browser shows. */
+export interface Page {
+  readonly url: string;
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Follows redirects, keeps cookies by host and port, and submits forms. */
+export class TestBrowser {
+  /** A connection for each request, so that a front in between may lead elsewhere. */
+  readonly #agent = new Agent({ pipelining: 0 });
+  readonly #cookies = new Map<string, Map<string, string>>();
+
+  /** `isEnd`: stops before that URL. */
+  async open(
+    url: string,
+    init: { method?: string; body?: string } = {},
+    isEnd: (url: string) => boolean = () => false,
+  ): Promise<Page> {
+    let next = url;
+    let request = init;
+    for (let hops = 0; hops < 20; hops++) {
+      const { host } = new URL(next);
+      const jar = this.#cookies.get(host) ?? new Map<string, string>();
+      this.#cookies.set(host, jar);
+      const response = await fetch(next, {
+        ...request,
+        dispatcher: this.#agent,
+        redirect: "manual",
+        headers: {
+          cookie: [...jar].map(([name, value]) => `${name}=${value}`).join("; "),
+          "user-agent": "Mozilla/5.0",
+          ...(request.body !== undefined && {
+            "content-type": "application/x-www-form-urlencoded",
+            origin: new URL(next).origin,
+          }),
+        },
+      });
+      for (const line of response.headers.getSetCookie()) {
+        const [pair = ""] = line.split(";");
+        const at = pair.indexOf("=");
+        if (/expires=Thu, 01 Jan 1970/i.test(line)) jar.delete(pair.slice(0, at));
+        else jar.set(pair.slice(0, at), pair.slice(at + 1));
+      }
+      const text = await response.text();
+      const location = response.headers.get("location");
+      const refresh = /http-equiv="refresh" content="0;url=([^"]+)"/.exec(text)?.[1];
+      const target = location ?? (refresh && unescaped(refresh));
+      if (target === undefined || target === "")
+        return { url: next, status: response.status, text };
+      next = new URL(target, next).href;
+      if (isEnd(next)) return { url: next, status: response.status, text };
+      request = {};
+    }
+    throw new Error(`too many redirects, the last to ${next}`);
+  }
+
+  /** Presses a button of the only form of `page`. */
+  submit(
+    page: Page,
+    button: { readonly name: string; readonly value: string },
+    isEnd?: (url: string) => boolean,
+  ): Promise<Page> {
+    const fields = new URLSearchParams([[button.name, button.value]]);
+    for (const [input] of page.text.matchAll(/<input type="hidden"[^>]*>/g)) {
+      const name = /name="([^"]*)"/.exec(input)?.[1] ?? "";
+      fields.append(name, unescaped(/value="([^"]*)"/.exec(input)?.[1] ?? ""));
+    }
+    const action = /<form method="post" action="([^"]*)"/.exec(page.text)?.[1] ?? "";
+    const url = new URL(unescaped(action), page.url).href;
+    return this.open(url, { method: "POST", body: fields.toString() }, isEnd);
+  }
+}
+
+function unescaped(text: string): string {
+  return text.replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code)));
+}
