@@ -63,6 +63,8 @@ const GITHUB_API = "https://api.github.com";
 const NAME_CLAIMS = ["name", "preferred_username", "nickname", "email"];
 /** Other routes below `/api/login/`. */
 const TAKEN: ReadonlySet<string> = new Set(["simple", "apikey", "initial", "poll", "validate"]);
+/** Of the other ways to sign in: by its label a token belongs to one. */
+const TAKEN_LABELS: ReadonlySet<string> = new Set(["Unverified", "API Key"]);
 const MAX_PROVIDERS = 20;
 
 const text = z.string().min(1).max(2048);
@@ -117,6 +119,10 @@ export function identityProviders(
   const listed = settings.oidcProviders === undefined ? [] : parseProviders(settings.oidcProviders);
   if (typeof listed === "string") return `CT_OIDC_PROVIDERS: ${listed}`;
   const all = [...(one === undefined ? [] : [one]), ...listed];
+  const taken = all.find(({ label }) => TAKEN_LABELS.has(label));
+  if (taken !== undefined) {
+    return `an identity provider cannot have the label ${JSON.stringify(taken.label)}; give it another one`;
+  }
   for (const what of ["id", "label"] as const) {
     const seen = new Set<string>();
     for (const provider of all) {

@@ -47,9 +47,11 @@ export function addWebLogin(deps: Deps): void {
     parseForms(app);
     for (const client of deps.providers) {
       const path = `/api/login/${client.provider.id}`;
-      app.get<WebRoute>(path, (request, reply) => askPerson(deps, client, request, reply));
+      // No HEAD: the response of a provider is good once.
+      const only = { exposeHeadRoute: false };
+      app.get<WebRoute>(path, only, (request, reply) => askPerson(deps, client, request, reply));
       app.post<WebRoute>(path, (request, reply) => sendToProvider(deps, client, request, reply));
-      app.get<WebRoute>(`${path}-callback`, (request, reply) =>
+      app.get<WebRoute>(`${path}-callback`, only, (request, reply) =>
         comeBack(deps, client, request, reply),
       );
     }

@@ -88,6 +88,11 @@ test.each<[what: string, entries: readonly object[], problem: RegExp]>([
   ["with a name that is no path", [{ ...ENTRY, id: "a/b" }], /lower-case letters/],
   ["with a name of another's callback", [{ ...ENTRY, id: "a-callback" }], /this name is taken/],
   ["twice", [ENTRY, { ...ENTRY, label: "B" }], /two identity providers have the id "acme"/],
+  [
+    "with the label of another way",
+    [{ ...ENTRY, label: "API Key" }],
+    /cannot have the label "API Key"/,
+  ],
   ["with one label", [ENTRY, { ...ENTRY, id: "b" }], /have the label "id.example.com"/],
 ])("a provider %s is refused with what to do, without its secret", (_what, entries, problem) => {
   const found = listed(...entries);
