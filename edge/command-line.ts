@@ -6,6 +6,7 @@ import { eventsCommand } from "./commands/cluster/events.ts";
 import { explainCommand } from "./commands/cluster/explain.ts";
 import { listCommand } from "./commands/cluster/list.ts";
 import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
+import { removeCommand } from "./commands/cluster/remove.ts";
 import { sessionsCommand } from "./commands/cluster/sessions.ts";
 import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
@@ -41,6 +42,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(start, { isDefault: true })
     .addCommand(listCommand())
     .addCommand(sessionsCommand())
+    .addCommand(removeCommand())
     .addCommand(topCommand())
     .addCommand(eventsCommand())
     .addCommand(explainCommand())

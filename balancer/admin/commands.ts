@@ -30,6 +30,7 @@ export async function handleCommand(
     case "drain":
     case "migrate-idle":
     case "end-session":
+    case "remove-peer":
       return { outcome: "refused", message: "this command is for workers, not balancers" };
   }
 }

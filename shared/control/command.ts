@@ -6,6 +6,7 @@ import { z } from "zod";
 import {
   isSessionId,
   isWorkerName,
+  type PeerId,
   type SessionId,
   type SessionKey,
   toSessionKey,
@@ -30,6 +31,8 @@ export type EdgeCommand =
     }
   /** Closes a session permanently and notifies its peers. */
   | { readonly kind: "end-session"; readonly sessionId: SessionId }
+  /** Removes a guest from a session and tells the others; the guest may ask to join again. */
+  | { readonly kind: "remove-peer"; readonly sessionId: SessionId; readonly peerId: PeerId }
   /**
    * To a balancer: where it would send the request with this head, and why. `holder`: the owner that a worker without the
    * session would name. The `detail` of the result is an `Explanation`.
@@ -60,6 +63,9 @@ export interface CommandAnswer {
 
 const sessionId = z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value));
 
+const peerId = z.custom<PeerId>(
+  (value) => typeof value === "string" && /^[A-Za-z0-9]{24}$/.test(value),
+);
 const sessionKey = z.custom<SessionKey>(
   (value) => typeof value === "string" && toSessionKey(value) !== undefined,
 );
@@ -97,6 +103,7 @@ const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("migrate-idle"), moves: sessionMoves, idleMs: idleTime }),
   giveSchema,
   z.object({ kind: z.literal("end-session"), sessionId }),
+  z.object({ kind: z.literal("remove-peer"), sessionId, peerId }),
   z.object({
     kind: z.literal("explain"),
     head: z.object({

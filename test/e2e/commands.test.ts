@@ -25,7 +25,7 @@ import { type CommandResult, runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { connectStore } from "../support/embedded-store.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
-import { openSession } from "../support/people.ts";
+import { everybodyHears, openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -117,6 +117,20 @@ describe("an edge on one machine", () => {
         { name: "Guest 2", host: false },
       ],
     });
+  });
+
+  test("a guest is removed by name, and the others stay", async () => {
+    const { sessionId, host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
+    const { stdout } = await run("remove", "Guest 1", "--session", sessionId.slice(0, 10));
+    expect(stdout).toMatch(
+      /^remove Guest 1 from .*the person is removed; the others are notified\n$/,
+    );
+    await until("the others hear of it", () => host.left.length === 1);
+    expect(host.left[0]?.name).toBe("Guest 1");
+    await everybodyHears(host, guests.slice(1), "we go on");
+    const again = await run("remove", "Guest 1", "--session", sessionId);
+    expect(again.status).toBe(1);
+    expect(again.stderr).toContain("nobody called Guest 1 is in the session; its guests: Guest 2");
   });
 
   test("shows the history of one session by its id or the beginning of it", async () => {

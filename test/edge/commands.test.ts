@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { describeEvent, eventsTable, pickSession } from "../../edge/commands/cluster/events.ts";
 import { describeMembers, listTable } from "../../edge/commands/cluster/list.ts";
+import { findGuest } from "../../edge/commands/cluster/remove.ts";
 import {
   describeSession,
   type SessionsResponse,
@@ -232,7 +233,7 @@ describe("ct-edge sessions", () => {
       epoch: 7,
       createdMs: CREATED_MS,
       ageMs: 90_000,
-      peers: [{ name: "Ada", host: true, client: "ide/1" }],
+      peers: [{ id: host.id, name: "Ada", host: true, client: "ide/1" }],
     });
   });
 
@@ -390,3 +391,24 @@ function session(more: Partial<SessionRecord>): SessionRecord {
 function answerOf(more: Partial<SessionsResponse>): SessionsResponse {
   return { sessions: [], total: more.sessions?.length ?? 0, ignored: 0, settled: true, ...more };
 }
+
+describe("ct-edge remove", () => {
+  const host = peer({ host: true, user: { id: "x", name: "Ada" } });
+  const ben = peer({ user: { id: "y", name: "Ben" } });
+  const otherBen = peer({ user: { id: "z", name: "Ben" } });
+
+  test("finds a guest by name, or by id where several have that name", () => {
+    expect(findGuest({ peers: [host, ben] }, "Ben")).toBe(ben);
+    expect(findGuest({ peers: [host, ben, otherBen] }, otherBen.id)).toBe(otherBen);
+  });
+
+  test.each([
+    ["Ben", [host, ben, otherBen], /several people are called Ben; give the id of one of them/],
+    ["Cleo", [host, ben], /nobody called Cleo is in the session; its guests: Ben \(\w{24}\)/],
+    ["Cleo", [host], /it has no guests/],
+    ["Ada", [host, ben], /is the host/],
+    ["\u001b[2J", [host], /nobody called \\/],
+  ])("says who is there when %j cannot be removed", (person, peers, message) => {
+    expect(() => findGuest({ peers }, person)).toThrow(message);
+  });
+});

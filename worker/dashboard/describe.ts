@@ -299,6 +299,7 @@ function describeSession(
     bytes: seen?.bytes ?? null,
     lastActivityMs: seen?.idleMs ?? null,
     peers: record.peers.map(({ id, user, host, client }) => ({
+      id,
       name: user.name,
       host,
       client,

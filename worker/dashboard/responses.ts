@@ -140,6 +140,7 @@ export interface SessionLine {
   readonly bytes: number | null;
   readonly lastActivityMs: number | null;
   readonly peers: readonly {
+    readonly id: string;
     readonly name: string;
     readonly host: boolean;
     readonly client: string;

@@ -309,4 +309,12 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
     if (record === undefined) return refuse(reply, "path", NOT_FOUND);
     return run(request, record.owner, { kind: "end-session", sessionId: record.id });
   });
+  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
+    const sessionId = await sessionOf(request, snapshots);
+    const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
+    const { peer } = request.params as { peer: string };
+    const peerId = record?.peers.find(({ id }) => id === peer)?.id;
+    if (record === undefined || peerId === undefined) return refuse(reply, "path", NOT_FOUND);
+    return run(request, record.owner, { kind: "remove-peer", sessionId: record.id, peerId });
+  });
 }

@@ -2,6 +2,7 @@
  * The worker's state (takes new sessions, suspended, draining), and what changes it: operators' commands, and the drain
  * before the process stops.
  */
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand, MoveRequest } from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
@@ -92,6 +93,19 @@ export function createCommandHandler(deps: {
     return { outcome: "done", message: `handing ${sessions} sessions over to other workers` };
   }
 
+  function removePeer(sessionId: SessionId, peerId: PeerId): CommandAnswer {
+    switch (deps.registry.live(sessionId)?.removePeer(peerId)) {
+      case undefined:
+        return refused("this worker does not have the session");
+      case "unknown":
+        return refused("this person has left the session already");
+      case "host":
+        return refused("a session ends without its host; end the session instead");
+      case "removed":
+        return { outcome: "done", message: "the person is removed; the others are notified" };
+    }
+  }
+
   return {
     get state() {
       return state;
@@ -124,6 +138,8 @@ export function createCommandHandler(deps: {
           session.end();
           return { outcome: "done", message: "the session ends; its participants are notified" };
         }
+        case "remove-peer":
+          return removePeer(command.sessionId, command.peerId);
       }
     },
   };

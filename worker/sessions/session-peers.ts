@@ -19,7 +19,13 @@ import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
-import { type OutboundMessage, peerInfo, roomJoined, roomLeft } from "./wire/outbound.ts";
+import {
+  type OutboundMessage,
+  peerInfo,
+  roomClosed,
+  roomJoined,
+  roomLeft,
+} from "./wire/outbound.ts";
 
 /** What a client declares when it connects. */
 export interface Introduction {
@@ -39,7 +45,8 @@ export type Admission =
 /** Why a WebSocket is not resumed: the client reconnects. */
 export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced" | "cut";
 
-export type LeaveCause = "left" | "away";
+/** `removed`: by an operator. */
+export type LeaveCause = "left" | "away" | "removed";
 
 export interface PeersDeps {
   readonly store: Store;
@@ -297,6 +304,17 @@ export class SessionPeers {
     if (this.#session.ownership.isFenced) this.#awaitReturn(peer);
     else if (peer.record.host) this.#session.hostLeft(cause);
     else this.#removeGuest(peer, cause);
+  }
+
+  /** See `Session.removePeer`. */
+  remove(id: PeerId): "removed" | "host" | "unknown" {
+    const peer = this.#peers.get(id);
+    if (peer === undefined || !this.#isLive()) return "unknown";
+    if (peer.record.host) return "host";
+    // As when the session ends: its program closes the workspace, and does not try to come back.
+    peer.send(roomClosed(this.host?.id ?? ""));
+    this.#removeGuest(peer, "removed");
+    return "removed";
   }
 
   #removeGuest(peer: Peer, cause: LeaveCause): void {

@@ -320,6 +320,11 @@ export class Session {
     return this.#ownership.writes.write((holder) => this.#deps.store.openSession(holder));
   }
 
+  /** An operator removes a guest, who may ask to join again; the others are notified. */
+  removePeer(id: PeerId): "removed" | "host" | "unknown" {
+    return this.#peers.remove(id);
+  }
+
   // --- ownership ---
 
   /** Another worker may own it by now: disconnects its clients, and nothing is relayed before `confirm`. */

@@ -40,7 +40,7 @@ interface ListedSession {
   /** Store time in ms since the epoch. */
   readonly createdMs: number;
   readonly ageMs: number;
-  readonly peers: readonly { name: string; host: boolean; client: string }[];
+  readonly peers: readonly { id: string; name: string; host: boolean; client: string }[];
 }
 
 interface Flags extends CommonFlags {
@@ -108,7 +108,7 @@ export function describeSession(
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,
     ageMs: Math.max(0, seen.nowMs - createdMs),
-    peers: peers.map(({ user, host, client }) => ({ name: user.name, host, client })),
+    peers: peers.map(({ id, user, host, client }) => ({ id, name: user.name, host, client })),
   };
 }
 

@@ -406,8 +406,8 @@ describe("a session", () => {
           bytes: 99,
           lastActivityMs: 7,
           peers: [
-            { name: "Ada", host: true, client: "vscode", connected: true },
-            { name: "Ben", host: false, client: "intellij", connected: false },
+            { id: "p1", name: "Ada", host: true, client: "vscode", connected: true },
+            { id: "p2", name: "Ben", host: false, client: "intellij", connected: false },
           ],
         },
       ],

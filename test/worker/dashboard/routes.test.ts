@@ -391,6 +391,20 @@ describe("commands", () => {
     close();
   });
 
+  test("a command removes a guest from a session, and none for anybody else is sent", async () => {
+    const { worker, commands, close } = await startListening();
+    const { sessionId, host } = await worker.openSession();
+    const session = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/peers`;
+    const remove = (peer: string) =>
+      worker.ask("POST", `${session}/${peer}/remove`, { headers: OWN_PAGE });
+    expect((await remove(host.id)).body).toMatchObject({ outcome: "done" });
+    expect(commands).toEqual([{ kind: "remove-peer", sessionId, peerId: host.id }]);
+    expect((await remove("a".repeat(24))).status).toBe(404);
+    expect((await remove("%2e%2e")).status).toBe(404);
+    expect(commands).toHaveLength(1);
+    close();
+  });
+
   test.each([
     ["without the page's field", { ...OPERATOR, "sec-fetch-site": "same-origin" }],
     ["of another site", { ...OWN_PAGE, "sec-fetch-site": "cross-site" }],

@@ -34,6 +34,31 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
     status.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
   }
 
+  /** The guests of a session, each with a button that removes it. */
+  function guests({ id, peers }: SessionLine): HTMLElement[] {
+    return peers
+      .filter(({ host }) => !host)
+      .map((peer) => {
+        const remove = element("button", "remove");
+        remove.setAttribute("type", "button");
+        remove.setAttribute("aria-label", `Remove ${peer.name}`);
+        remove.addEventListener("click", () => void removeGuest(id, peer));
+        const line = element("div", `${describe(peer)} `);
+        line.append(remove);
+        return line;
+      });
+  }
+
+  async function removeGuest(id: string, { id: peerId, name }: Person): Promise<void> {
+    if (
+      !confirm(`Remove ${name} from session ${id}…? The host decides whether they may come back.`)
+    )
+      return;
+    const path = `sessions/${encodeURIComponent(id)}/peers/${encodeURIComponent(peerId)}/remove`;
+    const reply = await postCommand(path);
+    status.textContent = `remove ${name}: ${reply.outcome}, ${reply.message}`;
+  }
+
   async function showHistory(id: string): Promise<void> {
     const { events } = await getJson<SessionEventsResponse>(
       `sessions/${encodeURIComponent(id)}/events`,
@@ -73,7 +98,7 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
           : { text: `${session.worker}: ${session.ownerState}`, badge: "bad" },
         { text: String(session.epoch), isNumber: true },
         { text: people(session, true) },
-        { text: people(session, false) },
+        { text: people(session, false), content: () => guests(session) },
         { text: formatAge(session.ageMs) },
         { text: formatBytes(session.bytes), isNumber: true },
         { text: formatAge(session.lastActivityMs) },
@@ -96,9 +121,13 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
 function people({ peers }: SessionLine, host: boolean): string {
   return peers
     .filter((peer) => peer.host === host)
-    .map(({ name, client, connected }) => {
-      const away = connected === false ? ", disconnected" : "";
-      return `${name} (${client}${away})`;
-    })
+    .map(describe)
     .join(", ");
+}
+
+type Person = SessionLine["peers"][number];
+
+function describe({ name, client, connected }: Person): string {
+  const away = connected === false ? ", disconnected" : "";
+  return `${name} (${client}${away})`;
 }
