@@ -244,6 +244,30 @@ describe("what comes back", () => {
     expect(await worker.store.readTicket("login", token)).toMatchObject({ state: "waiting" });
   });
 
+  test("a response of one provider is not taken for another's", async () => {
+    await start();
+    const [first] = clientsOf(provider.issuer);
+    const [second] = clientsOf(provider.issuer, { id: "second", label: "Second" });
+    if (first === undefined || second === undefined) throw new Error("no providers");
+    const two = await startWorker({ serverUrl: front.url, identityProviders: [first, second] });
+    front.leadTo(two.port);
+    const browser = new TestBrowser();
+    const token = await two.begin();
+    const answer = await answerOf(browser, token);
+    const page = await browser.open(answer.replace("/oidc-callback", "/second-callback"));
+    expect(page.status).toBe(400);
+    expect(await two.store.readTicket("login", token)).toMatchObject({ state: "waiting" });
+  });
+
+  test("of a state in a link that is only looked at, nothing is used up", async () => {
+    await start();
+    const browser = new TestBrowser();
+    const answer = await answerOf(browser, await worker.begin());
+    expect((await fetch(answer, { method: "HEAD" })).status).toBe(404);
+    expect((await fetch(answer)).status).toBe(400);
+    expect(await browser.open(answer)).toMatchObject({ status: 200 });
+  });
+
   test("a person who says no at the provider is not signed in", async () => {
     await start();
     provider.account = undefined;
