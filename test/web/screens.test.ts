@@ -202,6 +202,7 @@ describe.skipIf(!hasChromium)("the client's screens", () => {
   test("a read-only guest is offered no change to the files", async () => {
     await show("workspace:read-only");
     await page.getByRole("treeitem", { name: "README.md" }).click({ button: "right" });
+    await page.getByRole("menuitem").first().waitFor();
     expect(await page.getByRole("menuitem").allTextContents()).toEqual(["Open"]);
     expect(await page.getByRole("button", { name: "New file" }).count()).toBe(0);
   });

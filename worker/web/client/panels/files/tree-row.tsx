@@ -54,7 +54,8 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
       onDblClick={() => row.isExpanded === undefined && onOpen(row, true)}
       onContextMenu={(event) => {
         event.preventDefault();
-        onMenu(row, new DOMRect(event.clientX, event.clientY, 0, 0));
+        const at = new DOMRect(event.clientX, event.clientY, 0, 0);
+        whenReleased(event, () => onMenu(row, at));
       }}
     >
       <span class="twist">
@@ -81,6 +82,15 @@ export function TreeRow({ row, top, ...props }: Props): JSX.Element {
       </button>
     </div>
   );
+}
+
+/**
+ * Some systems ask for the menu when the button goes down. Opened then, some browsers take its release for a click beside the
+ * menu, and close it.
+ */
+function whenReleased({ buttons }: MouseEvent, action: () => void): void {
+  if (buttons === 0) action();
+  else addEventListener("pointerup", () => setTimeout(action), { once: true });
 }
 
 function iconOf(row: EntryRow): IconName {
