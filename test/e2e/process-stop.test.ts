@@ -12,7 +12,9 @@ import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import { askEdgeTo, pidsOf, processOf, stateOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { HAS_LINKS } from "../support/link-mode.ts";
 import {
+  allOnWebSockets,
   documentsEqual,
   everybodyHears,
   type OpenSession,
@@ -212,13 +214,15 @@ test(
   async () => {
     const edge = await edgeForThisTest({ ...ENDLESS, CT_WORKER_COUNT: "1" });
     const session = await hostedSession(edge);
+    await allOnWebSockets(session.everybody);
     const { status, stderr } = await askEdgeTo(edge, "restart", "worker-1");
     expect({ status, stderr }).toMatchObject({ status: 0 });
     expect(stderr).toMatch(/^worker-1: restarted in [\d.]+ s \(pid \d+\)\n$/);
-    await until("all are back", () =>
-      session.everybody.every((client) => client.reconnectCount > 0 && client.isServed),
-    );
+    await until("all are served", () => session.everybody.every(({ isServed }) => isServed));
     await goesOn(session);
+    // Over a link, WebSockets wait for the worker.
+    const isReconnected = session.everybody.map(({ reconnectCount }) => reconnectCount > 0);
+    expect(isReconnected).toEqual(session.everybody.map(() => !HAS_LINKS));
   },
 );
 

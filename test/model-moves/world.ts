@@ -274,6 +274,9 @@ function createWorld(seed: number, bug: Bug | undefined) {
         if (claim.outcome === "elsewhere") return claim;
         if (claim.outcome !== "here") return { outcome: "refused", reason: claim.outcome };
         const { session } = claim;
+        if (bug === "a ticket counts in its own epoch") {
+          for (const one of session.peers) one.isCut = false;
+        }
         const peer = session.findResumable(judged(ticket));
         if (typeof peer === "string") return { outcome: "refused", reason: peer };
         const use = `${text} ${session.epoch}`;
