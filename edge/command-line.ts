@@ -5,6 +5,7 @@ import { settingOptions } from "../shared/settings/read-settings.ts";
 import { eventsCommand } from "./commands/cluster/events.ts";
 import { explainCommand } from "./commands/cluster/explain.ts";
 import { listCommand } from "./commands/cluster/list.ts";
+import { lockCommand } from "./commands/cluster/lock.ts";
 import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
 import { removeCommand } from "./commands/cluster/remove.ts";
 import { sessionsCommand } from "./commands/cluster/sessions.ts";
@@ -43,6 +44,8 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(listCommand())
     .addCommand(sessionsCommand())
     .addCommand(removeCommand())
+    .addCommand(lockCommand("lock"))
+    .addCommand(lockCommand("unlock"))
     .addCommand(topCommand())
     .addCommand(eventsCommand())
     .addCommand(explainCommand())

@@ -31,6 +31,7 @@ export async function handleCommand(
     case "migrate-idle":
     case "end-session":
     case "remove-peer":
+    case "lock-session":
       return { outcome: "refused", message: "this command is for workers, not balancers" };
   }
 }

@@ -33,6 +33,8 @@ export type EdgeCommand =
   | { readonly kind: "end-session"; readonly sessionId: SessionId }
   /** Removes a guest from a session and tells the others; the guest may ask to join again. */
   | { readonly kind: "remove-peer"; readonly sessionId: SessionId; readonly peerId: PeerId }
+  /** Lets no new guests into a session, or does again. */
+  | { readonly kind: "lock-session"; readonly sessionId: SessionId; readonly isLocked: boolean }
   /**
    * To a balancer: where it would send the request with this head, and why. `holder`: the owner that a worker without the
    * session would name. The `detail` of the result is an `Explanation`.
@@ -104,6 +106,7 @@ const commandSchema = z.discriminatedUnion("kind", [
   giveSchema,
   z.object({ kind: z.literal("end-session"), sessionId }),
   z.object({ kind: z.literal("remove-peer"), sessionId, peerId }),
+  z.object({ kind: z.literal("lock-session"), sessionId, isLocked: z.boolean() }),
   z.object({
     kind: z.literal("explain"),
     head: z.object({

@@ -85,6 +85,8 @@ export interface Store {
   closeSession(holder: Holder, untilMs: number): Promise<"done" | "lost">;
   /** Records that the host has connected: from then on the session outlives its owner. Counts once in `HOSTED_COUNTER`. */
   openSession(holder: Holder): Promise<"done" | "lost">;
+  /** Records whether new guests are refused. */
+  lockSession(holder: Holder, isLocked: boolean): Promise<"done" | "lost">;
   /** Adds or replaces a peer. Called when a peer joins and when it is settled, never for messages. */
   putPeer(holder: Holder, peer: PeerRecord): Promise<"done" | "lost">;
   /** Removes a peer and revokes its token until `untilMs` (store time), so that it cannot rejoin with it. */
@@ -256,6 +258,8 @@ export interface SessionRecord {
   readonly revokedTokens: readonly string[];
   /** Store time in ms. */
   readonly createdMs: number;
+  /** An operator lets no new guests in. */
+  readonly locked?: true;
 }
 
 /** The part of a peer that outlives its worker. */

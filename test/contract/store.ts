@@ -548,6 +548,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
+      it("keeps a session locked until it is unlocked, also under its next owner and after the store has lost it", async () => {
+        const [one, two] = [await join("worker-1"), await join("worker-2")];
+        const record = await createOpen(one);
+        expect(record).not.toHaveProperty("locked");
+        expect(await store.lockSession(holderOf(record), true)).toBe("done");
+        expect(await store.lockSession(holderOf(record), true)).toBe("done");
+        expect((await found(record.id)).locked).toBe(true);
+        await store.releaseSession(holderOf(record), two.id);
+        const taken = await takeOver(await found(record.id), two);
+        expect(taken.record.locked).toBe(true);
+        expect(await store.lockSession(holderOf(taken.record), false)).toBe("done");
+        expect(await found(record.id)).not.toHaveProperty("locked");
+      });
+
       it("lists the sessions of an owner, without closed ones", async () => {
         const one = await join("worker-1");
         const two = await join("worker-2");
@@ -845,6 +859,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         releaseSession: (holder) => store.releaseSession(holder, undefined),
         closeSession: async (holder) => store.closeSession(holder, await later(LONG_MS)),
         openSession: (holder) => store.openSession(holder),
+        lockSession: (holder) => store.lockSession(holder, true),
         putPeer: (holder) => store.putPeer(holder, someone),
         removePeer: async (holder) => store.removePeer(holder, someone.id, await later(LONG_MS)),
         nextClock: (holder) => store.nextClock(holder),

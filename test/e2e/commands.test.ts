@@ -25,7 +25,7 @@ import { type CommandResult, runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { connectStore } from "../support/embedded-store.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
-import { everybodyHears, openSession } from "../support/people.ts";
+import { everybodyHears, openSession, person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -131,6 +131,21 @@ describe("an edge on one machine", () => {
     const again = await run("remove", "Guest 1", "--session", sessionId);
     expect(again.status).toBe(1);
     expect(again.stderr).toContain("nobody called Guest 1 is in the session; its guests: Guest 2");
+  });
+
+  test("a locked session lets nobody new in until it is unlocked", async () => {
+    const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
+    const key = sessionId.slice(0, 10);
+    expect((await run("lock", key)).stdout).toContain("no new guests are let in");
+    const { sessions } = JSON.parse(
+      (await run("sessions", "--json", "--full")).stdout,
+    ) as SessionsResponse;
+    expect(sessions.find(({ id }) => id === sessionId)?.locked).toBe(true);
+    const late = person({ baseUrl: edge.httpUrl, name: "Late" });
+    await expect(late.join(sessionId)).rejects.toThrow("The session is locked");
+    const unlocked = JSON.parse((await run("unlock", key, "--json")).stdout) as object;
+    expect(unlocked).toMatchObject({ locked: false, outcome: "done" });
+    await late.join(sessionId);
   });
 
   test("shows the history of one session by its id or the beginning of it", async () => {

@@ -55,6 +55,7 @@ const TEXTS = [
   "redis://sample:6379",
   "{sample}:",
   "a sample secret of more than 32 characters",
+  '[{"type":"github","clientId":"sample","clientSecret":"sample"}]',
 ];
 
 /** What an operator may write after the flag, and what the setting is then: not its default. */

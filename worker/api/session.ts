@@ -43,6 +43,11 @@ interface Deps {
 
 const FORBIDDEN = textResponse(403, "Forbidden resource");
 const SESSION_NOT_FOUND = infoResponse(404, "RoomNotFound", "Room not found");
+const SESSION_LOCKED = infoResponse(
+  403,
+  "RoomLocked",
+  "The session is locked: its operator lets no new guests in",
+);
 const SESSION_FULL = infoResponse(403, "RoomFull", "The session is full");
 const REQUEST_NOT_FOUND = infoResponse(
   404,
@@ -134,6 +139,8 @@ async function join(
       return refuse(reply, "session", SESSION_NOT_FOUND);
     case "full":
       return refuse(reply, "session-full", SESSION_FULL);
+    case "locked":
+      return refuse(reply, "session-locked", SESSION_LOCKED);
     case "asked": {
       const { pollToken } = request;
       reply.headers(sessionMarks(session));

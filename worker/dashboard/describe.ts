@@ -295,6 +295,7 @@ function describeSession(
     worker: record.owner,
     ownerState: isCurrent ? ownerStateOf(record, membership.members) : "unknown",
     epoch: record.epoch,
+    isLocked: record.locked === true,
     ageMs: nowMs === undefined ? null : Math.max(0, nowMs - record.createdMs),
     bytes: seen?.bytes ?? null,
     lastActivityMs: seen?.idleMs ?? null,

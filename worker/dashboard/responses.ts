@@ -135,6 +135,8 @@ export interface SessionLine {
   readonly worker: string;
   readonly ownerState: "lives" | "restarted" | "gone" | "unknown";
   readonly epoch: number;
+  /** No new guests are let in. */
+  readonly isLocked: boolean;
   readonly ageMs: number | null;
   /** Bytes relayed since this worker took the session; null if its worker does not report them. */
   readonly bytes: number | null;

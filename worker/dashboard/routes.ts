@@ -309,6 +309,17 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
     if (record === undefined) return refuse(reply, "path", NOT_FOUND);
     return run(request, record.owner, { kind: "end-session", sessionId: record.id });
   });
+  for (const [action, isLocked] of [
+    ["lock", true],
+    ["unlock", false],
+  ] as const) {
+    app.post(`/dashboard/api/sessions/:id/${action}`, async (request, reply) => {
+      const sessionId = await sessionOf(request, snapshots);
+      const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
+      if (record === undefined) return refuse(reply, "path", NOT_FOUND);
+      return run(request, record.owner, { kind: "lock-session", sessionId: record.id, isLocked });
+    });
+  }
   app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
     const sessionId = await sessionOf(request, snapshots);
     const record = sessionId === undefined ? undefined : await store.findSession(sessionId);

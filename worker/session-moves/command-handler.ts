@@ -93,6 +93,16 @@ export function createCommandHandler(deps: {
     return { outcome: "done", message: `handing ${sessions} sessions over to other workers` };
   }
 
+  function lockSession(sessionId: SessionId, isLocked: boolean): CommandAnswer {
+    const session = deps.registry.live(sessionId);
+    if (session === undefined) return refused("this worker does not have the session");
+    session.lock(isLocked);
+    const message = isLocked
+      ? "no new guests are let in; those who are in it stay"
+      : "the host decides about new guests again";
+    return { outcome: "done", message };
+  }
+
   function removePeer(sessionId: SessionId, peerId: PeerId): CommandAnswer {
     switch (deps.registry.live(sessionId)?.removePeer(peerId)) {
       case undefined:
@@ -138,6 +148,8 @@ export function createCommandHandler(deps: {
           session.end();
           return { outcome: "done", message: "the session ends; its participants are notified" };
         }
+        case "lock-session":
+          return lockSession(command.sessionId, command.isLocked);
         case "remove-peer":
           return removePeer(command.sessionId, command.peerId);
       }

@@ -190,7 +190,7 @@ export class Joins {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  /** The session is closed: rejects every guest that waits. */
+  /** The session is closed or locked: rejects every guest that waits. */
   rejectAll(): void {
     for (const pollToken of [...this.#waiting.keys()]) {
       this.#stopWaiting(pollToken);

@@ -42,6 +42,7 @@ export interface OwnedSession {
   state(): SessionState;
   /** Ids of room tokens that are no longer accepted. */
   revokedTokens(): readonly string[];
+  isLocked(): boolean;
   /** Writes everything but the session's own record, after the store has lost it. Rejects with `StoreAwayError`. */
   restoreRecords(): Promise<void>;
   /** Makes all clients reconnect, at once. */
@@ -191,6 +192,7 @@ export class SessionOwnership {
       state,
       clock: this.#clock,
       revokedTokens: [...this.#session.revokedTokens()],
+      ...(this.#session.isLocked() && { locked: true }),
       untilMs,
     };
   }

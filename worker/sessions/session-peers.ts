@@ -61,6 +61,7 @@ export interface HostingSession {
   readonly id: SessionId;
   readonly ownership: SessionOwnership;
   state(): SessionState;
+  isLocked(): boolean;
   /** The host has come for the first time. */
   open(): Promise<"done" | "lost" | "later">;
   hostArrived(host: Peer): void;
@@ -170,6 +171,7 @@ export class SessionPeers {
     if (token.expired) return refused("expired");
     if (token.host) return this.host === undefined ? undefined : refused("token");
     if (state === "created") return refused("unopened");
+    if (this.#session.isLocked()) return refused("locked");
     if (ownership.writes.pending >= MAX_PENDING_WRITES) return refused("store away");
     const limit = this.#deps.settings.maxPeersPerSession;
     return this.#peers.size + this.#arriving.size >= limit ? refused("full") : undefined;

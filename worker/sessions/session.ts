@@ -53,7 +53,7 @@ export type { HandoverCause } from "./session-ownership.ts";
 
 export type JoinRequest =
   | { readonly outcome: "asked"; readonly pollToken: string }
-  | { readonly outcome: "full" }
+  | { readonly outcome: "full" | "locked" }
   | { readonly outcome: "unopened" };
 
 export interface SessionDeps {
@@ -92,6 +92,7 @@ export class Session {
   #hostTimer: Timer | undefined;
   #relayedBytes = 0;
   #lastActivityMs: number;
+  #isLocked: boolean;
 
   /** Timers run from `start` on. */
   constructor(deps: SessionDeps, record: SessionRecord) {
@@ -99,11 +100,13 @@ export class Session {
     this.userId = record.userId;
     this.#deps = deps;
     this.#state = record.state === "created" ? "created" : "open";
+    this.#isLocked = record.locked === true;
     this.#lastActivityMs = deps.clock.nowMs();
     this.#idle = createIdleTracker(deps.clock);
     this.#ownership = new SessionOwnership(deps, record, {
       state: () => this.#state,
       revokedTokens: () => this.#peers.revokedTokens,
+      isLocked: () => this.#isLocked,
       restoreRecords: () => this.#restoreRecords(),
       disconnectClients: () => this.#peers.disconnectAll(),
       migrateClients: (keepOpen) => this.#migrateClients(keepOpen),
@@ -115,6 +118,7 @@ export class Session {
       id: record.id,
       ownership: this.#ownership,
       state: () => this.#state,
+      isLocked: () => this.#isLocked,
       open: () => this.#open(),
       hostArrived: (host) => this.#joins.hostArrived(host),
       receive: (peer, bytes, source) => this.#receive(peer, bytes, source),
@@ -242,11 +246,13 @@ export class Session {
 
   /**
    * Asks the host, now or when it is back, whether `user` may join. The answer is written to the ticket `pollToken` (kind
-   * `join`, see join-answer.ts) within 300 s. `full`: too many peers or waiting requests, in all or of this user.
+   * `join`, see join-answer.ts) within 300 s. `full`: too many peers or waiting requests, in all or of this user. `locked`: an
+   * operator lets nobody in.
    * `unopened`: the host has not come yet, so the session does not exist for others. Rejects with `StoreAwayError`.
    */
   async requestJoin(user: UserRecord): Promise<JoinRequest> {
     if (this.#state !== "open") return { outcome: "unopened" };
+    if (this.#isLocked) return { outcome: "locked" };
     const limit = this.#deps.settings.maxPeersPerSession;
     if (
       this.#peers.byId.size >= limit ||
@@ -323,6 +329,18 @@ export class Session {
   /** An operator removes a guest, who may ask to join again; the others are notified. */
   removePeer(id: PeerId): "removed" | "host" | "unknown" {
     return this.#peers.remove(id);
+  }
+
+  /** An operator lets no new guests in, or does again. Who is in the session stays, and may return. */
+  lock(isLocked: boolean): void {
+    this.#isLocked = isLocked;
+    if (isLocked) this.#joins.rejectAll();
+    const { log } = this.#deps;
+    log.info(
+      { session: shortId(this.id), isLocked },
+      "an operator has locked or unlocked the session",
+    );
+    void this.#ownership.writes.write((holder) => this.#deps.store.lockSession(holder, isLocked));
   }
 
   // --- ownership ---

@@ -2,24 +2,12 @@
  * `ct-edge remove`: takes one guest out of a session.
  */
 import { type Command, Option } from "commander";
-import { systemClock } from "../../../shared/base/clock.ts";
-import { sendCommand } from "../../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { PeerRecord, SessionRecord } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { formatKey } from "../../output/format.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
-import { findSessionId } from "./events.ts";
-
-/** What `--json` prints. */
-interface Removal {
-  /** The beginning of the session's id. */
-  readonly session: string;
-  readonly peer: string;
-  readonly name: string;
-  readonly outcome: "done";
-  readonly message: string;
-}
+import { findSession, tellSession } from "./session-command.ts";
 
 interface Flags extends CommonFlags {
   readonly session: string;
@@ -41,32 +29,19 @@ export function removeCommand(): Command {
       ).makeOptionMandatory(),
     ],
     async run({ store }, { json, session }, person) {
-      const sessionId = await findSessionId(store, session);
-      const record = await store.findSession(sessionId);
-      if (record === undefined)
-        throw new CommandError(`session ${formatKey(sessionId, false)} has ended`);
-      const peer = findGuest(record, person);
-      const command = { kind: "remove-peer", sessionId, peerId: peer.id } as const;
-      const answer = await sendCommand({ store, clock: systemClock }, record.owner, command);
-      const name = escapeForTerminal(peer.user.name);
-      if (answer === "no answer") {
-        throw new CommandError(
-          `remove ${name}: worker ${record.owner} did not respond; it may be hung or gone`,
-        );
-      }
-      const { outcome, message } = answer;
-      if (outcome !== "done")
-        throw new CommandError(`remove ${name}: ${escapeForTerminal(message)}`);
-      const shown = formatKey(sessionId, false);
-      if (!json) return { out: `remove ${name} from ${shown}: ${escapeForTerminal(message)}\n` };
-      const result: Removal = {
-        session: shown,
-        peer: peer.id,
-        name: peer.user.name,
-        outcome,
-        message,
-      };
-      return { out: `${escapeJson(result, 2)}\n` };
+      const record = await findSession(store, session);
+      const { id: sessionId } = record;
+      const { id: peerId, user } = findGuest(record, person);
+      return tellSession(
+        store,
+        record,
+        { kind: "remove-peer", sessionId, peerId },
+        {
+          what: `remove ${escapeForTerminal(user.name)} from ${formatKey(sessionId, false)}`,
+          json: json === true,
+          details: { peer: peerId, name: user.name },
+        },
+      );
     },
   });
 }

@@ -36,6 +36,8 @@ interface ListedSession {
   /** `successor` under its former name. */
   readonly heir?: string;
   readonly epoch: number;
+  /** No new guests are let in. */
+  readonly locked?: true;
   readonly alias?: string;
   /** Store time in ms since the epoch. */
   readonly createdMs: number;
@@ -95,7 +97,7 @@ export function describeSession(
   record: SessionRecord,
   seen: { membership: Membership; nowMs: number; isFull: boolean },
 ): ListedSession | undefined {
-  const { id, state, owner, successor, epoch, alias, createdMs, peers } = record;
+  const { id, state, owner, successor, epoch, locked, alias, createdMs, peers } = record;
   if (state === "closed") return undefined;
   return {
     id: formatKey(id, seen.isFull),
@@ -105,6 +107,7 @@ export function describeSession(
     // `heir`: the former name, for one version.
     ...(successor !== undefined && { successor, heir: successor }),
     epoch,
+    ...(locked !== undefined && { locked }),
     ...(alias !== undefined && { alias: formatKey(alias, seen.isFull) }),
     createdMs,
     ageMs: Math.max(0, seen.nowMs - createdMs),

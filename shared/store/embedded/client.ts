@@ -176,6 +176,7 @@ function createOperations(request: Request): Pick<Store, Operation> {
     releaseSession: (holder, to) => request("releaseSession", holder, to),
     closeSession: (holder, untilMs) => request("closeSession", holder, untilMs),
     openSession: (holder) => request("openSession", holder),
+    lockSession: (holder, isLocked) => request("lockSession", holder, isLocked),
     putPeer: (holder, peer) => request("putPeer", holder, peer),
     removePeer: (holder, peer, untilMs) => request("removePeer", holder, peer, untilMs),
     nextClock: (holder) => request("nextClock", holder),

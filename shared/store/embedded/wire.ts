@@ -137,6 +137,7 @@ const reassertionSchema = z.object({
   clock: z.number().int().nonnegative(),
   revokedTokens: z.array(tokenSchema).max(1000),
   createdMs: timeSchema,
+  locked: z.literal(true).exactOptional(),
   untilMs: timeSchema,
 });
 
@@ -182,6 +183,7 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   releaseSession: z.tuple([holderSchema, successorSchema]),
   closeSession: z.tuple([holderSchema, timeSchema]),
   openSession: z.tuple([holderSchema]),
+  lockSession: z.tuple([holderSchema, z.boolean()]),
   putPeer: z.tuple([holderSchema, peerSchema]),
   removePeer: z.tuple([holderSchema, peerIdSchema, timeSchema]),
   nextClock: z.tuple([holderSchema]),

@@ -402,6 +402,7 @@ describe("a session", () => {
           worker: "w1",
           ownerState: "lives",
           epoch: 3,
+          isLocked: false,
           ageMs: 5000,
           bytes: 99,
           lastActivityMs: 7,

@@ -391,6 +391,21 @@ describe("commands", () => {
     close();
   });
 
+  test("a command locks a session, and unlocks it", async () => {
+    const { worker, commands, close } = await startListening();
+    const { sessionId } = await worker.openSession();
+    for (const action of ["lock", "unlock"]) {
+      const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/${action}`;
+      const { body } = await worker.ask("POST", path, { headers: OWN_PAGE });
+      expect(body).toMatchObject({ outcome: "done" });
+    }
+    expect(commands).toEqual([
+      { kind: "lock-session", sessionId, isLocked: true },
+      { kind: "lock-session", sessionId, isLocked: false },
+    ]);
+    close();
+  });
+
   test("a command removes a guest from a session, and none for anybody else is sent", async () => {
     const { worker, commands, close } = await startListening();
     const { sessionId, host } = await worker.openSession();

@@ -19,13 +19,22 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
   const status = byId("session-status", HTMLParagraphElement);
   const history = byId("session-events", HTMLDivElement);
 
-  function buttons({ id }: SessionLine): HTMLElement[] {
+  function buttons({ id, isLocked }: SessionLine): HTMLElement[] {
     const showEvents = element("button", "history");
     showEvents.addEventListener("click", () => void showHistory(id));
     const end = element("button", "end");
     end.addEventListener("click", () => void endSession(id));
-    for (const button of [showEvents, end]) button.setAttribute("type", "button");
-    return [showEvents, end];
+    const lock = element("button", isLocked ? "unlock" : "lock");
+    lock.addEventListener("click", () => void lockSession(id, !isLocked));
+    const all = [showEvents, lock, end];
+    for (const button of all) button.setAttribute("type", "button");
+    return all;
+  }
+
+  async function lockSession(id: string, isLocked: boolean): Promise<void> {
+    const action = isLocked ? "lock" : "unlock";
+    const reply = await postCommand(`sessions/${encodeURIComponent(id)}/${action}`);
+    status.textContent = `${action} ${id}…: ${reply.outcome}, ${reply.message}`;
   }
 
   async function endSession(id: string): Promise<void> {
@@ -92,7 +101,9 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
     return {
       key: session.id,
       cells: [
-        { text: `${session.id}…` },
+        session.isLocked
+          ? { text: `${session.id}… locked`, title: "No new guests are let in." }
+          : { text: `${session.id}…` },
         session.ownerState === "lives"
           ? { text: session.worker }
           : { text: `${session.worker}: ${session.ownerState}`, badge: "bad" },
@@ -102,7 +113,7 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
         { text: formatAge(session.ageMs) },
         { text: formatBytes(session.bytes), isNumber: true },
         { text: formatAge(session.lastActivityMs) },
-        { text: session.id, content: () => buttons(session) },
+        { text: `${session.id} ${session.isLocked}`, content: () => buttons(session) },
       ],
     };
   }

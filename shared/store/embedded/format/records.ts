@@ -116,6 +116,7 @@ const headSchema: z.ZodType<SessionHead> = z.object({
   alias: sessionKeySchema.exactOptional(),
   clock: z.number().int().nonnegative(),
   createdMs: timeSchema,
+  locked: z.literal(true).exactOptional(),
   opened: z.boolean(),
   untilMs: timeSchema.exactOptional(),
 });

@@ -29,6 +29,7 @@ export interface Sessions
       | "releaseSession"
       | "closeSession"
       | "openSession"
+      | "lockSession"
       | "putPeer"
       | "removePeer"
       | "nextClock"
@@ -129,6 +130,12 @@ export function createSessions(
         const state = head.state === "created" ? "open" : head.state;
         table.put({ ...head, state, opened: true });
         onOpened(now);
+      });
+    },
+
+    lockSession(now, holder, isLocked) {
+      return changeHeld(now, holder, ({ head: { locked: _locked, ...head } }) => {
+        table.put({ ...head, ...(isLocked && { locked: true }) });
       });
     },
 

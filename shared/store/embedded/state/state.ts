@@ -88,6 +88,7 @@ export function createStoreState(start: StoreTime): StoreState {
       releaseSession: sessions.releaseSession,
       closeSession: sessions.closeSession,
       openSession: sessions.openSession,
+      lockSession: sessions.lockSession,
       putPeer: sessions.putPeer,
       removePeer: sessions.removePeer,
       nextClock: sessions.nextClock,

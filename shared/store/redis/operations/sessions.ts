@@ -42,6 +42,7 @@ type Sessions = Pick<
   | "releaseSession"
   | "closeSession"
   | "openSession"
+  | "lockSession"
   | "putPeer"
   | "removePeer"
   | "nextClock"
@@ -110,6 +111,7 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
         toMs(asserted.createdMs),
         ...aliasArgs(asserted.alias),
         toMs(asserted.untilMs),
+        asserted.locked === true ? "1" : "",
         ...asserted.revokedTokens.slice(-MAX_LEFT).map(toJson),
       );
       return expectWord(reply, ["kept", "written", "lost"]);
@@ -133,6 +135,8 @@ export function createSessions(connection: Connection, ignored: Ignored): Sessio
     closeSession: (holder, untilMs) =>
       runHeld("closeSession", "close_session", holder, toMs(untilMs)),
     openSession: (holder) => runHeld("openSession", "open_session", holder),
+    lockSession: (holder, isLocked) =>
+      runHeld("lockSession", "lock_session", holder, isLocked ? "1" : ""),
     async putPeer(holder, peer) {
       // The token id comes before the record, so that Lua need not parse what clients wrote into it.
       const token = toJson(peer.tokenId);

@@ -35,6 +35,7 @@ const SCRIPTS = {
   release_session: ["session"],
   close_session: ["session"],
   open_session: ["session"],
+  lock_session: ["session"],
   put_peer: ["session"],
   remove_peer: ["session"],
   next_clock: ["session"],

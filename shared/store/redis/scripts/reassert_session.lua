@@ -1,6 +1,6 @@
 -- ARGV: session id, owner, incarnation, epoch, state, user id as JSON, clock, store time of its creation, alias as JSON or
--- '', the alias itself if it could be a session id or '', expiry of revoked tokens in store time, then the revoked tokens as
--- JSON.
+-- '', the alias itself if it could be a session id or '', expiry of revoked tokens in store time, '1' if the session is locked or
+-- '', then the revoked tokens as JSON.
 -- Writes the head of the session from its owner's copy, if ownership.lua says so. The owner writes the peers afterwards.
 -- Works also when the memory is full (see announce.lua): a live session must be in the store.
 local id, owner, incarnation, epoch, state, user = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
@@ -20,6 +20,7 @@ if head then
 end
 redis.call('HSET', session_key(id), 'owner', owner, 'incarnation', incarnation, 'epoch', epoch, 'state', state,
   'user', user, 'clock', ARGV[7], 'created', ARGV[8])
+if ARGV[12] == '1' then redis.call('HSET', session_key(id), 'locked', '1') end
 local before = alias ~= '' and aliased(alias) or nil
 local is_taken = (before and before ~= id and is_open(before)) or (alias_id ~= '' and is_open(alias_id))
 if alias ~= '' and not is_taken then
@@ -29,7 +30,7 @@ if alias ~= '' and not is_taken then
 else
   alias = ''
 end
-for i = 12, #ARGV do redis.call('ZADD', left_key(id), till, ARGV[i]) end
+for i = 13, #ARGV do redis.call('ZADD', left_key(id), till, ARGV[i]) end
 
 if state == 'closed' then
   redis.call('DEL', left_key(id))

@@ -2,7 +2,7 @@
 -- tokens. A session whose host never connects expires as a whole, and so does a tombstone.
 
 local FIELDS = {
-  'owner', 'incarnation', 'epoch', 'state', 'successor', 'user', 'alias', 'clock', 'created', 'opened', 'turn',
+  'owner', 'incarnation', 'epoch', 'state', 'successor', 'user', 'alias', 'clock', 'created', 'opened', 'turn', 'locked',
 }
 local SUCCESSOR = 5
 

@@ -73,6 +73,7 @@ export function readMember(id: string, value: string): MemberRecord | undefined 
 
 // --- sessions ---
 
+/** In the order of `FIELDS` in scripts/session.lua. */
 const HEAD_FIELDS = [
   "owner",
   "incarnation",
@@ -83,6 +84,9 @@ const HEAD_FIELDS = [
   "alias",
   "clock",
   "created",
+  "opened",
+  "turn",
+  "locked",
 ] as const;
 
 const jsonText = z.string().transform((text) => parseJson(text));
@@ -116,6 +120,10 @@ const headSchema = z.object({
   alias: jsonText.pipe(sessionKeySchema).exactOptional(),
   clock: whole,
   created: whole,
+  locked: z
+    .literal("1")
+    .transform((): true => true)
+    .exactOptional(),
 });
 
 const peerSchema: z.ZodType<PeerRecord> = z.object({
