@@ -15,6 +15,11 @@ import { type Message, plainContent } from "./wire/protocol.ts";
 import type { RelayIds } from "./wire/relay-id.ts";
 import type { WriteQueue } from "./write-queue.ts";
 
+export type JoinRequest =
+  | { readonly outcome: "asked"; readonly pollToken: string }
+  | { readonly outcome: "full" | "locked" }
+  | { readonly outcome: "unopened" };
+
 export interface JoinsDeps {
   readonly sessionId: SessionId;
   readonly store: Store;

@@ -11,6 +11,7 @@ import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
+import type { Admission, Introduction, ResumeRefusal } from "./admission.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
 import { type MoveOutcome, prepareMove, prepareRestart } from "./peers/prepare-move.ts";
@@ -26,24 +27,6 @@ import {
   roomJoined,
   roomLeft,
 } from "./wire/outbound.ts";
-
-/** What a client declares when it connects. */
-export interface Introduction {
-  /** Base64 SPKI. */
-  readonly publicKey: string;
-  readonly client: string;
-  readonly compression: readonly string[];
-}
-
-export type Admission =
-  | { readonly outcome: "admitted"; readonly peer: Peer }
-  /** Final: the client must not come back with this token. */
-  | { readonly outcome: "refused"; readonly reason: string }
-  /** Another worker owns the session: the client must reconnect and is routed there. */
-  | { readonly outcome: "lost" };
-
-/** Why a WebSocket is not resumed: the client reconnects. */
-export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced" | "cut";
 
 /** `removed`: by an operator. */
 export type LeaveCause = "left" | "away" | "removed";
@@ -61,7 +44,6 @@ export interface HostingSession {
   readonly id: SessionId;
   readonly ownership: SessionOwnership;
   state(): SessionState;
-  isLocked(): boolean;
   /** The host has come for the first time. */
   open(): Promise<"done" | "lost" | "later">;
   hostArrived(host: Peer): void;
@@ -90,6 +72,7 @@ export class SessionPeers {
   readonly #arriving = new Map<PeerId, Promise<Admission>>();
   readonly #awayTimers = new Map<PeerId, Timer>();
   readonly #revokedTokens: Set<string>;
+  #isLocked: boolean;
   readonly #reconnects: ReconnectLog;
   readonly #resumes: ResumeLog;
   /** Numbers of the WebSockets that were resumed here. */
@@ -101,6 +84,7 @@ export class SessionPeers {
     this.#deps = deps;
     this.#session = session;
     this.#revokedTokens = new Set(record.revokedTokens);
+    this.#isLocked = record.locked === true;
     this.#reconnects = createReconnectLog({
       clock: deps.clock,
       note: (cause) => session.ownership.note("returned", cause),
@@ -133,6 +117,22 @@ export class SessionPeers {
 
   get revokedTokens(): readonly string[] {
     return [...this.#revokedTokens];
+  }
+
+  /** Whether an operator lets no new guests in. */
+  get isLocked(): boolean {
+    return this.#isLocked;
+  }
+
+  lock(isLocked: boolean): void {
+    this.#isLocked = isLocked;
+    const { log, store } = this.#deps;
+    log.info(
+      { session: shortId(this.#session.id), isLocked },
+      "an operator has locked or unlocked the session",
+    );
+    const { writes } = this.#session.ownership;
+    void writes.write((holder) => store.lockSession(holder, isLocked));
   }
 
   // --- arrival ---
@@ -171,7 +171,7 @@ export class SessionPeers {
     if (token.expired) return refused("expired");
     if (token.host) return this.host === undefined ? undefined : refused("token");
     if (state === "created") return refused("unopened");
-    if (this.#session.isLocked()) return refused("locked");
+    if (this.#isLocked) return refused("locked");
     if (ownership.writes.pending >= MAX_PENDING_WRITES) return refused("store away");
     const limit = this.#deps.settings.maxPeersPerSession;
     return this.#peers.size + this.#arriving.size >= limit ? refused("full") : undefined;
@@ -308,7 +308,7 @@ export class SessionPeers {
     else this.#removeGuest(peer, cause);
   }
 
-  /** See `Session.removePeer`. */
+  /** An operator removes a guest, who may ask to join again; the others are notified. */
   remove(id: PeerId): "removed" | "host" | "unknown" {
     const peer = this.#peers.get(id);
     if (peer === undefined || !this.#isLive()) return "unknown";

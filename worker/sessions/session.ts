@@ -21,9 +21,10 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
+import type { Admission, Introduction, ResumeRefusal } from "./admission.ts";
 import type { Fence } from "./fence.ts";
 import { createIdleTracker, type IdleTracker } from "./idle.ts";
-import { Joins } from "./joins.ts";
+import { type JoinRequest, Joins } from "./joins.ts";
 import type { Connection, Peer } from "./peers/peer.ts";
 import { createPendingRequests, type PendingRequests } from "./peers/pending-requests.ts";
 import type { MoveOutcome } from "./peers/prepare-move.ts";
@@ -37,24 +38,13 @@ import {
   type SessionState,
   shortId,
 } from "./session-ownership.ts";
-import {
-  type Admission,
-  AWAY_MS,
-  type Introduction,
-  type ResumeRefusal,
-  SessionPeers,
-} from "./session-peers.ts";
+import { AWAY_MS, SessionPeers } from "./session-peers.ts";
 import { requestFailure, roomClosed } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 import { createRelayIds } from "./wire/relay-id.ts";
 
 export type { PendingMessages } from "./pending-messages.ts";
 export type { HandoverCause } from "./session-ownership.ts";
-
-export type JoinRequest =
-  | { readonly outcome: "asked"; readonly pollToken: string }
-  | { readonly outcome: "full" | "locked" }
-  | { readonly outcome: "unopened" };
 
 export interface SessionDeps {
   readonly store: Store;
@@ -92,7 +82,6 @@ export class Session {
   #hostTimer: Timer | undefined;
   #relayedBytes = 0;
   #lastActivityMs: number;
-  #isLocked: boolean;
 
   /** Timers run from `start` on. */
   constructor(deps: SessionDeps, record: SessionRecord) {
@@ -100,13 +89,12 @@ export class Session {
     this.userId = record.userId;
     this.#deps = deps;
     this.#state = record.state === "created" ? "created" : "open";
-    this.#isLocked = record.locked === true;
     this.#lastActivityMs = deps.clock.nowMs();
     this.#idle = createIdleTracker(deps.clock);
     this.#ownership = new SessionOwnership(deps, record, {
       state: () => this.#state,
       revokedTokens: () => this.#peers.revokedTokens,
-      isLocked: () => this.#isLocked,
+      isLocked: () => this.#peers.isLocked,
       restoreRecords: () => this.#restoreRecords(),
       disconnectClients: () => this.#peers.disconnectAll(),
       migrateClients: (keepOpen) => this.#migrateClients(keepOpen),
@@ -118,7 +106,6 @@ export class Session {
       id: record.id,
       ownership: this.#ownership,
       state: () => this.#state,
-      isLocked: () => this.#isLocked,
       open: () => this.#open(),
       hostArrived: (host) => this.#joins.hostArrived(host),
       receive: (peer, bytes, source) => this.#receive(peer, bytes, source),
@@ -252,7 +239,7 @@ export class Session {
    */
   async requestJoin(user: UserRecord): Promise<JoinRequest> {
     if (this.#state !== "open") return { outcome: "unopened" };
-    if (this.#isLocked) return { outcome: "locked" };
+    if (this.#peers.isLocked) return { outcome: "locked" };
     const limit = this.#deps.settings.maxPeersPerSession;
     if (
       this.#peers.byId.size >= limit ||
@@ -326,21 +313,17 @@ export class Session {
     return this.#ownership.writes.write((holder) => this.#deps.store.openSession(holder));
   }
 
-  /** An operator removes a guest, who may ask to join again; the others are notified. */
-  removePeer(id: PeerId): "removed" | "host" | "unknown" {
+  // --- operators ---
+
+  /** See `SessionPeers.remove`. */
+  removePeer(id: PeerId): ReturnType<SessionPeers["remove"]> {
     return this.#peers.remove(id);
   }
 
-  /** An operator lets no new guests in, or does again. Who is in the session stays, and may return. */
+  /** Lets no new guests in, or does again. Those who are in it stay, and may return. */
   lock(isLocked: boolean): void {
-    this.#isLocked = isLocked;
+    this.#peers.lock(isLocked);
     if (isLocked) this.#joins.rejectAll();
-    const { log } = this.#deps;
-    log.info(
-      { session: shortId(this.id), isLocked },
-      "an operator has locked or unlocked the session",
-    );
-    void this.#ownership.writes.write((holder) => this.#deps.store.lockSession(holder, isLocked));
   }
 
   // --- ownership ---

@@ -9,7 +9,7 @@ import type { Socket } from "socket.io";
 import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
-import type { Introduction } from "../session-peers.ts";
+import type { Introduction } from "../admission.ts";
 
 export interface TokenReader {
   /** The valid room token in a request: header `x-oct-jwt`, else cookie `oct-jwt`. Verified once per request object. */
