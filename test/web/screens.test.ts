@@ -295,6 +295,8 @@ describe.skipIf(!hasChromium)("the client's screens", () => {
     await show("workspace:text");
     expect(await page.getByRole("tree").count()).toBe(0);
     await page.getByRole("button", { name: "Files" }).click();
+    // The tree opens the folders of the present file, which moves the rows below them.
+    await page.getByRole("treeitem", { selected: true }).waitFor();
     await page.getByRole("treeitem", { name: "README.md" }).click();
     await page.getByText("// payment-service/README.md").waitFor();
     expect(await page.getByRole("tree").count()).toBe(0);
