@@ -17,10 +17,12 @@ vi.mock("../../shared/base/turn.ts", () => import("./turns.ts"));
 const SEEDS = Number(process.env["CT_MODEL_SEEDS"] ?? 250);
 const FIRST = Number(process.env["CT_MODEL_FROM"] ?? 1);
 const ONE = process.env["CT_MODEL_SEED"];
-const BUGS: readonly Bug[] = [
-  "repeats are not marked",
-  "a ticket counts in its own epoch",
-  "confirmed before it has left",
+// With the history from which to search. Where few histories show a bug, the search begins just before one that does; if
+// a change of the model moves that history, the search only takes longer.
+const BUGS: readonly (readonly [bug: Bug, from: number])[] = [
+  ["repeats are not marked", 1],
+  ["a ticket counts in its own epoch", 820],
+  ["confirmed before it has left", 130],
 ];
 const LONG_MS = 3_600_000;
 
@@ -51,8 +53,8 @@ test.runIf(ONE === undefined)("a bug is found: nothing is sent again", async () 
   await findFailure();
 });
 
-async function findFailure(bug?: Bug): Promise<void> {
-  for (let seed = 1; seed <= 2000; seed++) {
+async function findFailure(bug?: Bug, from = 1): Promise<void> {
+  for (let seed = from; seed < from + 2000; seed++) {
     if ((await runHistory(seed, bug)).failure !== undefined) return;
   }
   expect.fail("no history fails");
