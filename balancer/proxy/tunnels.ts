@@ -344,8 +344,11 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
         },
       );
       const entry: Entry = {
-        ...{ tunnel, forwarding },
-        ...{ resumption: undefined, last: undefined, leaveWorker: nothing },
+        tunnel,
+        forwarding,
+        resumption: undefined,
+        last: undefined,
+        leaveWorker: nothing,
       };
       all.set(tunnel, entry);
       index(tunnel);

@@ -16,6 +16,7 @@ export type PeerId = string & { readonly brand: "PeerId" };
 
 const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const SESSION_ID = /^[A-Za-z0-9]{24}$/;
+const PEER_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** `host:port` of a worker in a fixed list, where it is also its id. An IPv6 address is in brackets. */
 export const WORKER_ADDRESS =
@@ -43,6 +44,11 @@ export function newIncarnation(): Incarnation {
 
 export function isSessionId(text: string): text is SessionId {
   return SESSION_ID.test(text);
+}
+
+/** As other versions may have made it: more than `newPeerId` makes. */
+export function isPeerId(text: string): text is PeerId {
+  return PEER_ID.test(text);
 }
 
 export function isWorkerId(text: string): text is WorkerId {

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import {
+  isPeerId,
   isSessionId,
   isWorkerName,
   type PeerId,
@@ -65,9 +66,7 @@ export interface CommandAnswer {
 
 const sessionId = z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value));
 
-const peerId = z.custom<PeerId>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9]{24}$/.test(value),
-);
+const peerId = z.custom<PeerId>((value) => typeof value === "string" && isPeerId(value));
 const sessionKey = z.custom<SessionKey>(
   (value) => typeof value === "string" && toSessionKey(value) !== undefined,
 );

@@ -2,11 +2,12 @@
  * Sign-in at an identity provider. The person's browser comes with the link that a client shows, confirms that the sign-in is
  * its own, goes to the provider and comes back; the client, which polls, then gets its token (login.ts).
  */
-import { randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { isSameProof } from "../../shared/net/edge-headers.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { readCookie } from "../http/cookies.ts";
 import { parseForms } from "../http/form-bodies.ts";
@@ -78,10 +79,8 @@ async function askPerson(
   const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
   reply.header("set-cookie", `${cookieName(isSecure)}=${browser}; ${attributes}`);
   const { label } = provider;
-  const redirect = textOf(request.query["redirect"]);
-  if (redirect !== "" && !mayReturnTo(deps, redirect)) {
-    return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
-  }
+  const redirect = readRedirect(deps, request.query);
+  if (redirect === undefined) return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
   const action = new URLSearchParams({ token, ...(redirect !== "" && { redirect }) });
   return replyWith(
     reply,
@@ -115,19 +114,17 @@ async function sendToProvider(
   const form: ReadonlyMap<unknown, unknown> =
     request.body instanceof Map ? request.body : new Map();
   const browser = browserOf(deps, request);
-  const isOwnForm = browser !== undefined && isSame(textOf(form.get("csrf")), browser);
+  const isOwnForm = browser !== undefined && isSameProof(textOf(form.get("csrf")), browser);
   if (!isOwnForm || !deps.origins.trustsCookiesOf(request.raw)) {
     return refuse(deps, reply, "login-csrf", FOREIGN_FORM);
   }
   const token = textOf(request.query["token"]);
-  if (textOf(form.get("answer")) !== "yes") return replyWith(reply, notice(deps, 200, CANCELLED));
+  if (textOf(form.get("answer")) !== "yes") return replyWith(reply, notice(deps, CANCELLED));
   if (!isSignInToken(token) || (await deps.signIns.askerOf(token)) === undefined) {
     return refuse(deps, reply, "login-token", EXPIRED);
   }
-  const redirect = textOf(request.query["redirect"]);
-  if (redirect !== "" && !mayReturnTo(deps, redirect)) {
-    return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
-  }
+  const redirect = readRedirect(deps, request.query);
+  if (redirect === undefined) return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
   const { baseUrl } = placeOf(request.raw, deps.settings.serverUrl);
   const redirectUri = `${baseUrl}/api/login/${client.provider.id}-callback`;
   let url: string;
@@ -189,7 +186,7 @@ async function signInAs(
   if (outcome === "done") deps.counters.count("worker.logins", provider.id);
   const next = nextAfter(deps, taken);
   if (next !== undefined) return reply.redirect(next, 302);
-  return replyWith(reply, notice(deps, 200, signedIn(identity.user.name)));
+  return replyWith(reply, notice(deps, signedIn(identity.user.name)));
 }
 
 /** Where the browser goes instead of the page that says that it is signed in. */
@@ -200,15 +197,21 @@ function nextAfter({ settings }: Deps, { redirect, token }: Taken): string | und
   return url.href;
 }
 
-/** Compares origin and path: a query is up to the client. */
-function mayReturnTo({ settings }: Deps, redirect: string): boolean {
-  if (!URL.canParse(redirect)) return false;
+/**
+ * Where a client wants the browser to go afterwards; empty: nowhere, undefined: an address that is not allowed. Origin and path
+ * are compared: a query is up to the client.
+ */
+function readRedirect({ settings }: Pick<Deps, "settings">, query: Query): string | undefined {
+  const redirect = textOf(query["redirect"]);
+  if (redirect === "") return redirect;
+  if (!URL.canParse(redirect)) return undefined;
   const { origin, pathname } = new URL(redirect);
-  return settings.loginRedirects.some((allowed) => {
+  const isAllowed = settings.loginRedirects.some((allowed) => {
     if (!URL.canParse(allowed)) return false;
     const known = new URL(allowed);
     return known.origin === origin && known.pathname === pathname;
   });
+  return isAllowed ? redirect : undefined;
 }
 
 function failed(
@@ -296,14 +299,10 @@ function refuse(
   reason: string,
   what: Notice,
 ): FastifyReply {
-  return send(reply, reason, notice(deps, what.status, what));
+  return send(reply, reason, notice(deps, what));
 }
 
-function notice(
-  deps: Pick<Deps, "settings">,
-  status: number,
-  { title, text }: Notice,
-): HttpResponse {
+function notice(deps: Pick<Deps, "settings">, { status, title, text }: Notice): HttpResponse {
   return page(deps, status, title, [html`<p>${text}</p>`]);
 }
 
@@ -358,11 +357,6 @@ function browserOf(
 ): string | undefined {
   const value = readCookie(raw.headers.cookie, cookieName(origins.isSecure(raw)));
   return value !== undefined && /^[\w-]{32}$/.test(value) ? value : undefined;
-}
-
-function isSame(a: string, b: string): boolean {
-  const [first, second] = [Buffer.from(a), Buffer.from(b)];
-  return first.length === second.length && timingSafeEqual(first, second);
 }
 
 function textOf(value: unknown): string {

@@ -9,7 +9,7 @@ import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Store, StoreHealth } from "../../shared/store/store.ts";
+import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
@@ -303,26 +303,26 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
       return run(request, id, { kind });
     });
   }
-  app.post("/dashboard/api/sessions/:id/end", async (request, reply) => {
+
+  async function findSession(request: FastifyRequest): Promise<SessionRecord | undefined> {
     const sessionId = await sessionOf(request, snapshots);
-    const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
-    if (record === undefined) return refuse(reply, "path", NOT_FOUND);
-    return run(request, record.owner, { kind: "end-session", sessionId: record.id });
-  });
-  for (const [action, isLocked] of [
-    ["lock", true],
-    ["unlock", false],
-  ] as const) {
+    return sessionId === undefined ? undefined : store.findSession(sessionId);
+  }
+
+  const sessionActions: Record<string, (sessionId: SessionId) => EdgeCommand> = {
+    end: (sessionId) => ({ kind: "end-session", sessionId }),
+    lock: (sessionId) => ({ kind: "lock-session", sessionId, isLocked: true }),
+    unlock: (sessionId) => ({ kind: "lock-session", sessionId, isLocked: false }),
+  };
+  for (const [action, commandFor] of Object.entries(sessionActions)) {
     app.post(`/dashboard/api/sessions/:id/${action}`, async (request, reply) => {
-      const sessionId = await sessionOf(request, snapshots);
-      const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
+      const record = await findSession(request);
       if (record === undefined) return refuse(reply, "path", NOT_FOUND);
-      return run(request, record.owner, { kind: "lock-session", sessionId: record.id, isLocked });
+      return run(request, record.owner, commandFor(record.id));
     });
   }
   app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
-    const sessionId = await sessionOf(request, snapshots);
-    const record = sessionId === undefined ? undefined : await store.findSession(sessionId);
+    const record = await findSession(request);
     const { peer } = request.params as { peer: string };
     const peerId = record?.peers.find(({ id }) => id === peer)?.id;
     if (record === undefined || peerId === undefined) return refuse(reply, "path", NOT_FOUND);

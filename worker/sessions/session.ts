@@ -234,8 +234,8 @@ export class Session {
   /**
    * Asks the host, now or when it is back, whether `user` may join. The answer is written to the ticket `pollToken` (kind
    * `join`, see join-answer.ts) within 300 s. `full`: too many peers or waiting requests, in all or of this user. `locked`: an
-   * operator lets nobody in.
-   * `unopened`: the host has not come yet, so the session does not exist for others. Rejects with `StoreAwayError`.
+   * operator lets nobody in. `unopened`: the host has not come yet, so the session does not exist for others. Rejects with
+   * `StoreAwayError`.
    */
   async requestJoin(user: UserRecord): Promise<JoinRequest> {
     if (this.#state !== "open") return { outcome: "unopened" };

@@ -59,10 +59,8 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
   }
 
   async function removeGuest(id: string, { id: peerId, name }: Person): Promise<void> {
-    if (
-      !confirm(`Remove ${name} from session ${id}…? The host decides whether they may come back.`)
-    )
-      return;
+    const question = `Remove ${name} from session ${id}…? The host decides whether they may come back.`;
+    if (!confirm(question)) return;
     const path = `sessions/${encodeURIComponent(id)}/peers/${encodeURIComponent(peerId)}/remove`;
     const reply = await postCommand(path);
     status.textContent = `remove ${name}: ${reply.outcome}, ${reply.message}`;

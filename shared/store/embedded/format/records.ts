@@ -4,7 +4,13 @@
  */
 import { z } from "zod";
 import type { PeerId, SessionId, SessionKey } from "../../../base/ids.ts";
-import { type Incarnation, isSessionId, isWorkerId, type WorkerId } from "../../../base/ids.ts";
+import {
+  type Incarnation,
+  isPeerId,
+  isSessionId,
+  isWorkerId,
+  type WorkerId,
+} from "../../../base/ids.ts";
 import {
   type EdgeEvent,
   MAX_AGREED_CHARS,
@@ -64,7 +70,7 @@ export const sessionIdSchema = z.custom<SessionId>(
   (value) => typeof value === "string" && isSessionId(value),
 );
 export const peerIdSchema = z.custom<PeerId>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(value),
+  (value) => typeof value === "string" && isPeerId(value),
 );
 export const sessionKeySchema = z.custom<SessionKey>(
   (value) => typeof value === "string" && value.length > 0 && value.length <= 8192,

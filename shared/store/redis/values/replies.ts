@@ -5,6 +5,7 @@
 import { z } from "zod";
 import {
   type Incarnation,
+  isPeerId,
   isSessionId,
   isWorkerId,
   type PeerId,
@@ -103,9 +104,7 @@ const workerIdSchema = z.custom<WorkerId>(
 const incarnationSchema = z.custom<Incarnation>(
   (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
 );
-const peerIdSchema = z.custom<PeerId>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(value),
-);
+const peerIdSchema = z.custom<PeerId>((value) => typeof value === "string" && isPeerId(value));
 const sessionKeySchema = z.custom<SessionKey>(
   (value) => typeof value === "string" && toSessionKey(value) !== undefined,
 );

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PacketReader } from "../../../../worker/sessions/transport/packet-reader.ts";
+import { EVENT } from "./linked-connection.ts";
 
 function createReader(namespace = "/") {
   const events: string[] = [];
@@ -14,8 +15,6 @@ function createReader(namespace = "/") {
   };
   return { reader, events };
 }
-
-const EVENT = '51-["message",{"_placeholder":true,"num":0}]';
 
 test("an event and its argument are a message, and between them the reader is within an event", () => {
   const { reader, events } = createReader();
