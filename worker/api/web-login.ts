@@ -13,14 +13,26 @@ import { readCookie } from "../http/cookies.ts";
 import { parseForms } from "../http/form-bodies.ts";
 import { type Html, html } from "../http/html.ts";
 import { type Origins, placeOf } from "../http/origins.ts";
-import { pageHeaders } from "../http/pages.ts";
-import type { HttpResponse, Refuse } from "../http/responses.ts";
+import type { Refuse } from "../http/responses.ts";
 import { replyWith } from "../http/responses.ts";
 import { isSignInToken } from "../login/form-provider.ts";
 import { readIdentity } from "../login/identity/identity.ts";
 import { type ProviderClient, ProviderError } from "../login/identity/provider-client.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Asker, SignIns } from "../login/sign-ins.ts";
+import {
+  CANCELLED,
+  EXPIRED,
+  FAILED,
+  FOREIGN_FORM,
+  FOREIGN_REDIRECT,
+  type Notice,
+  notice,
+  OTHER_BROWSER,
+  page,
+  signedIn,
+  USED,
+} from "./web-login-pages.ts";
 
 interface Deps {
   readonly app: FastifyInstance;
@@ -228,71 +240,6 @@ function failed(
   return refuse(deps, reply, `login-provider-${problem}`, FAILED[problem](provider.label));
 }
 
-// --- pages ---
-
-interface Notice {
-  readonly status: number;
-  readonly title: string;
-  readonly text: string;
-}
-
-const EXPIRED: Notice = {
-  status: 400,
-  title: "This sign-in is over",
-  text: "It has expired, or is complete already. Start it again where you clicked “Sign in”.",
-};
-const USED: Notice = {
-  status: 400,
-  title: "You have been here before",
-  text: "This page works once. If you are not signed in yet, start again where you clicked “Sign in”.",
-};
-const OTHER_BROWSER: Notice = {
-  status: 400,
-  title: "This sign-in began in another browser",
-  text: "Finish it there, or start it again. If somebody sent you this link, do nothing.",
-};
-const FOREIGN_FORM: Notice = {
-  status: 403,
-  title: "Not signed in",
-  text: "This request did not come from the sign-in page, or your browser refuses its cookie. Open the link of your editor again.",
-};
-const FOREIGN_REDIRECT: Notice = {
-  status: 400,
-  title: "Not signed in",
-  text: "The page that sent you here wants you to return to an address that this server does not know. Its operator can add it to CT_LOGIN_REDIRECTS.",
-};
-const CANCELLED: Notice = {
-  status: 200,
-  title: "Cancelled",
-  text: "Nobody was signed in. You can close this page.",
-};
-
-const FAILED: Readonly<Record<ProviderError["problem"], (label: string) => Notice>> = {
-  denied: (label) => ({
-    status: 403,
-    title: "Not signed in",
-    text: `${label} did not sign you in. You can close this page, or start again where you clicked “Sign in”.`,
-  }),
-  unreachable: (label) => ({
-    status: 502,
-    title: "Not signed in",
-    text: `${label} does not respond as it should. Try again in a moment; if it stays so, contact your administrator.`,
-  }),
-  invalid: (label) => ({
-    status: 502,
-    title: "Not signed in",
-    text: `What ${label} sent could not be verified. Start again where you clicked “Sign in”; if it stays so, contact your administrator.`,
-  }),
-};
-
-function signedIn(name: string): Notice {
-  return {
-    status: 200,
-    title: "You are signed in",
-    text: `Welcome, ${name}. You can close this page and go back to your editor.`,
-  };
-}
-
 function refuse(
   { refuse: send, ...deps }: Deps,
   reply: FastifyReply,
@@ -300,48 +247,6 @@ function refuse(
   what: Notice,
 ): FastifyReply {
   return send(reply, reason, notice(deps, what));
-}
-
-function notice(deps: Pick<Deps, "settings">, { status, title, text }: Notice): HttpResponse {
-  return page(deps, status, title, [html`<p>${text}</p>`]);
-}
-
-/** `next`: where the browser goes at once. Links are relative, because the page may be served below a path. */
-function page(
-  { settings }: Pick<Deps, "settings">,
-  status: number,
-  title: string,
-  parts: readonly Html[],
-  next?: string,
-): HttpResponse {
-  const body = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-${next !== undefined && html`<meta http-equiv="refresh" content="0;url=${next}">`}
-<title>${title} · CodeTogether</title>
-<link rel="icon" href="../../login.svg" type="image/svg+xml">
-<link rel="stylesheet" href="../../login.css">
-</head>
-<body>
-<main>
-<h1>${title}</h1>
-${parts}
-</main>
-</body>
-</html>
-`.text;
-  return {
-    status,
-    fields: {
-      ...pageHeaders(settings),
-      // Without a referrer browsers would send its form with `Origin: null`. Other origins still see none of the URL.
-      "referrer-policy": "same-origin",
-      "content-type": "text/html; charset=utf-8",
-    },
-    body,
-  };
 }
 
 // --- the browser's half ---
