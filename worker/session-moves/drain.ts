@@ -48,7 +48,9 @@ export interface DrainDeps {
 
 /** Concurrent handovers: each is a round trip to the session's clients, most of it waiting. */
 const AT_ONCE = 8;
-/** Handovers started per second: 1,000 sessions take 40 s, and their clients reconnect evenly. */
+/**
+ * Handovers started per second, evenly: sessions that move at the same moment wait for each other. 1,000 sessions take 40 s.
+ */
 const PER_SECOND = 25;
 /** With too little time for that pace, the sessions are spread over this share of it. */
 const USED_SHARE = 0.6;
@@ -151,7 +153,9 @@ export function startDrain(deps: DrainDeps): Drain {
     }
   }
 
-  async function handOverNext(): Promise<void> {
+  /** `lane`: of those that hand over concurrently. */
+  async function handOverNext(lane: number): Promise<void> {
+    await sleep(clock, lane * paceMs(live().length, untilMs - clock.nowMs()));
     while (!isOver()) {
       const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
       if (session === undefined) return;
@@ -173,7 +177,8 @@ export function startDrain(deps: DrainDeps): Drain {
     while (!isOver() && live().length > 0) {
       tried = new Set();
       const before = live().length;
-      await Promise.all(Array.from({ length: AT_ONCE }, handOverNext));
+      const lanes = Math.min(AT_ONCE, before);
+      await Promise.all(Array.from({ length: lanes }, (_, lane) => handOverNext(lane)));
       if (live().length >= before) await sleep(clock, RETRY_MS);
     }
     const left = live().length;

@@ -1,5 +1,5 @@
 /** One phase of a round: people send messages, sessions move or, in the control, do not, and the people's counts are read. */
-import type { CountedSessions, Figures } from "../../../test/support/counted/sessions.ts";
+import type { CountedSessions, Figures, Gaps } from "../../../test/support/counted/sessions.ts";
 import { until } from "../../../test/support/until.ts";
 import type { Move } from "./parts.ts";
 
@@ -7,6 +7,8 @@ export interface Phase {
   readonly figures: Figures;
   /** For each move of a session and each of its people, in ms. */
   readonly gapsMs: readonly number[];
+  /** Of the people whose sessions stay, in the same time. */
+  readonly otherGapsMs: readonly number[];
   /** What was moved when, to repeat the same without a move. */
   readonly moves: readonly { readonly sessionIds: readonly string[]; readonly tookMs: number }[];
   /** Clients that are not connected at the end. */
@@ -40,12 +42,13 @@ export async function runPhase(
   await clients.stop();
   const isComplete = async () => (await clients.state()).missing === 0;
   await until("all messages have arrived", isComplete, LAST_MESSAGES_MS).catch(() => {});
-  const gapsMs: number[] = [];
-  for (const period of seen) gapsMs.push(...(await clients.gaps(period)));
+  const gaps: Gaps[] = [];
+  for (const period of seen) gaps.push(await clients.gaps(period));
   const { people, connected } = await clients.state();
   return {
     figures: await clients.figures(),
-    gapsMs,
+    gapsMs: gaps.flatMap(({ moved }) => moved),
+    otherGapsMs: gaps.flatMap(({ others }) => others),
     moves: seen.map(({ sessionIds, fromMs, toMs }) => ({ sessionIds, tookMs: toMs - fromMs })),
     away: people - connected,
   };

@@ -30,6 +30,7 @@ const ROWS: readonly Row[] = [
   row("gap, p50", "ms", gap(0.5)),
   row("gap, p99", "ms", gap(0.99)),
   row("gap, longest", "ms", gap(1)),
+  row("gap of those who stay, p99", "ms", gap(0.99, "otherGapsMs")),
 ];
 
 function row(question: string, unit: string, of: Row["of"]): Row {
@@ -44,12 +45,18 @@ function undisturbedShare(phases: readonly Phase[]): number {
   return (100 * sumOf("undisturbed")(phases)) / sumOf("onWebSocket")(phases);
 }
 
-function gap(share: number): Row["of"] {
+function gap(share: number, of: "gapsMs" | "otherGapsMs" = "gapsMs"): Row["of"] {
   return (phases) =>
     quantile(
-      phases.flatMap(({ gapsMs }) => gapsMs),
+      phases.flatMap((phase) => phase[of]),
       share,
     );
+}
+
+/** In some parts, nobody stays. */
+function rowsOf(rounds: readonly Round[]): Row[] {
+  const moved = rounds.map((round) => round.moved);
+  return ROWS.filter(({ of }) => !Number.isNaN(of(moved)));
 }
 
 export function printRounds(part: Part, rounds: readonly Round[]): void {
@@ -60,7 +67,7 @@ export function printRounds(part: Part, rounds: readonly Round[]): void {
     `\n${part.name}: ${rounds.length} rounds, ${part.workers} workers, ${part.sessions} sessions, ${moves.length} moves\n`,
   );
   process.stdout.write(`  ${"".padEnd(36)}${"moved".padStart(10)}${"control".padStart(10)}\n`);
-  for (const { question, unit, of } of ROWS) {
+  for (const { question, unit, of } of rowsOf(rounds)) {
     const label = unit === "messages" || unit === "events" ? question : `${question} (${unit})`;
     const digits = Number.isInteger(of(moved)) && unit !== "ms" ? 0 : 1;
     const columns = [moved, control].map((phases) => of(phases).toFixed(digits).padStart(10));
@@ -69,7 +76,7 @@ export function printRounds(part: Part, rounds: readonly Round[]): void {
 }
 
 export function resultsOf({ name }: Part, rounds: readonly Round[]): Result[] {
-  return ROWS.map(({ question, unit, of }) => ({
+  return rowsOf(rounds).map(({ question, unit, of }) => ({
     question: `${name}, ${question}`,
     unit,
     figures: {

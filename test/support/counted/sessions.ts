@@ -58,6 +58,12 @@ export interface Period {
   readonly sessionIds: readonly string[];
 }
 
+export interface Gaps {
+  /** Of the people of the period's sessions. */
+  readonly moved: readonly number[];
+  readonly others: readonly number[];
+}
+
 export interface CountedSessions {
   open(options: OpenOptions): Promise<Opened>;
   /** Begins to send `perSecond` messages, of all people together, who take turns; all counts begin at 0. */
@@ -68,10 +74,10 @@ export interface CountedSessions {
   nowMs(): Promise<number>;
   figures(): Promise<Figures>;
   /**
-   * For each person of the sessions, the longest pause between two deliveries in the period, in ms: how much longer it was than
-   * the pause between the sends of these two messages.
+   * For each person, the longest pause between two deliveries in the period, in ms: how much longer it was than the pause
+   * between the sends of these two messages.
    */
-  gaps(period: Period): Promise<number[]>;
+  gaps(period: Period): Promise<Gaps>;
   close(): Promise<void>;
 }
 
@@ -184,9 +190,11 @@ export function countedSessions(): CountedSessions {
     },
     async gaps({ fromMs, toMs, sessionIds: ids }) {
       const chosen = new Set(ids.map((id) => sessionIds.indexOf(id)));
-      return people
-        .filter(({ session }) => chosen.has(session))
-        .map((person) => longestGap(person, fromMs, toMs));
+      const gapsOf = (isMoved: boolean) =>
+        people
+          .filter(({ session }) => chosen.has(session) === isMoved)
+          .map((person) => longestGap(person, fromMs, toMs));
+      return { moved: gapsOf(true), others: gapsOf(false) };
     },
     async close() {
       clearInterval(sending);

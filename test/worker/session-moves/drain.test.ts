@@ -1,5 +1,6 @@
+import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { systemClock } from "../../../shared/base/clock.ts";
+import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
@@ -84,6 +85,7 @@ function drainOf(
   count: number,
   sendPendingMessages: (to: WorkerId) => Promise<void>,
   view = viewOf({ w1: "draining", w2: "up", w3: "up", w4: "up" }),
+  clock: Clock = systemClock,
 ) {
   const tries = new Map<string, WorkerId[]>();
   const sessions = Array.from({ length: count }, (_, index) => {
@@ -110,7 +112,7 @@ function drainOf(
       ending: ending as ReadonlySet<WorkerId>,
       registry: { sessions: () => sessions },
       view,
-      clock: systemClock,
+      clock,
       log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
       counters: createCounters(),
       sendPendingMessages: (to) => sendPendingMessages(to.id),
@@ -136,6 +138,21 @@ describe("a drain", () => {
     const failed = [...tries.values()].flat().filter((successor) => successor === "w2");
     expect(failed.length).toBeGreaterThan(0);
     expect(failed.length).toBeLessThanOrEqual(8);
+  });
+
+  test("begins its handovers evenly, and has at most eight under way", async () => {
+    const clock = createStepClock();
+    const { drain, tries } = drainOf(10, () => new Promise(() => {}), undefined, clock);
+    const begun = drain();
+    // The drain waits for its delay, here 0, first.
+    const counts: number[] = [];
+    for (let step = 0; step < 10; step++) {
+      clock.advance(40);
+      await turnOfTheLoop();
+      counts.push(tries.size);
+    }
+    begun.stop();
+    expect(counts).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 8, 8]);
   });
 
   test("without a successor keeps the sessions, and hands them over when a worker accepts them", async () => {
