@@ -9,6 +9,7 @@ import { lockCommand } from "./commands/cluster/lock.ts";
 import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
 import { removeCommand } from "./commands/cluster/remove.ts";
 import { sessionsCommand } from "./commands/cluster/sessions.ts";
+import { signOutCommand } from "./commands/cluster/sign-out.ts";
 import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
@@ -44,6 +45,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(listCommand())
     .addCommand(sessionsCommand())
     .addCommand(removeCommand())
+    .addCommand(signOutCommand())
     .addCommand(lockCommand("lock"))
     .addCommand(lockCommand("unlock"))
     .addCommand(topCommand())

@@ -10,6 +10,7 @@ import { readSettings, type Settings } from "../shared/settings/read-settings.ts
 import { workerProgram } from "./command-line.ts";
 import { createAddresses } from "./start/addresses.ts";
 import { prepareDrain } from "./start/drain.ts";
+import { openIdentity } from "./start/identity.ts";
 import { openMember } from "./start/member.ts";
 import { readOptions } from "./start/options.ts";
 import { openPluginsAndDashboard } from "./start/plugins-and-dashboard.ts";
@@ -36,6 +37,7 @@ async function startWorker(settings: Settings): Promise<void> {
   const sessions = openSessions(worker, membership, options.sessions);
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
+  const identity = openIdentity(worker, membership, sessions, options.identity);
   const addresses = createAddresses(options.ports);
   const drain = prepareDrain(
     worker,
@@ -48,7 +50,7 @@ async function startWorker(settings: Settings): Promise<void> {
     options,
   );
   const { commandHandler } = drain;
-  const parts = { membership, sessions, operators, addresses, commandHandler };
+  const parts = { membership, sessions, operators, identity, addresses, commandHandler };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
   const { restarts, ports } = options;

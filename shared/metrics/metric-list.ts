@@ -235,6 +235,22 @@ export const METRICS = {
     meaning: "completed sign-ins, by method",
     tag: "way",
   },
+  "worker.sign_ins.checked": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "checks of sign-ins at their identity provider, by outcome",
+    tag: "outcome",
+    values: ["confirmed", "failed"],
+  },
+  "worker.sign_ins.ended": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "sign-ins at identity providers that were ended, by cause",
+    tag: "cause",
+    values: ["refused", "not allowed", "unconfirmed", "provider", "operator"],
+  },
   "worker.sessions_created": {
     scope: "worker",
     kind: "counter",

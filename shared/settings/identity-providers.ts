@@ -12,6 +12,10 @@ interface Common {
   readonly clientId: string;
   readonly clientSecret: string;
   readonly scopes: readonly string[];
+  /** Whether `offline_access` is asked for too where the provider offers it: it gives a refresh token only so. */
+  readonly asksOffline: boolean;
+  /** Further parameters of the authorization request. */
+  readonly parameters: Readonly<Record<string, string>>;
   readonly claims: ClaimNames;
   /** Who may sign in: members of at least one of these groups. Empty: everybody whom the provider signs in. */
   readonly groups: readonly string[];
@@ -66,6 +70,15 @@ const TAKEN: ReadonlySet<string> = new Set(["simple", "apikey", "initial", "poll
 /** Of the other ways to sign in: by its label a token belongs to one. */
 const TAKEN_LABELS: ReadonlySet<string> = new Set(["Unverified", "API Key"]);
 const MAX_PROVIDERS = 20;
+/** Of the authorization request. */
+const OWN_PARAMETERS: ReadonlySet<string> = new Set([
+  ...["client_id", "redirect_uri", "response_type", "scope", "state", "nonce"],
+  ...["code_challenge", "code_challenge_method", "response_mode", "request", "request_uri"],
+]);
+/** Google gives a refresh token only so (developers.google.com/identity/protocols/oauth2/web-server). */
+const PARAMETERS_BY_ISSUER: ReadonlyMap<string, Readonly<Record<string, string>>> = new Map([
+  ["https://accounts.google.com", { access_type: "offline", prompt: "consent" }],
+]);
 
 const text = z.string().min(1).max(2048);
 const claim = z.string().min(1).max(256);
@@ -73,11 +86,18 @@ const common = {
   id: z
     .string()
     .regex(/^[a-z0-9](-?[a-z0-9]){0,31}$/, "lower-case letters, digits and single hyphens only")
-    .refine((id) => !TAKEN.has(id) && !id.endsWith("-callback"), "this name is taken"),
+    .refine((id) => !TAKEN.has(id) && !/-(callback|logout)$/.test(id), "this name is taken"),
   label: z.string().min(1).max(64).exactOptional(),
   clientId: text,
   clientSecret: text,
   scopes: z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/)).exactOptional(),
+  parameters: z
+    .record(z.string().regex(/^[a-z_]{1,64}$/), z.string().max(1024))
+    .refine(
+      (given) => Object.keys(given).every((name) => !OWN_PARAMETERS.has(name)),
+      "a parameter that the server sets itself",
+    )
+    .exactOptional(),
   nameClaim: z.union([claim, z.array(claim).min(1)]).exactOptional(),
   emailClaim: claim.exactOptional(),
   groupsClaim: claim.exactOptional(),
@@ -171,7 +191,7 @@ function describedAlone(settings: ProviderSettings): IdentityProvider | string |
     clientId,
     clientSecret,
     label: settings.oidcLabel,
-    scopes: [...settings.oidcScopes],
+    ...(settings.oidcScopes.length > 0 && { scopes: [...settings.oidcScopes] }),
     groups: [...settings.oidcGroups],
     email: settings.oidcEmail,
     ...(settings.oidcNameClaim !== undefined && { nameClaim: settings.oidcNameClaim }),
@@ -189,6 +209,8 @@ function complete(given: Given): IdentityProvider {
     clientId: given.clientId,
     clientSecret: given.clientSecret,
     groups: given.groups ?? [],
+    asksOffline: given.type === "oidc" && given.scopes === undefined,
+    parameters: given.parameters ?? parametersOf(given),
     email: given.email ?? "claim",
     claims: {
       name: given.type === "github" ? ["name", "login"] : names,
@@ -225,6 +247,11 @@ function complete(given: Given): IdentityProvider {
         claims: { ...base.claims, subject: given.subjectClaim ?? "sub" },
       };
   }
+}
+
+function parametersOf(given: Given): Readonly<Record<string, string>> {
+  const issuer = given.type === "oidc" ? given.issuer.replace(/\/$/, "") : "";
+  return PARAMETERS_BY_ISSUER.get(issuer) ?? {};
 }
 
 function defaultLabel(given: Given): string {

@@ -28,6 +28,7 @@ export interface Keyring {
   readonly token: PurposeKeys;
   readonly edge: PurposeKeys;
   readonly relay: PurposeKeys;
+  readonly signIn: PurposeKeys;
   /** People that were counted with the previous key are not counted again while it is known. */
   readonly people: Buffer;
   /** For this process's own record. */
@@ -40,7 +41,7 @@ export interface Keyring {
   readonly ringKeyFor: (members: readonly KnownSecrets[]) => Buffer;
 }
 
-type Purpose = "token" | "edge" | "relay";
+type Purpose = "token" | "edge" | "relay" | "signIn";
 
 /** Throws `SettingError`. */
 export function checkSecrets({
@@ -91,6 +92,7 @@ export function createKeyring(
     token: keysFor("token"),
     edge: keysFor("edge"),
     relay: keysFor("relay"),
+    signIn: keysFor("signIn"),
     people: (previous ?? current).people,
     get known() {
       const secretFingerprint = used.fingerprint;

@@ -14,6 +14,8 @@ export interface EdgeKeys {
   readonly ring: Buffer;
   /** Authenticates the ids of relayed requests. */
   readonly relay: Buffer;
+  /** Encrypts what identity providers give for asking them again. */
+  readonly signIn: Buffer;
   /** Hashes identities, so that people can be counted without their names in the store. */
   readonly people: Buffer;
   /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
@@ -29,6 +31,7 @@ export function deriveKeys(secret: string): EdgeKeys {
     edge: derive(secret, "edge"),
     ring: derive(secret, "ring"),
     relay: derive(secret, "relay"),
+    signIn: derive(secret, "sign-in"),
     people: derive(secret, "people"),
     fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };

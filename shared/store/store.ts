@@ -9,6 +9,9 @@
 import { EdgeError } from "../base/errors.ts";
 import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
 import type { MemberRecord } from "./member.ts";
+import type { UserRecord } from "./user-record.ts";
+
+export type { UserRecord } from "./user-record.ts";
 
 export interface Store {
   readonly health: StoreHealth;
@@ -118,6 +121,26 @@ export interface Store {
   revokeToken(tokenId: string, untilMs: number): Promise<void>;
   isTokenRevoked(tokenId: string): Promise<boolean>;
 
+  // --- sign-ins at identity providers ---
+
+  /**
+   * Writes a sign-in. `stale`: it has ended, or the store has this revision or a later one; nothing was changed. In a flood
+   * those that expire first are dropped early.
+   */
+  putSignIn(signIn: NewSignIn): Promise<"done" | "stale">;
+  /**
+   * At most `limit` sign-ins whose check is due. Each is due again `leaseMs` later, so that only the caller checks it
+   * meanwhile.
+   */
+  claimDueSignIns(limit: number, leaseMs: number): Promise<readonly StoredSignIn[]>;
+  findSignIn(id: string): Promise<StoredSignIn | undefined>;
+  /** The sign-ins with this key that have not ended; at most `MAX_SIGN_INS_OF_KEY`. */
+  signInsOf(key: string): Promise<readonly StoredSignIn[]>;
+  /**
+   * Removes a sign-in, and revokes its id as `revokeToken` does, so that it is not written again. With 0 it is only removed.
+   */
+  endSignIn(id: string, untilMs: number): Promise<void>;
+
   // --- values that are written once ---
 
   /**
@@ -176,7 +199,7 @@ export const MAX_EVENTS = 10_000;
 export const MAX_STREAM_TEXT_CHARS = 4096;
 /**
  * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
- * all processes. History: an hour, a day, 30 days at falling resolution.
+ * all processes. History: an hour, a day, 30 days at falling resolution. Ended sign-ins: for the workers that still have their people.
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -185,9 +208,14 @@ export const STREAMS = {
   "history-hour": { keep: 360, lasting: true },
   "history-day": { keep: 720, lasting: true },
   "history-month": { keep: 720, lasting: true },
+  "ended-sign-ins": { keep: 1000, lasting: true },
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
+/** Keys by which a sign-in is found. */
+export const MAX_SIGN_IN_KEYS = 4;
+/** Of one key: one person has some, one for each device. */
+export const MAX_SIGN_INS_OF_KEY = 1000;
 /** `view`: how a process sees the edge, for `ct-edge explain`. `usage`: a worker's people, sessions and connections. */
 export const REPORT_KINDS = ["view", "usage"] as const;
 export type ReportKind = (typeof REPORT_KINDS)[number];
@@ -278,13 +306,6 @@ export interface PeerRecord {
   readonly settled: boolean;
 }
 
-export interface UserRecord {
-  readonly id: string;
-  readonly name: string;
-  readonly email?: string;
-  readonly authProvider?: string;
-}
-
 export interface CreateSession {
   readonly sessionId: SessionId;
   readonly owner: WorkerId;
@@ -372,6 +393,22 @@ export type Ticket =
       readonly question: unknown;
       readonly answer: unknown;
     };
+
+export interface StoredSignIn {
+  readonly id: string;
+  /** Rises with each write. */
+  readonly revision: number;
+  /** By which it is found: short, and without secrets. */
+  readonly keys: readonly string[];
+  /** Any JSON value. */
+  readonly data: unknown;
+}
+
+export interface NewSignIn extends StoredSignIn {
+  /** Undefined: it is never due. */
+  readonly dueInMs?: number;
+  readonly ttlMs: number;
+}
 
 export interface StreamEntry {
   readonly id: string;

@@ -1105,6 +1105,94 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
     });
 
+    describe("sign-ins", () => {
+      const first = { id: "sign-in-1", revision: 1, keys: ["user-1", "sid-1"], data: { a: ["b"] } };
+      const second = { id: "sign-in-2", revision: 1, keys: ["user-1"], data: "text" };
+
+      it("finds them by each of their keys", async () => {
+        expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
+        expect(await store.putSignIn({ ...second, ttlMs: LONG_MS })).toBe("done");
+        const other = await edge.store();
+        expect(await other.signInsOf("sid-1")).toEqual([first]);
+        expect(new Set(await other.signInsOf("user-1"))).toEqual(new Set([first, second]));
+        expect(await other.signInsOf("user-2")).toEqual([]);
+        expect(await other.findSignIn(second.id)).toEqual(second);
+        expect(await other.findSignIn("sign-in-3")).toBeUndefined();
+      });
+
+      it("keeps the latest revision", async () => {
+        const later = { ...first, revision: 3, data: { c: null } };
+        expect(await store.putSignIn({ ...later, ttlMs: LONG_MS })).toBe("done");
+        for (const revision of [2, 3]) {
+          const early = { ...first, revision, ttlMs: LONG_MS };
+          expect(await store.putSignIn(early)).toBe("stale");
+        }
+        expect(await store.signInsOf("sid-1")).toEqual([later]);
+      });
+
+      it("gives each that is due to one caller, and again when its lease is over", async () => {
+        await store.putSignIn({ ...first, ttlMs: LONG_MS, dueInMs: 2000 });
+        await store.putSignIn({ ...second, ttlMs: LONG_MS });
+        expect(await store.claimDueSignIns(10, 3000)).toEqual([]);
+        await edge.advance(2000);
+        const other = await edge.store();
+        const claimed = await Promise.all([
+          store.claimDueSignIns(10, 3000),
+          other.claimDueSignIns(10, 3000),
+        ]);
+        expect(claimed.flat()).toEqual([first]);
+        await edge.advance(3000);
+        expect(await other.claimDueSignIns(10, 3000)).toEqual([first]);
+        // What is written after the check says when the next one is due.
+        const checked = { ...first, revision: 2, ttlMs: LONG_MS, dueInMs: 5000 };
+        expect(await other.putSignIn(checked)).toBe("done");
+        await edge.advance(3000);
+        expect(await store.claimDueSignIns(10, 3000)).toEqual([]);
+        await edge.advance(2000);
+        expect(await store.claimDueSignIns(10, 3000)).toMatchObject([{ revision: 2 }]);
+      });
+
+      it("gives at most as many as are asked for", async () => {
+        for (const one of [first, second]) {
+          await store.putSignIn({ ...one, ttlMs: LONG_MS, dueInMs: 0 });
+        }
+        const claimed = [await store.claimDueSignIns(1, LONG_MS)];
+        claimed.push(await store.claimDueSignIns(1, LONG_MS));
+        claimed.push(await store.claimDueSignIns(1, LONG_MS));
+        expect(claimed.map(({ length }) => length)).toEqual([1, 1, 0]);
+        expect(new Set(claimed.flat())).toEqual(new Set([first, second]));
+      });
+
+      it("removes one that has ended, revokes its id, and does not write it again", async () => {
+        await store.putSignIn({ ...first, ttlMs: LONG_MS, dueInMs: 0 });
+        await store.endSignIn(first.id, await later(LONG_MS));
+        expect(await store.isTokenRevoked(first.id)).toBe(true);
+        expect(await store.signInsOf("user-1")).toEqual([]);
+        expect(await store.claimDueSignIns(10, LONG_MS)).toEqual([]);
+        expect(await store.putSignIn({ ...first, revision: 2, ttlMs: LONG_MS })).toBe("stale");
+        expect(await store.signInsOf("sid-1")).toEqual([]);
+        expect(await store.findSignIn(first.id)).toBeUndefined();
+        // Twice is no harm.
+        await store.endSignIn(first.id, await later(LONG_MS));
+      });
+
+      it("only removes one whose end is over at once", async () => {
+        await store.putSignIn({ ...first, ttlMs: LONG_MS });
+        await store.endSignIn(first.id, 0);
+        expect(await store.findSignIn(first.id)).toBeUndefined();
+        expect(await store.isTokenRevoked(first.id)).toBe(false);
+        expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
+      });
+
+      it("forgets one that has expired", async () => {
+        await store.putSignIn({ ...first, ttlMs: 4000, dueInMs: 0 });
+        await edge.advance(4000);
+        expect(await store.signInsOf("user-1")).toEqual([]);
+        expect(await store.claimDueSignIns(10, LONG_MS)).toEqual([]);
+        expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
+      });
+    });
+
     describe("values that are written once", () => {
       it("keeps the first of several proposals for all callers", async () => {
         const other = await edge.store();

@@ -36,6 +36,7 @@ beforeEach(async () => {
       CT_OIDC_CLIENT_ID: CLIENT.id,
       CT_OIDC_CLIENT_SECRET: CLIENT.secret,
       CT_OIDC_SCOPES: "openid,profile,email,groups",
+      CT_OIDC_RECHECK_MS: "1000",
     },
   });
   onTestFinished(() => cluster.dispose());
@@ -101,6 +102,11 @@ test.runIf(hasChromium)(
     await host.allow("Grace Hopper");
     await guest.entered();
     await guest.page.getByText("Ada Lovelace").first().waitFor();
+
+    provider.accounts.delete("2");
+    await guest.shows("You are no longer in the session");
+    await guest.page.getByText("Company account has ended your sign-in").waitFor();
+    await host.page.getByText("Grace Hopper has left").waitFor();
   },
 );
 

@@ -8,6 +8,7 @@ import {
   type SessionsResponse,
   sessionsTable,
 } from "../../edge/commands/cluster/sessions.ts";
+import { onlyUser } from "../../edge/commands/cluster/sign-out.ts";
 import { formatAge, shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
@@ -410,5 +411,21 @@ describe("ct-edge remove", () => {
     ["\u001b[2J", [host], /nobody called \\/],
   ])("says who is there when %j cannot be removed", (person, peers, message) => {
     expect(() => findGuest({ peers }, person)).toThrow(message);
+  });
+});
+
+describe("ct-edge sign-out", () => {
+  const ada = { user: { id: "u1", name: "Ada", email: "ada@example.com" } };
+  const other = { user: { id: "u2", name: "Ada" } };
+
+  test("finds the one person whose sign-ins these are", () => {
+    expect(onlyUser([ada, ada], "Ada")).toBe(ada.user);
+  });
+
+  test.each([
+    ["Ada", [ada, other], /several people are called Ada; give .* of them: ada@example\.com, u2/],
+    ["\u001b[2J", [], /nobody called \\/],
+  ])("says what to give when %j is not one person", (person, signIns, message) => {
+    expect(() => onlyUser(signIns, person)).toThrow(message);
   });
 });

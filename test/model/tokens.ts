@@ -25,6 +25,7 @@ export function createModelTokens(clock: Pick<Clock, "wallMs">): Tokens {
     signUser: unused,
     verifyUser: unused,
     revokeUser: unused,
+    noteEnded: unused,
     reassertRevoked: unused,
   };
 }

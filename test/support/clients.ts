@@ -86,6 +86,8 @@ export class Client {
   readonly infos: Peer[] = [];
   readonly inits: InitData[] = [];
   closedCount = 0;
+  /** What the server has told the person, as editors show it. */
+  readonly notices: string[] = [];
   reconnectCount = 0;
   /**
    * Each time at which a worker admitted the client to its session, on `performance.now()`. The package reports a reconnect
@@ -276,6 +278,7 @@ export class Client {
       { resyncTimer: RESYNC_MS },
     );
     this.#yjs.connect();
+    connection.onError((message) => this.notices.push(message));
     connection.onReconnect(() => {
       this.reconnectCount++;
       this.#yjs?.connect();

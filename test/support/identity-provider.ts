@@ -20,18 +20,25 @@ export interface TestProvider {
   readonly issuer: string;
   /** Who is signed in next; undefined: the person says no. */
   account: Account | undefined;
+  /** Those who have signed in, by `sub`: a change shows in the next check, and one who is removed is refused. */
+  readonly accounts: Map<string, Account>;
+  /** Refresh tokens that were used; each is good once. */
+  readonly refreshed: string[];
+  /** Whether it closes each connection without a response. */
+  isDown: boolean;
 }
 
-/** `redirectUris`: where the edge is. */
+/** `redirectUris`: where the edge is. `logoutUri`: where it hears who has signed out. */
 export async function startIdentityProvider(
   redirectUris: readonly string[],
   account: Account,
+  logoutUri?: string,
 ): Promise<TestProvider> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const running: { issuer: string; account: Account | undefined } = { issuer, account };
   const accounts = new Map<string, Account>();
+  const running: TestProvider = { issuer, account, accounts, refreshed: [], isDown: false };
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   const configuration: Configuration = {
     clients: [
@@ -41,6 +48,10 @@ export async function startIdentityProvider(
         redirect_uris: [...redirectUris],
         grant_types: ["authorization_code", "refresh_token"],
         response_types: ["code"],
+        ...(logoutUri !== undefined && {
+          backchannel_logout_uri: logoutUri,
+          backchannel_logout_session_required: true,
+        }),
       },
     ],
     jwks: {
@@ -53,7 +64,18 @@ export async function startIdentityProvider(
       email: ["email", "email_verified"],
       groups: ["groups"],
     },
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      backchannelLogout: { enabled: logoutUri !== undefined },
+    },
+    // With its own dispatcher it does not connect to loopback.
+    fetch(url, options) {
+      const own: RequestInit & { dispatcher?: unknown } = { ...options };
+      delete own.dispatcher;
+      return globalThis.fetch(url, own);
+    },
+    issueRefreshToken: async () => true,
+    rotateRefreshToken: true,
     interactions: { url: (_context, { uid }) => `/interaction/${uid}` },
     findAccount: (_context, id) => {
       const found = accounts.get(id);
@@ -62,8 +84,11 @@ export async function startIdentityProvider(
   };
   const provider = new Provider(issuer, configuration);
   const handle = provider.callback();
+  provider.on("refresh_token.consumed", ({ jti }) => running.refreshed.push(jti));
   server.on("request", (req, res) => {
-    if (req.url?.startsWith("/interaction/") === true) {
+    if (running.isDown) {
+      req.socket.destroy();
+    } else if (req.url?.startsWith("/interaction/") === true) {
       void interact(provider, running.account, accounts, [req, res]);
     } else {
       void handle(req, res);
@@ -164,7 +189,7 @@ export class TestBrowser {
       const name = /name="([^"]*)"/.exec(input)?.[1] ?? "";
       fields.append(name, unescaped(/value="([^"]*)"/.exec(input)?.[1] ?? ""));
     }
-    const action = /<form method="post" action="([^"]*)"/.exec(page.text)?.[1] ?? "";
+    const action = /<form [^>]*method="post" action="([^"]*)"/.exec(page.text)?.[1] ?? "";
     const url = new URL(unescaped(action), page.url).href;
     return this.open(url, { method: "POST", body: fields.toString() }, isEnd);
   }

@@ -235,7 +235,7 @@ local prefix, ms = ARGV[1], tonumber(ARGV[2])
 local function starts(key, name) return string.sub(key, 1, #prefix + #name) == prefix .. name end
 for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
   local is_index = false
-  for _, name in ipairs({ 'members', 'closed', 'revoked', 'buried', 'left:', 'owner:', 'owners', 'user:', 'tickets:', 'reports:' }) do
+  for _, name in ipairs({ 'members', 'closed', 'revoked', 'buried', 'left:', 'owner:', 'owners', 'user:', 'tickets:', 'reports:', 'sign-ins' }) do
     is_index = is_index or starts(key, name)
   end
   if is_index then

@@ -27,6 +27,7 @@ import {
 } from "../http/responses.ts";
 import { methodsOf } from "../http/routes.ts";
 import type { ProviderClient } from "../login/identity/provider-client.ts";
+import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import { createWebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { LicenseCheck } from "../login/license-check.ts";
 import { signInWays } from "../login/providers.ts";
@@ -36,6 +37,7 @@ import type { Credentials } from "../operators/credentials.ts";
 import { createRequireOperator } from "../operators/require-operator.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
+import { addBackchannelLogout } from "./backchannel-logout.ts";
 import { addClientAssets } from "./client-assets.ts";
 import { addClientPage } from "./client-page.ts";
 import { addLoginRoutes } from "./login.ts";
@@ -85,6 +87,7 @@ interface Deps {
     | "protocolVersion"
   >;
   readonly identityProviders: readonly ProviderClient[];
+  readonly signInRecords: Pick<SignInRecords, "begin" | "forget">;
   readonly license: LicenseCheck;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
@@ -159,6 +162,7 @@ export async function createApi(deps: Deps): Promise<Api> {
   }));
   addLoginRoutes({ ...parts, signIns });
   addWebLogin({ ...parts, providers, signIns, webSignIns: createWebSignIns(deps) });
+  addBackchannelLogout({ ...parts, providers });
   addSessionRoutes(parts);
   addPages(parts);
   const assets = addClientAssets(parts);

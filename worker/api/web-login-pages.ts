@@ -2,7 +2,7 @@
 import { type Html, html } from "../http/html.ts";
 import { pageHeaders } from "../http/pages.ts";
 import type { HttpResponse } from "../http/responses.ts";
-import type { ProviderProblem } from "../login/identity/provider-client.ts";
+import type { ProviderProblem } from "../login/identity/provider-error.ts";
 
 interface PageDeps {
   readonly settings: Parameters<typeof pageHeaders>[0];

@@ -17,7 +17,9 @@ import type { Refuse } from "../http/responses.ts";
 import { replyWith } from "../http/responses.ts";
 import { isSignInToken } from "../login/form-provider.ts";
 import { readIdentity } from "../login/identity/identity.ts";
-import { type ProviderClient, ProviderError } from "../login/identity/provider-client.ts";
+import type { ProviderClient } from "../login/identity/provider-client.ts";
+import { ProviderError } from "../login/identity/provider-error.ts";
+import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Asker, SignIns } from "../login/sign-ins.ts";
 import {
@@ -39,6 +41,7 @@ interface Deps {
   readonly providers: readonly ProviderClient[];
   readonly signIns: Pick<SignIns, "askerOf" | "finishAs">;
   readonly webSignIns: WebSignIns;
+  readonly signInRecords: Pick<SignInRecords, "begin" | "forget">;
   readonly origins: Pick<Origins, "trustsCookiesOf" | "isSecure">;
   readonly settings: Pick<Settings, "serverUrl" | "loginSuccessUrl" | "loginRedirects">;
   readonly refuse: Refuse;
@@ -182,8 +185,8 @@ async function signInAs(
 ): Promise<FastifyReply> {
   const { provider } = client;
   const query = new URL(request.url, "http://edge").searchParams;
-  const { issuer, claims } = await client.finish({ ...taken, query });
-  const identity = readIdentity(provider, issuer, claims);
+  const answer = await client.finish({ ...taken, query });
+  const identity = readIdentity(provider, answer.issuer, answer.claims);
   if (identity.outcome === "refused") {
     const { reason, message } = identity;
     deps.log.info({ provider: provider.id, reason }, "a person was not signed in");
@@ -193,12 +196,15 @@ async function signInAs(
       text: message,
     });
   }
-  const outcome = await deps.signIns.finishAs(taken.token, identity.user);
+  const { user, subject } = identity;
+  const signIn = await deps.signInRecords.begin(provider.id, user, { ...answer, subject });
+  const outcome = await deps.signIns.finishAs(taken.token, { ...user, signIn });
+  if (outcome !== "done") await deps.signInRecords.forget(signIn);
   if (outcome === "gone") return refuse(deps, reply, "login-token", EXPIRED);
   if (outcome === "done") deps.counters.count("worker.logins", provider.id);
   const next = nextAfter(deps, taken);
   if (next !== undefined) return reply.redirect(next, 302);
-  return replyWith(reply, notice(deps, signedIn(identity.user.name)));
+  return replyWith(reply, notice(deps, signedIn(user.name)));
 }
 
 /** Where the browser goes instead of the page that says that it is signed in. */

@@ -304,6 +304,7 @@ function describeSession(
       name: user.name,
       host,
       client,
+      hasSignIn: user.signIn !== undefined,
       connected: seen === undefined || !isCurrent ? null : seen.connected.includes(id),
     })),
   };

@@ -146,6 +146,8 @@ export interface SessionLine {
     readonly name: string;
     readonly host: boolean;
     readonly client: string;
+    /** Whether it has signed in at an identity provider. */
+    readonly hasSignIn: boolean;
     /** Null if its worker does not report it. */
     readonly connected: boolean | null;
   }[];

@@ -9,6 +9,8 @@ import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import { findSignIns } from "../../shared/sign-ins/sign-in.ts";
+import { signOutByOperator } from "../../shared/sign-ins/sign-out.ts";
 import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
@@ -276,17 +278,17 @@ const WORKER_ACTIONS = ["drain", "suspend", "resume"] as const;
 function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void {
   const { snapshots } = dashboard;
 
+  function logCommand(request: FastifyRequest, what: object): void {
+    const operator = escapeForTerminal(request.getDecorator<string>("operator"));
+    log.warn({ ...what, operator, address: addressOf(request.raw) }, "operator command received");
+  }
+
   async function run(
     request: FastifyRequest,
     to: Parameters<typeof sendCommand>[1],
     command: EdgeCommand,
   ): Promise<CommandReply> {
-    const operator = escapeForTerminal(request.getDecorator<string>("operator"));
-    const address = addressOf(request.raw);
-    log.warn(
-      { command: command.kind, workerId: to, operator, address },
-      "operator command received",
-    );
+    logCommand(request, { command: command.kind, workerId: to });
     const reply = await sendCommand({ store, clock }, to, command);
     if (reply !== "no answer") return reply;
     return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
@@ -321,11 +323,32 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
       return run(request, record.owner, commandFor(record.id));
     });
   }
-  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
+  async function findPeer(request: FastifyRequest) {
     const record = await findSession(request);
-    const { peer } = request.params as { peer: string };
-    const peerId = record?.peers.find(({ id }) => id === peer)?.id;
-    if (record === undefined || peerId === undefined) return refuse(reply, "path", NOT_FOUND);
-    return run(request, record.owner, { kind: "remove-peer", sessionId: record.id, peerId });
+    const { peer: wanted } = request.params as { peer: string };
+    const peer = record?.peers.find(({ id }) => id === wanted);
+    return record && peer && { record, peer };
+  }
+
+  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
+    const found = await findPeer(request);
+    if (found === undefined) return refuse(reply, "path", NOT_FOUND);
+    const { record, peer } = found;
+    return run(request, record.owner, {
+      kind: "remove-peer",
+      sessionId: record.id,
+      peerId: peer.id,
+    });
+  });
+  app.post("/dashboard/api/sessions/:id/peers/:peer/sign-out", async (request, reply) => {
+    const user = (await findPeer(request))?.peer.user;
+    if (user === undefined) return refuse(reply, "path", NOT_FOUND);
+    logCommand(request, { command: "sign-out", user: user.id });
+    const signIns = await findSignIns(store, [user.id]);
+    if (signIns.length > 0) {
+      return { outcome: "done", message: await signOutByOperator(store, signIns) };
+    }
+    const message = "this person has not signed in at an identity provider";
+    return { outcome: "refused", message };
   });
 }

@@ -8,6 +8,8 @@ import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 export interface Revocations {
   /** Revokes a token until `untilMs` (wall time, ms). Rejects with `StoreAwayError`; then it is not revoked. */
   revoke(tokenId: string, untilMs: number): Promise<void>;
+  /** The same, for a token that the store has as revoked. */
+  note(tokenId: string, untilMs: number): void;
   /**
    * Whether a token is revoked. `untilMs`: when it expires anyway. While the store is away only the tokens that this worker
    * knows count as revoked, so that the edge keeps working.
@@ -44,6 +46,7 @@ export function createRevocations(deps: {
       await store.revokeToken(tokenId, untilMs);
       remember(tokenId, untilMs);
     },
+    note: remember,
     async isRevoked(tokenId, untilMs) {
       if (untilById.has(tokenId)) return true;
       try {

@@ -8,6 +8,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
 import { taggedId, type WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
+import { userRecordSchema } from "../../shared/store/user-record.ts";
 import type { SignInForm, SignInWay } from "./form-provider.ts";
 
 export interface SignIns {
@@ -110,16 +111,8 @@ export function createSignIns(deps: {
 
 /** The user in a ticket's answer. Throws when it is malformed. */
 export function readSignedIn(answer: unknown): UserRecord {
-  return userSchema.parse(answer);
+  return userRecordSchema.parse(answer);
 }
 
 const UNKNOWN: Asker = { client: "", address: "", atMs: 0 };
 const askerSchema = z.object({ client: z.string(), address: z.string(), atMs: z.number() });
-
-const text = z.string().min(1).max(1024);
-const userSchema = z.object({
-  id: text,
-  name: text,
-  email: text.exactOptional(),
-  authProvider: text,
-});

@@ -33,6 +33,8 @@ export interface Tokens {
   verifyRoom(token: string): Promise<RoomToken | undefined>;
   /** Revokes a user token. Rejects with `StoreAwayError`. */
   revokeUser(token: UserToken): Promise<void>;
+  /** Another process has ended a sign-in, until `untilMs` (wall time, ms): remembered, for a store that is flushed later. */
+  noteEnded(signIn: string, untilMs: number): void;
   /** Writes the revoked tokens again, to a store that was flushed. Rejects with `StoreAwayError`. */
   reassertRevoked(): Promise<void>;
 }
@@ -66,7 +68,7 @@ const ISSUER = "codetogether-edge";
 /** Two audiences, so that neither kind of token is accepted as the other. */
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
-const USER_TOKEN_S = 30 * 24 * 3600;
+export const USER_TOKEN_MS = 30 * 24 * 3600 * 1000;
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
 const CLOCK_SKEW_MS = 60_000;
@@ -129,20 +131,30 @@ export function createTokens(deps: {
     return expMs + CLOCK_SKEW_MS;
   }
 
+  /** The token itself, or the sign-in by which its user came. */
+  async function isRevoked(
+    tokenId: string,
+    { signIn }: UserRecord,
+    expMs: number,
+  ): Promise<boolean> {
+    const ids = signIn === undefined ? [tokenId] : [tokenId, signIn];
+    const untilMs = revokedUntilMs(expMs);
+    const found = await Promise.all(ids.map((id) => revocations.isRevoked(id, untilMs)));
+    return found.includes(true);
+  }
+
   function isExpired(expMs: number): boolean {
     return clock.wallMs() >= revokedUntilMs(expMs);
   }
 
   return {
-    signUser: (user) => sign({ ...user }, USER_AUDIENCE, USER_TOKEN_S),
+    signUser: (user) => sign({ ...user }, USER_AUDIENCE, USER_TOKEN_MS / 1000),
     async verifyUser(token) {
       const claims = userClaims.safeParse(await verify(token, USER_AUDIENCE)).data;
       if (claims === undefined) return undefined;
       const { jti, exp, ...user } = claims;
       const expMs = exp * 1000;
-      if (isExpired(expMs) || (await revocations.isRevoked(jti, revokedUntilMs(expMs)))) {
-        return undefined;
-      }
+      if (isExpired(expMs) || (await isRevoked(jti, user, expMs))) return undefined;
       return { user, tokenId: jti, expMs };
     },
     signRoom({ sessionId, clock, peerId, user, host }) {
@@ -159,7 +171,7 @@ export function createTokens(deps: {
       const claims = roomClaims.safeParse(await verify(token, ROOM_AUDIENCE)).data;
       if (claims === undefined) return undefined;
       const expMs = claims.exp * 1000;
-      if (await revocations.isRevoked(claims.jti, revokedUntilMs(expMs))) return undefined;
+      if (await isRevoked(claims.jti, claims.user, expMs)) return undefined;
       return {
         sessionId: claims.room,
         clock: claims.roomClock,
@@ -172,6 +184,7 @@ export function createTokens(deps: {
       };
     },
     revokeUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
+    noteEnded: (signIn, untilMs) => revocations.note(signIn, untilMs),
     reassertRevoked: () => revocations.reassert(),
   };
 }
@@ -184,6 +197,7 @@ const userFields = {
   name: text.min(1),
   email: text.exactOptional(),
   authProvider: text.exactOptional(),
+  signIn: z.string().min(1).max(64).exactOptional(),
 };
 const tokenFields = { jti: z.string().min(1).max(64), exp: z.number().int().nonnegative() };
 

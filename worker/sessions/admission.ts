@@ -1,4 +1,4 @@
-/** What is decided about a client that comes, or whose WebSocket is to go on here. */
+/** What is decided about a client that comes, leaves, or whose WebSocket is to go on here. */
 import type { Peer } from "./peers/peer.ts";
 
 /** What a client declares when it connects. */
@@ -18,3 +18,15 @@ export type Admission =
 
 /** Why a WebSocket is not resumed: the client reconnects. */
 export type ResumeRefusal = "same epoch" | "moving" | "peer gone" | "used" | "replaced" | "cut";
+
+/** `removed`: by an operator. `signed out`: its sign-in has ended. */
+export type LeaveCause = "left" | "away" | "removed" | "signed out";
+
+/** Why a session ends, by why its host has left. */
+export const CLOSE_CAUSES = {
+  left: "host left",
+  away: "host away",
+  removed: "ended by the operator",
+  "signed out": "host signed out",
+} as const satisfies Record<LeaveCause, string>;
+export type CloseCause = (typeof CLOSE_CAUSES)[LeaveCause];

@@ -7,6 +7,7 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
+import { userRecordSchema } from "../../shared/store/user-record.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Peer } from "./peers/peer.ts";
 import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-answer.ts";
@@ -47,6 +48,9 @@ interface WaitingGuest {
   readonly timer: Timer;
 }
 
+/** One person must not take all places of the queue. */
+const MAX_WAITING_PER_USER = 5;
+
 export class Joins {
   readonly #deps: JoinsDeps;
   readonly #waiting = new Map<string, WaitingGuest>();
@@ -57,15 +61,11 @@ export class Joins {
     this.#deps = deps;
   }
 
-  /** Number of requests that wait. */
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
-  waitingOf(userId: string): number {
-    let count = 0;
-    for (const { user } of this.#waiting.values()) if (user.id === userId) count++;
-    return count;
+  /** Whether no further request may wait: `limit` of all people do, or too many of this one. */
+  isFull(userId: string, limit: number): boolean {
+    let own = 0;
+    for (const { user } of this.#waiting.values()) if (user.id === userId) own++;
+    return this.#waiting.size >= limit || own >= MAX_WAITING_PER_USER;
   }
 
   /** Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */
@@ -225,16 +225,9 @@ export class Joins {
 
 // --- what is read ---
 
-const text = z.string().max(65_536);
-
 const questionSchema = z.object({
   sessionId: z.custom<SessionId>((value) => typeof value === "string"),
-  user: z.object({
-    id: text,
-    name: text,
-    email: text.exactOptional(),
-    authProvider: text.exactOptional(),
-  }),
+  user: userRecordSchema,
   /** Wall time of the worker that was asked. */
   askedMs: z.number(),
 });

@@ -11,8 +11,9 @@ import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
-import type { Admission, Introduction, ResumeRefusal } from "./admission.ts";
+import type { Admission, Introduction, LeaveCause, ResumeRefusal } from "./admission.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
+import { createLeftTokens, type LeftTokens } from "./peers/left-tokens.ts";
 import { type Connection, Peer } from "./peers/peer.ts";
 import { type MoveOutcome, prepareMove, prepareRestart } from "./peers/prepare-move.ts";
 import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts";
@@ -21,15 +22,13 @@ import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
 import {
+  errorNotice,
   type OutboundMessage,
   peerInfo,
   roomClosed,
   roomJoined,
   roomLeft,
 } from "./wire/outbound.ts";
-
-/** `removed`: by an operator. */
-export type LeaveCause = "left" | "away" | "removed";
 
 export interface PeersDeps {
   readonly store: Store;
@@ -58,8 +57,6 @@ export interface HostingSession {
 export const AWAY_MS = 30_000;
 /** WebSockets whose resumption is remembered. */
 const MAX_RESUMED = 10_000;
-/** Tokens of guests who left. The store keeps as many; beyond it the oldest is forgotten. */
-const MAX_REVOKED = 1000;
 /** No new guest is admitted beyond this many unwritten changes: bounds the queue during a long store outage. */
 const MAX_PENDING_WRITES = 1000;
 
@@ -71,7 +68,7 @@ export class SessionPeers {
   readonly #peers = new Map<PeerId, Peer>();
   readonly #arriving = new Map<PeerId, Promise<Admission>>();
   readonly #awayTimers = new Map<PeerId, Timer>();
-  readonly #revokedTokens: Set<string>;
+  readonly #leftTokens: LeftTokens;
   #isLocked: boolean;
   readonly #reconnects: ReconnectLog;
   readonly #resumes: ResumeLog;
@@ -83,7 +80,7 @@ export class SessionPeers {
     this.byId = this.#peers;
     this.#deps = deps;
     this.#session = session;
-    this.#revokedTokens = new Set(record.revokedTokens);
+    this.#leftTokens = createLeftTokens(record.revokedTokens);
     this.#isLocked = record.locked === true;
     this.#reconnects = createReconnectLog({
       clock: deps.clock,
@@ -116,7 +113,7 @@ export class SessionPeers {
   }
 
   get revokedTokens(): readonly string[] {
-    return [...this.#revokedTokens];
+    return this.#leftTokens.all;
   }
 
   /** Whether an operator lets no new guests in. */
@@ -167,7 +164,7 @@ export class SessionPeers {
       // Also with an expired token: a peer of an open session may always return.
       return { outcome: "admitted", peer };
     }
-    if (this.#revokedTokens.has(token.tokenId)) return refused("left");
+    if (this.#leftTokens.has(token.tokenId)) return refused("left");
     if (token.expired) return refused("expired");
     if (token.host) return this.host === undefined ? undefined : refused("token");
     if (state === "created") return refused("unopened");
@@ -313,10 +310,24 @@ export class SessionPeers {
     const peer = this.#peers.get(id);
     if (peer === undefined || !this.#isLive()) return "unknown";
     if (peer.record.host) return "host";
-    // As when the session ends: its program closes the workspace, and does not try to come back.
-    peer.send(roomClosed(this.host?.id ?? ""));
+    this.#tellItIsOver(peer);
     this.#removeGuest(peer, "removed");
     return "removed";
+  }
+
+  /** See `Session.signOut`. */
+  signOut(signIn: string, message: string): void {
+    for (const peer of [...this.#peers.values()]) {
+      if (peer.record.user.signIn !== signIn) continue;
+      peer.send(errorNotice(message));
+      this.#tellItIsOver(peer);
+      this.leave(peer, "signed out");
+    }
+  }
+
+  /** As when the session ends: its program closes the workspace, and does not try to come back. */
+  #tellItIsOver(peer: Peer): void {
+    peer.send(roomClosed(this.host?.id ?? ""));
   }
 
   #removeGuest(peer: Peer, cause: LeaveCause): void {
@@ -324,7 +335,7 @@ export class SessionPeers {
     this.#stopAwaiting(peer);
     this.#reconnects.forget(peer.id);
     this.#peers.delete(peer.id);
-    this.#revoke(peer.record.tokenId);
+    this.#leftTokens.add(peer.record.tokenId);
     if (peer.announced !== "no") this.#sendToOthers(peer, roomLeft(peer.record));
     this.#session.guestLeft(peer.id);
     peer.end();
@@ -333,14 +344,6 @@ export class SessionPeers {
     );
     ownership.note("left", cause);
     this.#deps.log.info({ session: shortId(this.#session.id), peer: peer.id, cause }, "guest left");
-  }
-
-  #revoke(tokenId: string): void {
-    const [oldest] = this.#revokedTokens;
-    if (this.#revokedTokens.size >= MAX_REVOKED && oldest !== undefined) {
-      this.#revokedTokens.delete(oldest);
-    }
-    this.#revokedTokens.add(tokenId);
   }
 
   // --- all at once ---

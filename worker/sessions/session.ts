@@ -21,7 +21,13 @@ import {
   type UserRecord,
 } from "../../shared/store/store.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
-import type { Admission, Introduction, ResumeRefusal } from "./admission.ts";
+import {
+  type Admission,
+  CLOSE_CAUSES,
+  type CloseCause,
+  type Introduction,
+  type ResumeRefusal,
+} from "./admission.ts";
 import type { Fence } from "./fence.ts";
 import { createIdleTracker, type IdleTracker } from "./idle.ts";
 import { type JoinRequest, Joins } from "./joins.ts";
@@ -62,8 +68,6 @@ export interface SessionDeps {
   readonly onEnded: (session: Session) => void;
 }
 
-/** Waiting join requests of one user: one person must not take all places of the queue. */
-const MAX_WAITING_PER_USER = 5;
 const CLOSE_RETRY_MS = 1000;
 
 export class Session {
@@ -111,7 +115,7 @@ export class Session {
       receive: (peer, bytes, source) => this.#receive(peer, bytes, source),
       hasRelayedAll: () => this.isHeld && deps.fence.look() === "open",
       guestLeft: (guest) => this.#requests.forget(guest),
-      hostLeft: (cause) => this.#close(cause === "left" ? "host left" : "host away"),
+      hostLeft: (cause) => this.#close(CLOSE_CAUSES[cause]),
     });
     const peers = this.#peers.byId;
     const relayIds = createRelayIds(deps.relayKeys, record.id);
@@ -241,11 +245,7 @@ export class Session {
     if (this.#state !== "open") return { outcome: "unopened" };
     if (this.#peers.isLocked) return { outcome: "locked" };
     const limit = this.#deps.settings.maxPeersPerSession;
-    if (
-      this.#peers.byId.size >= limit ||
-      this.#joins.waiting >= limit ||
-      this.#joins.waitingOf(user.id) >= MAX_WAITING_PER_USER
-    ) {
+    if (this.#peers.byId.size >= limit || this.#joins.isFull(user.id, limit)) {
       this.#deps.counters.count("worker.joins", "full");
       return { outcome: "full" };
     }
@@ -318,6 +318,11 @@ export class Session {
   /** See `SessionPeers.remove`. */
   removePeer(id: PeerId): ReturnType<SessionPeers["remove"]> {
     return this.#peers.remove(id);
+  }
+
+  /** Takes the people of a sign-in that has ended out. They are shown `message`; without its host, the session ends. */
+  signOut(signIn: string, message: string): void {
+    if (this.isHeld) this.#peers.signOut(signIn, message);
   }
 
   /** Lets no new guests in, or does again. Those who are in it stay, and may return. */
@@ -400,7 +405,7 @@ export class Session {
     this.#close("ended by the operator");
   }
 
-  #close(cause: "host left" | "host away" | "ended by the operator"): void {
+  #close(cause: CloseCause): void {
     if (!this.isLive) return;
     const { counters, log, store } = this.#deps;
     this.#state = "closed";

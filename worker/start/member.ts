@@ -12,6 +12,7 @@ import type { CommandHandler } from "../session-moves/command-handler.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
 import type { Addresses } from "./addresses.ts";
+import type { IdentityParts } from "./identity.ts";
 import type { PortOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
 import type { WorkerProcess } from "./process.ts";
@@ -30,6 +31,7 @@ interface Deps {
   readonly membership: Membership;
   readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
   readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
+  readonly identity: IdentityParts;
   readonly addresses: Addresses;
   readonly commandHandler: CommandHandler;
   readonly waitingPolls: () => number;
@@ -87,10 +89,11 @@ function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): L
     onHeartbeat(heartbeat) {
       if (!fence.noteHeartbeat(heartbeat)) return;
       void registry.confirm();
-      tokens.reassertRevoked().catch((error: unknown) => {
+      const { records } = deps.identity;
+      Promise.all([tokens.reassertRevoked(), records.reassert()]).catch((error: unknown) => {
         // The heartbeat after the store's return writes them.
         if (!(error instanceof StoreAwayError))
-          log.error({ err: error }, "revoked tokens could not be written to the store again");
+          log.error({ err: error }, "sign-ins could not be written to the store again");
       });
     },
     onReplaced: () => void worker.stop(1),
@@ -113,6 +116,7 @@ function startDuties(worker: WorkerProcess, deps: Deps): void {
     describe: () => describeView(registry, measurements.statsd, deps.restarts),
   });
   shutdown.add("status reports", () => reports.close());
+  deps.identity.startDuties();
   const reaper = startReaper({ ...common, registry, leadership });
   shutdown.add("reaper", () => reaper.close());
 }

@@ -43,6 +43,16 @@ export interface WorkerOptions {
   >;
   readonly dashboard: Pick<Settings, "logDir" | "storeSocket">;
   readonly metrics: PublisherSettings;
+  readonly identity: {
+    readonly providers: readonly IdentityProvider[];
+    /** For requests to them. */
+    readonly outbound: {
+      readonly proxy: string | undefined;
+      readonly authority: string | undefined;
+    };
+    readonly recheckMs: number;
+    readonly graceMs: number;
+  };
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -65,9 +75,6 @@ export interface HttpOptions {
     | "loginRedirects"
     | "protocolVersion"
   >;
-  readonly identityProviders: readonly IdentityProvider[];
-  /** For requests to them. */
-  readonly outbound: { readonly proxy: string | undefined; readonly authority: string | undefined };
   readonly corsAllowedOrigins: readonly string[];
   readonly maxHeadBytes: number;
   readonly hasMetricsPage: boolean;
@@ -115,6 +122,12 @@ export function readOptions(settings: Settings): WorkerOptions {
       ...pick(settings, "metricsStatsdOptional", "metricsStatsdTags"),
       ...pick(settings, "metricsPrefix", "metricsIntervalMs"),
     },
+    identity: {
+      providers: readProviders(settings),
+      outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
+      recheckMs: settings.oidcRecheckMs,
+      graceMs: settings.oidcGraceMs,
+    },
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
@@ -130,8 +143,6 @@ function readHttp(settings: Settings): HttpOptions {
       ...pick(settings, "loginSimple", "loginApiKey", "loginUnverifiedEmail"),
       ...pick(settings, "loginPageUrl", "loginSuccessUrl", "loginRedirects"),
     },
-    identityProviders: readProviders(settings),
-    outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
     corsAllowedOrigins: settings.corsAllowedOrigins,
     maxHeadBytes: settings.maxHeadBytes,
     hasMetricsPage: settings.prometheusEnabled,

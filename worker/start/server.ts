@@ -4,14 +4,13 @@ import { openPort } from "../../shared/process/program.ts";
 import { createApi } from "../api/api.ts";
 import { createBalancerAuth } from "../balancers/balancer-auth.ts";
 import { createOrigins } from "../http/origins.ts";
-import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { basePathOf } from "../http/routes.ts";
-import { createProviderClient } from "../login/identity/provider-client.ts";
 import { createLicenseCheck } from "../login/license-check.ts";
 import { createWorkerServer } from "../server/server.ts";
 import type { CommandHandler } from "../session-moves/command-handler.ts";
 import { createHandovers } from "../session-moves/handover.ts";
 import type { Addresses } from "./addresses.ts";
+import type { IdentityParts } from "./identity.ts";
 import type { HttpOptions, PortOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
 import type { WorkerProcess } from "./process.ts";
@@ -29,6 +28,7 @@ interface Deps {
   readonly membership: Membership;
   readonly sessions: SessionParts;
   readonly operators: OperatorParts;
+  readonly identity: IdentityParts;
   readonly addresses: Addresses;
   /** Its state decides whether handovers are accepted. */
   readonly commandHandler: Pick<CommandHandler, "state">;
@@ -61,11 +61,9 @@ export async function startServer(
     view.workers
       .filter((other) => other.id !== self.id)
       .reduce((sum, { load }) => sum + load.connections, registry.load.connections);
-  const fetch = createOutboundFetch(http.outbound);
   const api = await createApi({
-    identityProviders: http.identityProviders.map((provider) =>
-      createProviderClient(provider, { fetch, clock }),
-    ),
+    identityProviders: deps.identity.providers,
+    signInRecords: deps.identity.records,
     nameOwner: balancerAuth.nameOwner,
     store,
     tokens,

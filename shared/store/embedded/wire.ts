@@ -17,6 +17,8 @@ import {
   peerSchema,
   sessionIdSchema,
   sessionKeySchema,
+  signInFields,
+  signInKeySchema,
   streamSchema,
   streamTextSchema,
   ticketKindSchema,
@@ -151,6 +153,13 @@ const ticketSchema = z.object({
   ttlMs: z.number().positive(),
 });
 
+const signInSchema = z.object({
+  id: tokenSchema,
+  ...signInFields,
+  dueInMs: timeSchema.exactOptional(),
+  ttlMs: z.number().positive(),
+});
+
 const eventQuerySchema = z.object({
   limit: z.number().int().nonnegative(),
   sessionId: sessionIdSchema.exactOptional(),
@@ -194,6 +203,11 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   ticketsOf: z.tuple([ticketKindSchema, z.string().max(4096)]),
   revokeToken: z.tuple([tokenSchema, timeSchema]),
   isTokenRevoked: z.tuple([tokenSchema]),
+  putSignIn: z.tuple([signInSchema]),
+  claimDueSignIns: z.tuple([z.number().int().nonnegative(), z.number().positive()]),
+  findSignIn: z.tuple([tokenSchema]),
+  signInsOf: z.tuple([signInKeySchema]),
+  endSignIn: z.tuple([tokenSchema, timeSchema]),
   putIfAbsent: z.tuple([counterNameSchema, agreedSchema]),
   addToCounters: z.tuple([z.record(counterNameSchema, z.number())]),
   readCounters: z.tuple([z.string().max(200)]),

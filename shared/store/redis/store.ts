@@ -18,6 +18,7 @@ import { createMembers } from "./operations/members.ts";
 import { createPutIfAbsent } from "./operations/put-if-absent.ts";
 import { createReports } from "./operations/reports.ts";
 import { createSessions } from "./operations/sessions.ts";
+import { createSignIns } from "./operations/sign-ins.ts";
 import { createStreams } from "./operations/streams.ts";
 import { createTickets } from "./operations/tickets.ts";
 import { createTokens } from "./operations/tokens.ts";
@@ -61,6 +62,7 @@ export function connectRedisStore(deps: {
     ...createSessions(connection, ignored),
     ...createTickets(connection, ignored),
     ...createTokens(connection, deps.clock),
+    ...createSignIns(connection, ignored, deps.clock),
     ...createPutIfAbsent(connection),
     ...createHistory(connection, ignored),
     ...createStreams(connection, ignored),

@@ -33,6 +33,8 @@ test("three variables describe one provider", () => {
       clientId: "edge",
       clientSecret: "s3cret",
       scopes: ["openid", "profile", "email"],
+      asksOffline: true,
+      parameters: {},
       claims: {
         name: ["name", "preferred_username", "nickname", "email"],
         email: "email",
@@ -73,6 +75,23 @@ test("a list describes several, beside that one", () => {
   ]);
 });
 
+test("scopes that are named are all that is asked for", () => {
+  const own = { ...ENTRY, scopes: ["openid", "groups"] };
+  expect(listed(ENTRY)).toMatchObject([{ asksOffline: true }]);
+  expect(listed(own)).toMatchObject([{ asksOffline: false, scopes: ["openid", "groups"] }]);
+  const alone = { ...ALONE, oidcScopes: ["openid"] };
+  expect(identityProviders(providerSettings(alone))).toMatchObject([{ asksOffline: false }]);
+});
+
+test("Google is asked for a refresh token in its own way, and any provider with parameters of one's own", () => {
+  const google = { ...ENTRY, issuer: "https://accounts.google.com" };
+  expect(listed(google)).toMatchObject([
+    { parameters: { access_type: "offline", prompt: "consent" } },
+  ]);
+  const parameters = { prompt: "select_account" };
+  expect(listed({ ...google, parameters })).toMatchObject([{ parameters }]);
+});
+
 test("GitHub may be a server of one's own", () => {
   expect(
     listed({ type: "github", url: "https://git.example.com", clientId: "a", clientSecret: "b" }),
@@ -87,6 +106,12 @@ test.each<[what: string, entries: readonly object[], problem: RegExp]>([
   ["with the name of another route", [{ ...ENTRY, id: "simple" }], /this name is taken/],
   ["with a name that is no path", [{ ...ENTRY, id: "a/b" }], /lower-case letters/],
   ["with a name of another's callback", [{ ...ENTRY, id: "a-callback" }], /this name is taken/],
+  ["with a name of another's logout", [{ ...ENTRY, id: "a-logout" }], /this name is taken/],
+  [
+    "with a parameter that binds the response",
+    [{ ...ENTRY, parameters: { state: "x" } }],
+    /0\.parameters: a parameter that the server sets itself/,
+  ],
   ["twice", [ENTRY, { ...ENTRY, label: "B" }], /two identity providers have the id "acme"/],
   [
     "with the label of another way",

@@ -26,6 +26,7 @@ import { openDashboard } from "../../../worker/dashboard/dashboard.ts";
 import { createOrigins } from "../../../worker/http/origins.ts";
 import { basePathOf } from "../../../worker/http/routes.ts";
 import type { ProviderClient } from "../../../worker/login/identity/provider-client.ts";
+import { createSignInRecords } from "../../../worker/login/identity/sign-in-records.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createCredentials } from "../../../worker/operators/credentials.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
@@ -51,6 +52,7 @@ export interface WorkerOptions {
   readonly loginSuccessUrl?: string;
   readonly loginRedirects?: readonly string[];
   readonly identityProviders?: readonly ProviderClient[];
+  readonly recheckMs?: number;
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly serverUrl?: string;
@@ -201,6 +203,11 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     clock: parts.clock,
     log: parts.log,
   });
+  const signInRecords = createSignInRecords({
+    ...parts,
+    keys: onlyKey(KEYS.signIn),
+    recheckMs: options.recheckMs ?? 0,
+  });
   const api = await createApi({
     ...parts,
     clients,
@@ -210,6 +217,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     dashboard,
     license: { refusal: () => undefined },
     identityProviders: options.identityProviders ?? [],
+    signInRecords,
     registry,
     origins,
     settings: {

@@ -384,7 +384,7 @@ describe("a session", () => {
     clock: 1,
     peers: [
       { id: "p1", host: true, user: { id: "u", name: "Ada" }, client: "vscode" },
-      { id: "p2", host: false, user: { id: "v", name: "Ben" }, client: "intellij" },
+      { id: "p2", host: false, user: { id: "v", name: "Ben", signIn: "s" }, client: "intellij" },
     ],
     revokedTokens: [],
     createdMs: NOW_MS - 5000,
@@ -407,8 +407,14 @@ describe("a session", () => {
           bytes: 99,
           lastActivityMs: 7,
           peers: [
-            { id: "p1", name: "Ada", host: true, client: "vscode", connected: true },
-            { id: "p2", name: "Ben", host: false, client: "intellij", connected: false },
+            {
+              ...{ id: "p1", name: "Ada", host: true, client: "vscode", connected: true },
+              hasSignIn: false,
+            },
+            {
+              ...{ id: "p2", name: "Ben", host: false, client: "intellij", connected: false },
+              hasSignIn: true,
+            },
           ],
         },
       ],

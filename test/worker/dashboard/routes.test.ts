@@ -7,6 +7,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId } from "../../../shared/base/ids.ts";
 import { listenForCommands } from "../../../shared/control/command-listener.ts";
+import { readEnded, toStored } from "../../../shared/sign-ins/sign-in.ts";
+import type { UserRecord } from "../../../shared/store/store.ts";
 import type {
   CheckResponse,
   CommandReply,
@@ -418,6 +420,30 @@ describe("commands", () => {
     expect((await remove("%2e%2e")).status).toBe(404);
     expect(commands).toHaveLength(1);
     close();
+  });
+
+  test("a person who has signed in at an identity provider is signed out, anybody else is not", async () => {
+    const worker = await startWorker();
+    const signOut = async (user: UserRecord): Promise<unknown> => {
+      const { sessionId, host } = await worker.openSession(await worker.tokens.signUser(user));
+      const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/peers/${host.id}/sign-out`;
+      return (await worker.ask("POST", path, { headers: OWN_PAGE })).body;
+    };
+    const user = { id: "user-1", name: "Ada", authProvider: "Unverified" };
+    expect(await signOut(user)).toMatchObject({ outcome: "refused" });
+    const signIn = {
+      ...{ id: "sign-in-1", provider: "oidc", issuer: "https://id.example.com", subject: "1" },
+      ...{ revision: 1, begunMs: 1, checkedMs: 1, untilMs: Date.now() + 60_000, user },
+    };
+    await worker.store.putSignIn({ ...toStored(signIn), ttlMs: 60_000 });
+    expect(await signOut({ ...user, signIn: signIn.id })).toMatchObject({
+      outcome: "done",
+      message: expect.stringContaining("1 sign-in has ended") as string,
+    });
+    expect(await worker.store.isTokenRevoked(signIn.id)).toBe(true);
+    expect(await readEnded(worker.store, undefined, 10)).toMatchObject({
+      ended: [{ id: signIn.id, cause: "operator" }],
+    });
   });
 
   test.each([

@@ -8,7 +8,7 @@ import { isEmail, readName } from "../display-name.ts";
 export type Claims = Readonly<Record<string, unknown>>;
 
 export type Identity =
-  | { readonly outcome: "accepted"; readonly user: UserRecord }
+  | { readonly outcome: "accepted"; readonly user: UserRecord; readonly subject: string }
   /** `message` is shown to the person, `reason` is logged and counted. */
   | { readonly outcome: "refused"; readonly reason: string; readonly message: string };
 
@@ -40,7 +40,7 @@ export function readIdentity(provider: IdentityProvider, issuer: string, claims:
   if (problem !== undefined) return problem;
   const email = readEmail(provider, claims);
   const user = { id: userIdOf(issuer, subject), name, authProvider: provider.label };
-  return { outcome: "accepted", user: email === undefined ? user : { ...user, email } };
+  return { outcome: "accepted", user: email === undefined ? user : { ...user, email }, subject };
 }
 
 /** The same for every sign-in of one person, and no other person has it. */

@@ -4,16 +4,45 @@
  */
 import type * as OpenId from "openid-client";
 import type { Clock } from "../../../shared/base/clock.ts";
-import { EdgeError } from "../../../shared/base/errors.ts";
 import type { IdentityProvider } from "../../../shared/settings/identity-providers.ts";
 import type { Claims } from "./identity.ts";
+import { createLogoutVerifier, type LoggedOut } from "./logout-token.ts";
+import { explained, explainedCheck, ProviderError } from "./provider-error.ts";
+import { type ProviderLink, readClaims } from "./provider-profile.ts";
 
 export interface ProviderClient {
   readonly provider: IdentityProvider;
   /** Where the browser goes to sign in. Rejects with `ProviderError`. */
   begin(request: Begun & { readonly redirectUri: string; readonly state: string }): Promise<string>;
   /** What the provider says of the person who came back. Rejects with `ProviderError`. */
-  finish(response: Finishing): Promise<{ readonly issuer: string; readonly claims: Claims }>;
+  finish(response: Finishing): Promise<SignedIn>;
+  /**
+   * What the provider says of a person now. Rejects with `ProviderError`: only `denied` says that the person may no longer sign
+   * in.
+   */
+  check(access: Access, subject: string): Promise<Checked>;
+  /** Whom the provider has signed out, by its back-channel logout. Rejects with `ProviderError`. */
+  readLogout(token: string): Promise<LoggedOut>;
+}
+
+/** With which the provider is asked about a person who is not there. */
+export type Access = { readonly refreshToken: string } | { readonly accessToken: string };
+
+export interface SignedIn {
+  readonly issuer: string;
+  readonly claims: Claims;
+  /** Undefined: the provider gives nothing with which it could be asked again. */
+  readonly access: Access | undefined;
+  /** The provider's name of the session. */
+  readonly providerSession: string | undefined;
+}
+
+export interface Checked {
+  readonly issuer: string;
+  /** In place of the one before: to be kept, whatever the rest says. */
+  readonly access: Access;
+  /** Undefined: the provider said only that the person may still sign in. */
+  readonly claims: Claims | undefined | ProviderError;
 }
 
 /** What binds the response to its request. */
@@ -29,30 +58,14 @@ export interface Finishing extends Begun {
   readonly query: URLSearchParams;
 }
 
-/**
- * `denied`: the person or the provider said no. `unreachable`: it did not respond, or with an error of its own. `invalid`: its
- * response proves nothing.
- */
-export type ProviderProblem = "denied" | "unreachable" | "invalid";
-
-export class ProviderError extends EdgeError {
-  readonly code = "EDGE_IDENTITY_PROVIDER";
-  readonly source = "upstream";
-  readonly retryable: boolean;
-  readonly problem: ProviderProblem;
-  constructor(problem: ProviderProblem, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.problem = problem;
-    this.retryable = problem === "unreachable";
-  }
-}
-
 /** The same as `globalThis.fetch`, over the proxy and with the authorities of the settings. */
 export type Fetch = OpenId.CustomFetch;
 
 /** For each request to a provider; a person waits. */
 const TIMEOUT_S = 10;
 const CLOCK_TOLERANCE_S = 60;
+/** For a refresh token, where providers give it only with this scope (OpenID Connect Core §11). */
+const OFFLINE = "offline_access";
 /** A provider's metadata may change, and its keys: they are read again after this. */
 const METADATA_MS = 3_600_000;
 /** A token with a person's thousand groups has some 100 KB. */
@@ -66,6 +79,8 @@ export function createProviderClient(
   let known:
     | { readonly config: Promise<OpenId.Configuration>; readonly untilMs: number }
     | undefined;
+
+  const verifyLogout = createLogoutVerifier(provider.clientId, limited(deps.fetch));
 
   async function configuration(): Promise<OpenId.Configuration> {
     if (known !== undefined && clock.nowMs() < known.untilMs) return known.config;
@@ -84,9 +99,13 @@ export function createProviderClient(
       const client = await library();
       try {
         const config = await configuration();
+        const { scopes_supported: offered = [] } = config.serverMetadata();
+        const isOffline = provider.asksOffline && offered.includes(OFFLINE);
+        const scopes = isOffline ? [...provider.scopes, OFFLINE] : provider.scopes;
         const url = client.buildAuthorizationUrl(config, {
+          ...provider.parameters,
           redirect_uri: redirectUri,
-          scope: provider.scopes.join(" "),
+          scope: scopes.join(" "),
           state,
           code_challenge: await client.calculatePKCECodeChallenge(verifier),
           code_challenge_method: "S256",
@@ -109,79 +128,74 @@ export function createProviderClient(
           ...(provider.type === "oidc" && { expectedNonce: nonce, idTokenExpected: true }),
         });
         const { issuer } = config.serverMetadata();
-        return { issuer, claims: await claimsOf(client, config, tokens) };
+        const idToken = tokens.claims();
+        if (provider.type === "oidc" && idToken === undefined) throw NO_ID_TOKEN;
+        const link = { client, config, provider };
+        const claims = await readClaims(link, tokens.access_token, idToken, idToken?.sub ?? "");
+        const session = idToken?.["sid"];
+        return {
+          issuer,
+          claims: claims ?? {},
+          access: accessOf(provider, tokens),
+          providerSession: typeof session === "string" ? session : undefined,
+        };
+      } catch (error) {
+        throw explained(client, error);
+      }
+    },
+    async check(access, subject) {
+      const client = await library();
+      try {
+        const config = await configuration();
+        const { issuer } = config.serverMetadata();
+        const link = { client, config, provider };
+        if ("accessToken" in access) {
+          const claims = await readClaims(link, access.accessToken, undefined, subject);
+          return { issuer, access, claims };
+        }
+        const tokens = await client.refreshTokenGrant(config, access.refreshToken);
+        const next = { refreshToken: tokens.refresh_token ?? access.refreshToken };
+        return { issuer, access: next, claims: await claimsAfterRefresh(link, tokens, subject) };
+      } catch (error) {
+        throw explainedCheck(client, error);
+      }
+    },
+    async readLogout(token) {
+      const client = await library();
+      try {
+        return await verifyLogout((await configuration()).serverMetadata(), token);
       } catch (error) {
         throw explained(client, error);
       }
     },
   };
+}
 
-  async function claimsOf(
-    client: typeof OpenId,
-    config: OpenId.Configuration,
-    tokens: OpenId.TokenEndpointResponse & OpenId.TokenEndpointResponseHelpers,
-  ): Promise<Claims> {
-    const token = tokens.access_token;
-    switch (provider.type) {
-      case "oidc": {
-        const claims = tokens.claims();
-        if (claims === undefined) throw new ProviderError("invalid", "there is no ID token");
-        const { userinfo_endpoint: endpoint } = config.serverMetadata();
-        if (endpoint === undefined) return claims;
-        // Many providers put names and groups only there.
-        const more = await client.fetchUserInfo(config, token, claims.sub);
-        return { ...claims, ...more };
-      }
-      case "github": {
-        const [profile, emails] = await Promise.all([
-          readJson(client, config, token, `${provider.apiUrl}/user`),
-          readJson(client, config, token, `${provider.apiUrl}/user/emails`).catch(() => []),
-        ]);
-        return { ...asClaims(profile), ...primaryEmail(emails) };
-      }
-      case "oauth2":
-        return asClaims(await readJson(client, config, token, provider.userInfoUrl));
-    }
+const NO_ID_TOKEN = new ProviderError("invalid", "there is no ID token");
+
+type Tokens = OpenId.TokenEndpointResponse & OpenId.TokenEndpointResponseHelpers;
+
+function accessOf({ type }: IdentityProvider, tokens: Tokens): Access | undefined {
+  const { refresh_token: refreshToken, access_token: accessToken } = tokens;
+  if (refreshToken !== undefined) return { refreshToken };
+  // Those that do not expire, like GitHub's, are good until they are revoked.
+  return type !== "oidc" && tokens.expires_in === undefined ? { accessToken } : undefined;
+}
+
+async function claimsAfterRefresh(
+  link: ProviderLink,
+  tokens: Tokens,
+  subject: string,
+): Promise<Checked["claims"]> {
+  const idToken = tokens.claims();
+  if (idToken !== undefined && idToken.sub !== subject) {
+    return new ProviderError("invalid", "the refreshed ID token is of somebody else");
   }
-}
-
-function asClaims(value: unknown): Claims {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Claims;
-  throw new ProviderError("invalid", "the profile is not a JSON object");
-}
-
-/** GitHub's profile may have an address that nobody has verified. */
-function primaryEmail(emails: unknown): Claims {
-  const list: readonly unknown[] = Array.isArray(emails) ? emails : [];
-  const found = list.find(
-    (one): one is { email: unknown } =>
-      typeof one === "object" &&
-      one !== null &&
-      Reflect.get(one, "primary") === true &&
-      Reflect.get(one, "verified") === true,
-  );
-  return { email: found?.email, email_verified: found !== undefined };
-}
-
-async function readJson(
-  client: typeof OpenId,
-  config: OpenId.Configuration,
-  token: string,
-  url: string,
-): Promise<unknown> {
-  const headers = new Headers({ accept: "application/json" });
-  const response = await client.fetchProtectedResource(
-    config,
-    token,
-    new URL(url),
-    "GET",
-    null,
-    headers,
-  );
-  if (!response.ok) {
-    throw new ProviderError("unreachable", `${url} responds with status ${response.status}`);
+  try {
+    return await readClaims(link, tokens.access_token, idToken, subject);
+  } catch (error) {
+    return explained(link.client, error);
   }
-  return response.json();
 }
 
 async function configure(provider: IdentityProvider, fetch: Fetch): Promise<OpenId.Configuration> {
@@ -263,36 +277,4 @@ function limited(fetch: Fetch): Fetch {
       headers: kept,
     });
   };
-}
-
-/** Without what the provider or the browser sent: it may hold codes and tokens. */
-function explained(client: typeof OpenId, error: unknown): ProviderError {
-  if (error instanceof ProviderError) return error;
-  const inner = error instanceof Error ? error.cause : undefined;
-  if (inner instanceof ProviderError) return inner;
-  if (error instanceof client.AuthorizationResponseError) {
-    return new ProviderError("denied", `the provider refused: ${safe(error.error)}`);
-  }
-  if (error instanceof client.ResponseBodyError) {
-    return new ProviderError("invalid", `the provider refused the code: ${safe(error.error)}`);
-  }
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const isNetwork =
-    error instanceof TypeError ||
-    code === "OAUTH_TIMEOUT" ||
-    code === "OAUTH_RESPONSE_IS_NOT_CONFORM";
-  if (isNetwork) {
-    const detail = inner instanceof Error ? inner.message : describe(error);
-    return new ProviderError("unreachable", `the provider cannot be used: ${detail}`);
-  }
-  return new ProviderError("invalid", `the provider's response is not valid: ${describe(error)}`);
-}
-
-/** An OAuth error code (RFC 6749 §4.1.2.1), which the browser may have changed. */
-function safe(code: string): string {
-  return /^[a-z_.-]{1,64}$/.test(code) ? code : "unknown error";
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : "unknown error";
 }

@@ -170,9 +170,15 @@ export function roomClosed(host: PeerId | ""): OutboundMessage {
   return announcement("room/closed", host, []);
 }
 
+/** What a person is to know about their session; editors show it. */
+export function errorNotice(message: string): OutboundMessage {
+  return own({ kind: "error", content: { message } });
+}
+
 /** Asks the host whether `user` may join. */
 export function joinRequest(id: string, host: PeerId, user: UserRecord): OutboundMessage {
-  const content = { method: "peer/join", params: [{ ...user, email: user.email ?? "" }] };
+  const { signIn: _, email = "", ...shown } = user;
+  const content = { method: "peer/join", params: [{ ...shown, email }] };
   return own({ kind: "request", id, origin: "", target: host, content });
 }
 

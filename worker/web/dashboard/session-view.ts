@@ -43,19 +43,32 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
     status.textContent = `end ${id}…: ${reply.outcome}, ${reply.message}`;
   }
 
-  /** The guests of a session, each with a button that removes it. */
-  function guests({ id, peers }: SessionLine): HTMLElement[] {
+  /** The host or the guests of a session, with what may be done to each. */
+  function peopleOf({ id, peers }: SessionLine, isHost: boolean): HTMLElement[] {
     return peers
-      .filter(({ host }) => !host)
+      .filter(({ host }) => host === isHost)
       .map((peer) => {
-        const remove = element("button", "remove");
-        remove.setAttribute("type", "button");
-        remove.setAttribute("aria-label", `Remove ${peer.name}`);
-        remove.addEventListener("click", () => void removeGuest(id, peer));
         const line = element("div", `${describe(peer)} `);
-        line.append(remove);
+        if (!isHost) line.append(personButton("remove", peer, () => removeGuest(id, peer)));
+        if (peer.hasSignIn) line.append(personButton("sign out", peer, () => signOut(id, peer)));
         return line;
       });
+  }
+
+  function personButton(text: string, { name }: Person, run: () => Promise<void>): HTMLElement {
+    const button = element("button", text);
+    button.setAttribute("type", "button");
+    button.setAttribute("aria-label", `${text[0]?.toUpperCase()}${text.slice(1)} ${name}`);
+    button.addEventListener("click", () => void run());
+    return button;
+  }
+
+  async function signOut(id: string, { id: peerId, name, host }: Person): Promise<void> {
+    const ends = host ? " As its host, they end this session." : "";
+    if (!confirm(`Sign ${name} out, from all sessions?${ends} They may sign in again.`)) return;
+    const path = `sessions/${encodeURIComponent(id)}/peers/${encodeURIComponent(peerId)}/sign-out`;
+    const reply = await postCommand(path);
+    status.textContent = `sign out ${name}: ${reply.outcome}, ${reply.message}`;
   }
 
   async function removeGuest(id: string, { id: peerId, name }: Person): Promise<void> {
@@ -106,8 +119,8 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
           ? { text: session.worker }
           : { text: `${session.worker}: ${session.ownerState}`, badge: "bad" },
         { text: String(session.epoch), isNumber: true },
-        { text: people(session, true) },
-        { text: people(session, false), content: () => guests(session) },
+        { text: people(session, true), content: () => peopleOf(session, true) },
+        { text: people(session, false), content: () => peopleOf(session, false) },
         { text: formatAge(session.ageMs) },
         { text: formatBytes(session.bytes), isNumber: true },
         { text: formatAge(session.lastActivityMs) },

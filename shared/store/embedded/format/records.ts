@@ -14,15 +14,18 @@ import {
 import {
   type EdgeEvent,
   MAX_AGREED_CHARS,
+  MAX_SIGN_IN_KEYS,
   MAX_STREAM_TEXT_CHARS,
   type PeerRecord,
   type SessionRecord,
   STREAM_NAMES,
   type StoredEvent,
+  type StoredSignIn,
   type StreamName,
   TICKET_KINDS,
   type TicketKind,
 } from "../../store.ts";
+import { userRecordSchema } from "../../user-record.ts";
 import { withNewEntryNames } from "./old-names.ts";
 
 /** Ids and tokens come last, because they may contain slashes. */
@@ -32,6 +35,7 @@ export const recordKey = {
   left: (id: SessionId, tokenId: string) => `left/${id}/${tokenId}`,
   ticket: (kind: TicketKind, token: string) => `ticket/${kind}/${token}`,
   revoked: (tokenId: string) => `revoked/${tokenId}`,
+  signIn: (id: string) => `sign-in/${id}`,
   agreed: (name: string) => `agreed/${name}`,
   counter: (name: string) => `counter/${name}`,
   event: (ordinal: number) => `event/${ordinal}`,
@@ -52,6 +56,12 @@ export interface StoredTicket {
   readonly expiresMs: number;
   /** An object, because an answer may be any JSON value. */
   readonly answered?: { readonly answer: unknown };
+}
+
+export interface JournalledSignIn extends Omit<StoredSignIn, "id"> {
+  readonly expiresMs: number;
+  /** Undefined: never. */
+  readonly dueMs?: number;
 }
 
 // --- schemas that requests share ---
@@ -82,17 +92,18 @@ export const agreedSchema = z.string().max(MAX_AGREED_CHARS);
 export const ticketKindSchema = z.enum(TICKET_KINDS);
 export const streamSchema = z.enum(STREAM_NAMES);
 export const streamTextSchema = z.string().max(MAX_STREAM_TEXT_CHARS);
+export const signInKeySchema = z.string().min(1).max(256);
+export const signInFields = {
+  revision: z.number().int().nonnegative(),
+  keys: z.array(signInKeySchema).max(MAX_SIGN_IN_KEYS),
+  data: jsonSchema,
+};
 const ordinalSchema = z.number().int().nonnegative();
 
 export const peerSchema: z.ZodType<PeerRecord> = z.object({
   id: peerIdSchema,
   host: z.boolean(),
-  user: z.object({
-    id: text,
-    name: text,
-    email: text.exactOptional(),
-    authProvider: text.exactOptional(),
-  }),
+  user: userRecordSchema,
   publicKey: text,
   client: text,
   compression: z.array(z.string().max(64)).max(32),
@@ -134,6 +145,12 @@ const ticketSchema: z.ZodType<StoredTicket> = z.object({
   answered: z.object({ answer: jsonSchema }).exactOptional(),
 });
 
+const signInSchema: z.ZodType<JournalledSignIn> = z.object({
+  ...signInFields,
+  expiresMs: timeSchema,
+  dueMs: timeSchema.exactOptional(),
+});
+
 const storedEventSchema: z.ZodType<StoredEvent> = z.object({ ...eventFields, atMs: timeSchema });
 
 /** A record read from the journal. */
@@ -153,6 +170,7 @@ export type Restored =
       readonly ticket: StoredTicket;
     }
   | { readonly kind: "revoked"; readonly tokenId: string; readonly untilMs: number }
+  | { readonly kind: "sign-in"; readonly id: string; readonly signIn: JournalledSignIn }
   | { readonly kind: "agreed"; readonly name: string; readonly text: string }
   | { readonly kind: "counter"; readonly name: string; readonly count: number }
   | { readonly kind: "event"; readonly ordinal: number; readonly event: StoredEvent }
@@ -200,6 +218,8 @@ function parseKind(kind: string, rest: string, value: unknown): Restored | undef
       };
     case "revoked":
       return { kind, tokenId: tokenSchema.parse(rest), untilMs: timeSchema.parse(value) };
+    case "sign-in":
+      return { kind, id: tokenSchema.parse(rest), signIn: signInSchema.parse(value) };
     case "agreed":
       return { kind, name: counterNameSchema.parse(rest), text: agreedSchema.parse(value) };
     case "counter":
@@ -234,6 +254,8 @@ function keyOf(record: Restored): string {
       return recordKey.ticket(record.ticketKind, record.token);
     case "revoked":
       return recordKey.revoked(record.tokenId);
+    case "sign-in":
+      return recordKey.signIn(record.id);
     case "agreed":
       return recordKey.agreed(record.name);
     case "counter":

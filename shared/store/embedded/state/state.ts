@@ -15,6 +15,7 @@ import { createPutIfAbsent } from "./put-if-absent.ts";
 import { createReports } from "./reports.ts";
 import { createRevokedTokens } from "./revoked-tokens.ts";
 import { createSessions } from "./sessions.ts";
+import { createSignIns } from "./sign-ins.ts";
 import { createStreams } from "./streams.ts";
 import { createTickets } from "./tickets.ts";
 import type { StoreTime } from "./time.ts";
@@ -36,6 +37,7 @@ export function createStoreState(start: StoreTime): StoreState {
   const leases = createLeases(effects, start.nowMs);
   const tickets = createTickets(effects);
   const revoked = createRevokedTokens(effects);
+  const signIns = createSignIns(effects, revoked);
   const putIfAbsent = createPutIfAbsent(effects);
   const history = createHistory(effects);
   const sessions = createSessions(effects, leases, (now) =>
@@ -56,6 +58,9 @@ export function createStoreState(start: StoreTime): StoreState {
         break;
       case "revoked":
         revoked.restore(record);
+        break;
+      case "sign-in":
+        signIns.restore(record);
         break;
       case "agreed":
         putIfAbsent.restore(record);
@@ -99,6 +104,11 @@ export function createStoreState(start: StoreTime): StoreState {
       ticketsOf: tickets.ticketsOf,
       revokeToken: revoked.revokeToken,
       isTokenRevoked: revoked.isTokenRevoked,
+      putSignIn: signIns.putSignIn,
+      claimDueSignIns: signIns.claimDueSignIns,
+      findSignIn: signIns.findSignIn,
+      signInsOf: signIns.signInsOf,
+      endSignIn: signIns.endSignIn,
       putIfAbsent: putIfAbsent.putIfAbsent,
       addToCounters: history.addToCounters,
       readCounters: history.readCounters,
@@ -114,6 +124,7 @@ export function createStoreState(start: StoreTime): StoreState {
       sessions.sweep(now);
       tickets.sweep(now);
       revoked.sweep(now);
+      signIns.sweep(now);
       reports.sweep(now);
     },
     takeEffects: effects.take,
@@ -130,6 +141,7 @@ export function createStoreState(start: StoreTime): StoreState {
       yield* sessions.entries();
       yield* tickets.entries();
       yield* revoked.entries();
+      yield* signIns.entries();
       yield* putIfAbsent.entries();
       yield* history.entries();
       yield* streams.entries();

@@ -11,6 +11,7 @@ import {
   MAX_EVENTS,
   MAX_REPORT_BYTES,
   MAX_REPORTS,
+  MAX_SIGN_INS_OF_KEY,
   MEMBER_LEASE_MS,
   SETTLING_MS,
   UNOPENED_SESSION_MS,
@@ -46,6 +47,11 @@ const SCRIPTS = {
   tickets_of: ["ticket"],
   revoke_token: [],
   is_token_revoked: [],
+  put_sign_in: ["sign_in"],
+  claim_due_sign_ins: ["sign_in"],
+  find_sign_in: ["sign_in"],
+  sign_ins_of: ["sign_in"],
+  end_sign_in: ["sign_in"],
   put_if_absent: [],
   add_to_counters: [],
   read_counters: [],
@@ -98,6 +104,7 @@ function constantsInLua(): string {
     MAX_EVENTS,
     MAX_REPORTS,
     MAX_REPORT_BYTES,
+    MAX_SIGN_INS_OF_KEY,
     REFUSED_HEARTBEAT_AGE_MS,
   };
   return Object.entries(constants)

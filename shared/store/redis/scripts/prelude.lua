@@ -13,6 +13,8 @@ local OWNERS = prefix .. 'owners'       -- zset: ids of workers that own session
 local CLOSED = prefix .. 'closed'       -- zset: tombstones by expiry
 local REVOKED = prefix .. 'revoked'     -- zset: ids of revoked tokens, by expiry
 local OLD_REVOKED = prefix .. 'buried'  -- one version: the previous name; both are written and read
+local SIGN_INS = prefix .. 'sign-ins'   -- zset: sign-ins at identity providers by expiry
+local DUE = prefix .. 'sign-ins-due'    -- zset: those that are to be checked by when
 local COUNTERS = prefix .. 'counters'   -- hash: name to sum
 local EVENTS = prefix .. 'events'       -- stream
 local TURN = prefix .. 'turn'           -- string: number of the last ticket, for their order
@@ -32,6 +34,8 @@ local function user_key(user) return prefix .. 'user:' .. user end        -- zse
 local function ticket_key(kind, token) return prefix .. 'ticket:' .. kind .. ':' .. token end  -- hash with TTL
 local function tickets_key(kind) return prefix .. 'tickets:' .. kind end  -- zset: tokens by expiry
 local function group_key(kind, group) return prefix .. 'group:' .. kind .. ':' .. group end    -- zset: tokens by turn
+local function sign_in_key(id) return prefix .. 'sign-in:' .. id end      -- hash with TTL
+local function sign_ins_key(key) return prefix .. 'sign-ins-of:' .. key end  -- zset: their ids by expiry
 
 -- Whole numbers as text: Lua would write 1.7e+12.
 local function text(number) return string.format('%.0f', number) end

@@ -15,7 +15,8 @@ export type IgnoredKind =
   | "counter"
   | "event"
   | "entry"
-  | "report";
+  | "report"
+  | "sign-in";
 
 export interface Ignored {
   /** Does nothing for 0. */

@@ -29,5 +29,9 @@ export const MAX_TICKETS = 50_000;
 export const MAX_GROUP = 1000;
 /** Revoked tokens. */
 export const MAX_REVOKED = 200_000;
+/** A sign-in: keys, and the provider's tokens, of which some have 8 KB. */
+export const MAX_SIGN_IN_BYTES = 64 * 1024;
+/** Sign-ins; beyond it those that expire first are dropped. */
+export const MAX_SIGN_INS = 200_000;
 /** Names of counters: some contain client input (a version, a page). */
 export const MAX_COUNTERS = 10_000;

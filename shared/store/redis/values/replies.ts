@@ -16,6 +16,7 @@ import {
 } from "../../../base/ids.ts";
 import { type MemberRecord, parseMember } from "../../member.ts";
 import type { PeerRecord, SessionRecord, StoredEvent } from "../../store.ts";
+import { userRecordSchema } from "../../user-record.ts";
 import { StoreReplyError } from "./errors.ts";
 
 export const repliesSchema = z.array(z.string());
@@ -128,12 +129,7 @@ const headSchema = z.object({
 const peerSchema: z.ZodType<PeerRecord> = z.object({
   id: peerIdSchema,
   host: z.boolean(),
-  user: z.object({
-    id: z.string(),
-    name: z.string(),
-    email: z.string().exactOptional(),
-    authProvider: z.string().exactOptional(),
-  }),
+  user: userRecordSchema,
   publicKey: z.string(),
   client: z.string(),
   compression: z.array(z.string()).max(32),

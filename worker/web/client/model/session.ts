@@ -57,7 +57,9 @@ export type EndReason =
   /** The host did not accept the guest again. */
   | "rejected"
   /** The session is open in another tab, which has taken over this person. */
-  | "moved";
+  | "moved"
+  /** The server ended it for this person, and said why. */
+  | { readonly serverSays: string };
 
 /** A text that is shared with the others. */
 export interface SharedText {

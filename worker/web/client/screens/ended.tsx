@@ -62,6 +62,10 @@ export function Ended({
 }
 
 function textsOf(reason: EndReason, isHost: boolean): { title: string; text: string } {
+  if (typeof reason === "object") {
+    const title = isHost ? "The session is over" : "You are no longer in the session";
+    return { title, text: reason.serverSays };
+  }
   switch (reason) {
     case "left":
       return isHost

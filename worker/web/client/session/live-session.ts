@@ -77,6 +77,8 @@ export function createLiveSession(
   let stopTabs = (): void => {};
   let channel: Channel | undefined;
   let stopStatus = (): void => {};
+  /** Why the server is about to end the session for this person. */
+  let serverSays: string | undefined;
 
   function goToFollowed(): void {
     const followed = following.peek();
@@ -150,6 +152,9 @@ export function createLiveSession(
     use(next, onRefused) {
       dropChannel();
       channel = next;
+      next.connection.onError((text) => {
+        serverSays = text;
+      });
       documents.attach(next.connection);
       chat.attach(next.connection);
       stopStatus = effect(() => {
@@ -160,8 +165,10 @@ export function createLiveSession(
         });
       });
     },
-    end(reason) {
+    end(given) {
       if (connection.peek().state === "ended") return;
+      const isByServer = given === "closed" || given === "lost";
+      const reason = isByServer && serverSays !== undefined ? { serverSays } : given;
       dropChannel();
       stopPresence();
       stopTabs();

@@ -1,0 +1,153 @@
+/**
+ * Sign-ins at identity providers, as the store has them: found by whose they are, and ended for all workers at once. The part
+ * with which the provider is asked again is encrypted (worker/login/identity/sign-in-records.ts).
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import type { Store, StoredSignIn } from "../store/store.ts";
+
+export interface SignIn {
+  readonly id: string;
+  readonly revision: number;
+  /** The provider's id. */
+  readonly provider: string;
+  readonly issuer: string;
+  /** The provider's name of the user. */
+  readonly subject: string;
+  /** The provider's name of the session in which the user signed in, if it has one. */
+  readonly providerSession?: string | undefined;
+  readonly user: {
+    readonly id: string;
+    readonly name: string;
+    readonly email?: string | undefined;
+  };
+  /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
+  readonly sealedAccess?: string | undefined;
+  /** Wall time in ms: when it began, when the provider last confirmed it, and when its token expires. */
+  readonly begunMs: number;
+  readonly checkedMs: number;
+  readonly untilMs: number;
+}
+
+/** Why a sign-in has ended; counted, and in the log. */
+export type EndCause = "refused" | "not allowed" | "unconfirmed" | "provider" | "operator";
+
+/** A sign-in that has ended, for the workers that have its people. */
+export interface EndedSignIn {
+  readonly id: string;
+  readonly cause: EndCause;
+  /** What its people are shown. */
+  readonly message: string;
+  /** Wall time in ms until which its id stays revoked. */
+  readonly untilMs: number;
+}
+
+const dataSchema = z.object({
+  provider: z.string(),
+  issuer: z.string(),
+  subject: z.string(),
+  providerSession: z.string().exactOptional(),
+  user: z.object({ id: z.string(), name: z.string(), email: z.string().exactOptional() }),
+  sealedAccess: z.string().exactOptional(),
+  begunMs: z.number(),
+  checkedMs: z.number(),
+  untilMs: z.number(),
+});
+
+const endedSchema = z.object({
+  id: z.string(),
+  cause: z.enum(["refused", "not allowed", "unconfirmed", "provider", "operator"]),
+  message: z.string(),
+  untilMs: z.number(),
+});
+
+const STREAM = "ended-sign-ins";
+
+export function toStored({ id, revision, ...data }: SignIn): StoredSignIn {
+  const { user, issuer, providerSession } = data;
+  const keys = [
+    user.id,
+    nameKey(user.name),
+    ...(user.email === undefined ? [] : [emailKey(user.email)]),
+    ...(providerSession === undefined ? [] : [providerSessionKey(issuer, providerSession)]),
+  ];
+  return { id, revision, keys, data };
+}
+
+/** Undefined: another version has written it, or another program. */
+export function fromStored({ id, revision, data }: StoredSignIn): SignIn | undefined {
+  const parsed = dataSchema.safeParse(data).data;
+  return parsed && { id, revision, ...parsed };
+}
+
+// --- keys ---
+
+/** Hashed: a key is short, and a name or an id may be anything. */
+function keyOf(kind: string, ...parts: readonly string[]): string {
+  const digest = createHash("sha256").update(parts.join("\n")).digest("base64url");
+  return `${kind}:${digest}`;
+}
+
+export function emailKey(email: string): string {
+  return keyOf("email", email.toLowerCase());
+}
+
+export function nameKey(name: string): string {
+  return keyOf("name", name);
+}
+
+export function providerSessionKey(issuer: string, session: string): string {
+  return keyOf("session", issuer, session);
+}
+
+/** Those with one of these keys. Rejects with `StoreAwayError`. */
+export async function findSignIns(
+  store: Pick<Store, "signInsOf">,
+  keys: readonly string[],
+): Promise<readonly SignIn[]> {
+  const found = await Promise.all(keys.map((key) => store.signInsOf(key)));
+  const byId = new Map<string, SignIn>();
+  for (const stored of found.flat()) {
+    const signIn = fromStored(stored);
+    if (signIn !== undefined) byId.set(signIn.id, signIn);
+  }
+  return [...byId.values()];
+}
+
+// --- the end ---
+
+/**
+ * Ends a sign-in: its tokens are no longer accepted, and its people are disconnected by their workers. Rejects with
+ * `StoreAwayError`; then call it again.
+ */
+export async function endSignIn(
+  store: Pick<Store, "endSignIn" | "appendToStream">,
+  { id, untilMs }: Pick<SignIn, "id" | "untilMs">,
+  cause: EndCause,
+  message: string,
+): Promise<void> {
+  const ended: EndedSignIn = { id, cause, message, untilMs };
+  // First: if this process dies in between, the sign-in is checked again and so ended again.
+  await store.appendToStream(STREAM, [JSON.stringify(ended)]);
+  await store.endSignIn(id, untilMs);
+}
+
+/** Those that have ended since `after`, or the newest. Rejects with `StoreAwayError`. */
+export async function readEnded(
+  store: Pick<Store, "readStream">,
+  after: string | undefined,
+  limit: number,
+): Promise<{ readonly ended: readonly EndedSignIn[]; readonly last: string | undefined }> {
+  const query = { limit, ...(after !== undefined && { after }) };
+  const entries = await store.readStream(STREAM, query);
+  const ended = entries.flatMap(({ text }) => parseEnded(text) ?? []);
+  return { ended, last: entries.at(-1)?.id ?? after };
+}
+
+function parseEnded(text: string): EndedSignIn | undefined {
+  try {
+    return endedSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

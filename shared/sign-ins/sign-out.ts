@@ -1,0 +1,15 @@
+/** Sign-ins that an operator ends. */
+import type { Store } from "../store/store.ts";
+import { endSignIn, type SignIn } from "./sign-in.ts";
+
+const MESSAGE = "An operator of this server has ended your sign-in. You can sign in again.";
+
+/** Resolves with what happened, for the operator. Rejects with `StoreAwayError`. */
+export async function signOutByOperator(
+  store: Pick<Store, "endSignIn" | "appendToStream">,
+  signIns: readonly SignIn[],
+): Promise<string> {
+  for (const signIn of signIns) await endSignIn(store, signIn, "operator", MESSAGE);
+  const sum = signIns.length === 1 ? "1 sign-in has" : `${signIns.length} sign-ins have`;
+  return `${sum} ended; the person is out of all sessions within 5 s, and may sign in again`;
+}

@@ -1,0 +1,281 @@
+/** Sign-ins that are checked again by several workers, at a provider whose refresh tokens are good once. */
+import { setImmediate as turnOfTheLoop } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { createLog } from "../../../shared/logs/log.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { identityProviders } from "../../../shared/settings/identity-providers.ts";
+import { onlyKey } from "../../../shared/settings/keyring.ts";
+import { findSignIns, readEnded, type SignIn } from "../../../shared/sign-ins/sign-in.ts";
+import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
+import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { userIdOf } from "../../../worker/login/identity/identity.ts";
+import type { ProviderClient } from "../../../worker/login/identity/provider-client.ts";
+import { ProviderError } from "../../../worker/login/identity/provider-error.ts";
+import { type Rechecks, startRechecks } from "../../../worker/login/identity/rechecks.ts";
+import {
+  createSignInRecords,
+  type SignInRecords,
+} from "../../../worker/login/identity/sign-in-records.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const RECHECK_MS = 60_000;
+const GRACE_MS = 300_000;
+/** Of a claim; see sign-in-records.ts. */
+const LEASE_MS = 120_000;
+const ISSUER = "https://id.example.com";
+const CLAIMS = { sub: "1", name: "Ada", groups: ["staff"] };
+const USER = { id: userIdOf(ISSUER, "1"), name: "Ada" };
+
+function settings() {
+  const [provider] = identityProviders({
+    oidcIssuer: ISSUER,
+    oidcClientId: "edge",
+    oidcClientSecret: "secret",
+    oidcLabel: "Example ID",
+    oidcScopes: ["openid"],
+    oidcNameClaim: undefined,
+    oidcEmailClaim: undefined,
+    oidcGroupsClaim: undefined,
+    oidcGroups: ["staff"],
+    oidcEmail: "claim",
+    oidcProviders: undefined,
+  });
+  if (provider === undefined || typeof provider === "string") throw new Error("no provider");
+  return provider;
+}
+
+/** Gives a new refresh token for each one, and never accepts one twice. */
+function strictProvider() {
+  let last = 0;
+  const valid = new Set<string>();
+  const state = {
+    claims: CLAIMS as Record<string, unknown>,
+    isDown: false,
+    /** Down after it has given a new token. */
+    hasNoProfile: false,
+    /** Called when a check has given a new token. */
+    onIssued: () => {},
+    checks: 0,
+    /** Of tokens that were used before. */
+    reuses: 0,
+    issue(): string {
+      const token = `refresh-${++last}`;
+      valid.add(token);
+      return token;
+    },
+  };
+  const client: ProviderClient = {
+    provider: settings(),
+    begin: () => Promise.reject(new Error("not used")),
+    finish: () => Promise.reject(new Error("not used")),
+    readLogout: () => Promise.reject(new Error("not used")),
+    async check(access) {
+      await turnOfTheLoop();
+      if (state.isDown) throw new ProviderError("unreachable", "down");
+      const token = "refreshToken" in access ? access.refreshToken : "";
+      state.checks++;
+      if (!valid.delete(token)) {
+        state.reuses++;
+        throw new ProviderError("denied", "the provider refused: invalid_grant");
+      }
+      const next = { refreshToken: state.issue() };
+      state.onIssued();
+      const claims = state.hasNoProfile
+        ? new ProviderError("unreachable", "no profile")
+        : state.claims;
+      return { issuer: ISSUER, access: next, claims };
+    },
+  };
+  return { state, client };
+}
+
+function sharedEdge() {
+  const clock = createStepClock();
+  const time = () => ({ nowMs: clock.nowMs(), wallMs: clock.wallMs() });
+  let state = createStoreState(time());
+  let isAway = false;
+  const provider = strictProvider();
+  const counters = createCounters();
+
+  function call<Name extends keyof typeof state.operations>(name: Name): Store[Name] {
+    const run = async (...args: unknown[]): Promise<unknown> => {
+      await turnOfTheLoop();
+      if (isAway) throw new StoreAwayError(name);
+      const operation = state.operations[name] as (...all: unknown[]) => unknown;
+      return structuredClone(operation(time(), ...args));
+    };
+    return run as Store[Name];
+  }
+
+  const store = {
+    putSignIn: call("putSignIn"),
+    findSignIn: call("findSignIn"),
+    claimDueSignIns: call("claimDueSignIns"),
+    signInsOf: call("signInsOf"),
+    endSignIn: call("endSignIn"),
+    appendToStream: call("appendToStream"),
+    readStream: call("readStream"),
+    isTokenRevoked: call("isTokenRevoked"),
+  };
+
+  function worker(key = Buffer.alloc(32, "k")): { records: SignInRecords; rechecks: Rechecks } {
+    const parts = { store, clock, keys: onlyKey(key), recheckMs: RECHECK_MS };
+    const records = createSignInRecords({ ...parts, random: () => 0.5 });
+    const rechecks = startRechecks({
+      providers: [provider.client],
+      records,
+      store,
+      settings: { recheckMs: RECHECK_MS, graceMs: GRACE_MS },
+      random: seeded,
+      clock,
+      log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+      counters,
+    });
+    return { records, rechecks };
+  }
+
+  let seed = 7;
+  function seeded(): number {
+    seed = (seed * 16_807) % 2_147_483_647;
+    return seed / 2_147_483_647;
+  }
+
+  /** In steps, so that what is due runs at its time. */
+  async function pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 5000) {
+      clock.advance(Math.min(5000, left));
+      for (let i = 0; i < 12; i++) await turnOfTheLoop();
+    }
+  }
+
+  return {
+    ...{ store, clock, counters, worker, pass },
+    provider: provider.state,
+    setAway(away: boolean): void {
+      isAway = away;
+    },
+    flush(): void {
+      state = createStoreState(time());
+    },
+    async signIn({ records }: { records: SignInRecords }): Promise<string> {
+      const access = { refreshToken: provider.state.issue() };
+      const signedIn = { issuer: ISSUER, claims: CLAIMS, access, providerSession: undefined };
+      return records.begin("oidc", USER, { ...signedIn, subject: "1" });
+    },
+    async signIns(): Promise<readonly SignIn[]> {
+      return findSignIns(store, [USER.id]);
+    },
+    async ended() {
+      return (await readEnded(store, undefined, 100)).ended;
+    },
+  };
+}
+
+test("a person who may still sign in is checked by one worker at a time, and stays", async () => {
+  const edge = sharedEdge();
+  const workers = [edge.worker(), edge.worker(), edge.worker()] as const;
+  for (let i = 0; i < 20; i++) await edge.signIn(workers[0]);
+  await edge.pass(10 * RECHECK_MS);
+  expect(edge.provider.reuses).toBe(0);
+  expect(edge.provider.checks).toBeGreaterThanOrEqual(20 * 8);
+  expect(await edge.signIns()).toHaveLength(20);
+  expect(await edge.ended()).toEqual([]);
+});
+
+describe("a sign-in ends", () => {
+  test("when the provider refuses, and is not written again by a worker that knew it", async () => {
+    const edge = sharedEdge();
+    const [first, second] = [edge.worker(), edge.worker()];
+    const id = await edge.signIn(first);
+    await second.records.exists(id);
+    edge.provider.claims = { ...CLAIMS, groups: [] };
+    await edge.pass(2 * RECHECK_MS);
+    expect(await edge.ended()).toMatchObject([{ id, cause: "not allowed" }]);
+    expect(await edge.store.isTokenRevoked(id)).toBe(true);
+    for (const { records } of [first, second]) {
+      await records.reassert();
+      expect(await records.exists(id)).toBe(false);
+    }
+    expect(await edge.signIns()).toEqual([]);
+  });
+
+  test("when its provider has not responded for the grace, and not before", async () => {
+    const edge = sharedEdge();
+    await edge.signIn(edge.worker());
+    edge.provider.isDown = true;
+    await edge.pass(RECHECK_MS + GRACE_MS - 10_000);
+    expect(await edge.ended()).toEqual([]);
+    await edge.pass(RECHECK_MS + 15_000);
+    expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
+  });
+
+  test("not when the provider is back in time, also with a new refresh token for each failure", async () => {
+    const edge = sharedEdge();
+    await edge.signIn(edge.worker());
+    for (let i = 0; i < 5; i++) {
+      edge.provider.hasNoProfile = true;
+      await edge.pass(3 * RECHECK_MS);
+      edge.provider.hasNoProfile = false;
+      await edge.pass(2 * RECHECK_MS);
+    }
+    expect(edge.provider.reuses).toBe(0);
+    expect(await edge.ended()).toEqual([]);
+  });
+
+  test("when the profile is of somebody else for the grace", async () => {
+    const edge = sharedEdge();
+    await edge.signIn(edge.worker());
+    edge.provider.claims = { ...CLAIMS, sub: "2" };
+    await edge.pass(2 * RECHECK_MS + GRACE_MS + 15_000);
+    expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
+  });
+
+  test("when its secret is gone for the grace, but not while some workers still know it", async () => {
+    const edge = sharedEdge();
+    const old = edge.worker();
+    await edge.signIn(old);
+    edge.worker(Buffer.alloc(32, "another"));
+    await edge.pass(3 * (RECHECK_MS + GRACE_MS));
+    expect(await edge.ended()).toEqual([]);
+    old.rechecks.close();
+    await edge.pass(RECHECK_MS + GRACE_MS - 10_000);
+    expect(await edge.ended()).toEqual([]);
+    // It is looked at when a lease is over.
+    await edge.pass(2 * LEASE_MS);
+    expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
+  });
+});
+
+test("a rotated refresh token is not lost with a store that is away when it arrives", async () => {
+  const edge = sharedEdge();
+  const workers = [edge.worker(), edge.worker()] as const;
+  const id = await edge.signIn(workers[0]);
+  for (let round = 0; round < 10; round++) {
+    edge.provider.onIssued = () => edge.setAway(true);
+    await edge.pass(RECHECK_MS + 20_000);
+    edge.provider.onIssued = () => {};
+    edge.setAway(false);
+    // Or it is asked about first, when the store still has the former one.
+    if (round % 2 === 0) for (const { records } of workers) await records.exists(id);
+    await edge.pass(4 * RECHECK_MS);
+  }
+  expect(edge.provider.reuses).toBe(0);
+  expect(edge.provider.checks).toBeGreaterThan(20);
+  expect(await edge.signIns()).toHaveLength(1);
+});
+
+test("a flushed store gets the sign-ins back, the latest of those that workers know", async () => {
+  const edge = sharedEdge();
+  const workers = [edge.worker(), edge.worker()] as const;
+  const id = await edge.signIn(workers[0]);
+  for (let round = 0; round < 10; round++) {
+    await edge.pass(2 * RECHECK_MS);
+    // One of them has an old copy.
+    await workers[round % 2]?.records.exists(id);
+    edge.flush();
+    for (const { records } of workers) await records.reassert();
+    expect(await edge.signIns()).toHaveLength(1);
+  }
+  await edge.pass(2 * RECHECK_MS);
+  expect(edge.provider.reuses).toBe(0);
+});

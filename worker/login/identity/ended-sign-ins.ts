@@ -1,0 +1,121 @@
+/**
+ * Takes people out of this worker's sessions whose sign-in has ended, whichever worker ended it. Once in a while it also asks the
+ * store about the sign-in of each of them: one that the store does not have cannot be checked, so it must not last.
+ */
+import type { Clock, Timer } from "../../../shared/base/clock.ts";
+import type { Log } from "../../../shared/logs/log.ts";
+import { type EndedSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
+import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import type { Session } from "../../sessions/session.ts";
+import type { Tokens } from "../tokens.ts";
+import type { SignInRecords } from "./sign-in-records.ts";
+
+export interface EndedSignIns {
+  close(): void;
+}
+
+/** People are out 5 s after the end at the latest. */
+const POLL_MS = 2000;
+/** Ends that are remembered for people who come with a session that moves here. */
+const MAX_ENDED = 1000;
+/** Between two questions about one sign-in. */
+const LOOK_MS = 300_000;
+/** A store that was flushed has its sign-ins back by then. */
+const MISSING_MS = 15_000;
+/** Asked about in one poll. */
+const LOOKS = 50;
+
+const GONE = "Your sign-in is no longer known to this server. Sign in again.";
+
+export function followEndedSignIns(deps: {
+  readonly store: Pick<Store, "readStream">;
+  readonly records: Pick<SignInRecords, "exists">;
+  readonly tokens: Pick<Tokens, "noteEnded">;
+  readonly sessions: () => Iterable<Session>;
+  readonly clock: Clock;
+  readonly log: Log;
+}): EndedSignIns {
+  const { store, records, log, clock } = deps;
+  /** By id, the oldest first. */
+  const ended = new Map<string, Pick<EndedSignIn, "message">>();
+  /** When each of the people's sign-ins was last seen in the store, and whether it was missing then. */
+  const looks = new Map<string, { readonly atMs: number; readonly isMissing: boolean }>();
+  let last: string | undefined;
+  let isClosed = false;
+  let timer: Timer | undefined;
+
+  /** The people here, by their sign-in. */
+  function present(): Map<string, [Session, ...Session[]]> {
+    const found = new Map<string, [Session, ...Session[]]>();
+    for (const session of deps.sessions()) {
+      if (!session.isHeld) continue;
+      for (const { record } of session.peers) {
+        const id = record.user.signIn;
+        if (id === undefined) continue;
+        const sessions = found.get(id);
+        if (sessions === undefined) found.set(id, [session]);
+        else sessions.push(session);
+      }
+    }
+    return found;
+  }
+
+  async function readNew(): Promise<void> {
+    const news = await readEnded(store, last, MAX_ENDED);
+    ({ last } = news);
+    for (const one of news.ended) {
+      ended.set(one.id, one);
+      deps.tokens.noteEnded(one.id, one.untilMs);
+    }
+    for (const [oldest] of ended) {
+      if (ended.size <= MAX_ENDED) break;
+      ended.delete(oldest);
+    }
+  }
+
+  /** Those that are missing twice have ended. */
+  async function lookForSome(ids: Iterable<string>): Promise<void> {
+    const nowMs = clock.nowMs();
+    const due = [...ids].filter((id) => {
+      const look = looks.get(id);
+      return look === undefined || nowMs - look.atMs >= (look.isMissing ? MISSING_MS : LOOK_MS);
+    });
+    for (const id of due.slice(0, LOOKS)) {
+      const isMissing = !(await records.exists(id));
+      if (isMissing && looks.get(id)?.isMissing === true) {
+        ended.set(id, { message: GONE });
+      }
+      looks.set(id, { atMs: nowMs, isMissing });
+    }
+  }
+
+  async function poll(): Promise<void> {
+    await readNew();
+    const people = present();
+    for (const id of looks.keys()) if (!people.has(id)) looks.delete(id);
+    await lookForSome(people.keys());
+    for (const [id, sessions] of people) {
+      const end = ended.get(id);
+      if (end !== undefined) for (const session of sessions) session.signOut(id, end.message);
+    }
+  }
+
+  async function run(): Promise<void> {
+    try {
+      await poll();
+    } catch (error) {
+      if (!(error instanceof StoreAwayError)) {
+        log.error({ err: error }, "ended sign-ins could not be read");
+      }
+    }
+    if (!isClosed) timer = clock.after(POLL_MS, () => void run());
+  }
+
+  void run();
+  return {
+    close() {
+      isClosed = true;
+      timer?.cancel();
+    },
+  };
+}

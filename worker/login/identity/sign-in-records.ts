@@ -1,0 +1,178 @@
+/**
+ * The sign-ins at identity providers, as workers write and read them: with what a provider is asked again, encrypted. A worker
+ * remembers the sign-ins of its people, and those that it wrote last, to restore them in a store that was flushed.
+ */
+import { z } from "zod";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { randomAlphanumerics } from "../../../shared/base/ids.ts";
+import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
+import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
+import type { Store, UserRecord } from "../../../shared/store/store.ts";
+import { ROOM_TOKEN_MS, USER_TOKEN_MS } from "../tokens.ts";
+import type { Access, SignedIn } from "./provider-client.ts";
+import { seal, unseal } from "./sealing.ts";
+
+export interface SignInRecords {
+  /** Records that `user` has signed in at `provider`, and returns the sign-in's id. Rejects with `StoreAwayError`. */
+  begin(
+    provider: string,
+    user: UserRecord,
+    signedIn: SignedIn & { subject: string },
+  ): Promise<string>;
+  /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
+  forget(id: string): Promise<void>;
+  /** Those that are to be checked now, each given to one caller only. Rejects with `StoreAwayError`. */
+  claimDue(limit: number): Promise<readonly SignIn[]>;
+  /** With what its provider is asked about it; undefined: it cannot be, or an unknown secret has encrypted that. */
+  accessOf(signIn: SignIn): Access | undefined;
+  /** Writes a check's result; the next one is due in `dueInMs`. Rejects with `StoreAwayError`. */
+  write(
+    signIn: SignIn,
+    result: { access: Access; isConfirmed: boolean; dueInMs: number },
+  ): Promise<void>;
+  /** Whether the store has the sign-in; restores it if only this worker has it. Rejects with `StoreAwayError`. */
+  exists(id: string): Promise<boolean>;
+  /** Those that a flushed store has lost are written again. Rejects with `StoreAwayError`. */
+  reassert(): Promise<void>;
+}
+
+/** A person may stay in a session for longer than the token lasts. */
+const LIFETIME_MS = 2 * USER_TOKEN_MS + ROOM_TOKEN_MS;
+/** How long a worker may take to check one: far more than the time limits of its requests. */
+const LEASE_MS = 120_000;
+/** About 3 KB each. */
+const MAX_KNOWN = 5000;
+const ID_CHARS = 24;
+/** Concurrent writes to the store. */
+const AT_ONCE = 16;
+
+const accessSchema = z.union([
+  z.object({ refreshToken: z.string() }),
+  z.object({ accessToken: z.string() }),
+]);
+
+export function createSignInRecords(deps: {
+  readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIn" | "endSignIn">;
+  readonly keys: PurposeKeys;
+  readonly clock: Pick<Clock, "wallMs">;
+  /** 0: never. */
+  readonly recheckMs: number;
+  readonly random?: () => number;
+}): SignInRecords {
+  const { store, keys, clock, recheckMs, random = Math.random } = deps;
+  /** By id, the longest unused one first. */
+  const known = new Map<string, SignIn>();
+  /** Those of them that could not be written. */
+  const unwritten = new Set<string>();
+
+  function remember(signIn: SignIn): void {
+    const before = known.get(signIn.id);
+    known.delete(signIn.id);
+    known.set(
+      signIn.id,
+      before !== undefined && before.revision > signIn.revision ? before : signIn,
+    );
+    const [oldest] = known.keys();
+    if (known.size > MAX_KNOWN && oldest !== undefined) known.delete(oldest);
+  }
+
+  function put(signIn: SignIn, dueInMs: number | undefined): Promise<"done" | "stale"> {
+    const ttlMs = signIn.begunMs + LIFETIME_MS - clock.wallMs();
+    return store.putSignIn({
+      ...toStored(signIn),
+      ttlMs: Math.max(1, ttlMs),
+      ...(dueInMs !== undefined && { dueInMs }),
+    });
+  }
+
+  /** After a flush all would be due at once. */
+  function spread(signIn: SignIn): number | undefined {
+    const isChecked = signIn.sealedAccess !== undefined && recheckMs > 0;
+    return isChecked ? recheckMs * random() : undefined;
+  }
+
+  async function restore(signIn: SignIn): Promise<boolean> {
+    if ((await put(signIn, spread(signIn))) === "done") return true;
+    // The store has a later one, or it has ended.
+    return (await store.findSignIn(signIn.id)) !== undefined;
+  }
+
+  /** Before others are claimed: meanwhile their leases may end. */
+  async function writeLate(): Promise<void> {
+    for (const id of unwritten) {
+      const signIn = known.get(id);
+      if (signIn !== undefined && !(await restore(signIn))) known.delete(id);
+      unwritten.delete(id);
+    }
+  }
+
+  return {
+    async begin(
+      provider,
+      { id: userId, name, email },
+      { issuer, subject, access, providerSession },
+    ) {
+      const id = randomAlphanumerics(ID_CHARS);
+      const nowMs = clock.wallMs();
+      const signIn: SignIn = {
+        ...{ id, provider, issuer, subject, revision: 1 },
+        user: { id: userId, name, ...(email !== undefined && { email }) },
+        begunMs: nowMs,
+        checkedMs: nowMs,
+        untilMs: nowMs + LIFETIME_MS,
+        ...(providerSession !== undefined && { providerSession }),
+        ...(access !== undefined && { sealedAccess: seal(keys, id, JSON.stringify(access)) }),
+      };
+      const isChecked = access !== undefined && recheckMs > 0;
+      await put(signIn, isChecked ? recheckMs : undefined);
+      remember(signIn);
+      return id;
+    },
+    async forget(id) {
+      known.delete(id);
+      await store.endSignIn(id, 0);
+    },
+    async claimDue(limit) {
+      await writeLate();
+      const due = await store.claimDueSignIns(limit, LEASE_MS);
+      return due.flatMap((stored) => fromStored(stored) ?? []);
+    },
+    accessOf({ id, sealedAccess }) {
+      const text = sealedAccess === undefined ? undefined : unseal(keys, id, sealedAccess);
+      return text === undefined ? undefined : accessSchema.safeParse(JSON.parse(text)).data;
+    },
+    async write(signIn, { access, isConfirmed, dueInMs }) {
+      const written: SignIn = {
+        ...signIn,
+        revision: signIn.revision + 1,
+        sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
+        ...(isConfirmed && { checkedMs: clock.wallMs() }),
+      };
+      // A rotated refresh token must not be lost with a store that is away.
+      remember(written);
+      unwritten.add(signIn.id);
+      if ((await put(written, dueInMs)) === "stale") known.delete(signIn.id);
+      unwritten.delete(signIn.id);
+    },
+    async exists(id) {
+      const stored = await store.findSignIn(id);
+      const signIn = stored && fromStored(stored);
+      if (signIn !== undefined) remember(signIn);
+      const last = known.get(id);
+      const isBehind = last !== undefined && last.revision > (stored?.revision ?? 0);
+      if (!isBehind) return stored !== undefined;
+      const isThere = await restore(last);
+      if (!isThere) known.delete(id);
+      return isThere;
+    },
+    async reassert() {
+      const left = [...known.values()];
+      async function next(): Promise<void> {
+        for (let signIn = left.pop(); signIn !== undefined; signIn = left.pop()) {
+          if (!(await restore(signIn))) known.delete(signIn.id);
+        }
+      }
+      await Promise.all(Array.from({ length: AT_ONCE }, next));
+    },
+  };
+}

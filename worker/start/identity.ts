@@ -1,0 +1,45 @@
+/** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
+import { createOutboundFetch } from "../http/outbound-fetch.ts";
+import { type EndedSignIns, followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
+import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
+import { startRechecks } from "../login/identity/rechecks.ts";
+import { createSignInRecords, type SignInRecords } from "../login/identity/sign-in-records.ts";
+import type { WorkerOptions } from "./options.ts";
+import type { WorkerProcess } from "./process.ts";
+import type { SessionParts } from "./sessions.ts";
+import type { Membership } from "./store-and-membership.ts";
+
+export interface IdentityParts {
+  readonly providers: readonly ProviderClient[];
+  readonly records: SignInRecords;
+  /** Call it when the sessions are recovered. */
+  startDuties(): void;
+}
+
+export function openIdentity(
+  worker: WorkerProcess,
+  { store }: Pick<Membership, "store">,
+  { registry, tokens }: Pick<SessionParts, "registry" | "tokens">,
+  options: WorkerOptions["identity"],
+): IdentityParts {
+  const { keyring, clock, log, counters, shutdown } = worker;
+  const fetch = createOutboundFetch(options.outbound);
+  const providers = options.providers.map((provider) =>
+    createProviderClient(provider, { fetch, clock }),
+  );
+  const { recheckMs } = options;
+  const records = createSignInRecords({ store, keys: keyring.signIn, clock, recheckMs });
+  return {
+    providers,
+    records,
+    startDuties() {
+      if (providers.length === 0) return;
+      const parts = { store, records, clock, log };
+      const sessions = () => registry.sessions();
+      const ended: EndedSignIns = followEndedSignIns({ ...parts, sessions, tokens });
+      shutdown.add("ended sign-ins", () => ended.close());
+      const rechecks = startRechecks({ ...parts, providers, counters, settings: options });
+      shutdown.add("sign-in checks", () => rechecks.close());
+    },
+  };
+}
