@@ -37,7 +37,13 @@ async function startWorker(settings: Settings): Promise<void> {
   const sessions = openSessions(worker, membership, options.sessions);
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
-  const identity = openIdentity(worker, membership, sessions, options.identity);
+  const identity = openIdentity(
+    worker,
+    membership,
+    sessions,
+    operators.dashboard.feed,
+    options.identity,
+  );
   const addresses = createAddresses(options.ports);
   const drain = prepareDrain(
     worker,

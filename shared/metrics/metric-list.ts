@@ -235,6 +235,14 @@ export const METRICS = {
     meaning: "completed sign-ins, by method",
     tag: "way",
   },
+  "worker.operator_logins": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning: "operators who signed in at an identity provider, by role",
+    tag: "role",
+    values: ["view", "operate", "admin"],
+  },
   "worker.sign_ins.checked": {
     scope: "worker",
     kind: "counter",
@@ -249,7 +257,7 @@ export const METRICS = {
     unit: "events",
     meaning: "sign-ins at identity providers that were ended, by cause",
     tag: "cause",
-    values: ["refused", "not allowed", "unconfirmed", "provider", "operator"],
+    values: ["refused", "not allowed", "unconfirmed", "provider", "operator", "signed out"],
   },
   "worker.sessions_created": {
     scope: "worker",

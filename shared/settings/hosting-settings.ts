@@ -6,6 +6,8 @@
 import { parseApiKeys } from "./api-keys.ts";
 import { isProviderUrl, providersProblem } from "./identity-providers.ts";
 import { meetingUrlProblem } from "./meeting-url.ts";
+import { parseRoleGroups } from "./operator-roles.ts";
+import { parseOperatorTokens } from "./operator-tokens.ts";
 import { PROVIDER_ALIASES } from "./provider-aliases.ts";
 import { ALL_PROCESSES, alias, type Setting } from "./setting.ts";
 
@@ -279,6 +281,36 @@ export const HOSTING_SETTINGS = {
     secret: true,
     roles: ["edge", "worker"],
     why: "Password of CT_DASHBOARD_USER; used only when both are set.",
+  },
+  dashboardGroups: {
+    env: "CT_DASHBOARD_GROUPS",
+    type: "text",
+    default: undefined,
+    problemOf(value): string | undefined {
+      const groups = parseRoleGroups(value);
+      return typeof groups === "string" ? groups : undefined;
+    },
+    roles: ["edge", "worker"],
+    why: "Groups at the identity provider whose members may sign in to the dashboard, with what they may do: view:GROUP, operate:GROUP (drain workers too) or admin:GROUP (everything), separated by commas.",
+  },
+  dashboardProvider: {
+    env: "CT_DASHBOARD_PROVIDER",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker"],
+    why: "Id of the identity provider whose groups CT_DASHBOARD_GROUPS means (default: the only one).",
+  },
+  dashboardTokens: {
+    env: "CT_DASHBOARD_TOKENS",
+    type: "text",
+    default: undefined,
+    secret: true,
+    problemOf(value): string | undefined {
+      const tokens = parseOperatorTokens(value);
+      return typeof tokens === "string" ? tokens : undefined;
+    },
+    roles: ["edge", "worker"],
+    why: "Tokens with which programs use the dashboard's JSON, NAME:SCOPES:TOKEN each; scopes are read, drain and sessions, joined by +.",
   },
   logsUser: {
     env: "CT_LOGS_USER",

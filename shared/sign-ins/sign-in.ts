@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { type OperatorRole, ROLES } from "../settings/operator-roles.ts";
 import type { Store, StoredSignIn } from "../store/store.ts";
 
 export interface SignIn {
@@ -21,6 +22,8 @@ export interface SignIn {
     readonly name: string;
     readonly email?: string | undefined;
   };
+  /** Of an operator, who has signed in to the dashboard. */
+  readonly role?: OperatorRole | undefined;
   /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
   readonly sealedAccess?: string | undefined;
   /** Wall time in ms: when it began, when the provider last confirmed it, and when its token expires. */
@@ -30,7 +33,7 @@ export interface SignIn {
 }
 
 /** Why a sign-in has ended; counted, and in the log. */
-export type EndCause = "refused" | "not allowed" | "unconfirmed" | "provider" | "operator";
+export type EndCause = z.infer<typeof causeSchema>;
 
 /** A sign-in that has ended, for the workers that have its people. */
 export interface EndedSignIn {
@@ -42,12 +45,23 @@ export interface EndedSignIn {
   readonly untilMs: number;
 }
 
+/** `signed out`: by the operator whose it was. */
+const causeSchema = z.enum([
+  "refused",
+  "not allowed",
+  "unconfirmed",
+  "provider",
+  "operator",
+  "signed out",
+]);
+
 const dataSchema = z.object({
   provider: z.string(),
   issuer: z.string(),
   subject: z.string(),
   providerSession: z.string().exactOptional(),
   user: z.object({ id: z.string(), name: z.string(), email: z.string().exactOptional() }),
+  role: z.enum(ROLES).exactOptional(),
   sealedAccess: z.string().exactOptional(),
   begunMs: z.number(),
   checkedMs: z.number(),
@@ -56,7 +70,7 @@ const dataSchema = z.object({
 
 const endedSchema = z.object({
   id: z.string(),
-  cause: z.enum(["refused", "not allowed", "unconfirmed", "provider", "operator"]),
+  cause: causeSchema,
   message: z.string(),
   untilMs: z.number(),
 });

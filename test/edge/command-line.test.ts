@@ -55,6 +55,8 @@ const TEXTS = [
   "redis://sample:6379",
   "{sample}:",
   "a sample secret of more than 32 characters",
+  "admin:sample",
+  "sample:read:a-sample-token-of-32-characters-or-more",
   '[{"type":"github","clientId":"sample","clientSecret":"sample"}]',
 ];
 

@@ -25,6 +25,8 @@ export function createModelTokens(clock: Pick<Clock, "wallMs">): Tokens {
     signUser: unused,
     verifyUser: unused,
     revokeUser: unused,
+    signOperator: unused,
+    verifyOperator: unused,
     noteEnded: unused,
     reassertRevoked: unused,
   };

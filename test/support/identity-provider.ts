@@ -6,7 +6,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import Provider, { type Configuration, type InteractionResults } from "oidc-provider";
-import { Agent, fetch } from "undici";
+import { Agent, request } from "undici";
 import { onTestFinished } from "vitest";
 
 export const CLIENT = { id: "edge", secret: "the secret of the edge at its provider" };
@@ -134,46 +134,53 @@ export class TestBrowser {
   readonly #agent = new Agent({ pipelining: 0 });
   readonly #cookies = new Map<string, Map<string, string>>();
 
+  /** As in the header of a request to `url`. */
+  cookiesOf(url: string): string {
+    const jar = this.#cookies.get(new URL(url).host) ?? new Map<string, string>();
+    return [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
+  }
+
   /** `isEnd`: stops before that URL. */
   async open(
     url: string,
-    init: { method?: string; body?: string } = {},
+    first: { method?: "POST"; body?: string } = {},
     isEnd: (url: string) => boolean = () => false,
   ): Promise<Page> {
     let next = url;
-    let request = init;
+    let init = first;
     for (let hops = 0; hops < 20; hops++) {
       const { host } = new URL(next);
       const jar = this.#cookies.get(host) ?? new Map<string, string>();
       this.#cookies.set(host, jar);
-      const response = await fetch(next, {
-        ...request,
+      // Not `fetch`, which would say that it is no navigation.
+      const response = await request(next, {
+        ...init,
         dispatcher: this.#agent,
-        redirect: "manual",
         headers: {
-          cookie: [...jar].map(([name, value]) => `${name}=${value}`).join("; "),
+          cookie: this.cookiesOf(next),
           "user-agent": "Mozilla/5.0",
-          ...(request.body !== undefined && {
+          "sec-fetch-mode": "navigate",
+          ...(init.body !== undefined && {
             "content-type": "application/x-www-form-urlencoded",
             origin: new URL(next).origin,
           }),
         },
       });
-      for (const line of response.headers.getSetCookie()) {
+      for (const line of [response.headers["set-cookie"] ?? []].flat()) {
         const [pair = ""] = line.split(";");
         const at = pair.indexOf("=");
         if (/expires=Thu, 01 Jan 1970/i.test(line)) jar.delete(pair.slice(0, at));
         else jar.set(pair.slice(0, at), pair.slice(at + 1));
       }
-      const text = await response.text();
-      const location = response.headers.get("location");
+      const text = await response.body.text();
+      const status = response.statusCode;
+      const { location } = response.headers;
       const refresh = /http-equiv="refresh" content="0;url=([^"]+)"/.exec(text)?.[1];
-      const target = location ?? (refresh && unescaped(refresh));
-      if (target === undefined || target === "")
-        return { url: next, status: response.status, text };
+      const target = String(location ?? (refresh && unescaped(refresh)) ?? "");
+      if (target === "") return { url: next, status, text };
       next = new URL(target, next).href;
-      if (isEnd(next)) return { url: next, status: response.status, text };
-      request = {};
+      if (isEnd(next)) return { url: next, status, text };
+      init = {};
     }
     throw new Error(`too many redirects, the last to ${next}`);
   }

@@ -10,6 +10,7 @@ import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
+import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
@@ -43,6 +44,7 @@ import { addClientPage } from "./client-page.ts";
 import { addLoginRoutes } from "./login.ts";
 import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
+import { addOperatorLogin, createOperatorLogin } from "./operator-login.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 import { addWebLogin } from "./web-login.ts";
 
@@ -59,7 +61,10 @@ export interface Api {
 
 interface Deps {
   readonly store: Store;
-  readonly tokens: Pick<Tokens, "signUser" | "verifyUser" | "revokeUser">;
+  readonly tokens: Pick<
+    Tokens,
+    "signUser" | "verifyUser" | "revokeUser" | "signOperator" | "verifyOperator"
+  >;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently" | "live">;
   /** The owner of a session, by the name that the sender of the request knows. */
   readonly nameOwner: BalancerAuth["nameOwner"];
@@ -88,6 +93,8 @@ interface Deps {
   >;
   readonly identityProviders: readonly ProviderClient[];
   readonly signInRecords: Pick<SignInRecords, "begin" | "forget">;
+  readonly operatorRoles: RoleGroups | undefined;
+  readonly operatorProvider: string | undefined;
   readonly license: LicenseCheck;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
@@ -161,16 +168,20 @@ export async function createApi(deps: Deps): Promise<Api> {
     transports: ["socket.io"],
   }));
   addLoginRoutes({ ...parts, signIns });
-  addWebLogin({ ...parts, providers, signIns, webSignIns: createWebSignIns(deps) });
+  const webSignIns = createWebSignIns(deps);
+  const operatorLogin = createOperatorLogin({ ...parts, providers, webSignIns });
+  const signInOperator = operatorLogin.signIn;
+  addWebLogin({ ...parts, providers, signIns, webSignIns, signInOperator });
   addBackchannelLogout({ ...parts, providers });
   addSessionRoutes(parts);
   addPages(parts);
   const assets = addClientAssets(parts);
   addClientPage({ ...parts, assets, offersPlugins: deps.clients !== undefined });
-  const requireOperator = createRequireOperator(parts);
+  const requireOperator = createRequireOperator({ ...parts, operatorLogin });
+  addOperatorLogin({ ...parts, providers, webSignIns });
   addClientsRoutes({ ...parts, requireOperator });
   addMetricsRoute({ ...parts, requireOperator });
-  addDashboardRoutes({ ...parts, requireOperator });
+  addDashboardRoutes({ ...parts, requireOperator, operatorLogin });
   await app.ready();
 
   return {

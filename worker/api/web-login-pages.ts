@@ -71,17 +71,25 @@ export function signedIn(name: string): Notice {
   };
 }
 
-export function notice(deps: PageDeps, { status, title, text }: Notice): HttpResponse {
-  return page(deps, status, title, [html`<p>${text}</p>`]);
+/** `root`: see `page`. */
+export function notice(
+  deps: PageDeps,
+  { status, title, text }: Notice,
+  root?: string,
+): HttpResponse {
+  return page(deps, status, title, [html`<p>${text}</p>`], root === undefined ? {} : { root });
 }
 
-/** `next`: where the browser goes at once. Links are relative, because the page may be served below a path. */
+/**
+ * `next`: where the browser goes at once. `root`: from the page's address to the server's, because it may be served below a path;
+ * by default from one below `/api/login/`.
+ */
 export function page(
   { settings }: PageDeps,
   status: number,
   title: string,
   parts: readonly Html[],
-  next?: string,
+  { next, root = "../../" }: { readonly next?: string; readonly root?: string } = {},
 ): HttpResponse {
   const body = html`<!doctype html>
 <html lang="en">
@@ -90,8 +98,8 @@ export function page(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 ${next !== undefined && html`<meta http-equiv="refresh" content="0;url=${next}">`}
 <title>${title} · CodeTogether</title>
-<link rel="icon" href="../../login.svg" type="image/svg+xml">
-<link rel="stylesheet" href="../../login.css">
+<link rel="icon" href="${root}login.svg" type="image/svg+xml">
+<link rel="stylesheet" href="${root}login.css">
 </head>
 <body>
 <main>

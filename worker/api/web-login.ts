@@ -2,39 +2,36 @@
  * Sign-in at an identity provider. The person's browser comes with the link that a client shows, confirms that the sign-in is
  * its own, goes to the provider and comes back; the client, which polls, then gets its token (login.ts).
  */
-import { randomBytes } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { isSameProof } from "../../shared/net/edge-headers.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
-import { readCookie } from "../http/cookies.ts";
 import { parseForms } from "../http/form-bodies.ts";
 import { type Html, html } from "../http/html.ts";
-import { type Origins, placeOf } from "../http/origins.ts";
+import type { Origins } from "../http/origins.ts";
 import type { Refuse } from "../http/responses.ts";
 import { replyWith } from "../http/responses.ts";
 import { isSignInToken } from "../login/form-provider.ts";
 import { readIdentity } from "../login/identity/identity.ts";
-import type { ProviderClient } from "../login/identity/provider-client.ts";
-import { ProviderError } from "../login/identity/provider-error.ts";
+import type { ProviderClient, SignedIn } from "../login/identity/provider-client.ts";
 import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Asker, SignIns } from "../login/sign-ins.ts";
+import { browserOf, browserOfForm, formOf, nameBrowser } from "./browser-cookie.ts";
+import type { OperatorLogin } from "./operator-login.ts";
 import {
   CANCELLED,
   EXPIRED,
-  FAILED,
   FOREIGN_FORM,
   FOREIGN_REDIRECT,
-  type Notice,
   notice,
   OTHER_BROWSER,
   page,
   signedIn,
   USED,
 } from "./web-login-pages.ts";
+import { failed, refusePerson, refuseWith, sendOn } from "./web-login-steps.ts";
 
 interface Deps {
   readonly app: FastifyInstance;
@@ -45,6 +42,7 @@ interface Deps {
   readonly origins: Pick<Origins, "trustsCookiesOf" | "isSecure">;
   readonly settings: Pick<Settings, "serverUrl" | "loginSuccessUrl" | "loginRedirects">;
   readonly refuse: Refuse;
+  readonly signInOperator: OperatorLogin["signIn"];
   readonly counters: Counters;
   readonly log: Log;
   readonly clock: Pick<Clock, "wallMs">;
@@ -54,9 +52,6 @@ type Query = Readonly<Record<string, unknown>>;
 interface WebRoute {
   readonly Querystring: Query;
 }
-
-const COOKIE = "ct-sign-in";
-const COOKIE_BYTES = 24;
 
 export function addWebLogin(deps: Deps): void {
   void deps.app.register(async (app) => {
@@ -88,14 +83,11 @@ async function askPerson(
 ): Promise<FastifyReply> {
   const token = textOf(request.query["token"]);
   const asker = isSignInToken(token) ? await deps.signIns.askerOf(token) : undefined;
-  if (asker === undefined) return refuse(deps, reply, "login-token", EXPIRED);
-  const isSecure = deps.origins.isSecure(request.raw);
-  const browser = browserOf(deps, request) ?? randomBytes(COOKIE_BYTES).toString("base64url");
-  const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
-  reply.header("set-cookie", `${cookieName(isSecure)}=${browser}; ${attributes}`);
+  if (asker === undefined) return refuseWith(deps, reply, "login-token", EXPIRED);
+  const browser = nameBrowser(deps, request, reply);
   const { label } = provider;
   const redirect = readRedirect(deps, request.query);
-  if (redirect === undefined) return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
+  if (redirect === undefined) return refuseWith(deps, reply, "login-redirect", FOREIGN_REDIRECT);
   const action = new URLSearchParams({ token, ...(redirect !== "" && { redirect }) });
   return replyWith(
     reply,
@@ -126,32 +118,16 @@ async function sendToProvider(
   request: FastifyRequest<WebRoute>,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const form: ReadonlyMap<unknown, unknown> =
-    request.body instanceof Map ? request.body : new Map();
-  const browser = browserOf(deps, request);
-  const isOwnForm = browser !== undefined && isSameProof(textOf(form.get("csrf")), browser);
-  if (!isOwnForm || !deps.origins.trustsCookiesOf(request.raw)) {
-    return refuse(deps, reply, "login-csrf", FOREIGN_FORM);
-  }
+  const browser = browserOfForm(deps, request);
+  if (browser === undefined) return refuseWith(deps, reply, "login-csrf", FOREIGN_FORM);
   const token = textOf(request.query["token"]);
-  if (textOf(form.get("answer")) !== "yes") return replyWith(reply, notice(deps, CANCELLED));
+  if (formOf(request).get("answer") !== "yes") return replyWith(reply, notice(deps, CANCELLED));
   if (!isSignInToken(token) || (await deps.signIns.askerOf(token)) === undefined) {
-    return refuse(deps, reply, "login-token", EXPIRED);
+    return refuseWith(deps, reply, "login-token", EXPIRED);
   }
   const redirect = readRedirect(deps, request.query);
-  if (redirect === undefined) return refuse(deps, reply, "login-redirect", FOREIGN_REDIRECT);
-  const { baseUrl } = placeOf(request.raw, deps.settings.serverUrl);
-  const redirectUri = `${baseUrl}/api/login/${client.provider.id}-callback`;
-  let url: string;
-  try {
-    url = await deps.webSignIns.begin(client, { token, redirectUri, browser, redirect });
-  } catch (error) {
-    return failed(deps, client, reply, error);
-  }
-  // Not a redirect: the policy of this page would forbid that to a form's response.
-  const { label } = client.provider;
-  const body = [html`<p><a href="${url}">Go on to ${label}</a></p>`];
-  return replyWith(reply, page(deps, 200, `Going to ${label}…`, body, url));
+  if (redirect === undefined) return refuseWith(deps, reply, "login-redirect", FOREIGN_REDIRECT);
+  return sendOn(deps, client, { request, reply }, { token, browser, redirect, purpose: "client" });
 }
 
 // --- the person comes back ---
@@ -164,13 +140,17 @@ async function comeBack(
 ): Promise<FastifyReply> {
   const state = textOf(request.query["state"]);
   const taken = await deps.webSignIns.take({ state, browser: browserOf(deps, request) });
-  if (taken === "gone") return refuse(deps, reply, "login-state", EXPIRED);
-  if (taken === "used") return refuse(deps, reply, "login-state", USED);
-  if (taken === "foreign") return refuse(deps, reply, "login-browser", OTHER_BROWSER);
+  if (taken === "gone") return refuseWith(deps, reply, "login-state", EXPIRED);
+  if (taken === "used") return refuseWith(deps, reply, "login-state", USED);
+  if (taken === "foreign") return refuseWith(deps, reply, "login-browser", OTHER_BROWSER);
   // A response of one provider in place of another's (RFC 9207).
-  if (taken.provider !== client.provider.id) return refuse(deps, reply, "login-state", EXPIRED);
+  if (taken.provider !== client.provider.id) return refuseWith(deps, reply, "login-state", EXPIRED);
+  const query = new URL(request.url, "http://edge").searchParams;
   try {
-    return await signInAs(deps, client, taken, request, reply);
+    const answer = await client.finish({ ...taken, query });
+    return taken.purpose === "operator"
+      ? await deps.signInOperator(client, answer, { request, reply })
+      : await signInAs(deps, client, taken, answer, reply);
   } catch (error) {
     return failed(deps, client, reply, error);
   }
@@ -180,27 +160,17 @@ async function signInAs(
   deps: Deps,
   client: ProviderClient,
   taken: Taken,
-  request: FastifyRequest<WebRoute>,
+  answer: SignedIn,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { provider } = client;
-  const query = new URL(request.url, "http://edge").searchParams;
-  const answer = await client.finish({ ...taken, query });
   const identity = readIdentity(provider, answer.issuer, answer.claims);
-  if (identity.outcome === "refused") {
-    const { reason, message } = identity;
-    deps.log.info({ provider: provider.id, reason }, "a person was not signed in");
-    return refuse(deps, reply, `login-${reason.replaceAll(" ", "-")}`, {
-      status: 403,
-      title: "Not signed in",
-      text: message,
-    });
-  }
+  if (identity.outcome === "refused") return refusePerson(deps, provider.id, identity, reply);
   const { user, subject } = identity;
   const signIn = await deps.signInRecords.begin(provider.id, user, { ...answer, subject });
   const outcome = await deps.signIns.finishAs(taken.token, { ...user, signIn });
   if (outcome !== "done") await deps.signInRecords.forget(signIn);
-  if (outcome === "gone") return refuse(deps, reply, "login-token", EXPIRED);
+  if (outcome === "gone") return refuseWith(deps, reply, "login-token", EXPIRED);
   if (outcome === "done") deps.counters.count("worker.logins", provider.id);
   const next = nextAfter(deps, taken);
   if (next !== undefined) return reply.redirect(next, 302);
@@ -230,44 +200,6 @@ function readRedirect({ settings }: Pick<Deps, "settings">, query: Query): strin
     return known.origin === origin && known.pathname === pathname;
   });
   return isAllowed ? redirect : undefined;
-}
-
-function failed(
-  deps: Deps,
-  { provider }: ProviderClient,
-  reply: FastifyReply,
-  error: unknown,
-): FastifyReply {
-  if (!(error instanceof ProviderError)) throw error;
-  const { problem } = error;
-  const detail = { provider: provider.id, problem, reason: error.message };
-  if (problem === "denied") deps.log.info(detail, "a sign-in was refused by its identity provider");
-  else deps.log.warn(detail, "a sign-in failed at its identity provider");
-  return refuse(deps, reply, `login-provider-${problem}`, FAILED[problem](provider.label));
-}
-
-function refuse(
-  { refuse: send, ...deps }: Deps,
-  reply: FastifyReply,
-  reason: string,
-  what: Notice,
-): FastifyReply {
-  return send(reply, reason, notice(deps, what));
-}
-
-// --- the browser's half ---
-
-/** With the prefix, no other host can set it (RFC 6265bis §4.1.3.2). */
-function cookieName(isSecure: boolean): string {
-  return isSecure ? `__Host-${COOKIE}` : COOKIE;
-}
-
-function browserOf(
-  { origins }: Pick<Deps, "origins">,
-  { raw }: FastifyRequest<WebRoute>,
-): string | undefined {
-  const value = readCookie(raw.headers.cookie, cookieName(origins.isSecure(raw)));
-  return value !== undefined && /^[\w-]{32}$/.test(value) ? value : undefined;
 }
 
 function textOf(value: unknown): string {

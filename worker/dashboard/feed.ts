@@ -18,8 +18,15 @@ export interface Feed {
    */
   open(
     res: ServerResponse,
-    wanted: { readonly topics: readonly Topic[]; readonly log: LogId | undefined },
+    wanted: {
+      readonly topics: readonly Topic[];
+      readonly log: LogId | undefined;
+      /** Of the operator, if it was at an identity provider. */
+      readonly signIn?: string | undefined;
+    },
   ): boolean;
+  /** Closes the connections of an operator whose sign-in has ended. */
+  endOf(signIn: string): void;
   readonly watchers: number;
   /** Closes all connections; pages reconnect and reach another worker. */
   close(): void;
@@ -47,6 +54,7 @@ interface Watcher {
   readonly res: ServerResponse;
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
+  readonly signIn: string | undefined;
   readonly sent: Map<Topic, string>;
   /** Whether it got the first lines of the log. */
   hasLogStart: boolean;
@@ -82,10 +90,15 @@ export function createFeed(deps: {
     timers = [];
   }
 
+  function end(watcher: Watcher): void {
+    watcher.res.end();
+    remove(watcher);
+  }
+
   return {
-    open(res, { topics, log }) {
+    open(res, { topics, log, signIn }) {
       if (isClosed || watchers.size >= MAX_WATCHERS) return false;
-      const watcher = { res, topics, log, sent: new Map(), hasLogStart: false, skipped: 0 };
+      const watcher = { res, topics, log, signIn, sent: new Map(), hasLogStart: false, skipped: 0 };
       res.on("error", () => remove(watcher));
       res.on("close", () => remove(watcher));
       watchers.add(watcher);
@@ -99,15 +112,15 @@ export function createFeed(deps: {
       if (log !== undefined) logUpdates.runAfterCurrent();
       return true;
     },
+    endOf(signIn) {
+      for (const watcher of [...watchers]) if (watcher.signIn === signIn) end(watcher);
+    },
     get watchers() {
       return watchers.size;
     },
     close() {
       isClosed = true;
-      for (const watcher of [...watchers]) {
-        watcher.res.end();
-        remove(watcher);
-      }
+      for (const watcher of [...watchers]) end(watcher);
     },
   };
 }

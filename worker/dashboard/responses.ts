@@ -2,7 +2,9 @@
  * The JSON responses of `/dashboard/api/`, for the page and for other programs. Fields may be added, never changed. Unknown
  * numbers are null, never 0; times are ms since the epoch by the store's clock unless noted.
  */
+
 import type { ReportedLinkCounts } from "../../shared/link/link-counts.ts";
+import type { Permission } from "../../shared/settings/operator-roles.ts";
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
 export interface OverviewResponse {
@@ -127,6 +129,14 @@ export interface SessionsResponse {
   readonly sessions: readonly SessionLine[];
   /** Including sessions that are not listed. */
   readonly total: number;
+}
+
+/** `GET /dashboard/api/operator`: who asks. */
+export interface OperatorResponse {
+  readonly name: string;
+  readonly permissions: readonly Permission[];
+  /** Whether it has signed in at an identity provider. */
+  readonly maySignOut: boolean;
 }
 
 export interface SessionLine {

@@ -2,6 +2,7 @@
  * The routes below /dashboard and /logs: the page, its JSON, its events, and operator commands. Everything requires the
  * operator's credentials; commands are POSTs that only our own page can send.
  */
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import { isWorkerId, type SessionId, type WorkerId } from "../../shared/base/ids.ts";
@@ -9,13 +10,15 @@ import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import type { Permission } from "../../shared/settings/operator-roles.ts";
 import { findSignIns } from "../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../shared/sign-ins/sign-out.ts";
 import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
-import { addressOf, type RequireOperator } from "../operators/require-operator.ts";
+import { missing, type Operator } from "../operators/operator.ts";
+import { addressOf, PASSWORD_PATH, type RequireOperator } from "../operators/require-operator.ts";
 import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
 import { type Feed, TOPICS } from "./feed.ts";
 import { RANGES, readHistory } from "./history.ts";
@@ -27,6 +30,7 @@ import type {
   DownloadsResponse,
   EchoResponse,
   HistoryRange,
+  OperatorResponse,
   SessionEventsResponse,
 } from "./responses.ts";
 import type { Snapshots } from "./snapshot.ts";
@@ -46,6 +50,9 @@ interface Deps {
   readonly app: FastifyInstance;
   readonly dashboard: DashboardArea;
   readonly requireOperator: RequireOperator;
+  readonly operatorLogin: {
+    signOut(operator: Operator, req: IncomingMessage): Promise<string>;
+  };
   readonly refuse: Refuse;
   readonly store: Store;
   readonly clock: Clock;
@@ -68,7 +75,7 @@ const DEFAULT_LINES = 1000;
 
 export function addDashboardRoutes(deps: Deps): void {
   void deps.app.register(async (app) => {
-    app.decorateRequest("operator", "");
+    app.decorateRequest("operator", null);
     app.addHook("onRequest", async (request, reply) => {
       // No other origin may read any of it, unlike the public API.
       for (const name of Object.keys(reply.getHeaders())) {
@@ -78,7 +85,8 @@ export function addDashboardRoutes(deps: Deps): void {
       const operator = await deps.requireOperator(reply);
       if (operator === undefined) return reply;
       request.setDecorator("operator", operator);
-      if (request.method === "POST" && !isOwnPage(request)) {
+      // A program's token is in no browser, which could be made to send it.
+      if (request.method === "POST" && operator.way !== "token" && !isOwnPage(request)) {
         return deps.refuse(reply, "cross-site", CROSS_SITE);
       }
       return undefined;
@@ -87,6 +95,7 @@ export function addDashboardRoutes(deps: Deps): void {
     addPage(area);
     addViews(area);
     addLogs(area);
+    addOperator(area);
     addCommands(area);
     // Unknown paths require the credentials too, so that without them nothing is learned about which paths exist.
     for (const path of ["/dashboard/*", "/logs/*"]) {
@@ -126,6 +135,25 @@ function addPage({ app, refuse }: Deps): void {
       return reply.header("content-encoding", "gzip").send(content.gzipped);
     });
   }
+}
+
+// --- the operator ---
+
+function operatorOf(request: FastifyRequest): Operator {
+  return request.getDecorator<Operator>("operator");
+}
+
+function addOperator({ app, operatorLogin }: Deps): void {
+  // The browser has been asked for the password by now.
+  app.get(PASSWORD_PATH, (_request, reply) => reply.redirect("./"));
+  app.get("/dashboard/api/operator", (request) => {
+    const { name, way, permissions } = operatorOf(request);
+    return { name, permissions, maySignOut: way === "provider" } satisfies OperatorResponse;
+  });
+  app.post("/dashboard/api/sign-out", async (request, reply) => {
+    reply.header("set-cookie", await operatorLogin.signOut(operatorOf(request), request.raw));
+    return { outcome: "done", message: "signed out" } satisfies CommandReply;
+  });
 }
 
 // --- data ---
@@ -187,6 +215,7 @@ function addViews({ app, dashboard, store, refuse }: Deps): void {
     const isOpen = openFeed(reply, {
       log: log !== undefined && dashboard.logs.isLog(log) ? log : undefined,
       topics: TOPICS.filter((topic) => names?.includes(topic) ?? true),
+      signIn: operatorOf(request).signIn?.id,
     });
     return isOpen ? reply : refuse(reply, "busy", BUSY);
   });
@@ -279,9 +308,27 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
   const { snapshots } = dashboard;
 
   function logCommand(request: FastifyRequest, what: object): void {
-    const operator = escapeForTerminal(request.getDecorator<string>("operator"));
-    log.warn({ ...what, operator, address: addressOf(request.raw) }, "operator command received");
+    const { name, way } = operatorOf(request);
+    const operator = escapeForTerminal(name);
+    log.warn(
+      { ...what, operator, way, address: addressOf(request.raw) },
+      "operator command received",
+    );
   }
+
+  /** A hook of the routes that need more than `read`. */
+  function requires(permission: Permission) {
+    return async (
+      request: FastifyRequest,
+      reply: FastifyReply,
+    ): Promise<FastifyReply | undefined> =>
+      operatorOf(request).permissions.includes(permission)
+        ? undefined
+        : refuse(reply, "permission", textResponse(403, missing(permission)));
+  }
+
+  const drain = { preHandler: requires("drain") };
+  const sessions = { preHandler: requires("sessions") };
 
   async function run(
     request: FastifyRequest,
@@ -295,7 +342,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
   }
 
   for (const kind of WORKER_ACTIONS) {
-    app.post(`/dashboard/api/workers/:id/${kind}`, async (request, reply) => {
+    app.post(`/dashboard/api/workers/:id/${kind}`, drain, async (request, reply) => {
       const { id } = request.params as { id: string };
       const { membership } = await snapshots.read();
       const isKnown = membership.members.some(
@@ -317,7 +364,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
     unlock: (sessionId) => ({ kind: "lock-session", sessionId, isLocked: false }),
   };
   for (const [action, commandFor] of Object.entries(sessionActions)) {
-    app.post(`/dashboard/api/sessions/:id/${action}`, async (request, reply) => {
+    app.post(`/dashboard/api/sessions/:id/${action}`, sessions, async (request, reply) => {
       const record = await findSession(request);
       if (record === undefined) return refuse(reply, "path", NOT_FOUND);
       return run(request, record.owner, commandFor(record.id));
@@ -330,7 +377,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
     return record && peer && { record, peer };
   }
 
-  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", async (request, reply) => {
+  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", sessions, async (request, reply) => {
     const found = await findPeer(request);
     if (found === undefined) return refuse(reply, "path", NOT_FOUND);
     const { record, peer } = found;
@@ -340,7 +387,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
       peerId: peer.id,
     });
   });
-  app.post("/dashboard/api/sessions/:id/peers/:peer/sign-out", async (request, reply) => {
+  app.post("/dashboard/api/sessions/:id/peers/:peer/sign-out", sessions, async (request, reply) => {
     const user = (await findPeer(request))?.peer.user;
     if (user === undefined) return refuse(reply, "path", NOT_FOUND);
     logCommand(request, { command: "sign-out", user: user.id });

@@ -18,6 +18,17 @@ export function readTokenCookie(header: string | undefined): string | undefined 
   return readCookie(header, NAME);
 }
 
+/** A cookie for pages of this server, until the browser ends. With the prefix, no other host can set it (RFC 6265bis §4.1.3.2). */
+export function sessionCookie(plainName: string, isSecure: boolean) {
+  const name = isSecure ? `__Host-${plainName}` : plainName;
+  const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? "; Secure" : ""}`;
+  return {
+    name,
+    set: (value: string) => `${name}=${value}; ${attributes}`,
+    cleared: `${name}=; Max-Age=0; ${attributes}`,
+  };
+}
+
 /** The value of the first cookie `name`, or undefined. */
 export function readCookie(header: string | undefined, name: string): string | undefined {
   if (header === undefined) return undefined;

@@ -12,6 +12,7 @@ import {
   type SessionId,
 } from "../../shared/base/ids.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
+import { type OperatorRole, ROLES } from "../../shared/settings/operator-roles.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createRevocations } from "./revocations.ts";
 
@@ -31,6 +32,10 @@ export interface Tokens {
    * a token that another worker revoked is accepted.
    */
   verifyRoom(token: string): Promise<RoomToken | undefined>;
+  /** A token for an operator who has signed in at an identity provider. Valid for 12 hours. */
+  signOperator(claims: OperatorClaims): Promise<string>;
+  /** What `token` says; undefined as for `verifyUser`. */
+  verifyOperator(token: string): Promise<OperatorToken | undefined>;
   /** Revokes a user token. Rejects with `StoreAwayError`. */
   revokeUser(token: UserToken): Promise<void>;
   /** Another process has ended a sign-in, until `untilMs` (wall time, ms): remembered, for a store that is flushed later. */
@@ -43,6 +48,19 @@ export interface UserToken {
   readonly user: UserRecord;
   /** Its `jti`. */
   readonly tokenId: string;
+  /** Wall time in ms at which it expires. */
+  readonly expMs: number;
+}
+
+export interface OperatorClaims {
+  /** The user's. */
+  readonly id: string;
+  readonly name: string;
+  readonly role: OperatorRole;
+  readonly signIn: string;
+}
+
+export interface OperatorToken extends OperatorClaims {
   /** Wall time in ms at which it expires. */
   readonly expMs: number;
 }
@@ -65,10 +83,12 @@ export interface RoomToken extends RoomClaims {
 }
 
 const ISSUER = "codetogether-edge";
-/** Two audiences, so that neither kind of token is accepted as the other. */
+/** An audience for each kind of token, so that none is accepted as another. */
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
+const OPERATOR_AUDIENCE = "operator";
 export const USER_TOKEN_MS = 30 * 24 * 3600 * 1000;
+export const OPERATOR_TOKEN_MS = 12 * 3600 * 1000;
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
 const CLOCK_SKEW_MS = 60_000;
@@ -134,7 +154,7 @@ export function createTokens(deps: {
   /** The token itself, or the sign-in by which its user came. */
   async function isRevoked(
     tokenId: string,
-    { signIn }: UserRecord,
+    { signIn }: Pick<UserRecord, "signIn">,
     expMs: number,
   ): Promise<boolean> {
     const ids = signIn === undefined ? [tokenId] : [tokenId, signIn];
@@ -183,6 +203,15 @@ export function createTokens(deps: {
         expired: isExpired(expMs),
       };
     },
+    signOperator: (claims) => sign({ ...claims }, OPERATOR_AUDIENCE, OPERATOR_TOKEN_MS / 1000),
+    async verifyOperator(token) {
+      const claims = operatorClaims.safeParse(await verify(token, OPERATOR_AUDIENCE)).data;
+      if (claims === undefined) return undefined;
+      const { jti, exp, ...operator } = claims;
+      const expMs = exp * 1000;
+      if (isExpired(expMs) || (await isRevoked(jti, operator, expMs))) return undefined;
+      return { ...operator, expMs };
+    },
     revokeUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
     noteEnded: (signIn, untilMs) => revocations.note(signIn, untilMs),
     reassertRevoked: () => revocations.reassert(),
@@ -202,6 +231,14 @@ const userFields = {
 const tokenFields = { jti: z.string().min(1).max(64), exp: z.number().int().nonnegative() };
 
 const userClaims = z.object({ ...userFields, ...tokenFields });
+
+const operatorClaims = z.object({
+  id: userFields.id,
+  name: userFields.name,
+  role: z.enum(ROLES),
+  signIn: z.string().min(1).max(64),
+  ...tokenFields,
+});
 
 const roomClaims = z.object({
   room: z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),

@@ -12,8 +12,11 @@ import {
   configuredCredentials,
   DEFAULT_USER,
 } from "../../shared/settings/operator-credentials.ts";
+import { PERMISSIONS } from "../../shared/settings/operator-roles.ts";
+import type { OperatorToken } from "../../shared/settings/operator-tokens.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { createFailures } from "./failures.ts";
+import type { Operator } from "./operator.ts";
 
 export interface Credentials {
   /**
@@ -26,12 +29,14 @@ export interface Credentials {
 }
 
 export type Verdict =
-  | { readonly outcome: "granted"; readonly user: string }
+  | { readonly outcome: "granted"; readonly operator: Operator }
   | { readonly outcome: "refused" }
   | { readonly outcome: "flood"; readonly retryAfterS: number };
 
 interface Deps {
   readonly settings: CredentialSettings;
+  /** Of programs. */
+  readonly tokens?: readonly OperatorToken[];
   readonly store: Pick<Store, "putIfAbsent">;
   readonly clock: Clock;
   readonly log: Log;
@@ -64,6 +69,7 @@ export function createCredentials(deps: Deps): Credentials {
   const failures = createFailures();
   const configured = digestsOf(deps.settings);
   const generated = createGeneratedPassword(deps);
+  const programs = createPrograms(deps.tokens ?? []);
   let delayed = 0;
 
   async function isRight(given: Given): Promise<boolean> {
@@ -78,9 +84,15 @@ export function createCredentials(deps: Deps): Credentials {
     async check(authorization, address) {
       // A browser's first request has no credentials; that is not a failed attempt.
       if (authorization === undefined) return { outcome: "refused" };
+      const program = programs.find(authorization);
+      if (program !== undefined) return { outcome: "granted", operator: program };
       const given = readBasic(authorization, configured?.colons ?? 0);
       if (given !== undefined && (await isRight(given))) {
-        return { outcome: "granted", user: given.user.toString("utf8") };
+        const name = given.user.toString("utf8");
+        return {
+          outcome: "granted",
+          operator: { name, way: "password", permissions: PERMISSIONS },
+        };
       }
       counters.count("worker.credentials_refused");
       const { count, leftMs } = failures.add(address, clock.nowMs());
@@ -169,6 +181,26 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
     read,
     /** As `read`, unless that was done a moment ago. */
     reread: async () => (clock.nowMs() - readMs >= REREAD_MS ? read() : cached),
+  };
+}
+
+// --- programs with tokens ---
+
+/** RFC 6750 §2.1. */
+function createPrograms(tokens: readonly OperatorToken[]) {
+  const programs = tokens.map(({ name, scopes, token }) => ({
+    digest: digest(token),
+    operator: { name, way: "token", permissions: scopes } satisfies Operator,
+  }));
+  return {
+    find(authorization: string): Operator | undefined {
+      const [, given] = /^bearer +(\S+) *$/i.exec(authorization) ?? [];
+      if (given === undefined) return undefined;
+      const digestOfGiven = digest(given);
+      // All are compared, so that the time does not tell which one is nearly right.
+      const found = programs.filter((program) => timingSafeEqual(program.digest, digestOfGiven));
+      return found[0]?.operator;
+    },
   };
 }
 

@@ -1,36 +1,78 @@
-/** Requires the operator's credentials (HTTP Basic) for a route. */
+/**
+ * Requires an operator for a route: the password of the settings (HTTP Basic), one of their tokens (Bearer), or a sign-in at an
+ * identity provider (a cookie).
+ */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
 import { plainAddress } from "../../shared/net/networks.ts";
+import type { Permission } from "../../shared/settings/operator-roles.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
 import type { Credentials } from "./credentials.ts";
+import { missing, type Operator } from "./operator.ts";
 
-/** The operator's name; undefined when the request was refused and its response sent. */
-export type RequireOperator = (reply: FastifyReply) => Promise<string | undefined>;
+/** Undefined when the request was refused and its response sent. */
+export type RequireOperator = (
+  reply: FastifyReply,
+  permission?: Permission,
+) => Promise<Operator | undefined>;
 
 const CHALLENGE = 'Basic realm="CodeTogether edge", charset="UTF-8"';
 const UNAUTHORIZED = textResponse(401, "Sign in as the operator of this server");
 const TOO_MANY = textResponse(429, "Too many failed attempts; try again later");
+/** Where a browser is asked for the password, whatever else there is. */
+export const PASSWORD_PATH = "/dashboard/password";
 
 export function createRequireOperator(deps: {
   readonly credentials: Pick<Credentials, "check">;
+  /** Sign-in at an identity provider. */
+  readonly operatorLogin: {
+    operatorOf(req: IncomingMessage): Promise<Operator | undefined>;
+    pageOf(req: IncomingMessage): string | undefined;
+  };
   readonly refuse: Refuse;
 }): RequireOperator {
-  return async (reply) => {
+  const { credentials, operatorLogin, refuse } = deps;
+
+  async function find(reply: FastifyReply): Promise<Operator | undefined> {
     const { raw } = reply.request;
-    const verdict = await deps.credentials.check(raw.headers.authorization, addressOf(raw));
+    const { authorization } = raw.headers;
+    const signedIn = authorization === undefined ? await operatorLogin.operatorOf(raw) : undefined;
+    if (signedIn !== undefined) return signedIn;
+    const verdict = await credentials.check(authorization, addressOf(raw));
     switch (verdict.outcome) {
       case "granted":
-        return verdict.user;
+        return verdict.operator;
       case "refused":
-        deps.refuse(reply.header("www-authenticate", CHALLENGE), "credentials", UNAUTHORIZED);
+        refuseStranger(reply);
         return undefined;
       case "flood":
         reply.header("retry-after", String(verdict.retryAfterS));
-        deps.refuse(reply, "credentials-flood", TOO_MANY);
+        refuse(reply, "credentials-flood", TOO_MANY);
         return undefined;
     }
+  }
+
+  /** A browser that may sign in elsewhere is not asked for a password, unless it wants to be. */
+  function refuseStranger(reply: FastifyReply): void {
+    const { raw } = reply.request;
+    const { headers, url = "" } = raw;
+    const page = headers.authorization === undefined ? operatorLogin.pageOf(raw) : undefined;
+    const isPage = headers["sec-fetch-mode"] === "navigate" && !url.endsWith(PASSWORD_PATH);
+    if (page !== undefined && isPage) {
+      void reply.redirect(page, 302);
+      return;
+    }
+    const isScript = page !== undefined && headers["sec-fetch-dest"] === "empty";
+    if (!isScript) reply.header("www-authenticate", CHALLENGE);
+    refuse(reply, "credentials", UNAUTHORIZED);
+  }
+
+  return async (reply, permission = "read") => {
+    const operator = await find(reply);
+    if (operator === undefined || operator.permissions.includes(permission)) return operator;
+    refuse(reply, "permission", textResponse(403, missing(permission)));
+    return undefined;
   };
 }
 

@@ -1,4 +1,6 @@
 /** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
+import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
+import type { Feed } from "../dashboard/feed.ts";
 import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { type EndedSignIns, followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
 import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
@@ -12,6 +14,8 @@ import type { Membership } from "./store-and-membership.ts";
 export interface IdentityParts {
   readonly providers: readonly ProviderClient[];
   readonly records: SignInRecords;
+  readonly operatorRoles: RoleGroups | undefined;
+  readonly operatorProvider: string | undefined;
   /** Call it when the sessions are recovered. */
   startDuties(): void;
 }
@@ -20,6 +24,8 @@ export function openIdentity(
   worker: WorkerProcess,
   { store }: Pick<Membership, "store">,
   { registry, tokens }: Pick<SessionParts, "registry" | "tokens">,
+  /** Of open dashboard pages. */
+  feed: Pick<Feed, "endOf">,
   options: WorkerOptions["identity"],
 ): IdentityParts {
   const { keyring, clock, log, counters, shutdown } = worker;
@@ -32,13 +38,22 @@ export function openIdentity(
   return {
     providers,
     records,
+    operatorRoles: options.operatorRoles,
+    operatorProvider: options.operatorProvider,
     startDuties() {
       if (providers.length === 0) return;
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();
-      const ended: EndedSignIns = followEndedSignIns({ ...parts, sessions, tokens });
+      const ended: EndedSignIns = followEndedSignIns({
+        ...{ ...parts, sessions, tokens },
+        onEnded: (id) => feed.endOf(id),
+      });
       shutdown.add("ended sign-ins", () => ended.close());
-      const rechecks = startRechecks({ ...parts, providers, counters, settings: options });
+      const { operatorRoles } = options;
+      const rechecks = startRechecks({
+        ...{ ...parts, providers, counters, operatorRoles },
+        settings: options,
+      });
       shutdown.add("sign-in checks", () => rechecks.close());
     },
   };

@@ -14,6 +14,8 @@ import {
 import { checkSecrets } from "../../shared/settings/keyring.ts";
 import type { LicenseSettings } from "../../shared/settings/license-file.ts";
 import type { CredentialSettings } from "../../shared/settings/operator-credentials.ts";
+import { parseRoleGroups, type RoleGroups } from "../../shared/settings/operator-roles.ts";
+import { type OperatorToken, parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
 
@@ -36,7 +38,7 @@ export interface WorkerOptions {
     | "maxAdmissionsPerSecond"
   > & { readonly protocolVersions: readonly string[] };
   readonly license: LicenseSettings;
-  readonly credentials: CredentialSettings;
+  readonly credentials: CredentialSettings & { readonly tokens: readonly OperatorToken[] };
   readonly clients: Pick<
     Settings,
     "noClients" | "clientsDir" | "dataDir" | "storeSocket" | "serverUrl"
@@ -52,6 +54,10 @@ export interface WorkerOptions {
     };
     readonly recheckMs: number;
     readonly graceMs: number;
+    /** Undefined: operators do not sign in at a provider. */
+    readonly operatorRoles: RoleGroups | undefined;
+    /** The provider of those roles. */
+    readonly operatorProvider: string | undefined;
   };
   readonly http: HttpOptions;
   readonly ports: PortOptions;
@@ -114,7 +120,10 @@ export function readOptions(settings: Settings): WorkerOptions {
       ...pick(settings, "licensee", "licenseMaxConnections", "licenseExpiration"),
       ...pick(settings, "licenseSignature", "licenseFile", "licensePublicKey"),
     },
-    credentials: pick(settings, "dashboardUser", "dashboardPassword", "logsUser", "logsPassword"),
+    credentials: {
+      ...pick(settings, "dashboardUser", "dashboardPassword", "logsUser", "logsPassword"),
+      tokens: parsed(parseOperatorTokens, settings.dashboardTokens) ?? [],
+    },
     clients: pick(settings, "noClients", "clientsDir", "dataDir", "storeSocket", "serverUrl"),
     dashboard: pick(settings, "logDir", "storeSocket"),
     metrics: {
@@ -122,12 +131,7 @@ export function readOptions(settings: Settings): WorkerOptions {
       ...pick(settings, "metricsStatsdOptional", "metricsStatsdTags"),
       ...pick(settings, "metricsPrefix", "metricsIntervalMs"),
     },
-    identity: {
-      providers: readProviders(settings),
-      outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
-      recheckMs: settings.oidcRecheckMs,
-      graceMs: settings.oidcGraceMs,
-    },
+    identity: readIdentity(settings),
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
@@ -148,6 +152,48 @@ function readHttp(settings: Settings): HttpOptions {
     hasMetricsPage: settings.prometheusEnabled,
     hasLinks: settings.link,
   };
+}
+
+function readIdentity(settings: Settings): WorkerOptions["identity"] {
+  const providers = readProviders(settings);
+  const operatorRoles = parsed(parseRoleGroups, settings.dashboardGroups);
+  return {
+    providers,
+    outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
+    recheckMs: settings.oidcRecheckMs,
+    graceMs: settings.oidcGraceMs,
+    operatorRoles,
+    operatorProvider: operatorRoles && chooseProvider(providers, settings.dashboardProvider),
+  };
+}
+
+/** A group's name means something only at its own provider. */
+function chooseProvider(
+  providers: readonly IdentityProvider[],
+  wanted: string | undefined,
+): string {
+  const [first, ...others] = providers.map(({ id }) => id);
+  const known = [first, ...others].join(", ");
+  if (first === undefined) {
+    throw new SettingError(
+      "CT_DASHBOARD_GROUPS needs an identity provider; set CT_OIDC_ISSUER too",
+    );
+  }
+  if (wanted === undefined) {
+    if (others.length === 0) return first;
+    throw new SettingError(
+      `CT_DASHBOARD_GROUPS needs CT_DASHBOARD_PROVIDER, because there are several: ${known}`,
+    );
+  }
+  if (providers.some(({ id }) => id === wanted)) return wanted;
+  throw new SettingError(`CT_DASHBOARD_PROVIDER is none of the identity providers: ${known}`);
+}
+
+/** The settings have checked it. */
+function parsed<T>(parse: (text: string) => T | string, text: string | undefined): T | undefined {
+  const value = text === undefined ? undefined : parse(text);
+  if (typeof value === "string") throw new SettingError(value);
+  return value;
 }
 
 function readProviders(settings: Settings): readonly IdentityProvider[] {

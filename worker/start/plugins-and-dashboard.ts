@@ -38,6 +38,7 @@ export function openPluginsAndDashboard(
   if (!options.isStoreEmbedded) logLicense(license, worker.rootLog, clock.wallMs());
   const credentials = createCredentials({
     settings: options.credentials,
+    tokens: options.credentials.tokens,
     store,
     clock,
     log: worker.localLog,

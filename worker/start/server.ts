@@ -64,6 +64,8 @@ export async function startServer(
   const api = await createApi({
     identityProviders: deps.identity.providers,
     signInRecords: deps.identity.records,
+    operatorRoles: deps.identity.operatorRoles,
+    operatorProvider: deps.identity.operatorProvider,
     nameOwner: balancerAuth.nameOwner,
     store,
     tokens,

@@ -12,6 +12,8 @@ import { createRing } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
+import type { RoleGroups } from "../../../shared/settings/operator-roles.ts";
+import type { OperatorToken } from "../../../shared/settings/operator-tokens.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
@@ -53,6 +55,8 @@ export interface WorkerOptions {
   readonly loginRedirects?: readonly string[];
   readonly identityProviders?: readonly ProviderClient[];
   readonly recheckMs?: number;
+  readonly operatorRoles?: RoleGroups;
+  readonly operatorTokens?: readonly OperatorToken[];
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly serverUrl?: string;
@@ -185,6 +189,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
         });
   const credentials = createCredentials({
     ...parts,
+    tokens: options.operatorTokens ?? [],
     settings: {
       dashboardUser: "ops",
       dashboardPassword: options.operatorPassword ?? "operator",
@@ -218,6 +223,8 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     license: { refusal: () => undefined },
     identityProviders: options.identityProviders ?? [],
     signInRecords,
+    operatorRoles: options.operatorRoles,
+    operatorProvider: undefined,
     registry,
     origins,
     settings: {

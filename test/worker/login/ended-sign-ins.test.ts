@@ -34,6 +34,7 @@ function follow(signIns: readonly string[]) {
         return known.has(id);
       },
     },
+    onEnded: () => {},
     tokens: { noteEnded: (id) => noted.push(id) },
     sessions: () => [session as unknown as Session],
     clock,

@@ -70,7 +70,7 @@ describe("configured credentials", () => {
     });
     expect(await credentials.check(basic("ops", "one"), ADDRESS)).toEqual({
       outcome: "granted",
-      user: "ops",
+      operator: { name: "ops", way: "password", permissions: ["read", "drain", "sessions"] },
     });
     expect(await outcome(credentials, basic("old", "two"))).toBe("refused");
   });
@@ -107,7 +107,7 @@ describe("configured credentials", () => {
     const { credentials } = setUp({ dashboardUser: "a:b:", dashboardPassword: "c:d" });
     expect(await credentials.check(basic("a:b:", "c:d"), ADDRESS)).toEqual({
       outcome: "granted",
-      user: "a:b:",
+      operator: { name: "a:b:", way: "password", permissions: ["read", "drain", "sessions"] },
     });
     const wrong = ["a:b", "a:b::", "a:b::c", "a", "", ":::c:d", "a:b::c:d:"].map(
       (text) => `Basic ${Buffer.from(text).toString("base64")}`,

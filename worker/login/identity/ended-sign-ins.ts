@@ -32,6 +32,8 @@ export function followEndedSignIns(deps: {
   readonly records: Pick<SignInRecords, "exists">;
   readonly tokens: Pick<Tokens, "noteEnded">;
   readonly sessions: () => Iterable<Session>;
+  /** An operator's may be among them. */
+  readonly onEnded: (signIn: string) => void;
   readonly clock: Clock;
   readonly log: Log;
 }): EndedSignIns {
@@ -66,6 +68,7 @@ export function followEndedSignIns(deps: {
     for (const one of news.ended) {
       ended.set(one.id, one);
       deps.tokens.noteEnded(one.id, one.untilMs);
+      deps.onEnded(one.id);
     }
     for (const [oldest] of ended) {
       if (ended.size <= MAX_ENDED) break;

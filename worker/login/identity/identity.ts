@@ -19,6 +19,12 @@ const USER_ID_CHARS = 32;
 
 /** The user that `claims` describe, if that user may come in. `issuer`: whose subjects these are. */
 export function readIdentity(provider: IdentityProvider, issuer: string, claims: Claims): Identity {
+  const person = readPerson(provider, issuer, claims);
+  return person.outcome === "refused" ? person : (problemOfGroups(provider, claims) ?? person);
+}
+
+/** The same, whatever the person's groups. */
+export function readPerson(provider: IdentityProvider, issuer: string, claims: Claims): Identity {
   const subject = readSubject(claimAt(claims, provider.claims.subject));
   if (subject === undefined) {
     return refused(
@@ -36,8 +42,6 @@ export function readIdentity(provider: IdentityProvider, issuer: string, claims:
       `${provider.label} did not send a name that can be shown. Enter one in your profile there, or contact your administrator.`,
     );
   }
-  const problem = problemOfGroups(provider, claims);
-  if (problem !== undefined) return problem;
   const email = readEmail(provider, claims);
   const user = { id: userIdOf(issuer, subject), name, authProvider: provider.label };
   return { outcome: "accepted", user: email === undefined ? user : { ...user, email }, subject };
@@ -66,17 +70,27 @@ function readEmail({ claims: names, email }: IdentityProvider, claims: Claims): 
 
 function problemOfGroups(provider: IdentityProvider, claims: Claims): Identity | undefined {
   if (provider.groups.length === 0) return undefined;
-  const groups = readGroups(claimAt(claims, provider.claims.groups));
-  if (groups === undefined) {
-    return refused(
-      "no groups",
-      `${provider.label} did not send your groups, so it is unknown whether you may use this server. Contact your administrator.`,
-    );
-  }
+  const groups = groupsOf(provider, claims);
+  if (groups === undefined) return noGroups(provider);
   if (provider.groups.some((group) => groups.has(group))) return undefined;
   return refused(
     "groups",
     "You are signed in, but not in a group that may use this server. Contact your administrator.",
+  );
+}
+
+/** Undefined: the provider did not send them. */
+export function groupsOf(
+  provider: IdentityProvider,
+  claims: Claims,
+): ReadonlySet<string> | undefined {
+  return readGroups(claimAt(claims, provider.claims.groups));
+}
+
+export function noGroups({ label }: IdentityProvider): Extract<Identity, { outcome: "refused" }> {
+  return refused(
+    "no groups",
+    `${label} did not send your groups, so it is unknown whether you may use this server. Contact your administrator.`,
   );
 }
 
@@ -108,6 +122,6 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function refused(reason: string, message: string): Identity {
+function refused(reason: string, message: string): Extract<Identity, { outcome: "refused" }> {
   return { outcome: "refused", reason, message };
 }

@@ -5,9 +5,18 @@
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import type { IdentityProvider } from "../../../shared/settings/identity-providers.ts";
+import { type RoleGroups, roleOf } from "../../../shared/settings/operator-roles.ts";
 import { type EndCause, endSignIn, type SignIn } from "../../../shared/sign-ins/sign-in.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
-import { readIdentity } from "./identity.ts";
+import {
+  type Claims,
+  groupsOf,
+  type Identity,
+  noGroups,
+  readIdentity,
+  readPerson,
+} from "./identity.ts";
 import type { Access, Checked, ProviderClient } from "./provider-client.ts";
 import { ProviderError } from "./provider-error.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
@@ -36,6 +45,7 @@ interface RechecksDeps {
   readonly records: Pick<SignInRecords, "claimDue" | "accessOf" | "write">;
   readonly store: Pick<Store, "endSignIn" | "appendToStream">;
   readonly settings: RecheckSettings;
+  readonly operatorRoles?: RoleGroups | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -147,7 +157,7 @@ async function judge(deps: RechecksDeps, signIn: SignIn): Promise<Verdict> {
     return { outcome: "failed", error: checked.claims, access: checked.access };
   }
   if (checked.claims !== undefined) {
-    const identity = readIdentity(client.provider, checked.issuer, checked.claims);
+    const identity = judgeClaims(deps, client.provider, signIn, checked.issuer, checked.claims);
     if (identity.outcome === "refused") {
       return { outcome: "ended", cause: "not allowed", message: identity.message };
     }
@@ -157,6 +167,22 @@ async function judge(deps: RechecksDeps, signIn: SignIn): Promise<Verdict> {
     }
   }
   return { outcome: "confirmed", access: checked.access };
+}
+
+/** An operator has the same role as before, or signs in again. */
+function judgeClaims(
+  { operatorRoles = {} }: RechecksDeps,
+  provider: IdentityProvider,
+  { role }: SignIn,
+  issuer: string,
+  claims: Claims,
+): Identity {
+  if (role === undefined) return readIdentity(provider, issuer, claims);
+  const groups = groupsOf(provider, claims);
+  if (groups === undefined) return noGroups(provider);
+  if (roleOf(operatorRoles, groups) === role) return readPerson(provider, issuer, claims);
+  const message = `Your groups at ${provider.label} have changed. Sign in again.`;
+  return { outcome: "refused", reason: "role", message };
 }
 
 async function end(

@@ -6,18 +6,23 @@ import { z } from "zod";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../../shared/base/ids.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
+import type { OperatorRole } from "../../../shared/settings/operator-roles.ts";
 import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
-import { ROOM_TOKEN_MS, USER_TOKEN_MS } from "../tokens.ts";
+import { OPERATOR_TOKEN_MS, ROOM_TOKEN_MS, USER_TOKEN_MS } from "../tokens.ts";
 import type { Access, SignedIn } from "./provider-client.ts";
 import { seal, unseal } from "./sealing.ts";
 
 export interface SignInRecords {
-  /** Records that `user` has signed in at `provider`, and returns the sign-in's id. Rejects with `StoreAwayError`. */
+  /**
+   * Records that `user` has signed in at `provider`, and returns the sign-in's id. `role`: to the dashboard, as an operator. Rejects
+   * with `StoreAwayError`.
+   */
   begin(
     provider: string,
     user: UserRecord,
-    signedIn: SignedIn & { subject: string },
+    signedIn: SignedIn & { readonly subject: string },
+    role?: OperatorRole,
   ): Promise<string>;
   /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
   forget(id: string): Promise<void>;
@@ -77,7 +82,7 @@ export function createSignInRecords(deps: {
   }
 
   function put(signIn: SignIn, dueInMs: number | undefined): Promise<"done" | "stale"> {
-    const ttlMs = signIn.begunMs + LIFETIME_MS - clock.wallMs();
+    const ttlMs = signIn.untilMs - clock.wallMs();
     return store.putSignIn({
       ...toStored(signIn),
       ttlMs: Math.max(1, ttlMs),
@@ -107,11 +112,8 @@ export function createSignInRecords(deps: {
   }
 
   return {
-    async begin(
-      provider,
-      { id: userId, name, email },
-      { issuer, subject, access, providerSession },
-    ) {
+    async begin(provider, { id: userId, name, email }, signedIn, role) {
+      const { issuer, subject, access, providerSession } = signedIn;
       const id = randomAlphanumerics(ID_CHARS);
       const nowMs = clock.wallMs();
       const signIn: SignIn = {
@@ -119,7 +121,8 @@ export function createSignInRecords(deps: {
         user: { id: userId, name, ...(email !== undefined && { email }) },
         begunMs: nowMs,
         checkedMs: nowMs,
-        untilMs: nowMs + LIFETIME_MS,
+        untilMs: nowMs + (role === undefined ? LIFETIME_MS : OPERATOR_TOKEN_MS),
+        ...(role !== undefined && { role }),
         ...(providerSession !== undefined && { providerSession }),
         ...(access !== undefined && { sealedAccess: seal(keys, id, JSON.stringify(access)) }),
       };

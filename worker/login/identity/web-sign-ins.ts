@@ -12,7 +12,9 @@ import type { ProviderClient } from "./provider-client.ts";
 export interface WebSignIn {
   /** The provider's id. */
   readonly provider: string;
-  /** Of the sign-in that a client polls for. */
+  /** Who signs in: the person of a client that polls, or an operator, for the dashboard. */
+  readonly purpose: "client" | "operator";
+  /** Of the sign-in that a client polls for; empty for an operator. */
   readonly token: string;
   readonly redirectUri: string;
   /** Where the browser goes afterwards; empty: nowhere. */
@@ -54,7 +56,7 @@ export function createWebSignIns(deps: {
 }): WebSignIns {
   const { store, tag } = deps;
   return {
-    async begin(client, { token, redirectUri, redirect, browser }) {
+    async begin(client, { purpose, token, redirectUri, redirect, browser }) {
       const { randomNonce, randomPKCECodeVerifier } = await import("openid-client");
       const state = taggedId(tag);
       const begun = { verifier: randomPKCECodeVerifier(), nonce: randomNonce() };
@@ -63,6 +65,7 @@ export function createWebSignIns(deps: {
       const question: z.infer<typeof questionSchema> = {
         ...begun,
         provider: client.provider.id,
+        purpose,
         token,
         redirectUri,
         redirect,
@@ -87,6 +90,8 @@ export function createWebSignIns(deps: {
 
 const questionSchema = z.object({
   provider: z.string(),
+  // A worker of the version before does not tell.
+  purpose: z.enum(["client", "operator"]).default("client"),
   token: z.string(),
   redirectUri: z.string(),
   redirect: z.string(),

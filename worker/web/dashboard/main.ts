@@ -14,6 +14,7 @@ import { byId, element } from "./elements.ts";
 import { type Feed, getJson, openFeed } from "./feed.ts";
 import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
+import { showOperator } from "./operator.ts";
 import { createSessionView } from "./session-view.ts";
 import { createWorkerView } from "./worker-view.ts";
 
@@ -165,3 +166,5 @@ setInterval(() => {
   if (currentView() === "overview") void showHistory();
 }, HISTORY_PERIOD_MS);
 showView();
+// Else every command is shown, and the worker refuses those that are not allowed.
+showOperator().catch(() => {});

@@ -22,9 +22,9 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
   function buttons({ id, isLocked }: SessionLine): HTMLElement[] {
     const showEvents = element("button", "history");
     showEvents.addEventListener("click", () => void showHistory(id));
-    const end = element("button", "end");
+    const end = element("button", "end", "needs-sessions");
     end.addEventListener("click", () => void endSession(id));
-    const lock = element("button", isLocked ? "unlock" : "lock");
+    const lock = element("button", isLocked ? "unlock" : "lock", "needs-sessions");
     lock.addEventListener("click", () => void lockSession(id, !isLocked));
     const all = [showEvents, lock, end];
     for (const button of all) button.setAttribute("type", "button");
@@ -56,7 +56,7 @@ export function createSessionView(): { show: (sessions: SessionsResponse) => voi
   }
 
   function personButton(text: string, { name }: Person, run: () => Promise<void>): HTMLElement {
-    const button = element("button", text);
+    const button = element("button", text, "needs-sessions");
     button.setAttribute("type", "button");
     button.setAttribute("aria-label", `${text[0]?.toUpperCase()}${text.slice(1)} ${name}`);
     button.addEventListener("click", () => void run());

@@ -78,7 +78,7 @@ export function createWorkerView(): { show: (members: WorkersResponse) => void }
         ? (["resume"] as const)
         : (["suspend", "drain"] as const);
     return actions.map((action) => {
-      const button = element("button", action);
+      const button = element("button", action, "needs-drain");
       button.setAttribute("type", "button");
       button.addEventListener("click", () => void run(worker.id, action, button));
       return button;

@@ -1,0 +1,17 @@
+/** Who is signed in, and what they may do: the rest of the page hides what they may not. */
+import type { OperatorResponse } from "../../dashboard/responses.ts";
+import { byId, element } from "./elements.ts";
+import { getJson, postCommand } from "./feed.ts";
+
+export async function showOperator(): Promise<void> {
+  const { name, permissions, maySignOut } = await getJson<OperatorResponse>("operator");
+  document.body.dataset["permissions"] = permissions.join(" ");
+  if (!maySignOut) return;
+  const place = byId("operator", HTMLParagraphElement);
+  const signOut = element("button", "Sign out");
+  signOut.setAttribute("type", "button");
+  signOut.addEventListener("click", () => {
+    void postCommand("sign-out").then(() => location.assign("sign-in"));
+  });
+  place.replaceChildren(element("span", name), signOut);
+}
