@@ -3,6 +3,7 @@ import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import { CLUSTER_SECRET, type Member, sees, startCluster } from "../support/cluster.ts";
 import { startFront } from "../support/front.ts";
+import { CLIENT, startIdentityProvider, TestBrowser } from "../support/identity-provider.ts";
 import { documentsEqual, everybodyHears, openSession, person } from "../support/people.ts";
 import { startTraffic } from "../support/steady-traffic.ts";
 import { until } from "../support/until.ts";
@@ -12,12 +13,32 @@ const BOTH = { CT_SECRET: NEW_SECRET, CT_SECRET_PREVIOUS: CLUSTER_SECRET };
 const ALL_KNOW = "all processes know CT_SECRET";
 
 test("nobody is signed out while the secret is changed in one process after the other", async () => {
-  const cluster = await startCluster({ workers: 2, balancers: 1 });
+  const front = await startFront(1);
+  onTestFinished(() => front.close());
+  const callback = `${front.url}/api/login/oidc-callback`;
+  const account = { sub: "1", name: "Ada Lovelace" };
+  const provider = await startIdentityProvider([callback], account);
+  const env = {
+    CT_OIDC_ISSUER: provider.issuer,
+    CT_OIDC_CLIENT_ID: CLIENT.id,
+    CT_OIDC_CLIENT_SECRET: CLIENT.secret,
+    CT_OIDC_RECHECK_MS: "500",
+  };
+  const cluster = await startCluster({ workers: 2, balancers: 1, env });
   onTestFinished(() => cluster.dispose());
   const [balancer] = cluster.balancers as [Member];
-  const front = await startFront(balancer.port);
-  onTestFinished(() => front.close());
+  front.leadTo(balancer.port);
   const session = await openSession({ baseUrl: front.url, guestCount: 2 });
+  // What the provider gave for asking it again is encrypted with the secret.
+  const ada = person({
+    baseUrl: front.url,
+    name: "Ada",
+    async signInAt(url) {
+      const browser = new TestBrowser();
+      await browser.submit(await browser.open(url), { name: "answer", value: "yes" });
+    },
+  });
+  await ada.join(session.sessionId);
   const ids = session.everybody.map(({ id }) => id);
   const before = await signIn(front.url);
   const traffic = startTraffic([front.url]);
@@ -49,6 +70,10 @@ test("nobody is signed out while the secret is changed in one process after the 
   await traffic.stop();
   expect(traffic.failures).toEqual([]);
   expect(session.everybody.map(({ id }) => id)).toEqual(ids);
+  const checks = provider.refreshed.length;
+  await until("the provider is asked again", () => provider.refreshed.length > checks + 2);
+  expect(ada).toMatchObject({ notices: [], closedCount: 0 });
+  expect(await ada.provider.validate()).toBe(true);
 
   // A process that does not know the previous secret any more.
   const { url } = await cluster.addWorker({ env: { CT_SECRET: NEW_SECRET } });

@@ -61,7 +61,6 @@ export interface Finishing extends Begun {
 /** The same as `globalThis.fetch`, over the proxy and with the authorities of the settings. */
 export type Fetch = OpenId.CustomFetch;
 
-/** For each request to a provider; a person waits. */
 const TIMEOUT_S = 10;
 const CLOCK_TOLERANCE_S = 60;
 /** For a refresh token, where providers give it only with this scope (OpenID Connect Core §11). */
@@ -73,7 +72,12 @@ const MAX_RESPONSE_BYTES = 1024 * 1024;
 
 export function createProviderClient(
   provider: IdentityProvider,
-  deps: { readonly fetch: Fetch; readonly clock: Pick<Clock, "nowMs"> },
+  deps: {
+    readonly fetch: Fetch;
+    readonly clock: Pick<Clock, "nowMs">;
+    /** For each request; default 10 s: a person waits. */
+    readonly timeoutS?: number;
+  },
 ): ProviderClient {
   const { clock } = deps;
   let known:
@@ -84,7 +88,7 @@ export function createProviderClient(
 
   async function configuration(): Promise<OpenId.Configuration> {
     if (known !== undefined && clock.nowMs() < known.untilMs) return known.config;
-    const config = configure(provider, deps.fetch);
+    const config = configure(provider, deps.fetch, deps.timeoutS ?? TIMEOUT_S);
     known = { config, untilMs: clock.nowMs() + METADATA_MS };
     // The next person asks again.
     config.catch(() => {
@@ -198,7 +202,11 @@ async function claimsAfterRefresh(
   }
 }
 
-async function configure(provider: IdentityProvider, fetch: Fetch): Promise<OpenId.Configuration> {
+async function configure(
+  provider: IdentityProvider,
+  fetch: Fetch,
+  timeoutS: number,
+): Promise<OpenId.Configuration> {
   const client = await library();
   const metadata = {
     client_secret: provider.clientSecret,
@@ -209,13 +217,13 @@ async function configure(provider: IdentityProvider, fetch: Fetch): Promise<Open
     return client.discovery(new URL(provider.issuer), provider.clientId, metadata, undefined, {
       execute: [client.enableNonRepudiationChecks, ...allowPlain(client, provider.issuer)],
       [client.customFetch]: customFetch,
-      timeout: TIMEOUT_S,
+      timeout: timeoutS,
     });
   }
   const server = serverOf(provider);
   const config = new client.Configuration(server, provider.clientId, metadata);
   config[client.customFetch] = customFetch;
-  config.timeout = TIMEOUT_S;
+  config.timeout = timeoutS;
   for (const execute of allowPlain(client, server.issuer)) execute(config);
   return config;
 }
