@@ -18,8 +18,8 @@ export default defineConfig({
     // Whole processes and RSA keys: slow machines need room, a hanging test must still end.
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // End-to-end files start five processes each, which wait for more than a quarter of their time.
-    maxWorkers: 3,
+    // On two processors: end-to-end files start five processes each, which wait for half of their time.
+    maxWorkers: 4,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
   },

@@ -26,6 +26,8 @@ export interface SignIn {
   readonly role?: OperatorRole | undefined;
   /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
   readonly sealedAccess?: string | undefined;
+  /** The provider may have taken the refresh token without a response: that it refuses it next time says nothing. */
+  readonly isUncertain?: true | undefined;
   /** Wall time in ms: when it began, when the provider last confirmed it, and when its token expires. */
   readonly begunMs: number;
   readonly checkedMs: number;
@@ -63,6 +65,7 @@ const dataSchema = z.object({
   user: z.object({ id: z.string(), name: z.string(), email: z.string().exactOptional() }),
   role: z.enum(ROLES).exactOptional(),
   sealedAccess: z.string().exactOptional(),
+  isUncertain: z.literal(true).exactOptional(),
   begunMs: z.number(),
   checkedMs: z.number(),
   untilMs: z.number(),
@@ -141,9 +144,14 @@ export async function endSignIn(
   message: string,
 ): Promise<void> {
   const ended: EndedSignIn = { id, cause, message, untilMs };
-  // First: if this process dies in between, the sign-in is checked again and so ended again.
-  await store.appendToStream(STREAM, [JSON.stringify(ended)]);
+  // First: if this process dies in between, a check ends the sign-in again. A store whose memory is full refuses it, but not the
+  // rest; workers then find out when they look for the sign-in.
+  const told = await store.appendToStream(STREAM, [JSON.stringify(ended)]).then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  );
   await store.endSignIn(id, untilMs);
+  if (told !== undefined) throw told.error;
 }
 
 /** Those that have ended since `after`, or the newest. Rejects with `StoreAwayError`. */

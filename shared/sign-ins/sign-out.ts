@@ -7,7 +7,7 @@ const MESSAGE = "An operator of this server has ended your sign-in. You can sign
 /** Resolves with what happened, for the operator. Rejects with `StoreAwayError`. */
 export async function signOutByOperator(
   store: Pick<Store, "endSignIn" | "appendToStream">,
-  signIns: readonly SignIn[],
+  signIns: readonly Pick<SignIn, "id" | "untilMs">[],
 ): Promise<string> {
   for (const signIn of signIns) await endSignIn(store, signIn, "operator", MESSAGE);
   const sum = signIns.length === 1 ? "1 sign-in has" : `${signIns.length} sign-ins have`;

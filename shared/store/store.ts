@@ -125,7 +125,7 @@ export interface Store {
 
   /**
    * Writes a sign-in. `stale`: it has ended, or the store has this revision or a later one; nothing was changed. In a flood
-   * those that expire first are dropped early.
+   * old ones are dropped early.
    */
   putSignIn(signIn: NewSignIn): Promise<"done" | "stale">;
   /**

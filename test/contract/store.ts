@@ -1099,6 +1099,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.isTokenRevoked("token-2")).toBe(true);
       });
 
+      it("keeps the later of two ends", async () => {
+        await store.revokeToken("token-1", await later(LONG_MS));
+        await store.revokeToken("token-1", await later(2000));
+        await edge.advance(4000);
+        expect(await store.isTokenRevoked("token-1")).toBe(true);
+      });
+
       it("does not store a token that has expired already", async () => {
         await store.revokeToken("token-1", await later(-1000));
         expect(await store.isTokenRevoked("token-1")).toBe(false);

@@ -72,8 +72,6 @@ test.runIf(hasChromium)(
     expect(host.notices).toEqual([expect.stringContaining("An operator of this server")]);
 
     provider.accounts.set(VIEWER.sub, { ...VIEWER, groups: [] });
-    await viewer.page.getByText("connection lost").waitFor();
-    await viewer.page.reload();
     await viewer.page.getByRole("button", { name: "Sign in with Company account" }).waitFor();
 
     await owner.page.getByRole("button", { name: "Sign out", exact: true }).click();

@@ -24,7 +24,6 @@ import {
   THIRD_PARTY,
   type WebProvider,
 } from "../login/form-provider.ts";
-import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import { readSignedIn, type SignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { addressOf } from "../operators/require-operator.ts";
@@ -34,7 +33,6 @@ import type { Polls } from "./long-polls.ts";
 interface Deps {
   readonly app: FastifyInstance;
   readonly signIns: SignIns;
-  readonly signInRecords: Pick<SignInRecords, "forget">;
   readonly ways: readonly SignInWay[];
   readonly identityProviders: readonly Pick<IdentityProvider, "id" | "label">[];
   readonly settings: Pick<Settings, "loginPageUrl" | "loginSuccessUrl">;
@@ -87,9 +85,6 @@ export function addLoginRoutes(deps: Deps): void {
       return refuse(reply, "logout", textResponse(400, "The request is not signed in"));
     }
     await tokens.revokeUser(caller);
-    // Sessions go on, as with any other way to sign in; but the provider is no longer asked.
-    const { signIn } = caller.user;
-    if (signIn !== undefined) await deps.signInRecords.forget(signIn);
     reply.header("set-cookie", CLEARED_TOKEN_COOKIE);
     return replyWith(reply, textResponse(200, "Logged out"));
   });

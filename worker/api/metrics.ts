@@ -12,7 +12,7 @@ export function addMetricsRoute(deps: {
   const { app, requireOperator, metricsPage } = deps;
   if (metricsPage === undefined) return;
   app.get("/metrics", async (_request, reply) => {
-    if ((await requireOperator(reply)) === undefined) return reply;
+    if ((await requireOperator(reply, "read")) === undefined) return reply;
     return reply.header("content-type", CONTENT_TYPE).send(await metricsPage());
   });
 }

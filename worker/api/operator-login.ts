@@ -22,7 +22,7 @@ import type { WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Operator } from "../operators/operator.ts";
 import { browserOfForm, nameBrowser } from "./browser-cookie.ts";
-import { FOREIGN_FORM, notice, page } from "./web-login-pages.ts";
+import { FOREIGN_OPERATOR_FORM, notice, page } from "./web-login-pages.ts";
 import { refusePerson, sendOn } from "./web-login-steps.ts";
 
 export interface OperatorLogin {
@@ -79,9 +79,11 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       const token = readCookie(req.headers.cookie, cookieOf(req).name);
       const verified = token === undefined ? undefined : await tokens.verifyOperator(token);
       if (verified === undefined) return undefined;
-      const { name, role, signIn, expMs } = verified;
+      // The groups of another provider, before the settings were changed.
+      if (verified.provider !== provider?.provider.id) return undefined;
+      const { name, role, signIn, untilMs } = verified;
       const permissions = PERMISSIONS_OF[role];
-      return { name, way: "provider", permissions, signIn: { id: signIn, untilMs: expMs } };
+      return { name, way: "provider", permissions, signIn: { id: signIn, untilMs } };
     },
     pageOf: (req) =>
       provider === undefined ? undefined : `${placeOf(req, settings.serverUrl).baseUrl}${PATH}`,
@@ -100,7 +102,10 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       }
       const { user, subject } = person;
       const signIn = await deps.signInRecords.begin(from.id, user, { ...answer, subject }, role);
-      const token = await tokens.signOperator({ id: user.id, name: user.name, role, signIn });
+      const token = await tokens.signOperator({
+        ...{ id: user.id, name: user.name },
+        ...{ role, signIn, provider: from.id },
+      });
       deps.counters.count("worker.operator_logins", role);
       deps.log.info({ operator: user.name, role, provider: from.id }, "an operator has signed in");
       reply.header("set-cookie", cookieOf(request.raw).set(token));
@@ -110,6 +115,7 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       // Other tabs are told too.
       if (signIn !== undefined) {
         await endSignIn(deps.store, signIn, "signed out", "You have signed out.");
+        deps.counters.count("worker.sign_ins.ended", "signed out");
       }
       return cookieOf(req).cleared;
     },
@@ -160,7 +166,7 @@ export function addOperatorLogin(
     app.post(PATH, (request, reply) => {
       const browser = browserOfForm(deps, request);
       if (browser === undefined) {
-        return deps.refuse(reply, "login-csrf", notice(deps, FOREIGN_FORM, "../"));
+        return deps.refuse(reply, "login-csrf", notice(deps, FOREIGN_OPERATOR_FORM, "../"));
       }
       const what = { purpose: "operator", token: "", redirect: "", browser, root: "../" } as const;
       return sendOn(deps, client, { request, reply }, what);

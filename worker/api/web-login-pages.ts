@@ -34,6 +34,11 @@ export const FOREIGN_FORM: Notice = {
   title: "Not signed in",
   text: "This request did not come from the sign-in page, or your browser refuses its cookie. Open the link of your editor again.",
 };
+export const FOREIGN_OPERATOR_FORM: Notice = {
+  status: 403,
+  title: "Not signed in",
+  text: "This request did not come from the sign-in page, or your browser refuses its cookie. Open the dashboard again.",
+};
 export const FOREIGN_REDIRECT: Notice = {
   status: 400,
   title: "Not signed in",
@@ -77,7 +82,7 @@ export function notice(
   { status, title, text }: Notice,
   root?: string,
 ): HttpResponse {
-  return page(deps, status, title, [html`<p>${text}</p>`], root === undefined ? {} : { root });
+  return page(deps, status, title, [html`<p>${text}</p>`], { root });
 }
 
 /**
@@ -89,7 +94,10 @@ export function page(
   status: number,
   title: string,
   parts: readonly Html[],
-  { next, root = "../../" }: { readonly next?: string; readonly root?: string } = {},
+  {
+    next,
+    root = "../../",
+  }: { readonly next?: string | undefined; readonly root?: string | undefined } = {},
 ): HttpResponse {
   const body = html`<!doctype html>
 <html lang="en">

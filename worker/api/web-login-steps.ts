@@ -38,12 +38,11 @@ export async function sendOn(
   try {
     url = await deps.webSignIns.begin(client, { ...what, redirectUri });
   } catch (error) {
-    return failed(deps, client, reply, error);
+    return failed(deps, client, reply, error, root);
   }
   // Not a redirect: the policy of this page would forbid that to a form's response.
   const body = [html`<p><a href="${url}">Go on to ${label}</a></p>`];
-  const how = { next: url, ...(root !== undefined && { root }) };
-  return replyWith(reply, page(deps, 200, `Going to ${label}…`, body, how));
+  return replyWith(reply, page(deps, 200, `Going to ${label}…`, body, { next: url, root }));
 }
 
 /** The provider has said who it is, and that person may not come in. */
@@ -64,13 +63,20 @@ export function failed(
   { provider }: ProviderClient,
   reply: FastifyReply,
   error: unknown,
+  root?: string,
 ): FastifyReply {
   if (!(error instanceof ProviderError)) throw error;
   const { problem } = error;
   const detail = { provider: provider.id, problem, reason: error.message };
   if (problem === "denied") deps.log.info(detail, "a sign-in was refused by its identity provider");
   else deps.log.warn(detail, "a sign-in failed at its identity provider");
-  return refuseWith(deps, reply, `login-provider-${problem}`, FAILED[problem](provider.label));
+  return refuseWith(
+    deps,
+    reply,
+    `login-provider-${problem}`,
+    FAILED[problem](provider.label),
+    root,
+  );
 }
 
 /** Refuses with a page. */
@@ -79,6 +85,7 @@ export function refuseWith(
   reply: FastifyReply,
   reason: string,
   what: Notice,
+  root?: string,
 ): FastifyReply {
-  return send(reply, reason, notice(deps, what));
+  return send(reply, reason, notice(deps, what, root));
 }

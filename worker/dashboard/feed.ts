@@ -6,6 +6,7 @@ import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
+import type { Operator } from "../operators/operator.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import type { Logs, Position } from "./logs.ts";
 import type { LogId, LogLines, Topic } from "./responses.ts";
@@ -22,7 +23,7 @@ export interface Feed {
       readonly topics: readonly Topic[];
       readonly log: LogId | undefined;
       /** Of the operator, if it was at an identity provider. */
-      readonly signIn?: string | undefined;
+      readonly signIn?: Operator["signIn"];
     },
   ): boolean;
   /** Closes the connections of an operator whose sign-in has ended. */
@@ -54,7 +55,7 @@ interface Watcher {
   readonly res: ServerResponse;
   readonly topics: readonly Topic[];
   readonly log: LogId | undefined;
-  readonly signIn: string | undefined;
+  readonly signIn: Operator["signIn"];
   readonly sent: Map<Topic, string>;
   /** Whether it got the first lines of the log. */
   hasLogStart: boolean;
@@ -90,6 +91,14 @@ export function createFeed(deps: {
     timers = [];
   }
 
+  /** Of operators whose sign-in is over. */
+  function endExpired(): void {
+    const nowMs = clock.wallMs();
+    for (const watcher of [...watchers]) {
+      if (watcher.signIn !== undefined && nowMs >= watcher.signIn.untilMs) end(watcher);
+    }
+  }
+
   function end(watcher: Watcher): void {
     watcher.res.end();
     remove(watcher);
@@ -104,7 +113,10 @@ export function createFeed(deps: {
       watchers.add(watcher);
       if (timers.length === 0) {
         timers = [
-          clock.every(STATE_PERIOD_MS, stateUpdates.run),
+          clock.every(STATE_PERIOD_MS, () => {
+            endExpired();
+            stateUpdates.run();
+          }),
           clock.every(LOG_PERIOD_MS, logUpdates.run),
         ];
       }
@@ -113,7 +125,7 @@ export function createFeed(deps: {
       return true;
     },
     endOf(signIn) {
-      for (const watcher of [...watchers]) if (watcher.signIn === signIn) end(watcher);
+      for (const watcher of [...watchers]) if (watcher.signIn?.id === signIn) end(watcher);
     },
     get watchers() {
       return watchers.size;

@@ -10,6 +10,7 @@ import type { EdgeCommand } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
 import { findSignIns } from "../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../shared/sign-ins/sign-out.ts";
@@ -17,6 +18,7 @@ import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
+import { SIGN_IN_MS } from "../login/tokens.ts";
 import { missing, type Operator } from "../operators/operator.ts";
 import { addressOf, PASSWORD_PATH, type RequireOperator } from "../operators/require-operator.ts";
 import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
@@ -57,6 +59,7 @@ interface Deps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
+  readonly counters: Counters;
   readonly settings: { readonly serverUrl: string | undefined };
 }
 
@@ -82,7 +85,9 @@ export function addDashboardRoutes(deps: Deps): void {
         if (name.startsWith("access-control-")) reply.removeHeader(name);
       }
       reply.headers({ ...pageHeaders(deps.settings), "cache-control": "no-store" });
-      const operator = await deps.requireOperator(reply);
+      // Commands say themselves what they need.
+      const needed = request.method === "POST" ? undefined : "read";
+      const operator = await deps.requireOperator(reply, needed);
       if (operator === undefined) return reply;
       request.setDecorator("operator", operator);
       // A program's token is in no browser, which could be made to send it.
@@ -215,7 +220,7 @@ function addViews({ app, dashboard, store, refuse }: Deps): void {
     const isOpen = openFeed(reply, {
       log: log !== undefined && dashboard.logs.isLog(log) ? log : undefined,
       topics: TOPICS.filter((topic) => names?.includes(topic) ?? true),
-      signIn: operatorOf(request).signIn?.id,
+      signIn: operatorOf(request).signIn,
     });
     return isOpen ? reply : refuse(reply, "busy", BUSY);
   });
@@ -304,7 +309,7 @@ function addLogs({ app, dashboard, refuse }: Deps): void {
 
 const WORKER_ACTIONS = ["drain", "suspend", "resume"] as const;
 
-function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void {
+function addCommands({ app, dashboard, store, clock, log, refuse, counters }: Deps): void {
   const { snapshots } = dashboard;
 
   function logCommand(request: FastifyRequest, what: object): void {
@@ -391,11 +396,15 @@ function addCommands({ app, dashboard, store, clock, log, refuse }: Deps): void 
     const user = (await findPeer(request))?.peer.user;
     if (user === undefined) return refuse(reply, "path", NOT_FOUND);
     logCommand(request, { command: "sign-out", user: user.id });
-    const signIns = await findSignIns(store, [user.id]);
-    if (signIns.length > 0) {
-      return { outcome: "done", message: await signOutByOperator(store, signIns) };
+    if (user.signIn === undefined) {
+      const message = "this person has not signed in at an identity provider";
+      return { outcome: "refused", message };
     }
-    const message = "this person has not signed in at an identity provider";
-    return { outcome: "refused", message };
+    const known = await findSignIns(store, [user.id]);
+    // The store may have lost the one by which the person is here.
+    const own = { id: user.signIn, untilMs: clock.wallMs() + SIGN_IN_MS };
+    const signIns = known.some(({ id }) => id === own.id) ? known : [...known, own];
+    counters.count("worker.sign_ins.ended", "operator", signIns.length);
+    return { outcome: "done", message: await signOutByOperator(store, signIns) };
   });
 }

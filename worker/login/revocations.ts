@@ -3,6 +3,7 @@
  * again to a store that was flushed, so that a log-out outlives a flush.
  */
 import type { Clock } from "../../shared/base/clock.ts";
+import { concurrently } from "../../shared/base/concurrently.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
 export interface Revocations {
@@ -64,12 +65,7 @@ export function createRevocations(deps: {
         if (isExpired) untilById.delete(tokenId);
         return !isExpired;
       });
-      async function next(): Promise<void> {
-        for (let revoked = left.pop(); revoked !== undefined; revoked = left.pop()) {
-          await store.revokeToken(...revoked);
-        }
-      }
-      await Promise.all(Array.from({ length: AT_ONCE }, next));
+      await concurrently(left, AT_ONCE, (revoked) => store.revokeToken(...revoked));
     },
   };
 }

@@ -57,12 +57,14 @@ export interface OperatorClaims {
   readonly id: string;
   readonly name: string;
   readonly role: OperatorRole;
+  /** The provider's id, whose groups gave the role. */
+  readonly provider: string;
   readonly signIn: string;
 }
 
 export interface OperatorToken extends OperatorClaims {
-  /** Wall time in ms at which it expires. */
-  readonly expMs: number;
+  /** Wall time in ms until which it is accepted. */
+  readonly untilMs: number;
 }
 
 export interface RoomClaims {
@@ -88,10 +90,12 @@ const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
 const OPERATOR_AUDIENCE = "operator";
 export const USER_TOKEN_MS = 30 * 24 * 3600 * 1000;
+/** How long a sign-in at a provider is kept: a person may stay in a session for longer than the token lasts. */
+export const SIGN_IN_MS = 61 * 24 * 3600 * 1000;
 export const OPERATOR_TOKEN_MS = 12 * 3600 * 1000;
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
 /** Clocks of two workers may differ by this much. */
-const CLOCK_SKEW_MS = 60_000;
+export const CLOCK_SKEW_MS = 60_000;
 /** Real tokens have about 600 bytes. */
 const MAX_TOKEN_CHARS = 8192;
 const TOKEN_ID_CHARS = 24;
@@ -157,9 +161,10 @@ export function createTokens(deps: {
     { signIn }: Pick<UserRecord, "signIn">,
     expMs: number,
   ): Promise<boolean> {
-    const ids = signIn === undefined ? [tokenId] : [tokenId, signIn];
-    const untilMs = revokedUntilMs(expMs);
-    const found = await Promise.all(ids.map((id) => revocations.isRevoked(id, untilMs)));
+    const found = await Promise.all([
+      revocations.isRevoked(tokenId, revokedUntilMs(expMs)),
+      signIn !== undefined && revocations.isRevoked(signIn, clock.wallMs() + SIGN_IN_MS),
+    ]);
     return found.includes(true);
   }
 
@@ -210,7 +215,7 @@ export function createTokens(deps: {
       const { jti, exp, ...operator } = claims;
       const expMs = exp * 1000;
       if (isExpired(expMs) || (await isRevoked(jti, operator, expMs))) return undefined;
-      return { ...operator, expMs };
+      return { ...operator, untilMs: revokedUntilMs(expMs) };
     },
     revokeUser: ({ tokenId, expMs }) => revocations.revoke(tokenId, revokedUntilMs(expMs)),
     noteEnded: (signIn, untilMs) => revocations.note(signIn, untilMs),
@@ -236,6 +241,7 @@ const operatorClaims = z.object({
   id: userFields.id,
   name: userFields.name,
   role: z.enum(ROLES),
+  provider: z.string().max(64),
   signIn: z.string().min(1).max(64),
   ...tokenFields,
 });

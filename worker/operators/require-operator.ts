@@ -11,10 +11,13 @@ import { type Refuse, textResponse } from "../http/responses.ts";
 import type { Credentials } from "./credentials.ts";
 import { missing, type Operator } from "./operator.ts";
 
-/** Undefined when the request was refused and its response sent. */
+/**
+ * With `permission`, or with any if that is undefined. Resolves with undefined when the request was refused and its response
+ * sent.
+ */
 export type RequireOperator = (
   reply: FastifyReply,
-  permission?: Permission,
+  permission: Permission | undefined,
 ) => Promise<Operator | undefined>;
 
 const CHALLENGE = 'Basic realm="CodeTogether edge", charset="UTF-8"';
@@ -58,7 +61,11 @@ export function createRequireOperator(deps: {
     const { raw } = reply.request;
     const { headers, url = "" } = raw;
     const page = headers.authorization === undefined ? operatorLogin.pageOf(raw) : undefined;
-    const isPage = headers["sec-fetch-mode"] === "navigate" && !url.endsWith(PASSWORD_PATH);
+    // Elsewhere too a browser sends the password only when it is asked for it there (RFC 7617 §2.2).
+    const isPage =
+      headers["sec-fetch-mode"] === "navigate" &&
+      url.startsWith("/dashboard") &&
+      !url.startsWith(PASSWORD_PATH);
     if (page !== undefined && isPage) {
       void reply.redirect(page, 302);
       return;
@@ -68,9 +75,10 @@ export function createRequireOperator(deps: {
     refuse(reply, "credentials", UNAUTHORIZED);
   }
 
-  return async (reply, permission = "read") => {
+  return async (reply, permission) => {
     const operator = await find(reply);
-    if (operator === undefined || operator.permissions.includes(permission)) return operator;
+    if (operator === undefined || permission === undefined) return operator;
+    if (operator.permissions.includes(permission)) return operator;
     refuse(reply, "permission", textResponse(403, missing(permission)));
     return undefined;
   };

@@ -45,7 +45,7 @@ export function openIdentity(
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();
       const ended: EndedSignIns = followEndedSignIns({
-        ...{ ...parts, sessions, tokens },
+        ...{ ...parts, sessions, tokens, counters },
         onEnded: (id) => feed.endOf(id),
       });
       shutdown.add("ended sign-ins", () => ended.close());

@@ -90,7 +90,9 @@ function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): L
       if (!fence.noteHeartbeat(heartbeat)) return;
       void registry.confirm();
       const { records } = deps.identity;
-      Promise.all([tokens.reassertRevoked(), records.reassert()]).catch((error: unknown) => {
+      // Those that have ended first: they are not restored.
+      const written = tokens.reassertRevoked().then(() => records.reassert());
+      written.catch((error: unknown) => {
         // The heartbeat after the store's return writes them.
         if (!(error instanceof StoreAwayError))
           log.error({ err: error }, "sign-ins could not be written to the store again");

@@ -12,16 +12,19 @@ import {
   TestBrowser,
   type TestProvider,
 } from "../../support/identity-provider.ts";
-import { startWorker, type Worker } from "./fixture.ts";
+import { startStore } from "../sessions/fixture.ts";
+import { startWorker, type Worker, type WorkerOptions } from "./fixture.ts";
 
 const YES = { name: "answer", value: "yes" };
 const ROLES = { view: ["staff"], operate: ["ops"], admin: ["owners"] };
 const TOKEN = "a-token-for-programs-in-tests-only";
+const DRAINER = "a-token-for-a-program-that-only-drains";
 const ACCOUNT: Account = { sub: "1", name: "Ada Lovelace", groups: ["staff"] };
 
 let front: Front;
 let provider: TestProvider;
 let worker: Worker;
+let other: Worker;
 
 /** `groups`: of the operator who signs in. */
 async function start(groups: unknown = ["staff"]): Promise<void> {
@@ -45,14 +48,21 @@ async function start(groups: unknown = ["staff"]): Promise<void> {
   });
   if (typeof providers === "string") throw new Error(providers);
   const fetch = createOutboundFetch({ proxy: undefined, authority: undefined });
-  worker = await startWorker({
+  const store = await startStore();
+  const options = {
+    store,
     serverUrl: front.url,
     identityProviders: providers.map((one) =>
       createProviderClient(one, { fetch, clock: systemClock }),
     ),
     operatorRoles: ROLES,
-    operatorTokens: [{ name: "ci", scopes: ["read", "drain"], token: TOKEN }],
-  });
+    operatorTokens: [
+      { name: "ci", scopes: ["read", "drain"], token: TOKEN },
+      { name: "drainer", scopes: ["drain"], token: DRAINER },
+    ],
+  } satisfies WorkerOptions;
+  worker = await startWorker({ ...options, id: "worker-1" });
+  other = await startWorker({ ...options, id: "worker-2" });
   front.leadTo(worker.port);
 }
 
@@ -119,7 +129,7 @@ test.each<[what: string, groups: unknown, reason: RegExp]>([
   expect((await browser.open(`${front.url}/dashboard/`)).url).toContain("/dashboard/sign-in");
 });
 
-test("an operator who signs out, or whom another worker signs out, is asked to sign in again", async () => {
+test("an operator who signs out at one worker is signed out at all of them", async () => {
   await start();
   const { browser } = await signIn();
   const cookie = browser.cookiesOf(front.url);
@@ -127,8 +137,10 @@ test("an operator who signs out, or whom another worker signs out, is asked to s
   const { status } = await worker.ask("POST", "/dashboard/api/sign-out", { headers });
   expect(status).toBe(200);
   // A copy of the cookie is of no use either.
-  const later = await worker.ask("GET", "/dashboard/api/overview", { headers: { cookie } });
-  expect(later.status).toBe(401);
+  for (const one of [worker, other]) {
+    const later = await one.ask("GET", "/dashboard/api/overview", { headers: { cookie } });
+    expect(later.status).toBe(401);
+  }
 });
 
 test("the page of another site can neither send a command nor begin a sign-in", async () => {
@@ -152,10 +164,22 @@ test("tokens of people are none of operators, and none of operators are people's
   const user = await worker.tokens.signUser({ id: "1", name: "Ada", authProvider: "Example ID" });
   const headers = { cookie: `ct-operator=${user}` };
   expect((await worker.ask("GET", "/dashboard/api/overview", { headers })).status).toBe(401);
-  const claims = { id: "1", name: "Ada", role: "admin", signIn: "s" } as const;
+  const claims = { id: "1", name: "Ada", role: "admin", provider: "oidc", signIn: "s" } as const;
   const operator = await worker.tokens.signOperator(claims);
   expect(await worker.tokens.verifyUser(operator)).toBeUndefined();
   expect(await worker.tokens.verifyRoom(operator)).toBeUndefined();
+  // Nor is one whose role came of the groups of another provider.
+  for (const [provider, status] of [
+    ["oidc", 200],
+    ["other", 401],
+  ] as const) {
+    const own = {
+      cookie: `ct-operator=${await worker.tokens.signOperator({ ...claims, provider })}`,
+    };
+    expect((await worker.ask("GET", "/dashboard/api/overview", { headers: own })).status).toBe(
+      status,
+    );
+  }
 });
 
 test("the password stays: at its own address a browser is asked for it, programs always are", async () => {
@@ -165,6 +189,8 @@ test("the password stays: at its own address a browser is asked for it, programs
   expect(asked).toMatchObject({ status: 401, headers: { "www-authenticate": /^Basic/ } });
   const plain = await worker.ask("GET", "/dashboard/api/overview");
   expect(plain).toMatchObject({ status: 401, headers: { "www-authenticate": /^Basic/ } });
+  const logs = await worker.ask("GET", "/logs/", { headers: navigating });
+  expect(logs).toMatchObject({ status: 401, headers: { "www-authenticate": /^Basic/ } });
   // A script of the page gets no dialog.
   const script = await worker.ask("GET", "/dashboard/api/overview", {
     headers: { "sec-fetch-dest": "empty" },
@@ -189,6 +215,13 @@ test("a program does what the scopes of its token allow, without the page's head
   const post = (path: string) => worker.ask("POST", `/dashboard/api/${path}`, { headers });
   expect((await post("workers/worker-9/drain")).status).toBe(404);
   expect((await post("sessions/abcdefgh/end")).status).toBe(403);
+  const drainer = { authorization: `Bearer ${DRAINER}` };
+  const drained = await worker.ask("POST", "/dashboard/api/workers/worker-9/drain", {
+    headers: drainer,
+  });
+  expect(drained.status).toBe(404);
+  const seen = await worker.ask("GET", "/dashboard/api/overview", { headers: drainer });
+  expect(seen.status).toBe(403);
   for (const wrong of [`${TOKEN}x`, TOKEN.slice(1), "", "x".repeat(100_000)]) {
     const refused = await worker.ask("GET", "/dashboard/api/overview", {
       headers: { authorization: `Bearer ${wrong}` },

@@ -2,6 +2,7 @@
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { followEndedSignIns } from "../../../worker/login/identity/ended-sign-ins.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
@@ -14,6 +15,8 @@ function follow(signIns: readonly string[]) {
   const entries: { id: string; text: string }[] = [];
   const out: string[] = [];
   const noted: string[] = [];
+  const dropped: string[] = [];
+  const revoked: string[] = [];
   let isAway = false;
   let looks = 0;
   const session = {
@@ -27,21 +30,27 @@ function follow(signIns: readonly string[]) {
         if (isAway) throw new StoreAwayError("test");
         return entries.filter(({ id }) => Number(id) > Number(after));
       },
+      async appendToStream(_stream, [text = ""]) {
+        entries.push({ id: String(entries.length + 1), text });
+      },
+      endSignIn: async (id) => void revoked.push(id),
     },
     records: {
       async exists(id) {
         looks++;
         return known.has(id);
       },
+      drop: (id) => dropped.push(id),
     },
     onEnded: () => {},
     tokens: { noteEnded: (id) => noted.push(id) },
     sessions: () => [session as unknown as Session],
+    counters: createCounters(),
     clock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
   });
   return {
-    ...{ known, out, noted, session, ended },
+    ...{ known, out, noted, dropped, revoked, session, ended },
     get looks() {
       return looks;
     },
@@ -64,7 +73,7 @@ function follow(signIns: readonly string[]) {
   };
 }
 
-test("whose sign-in has ended is out within 5 s, nobody else is, and the end outlives a flush", async () => {
+test("whose sign-in has ended is out within 5 s, nobody else is, and the end is remembered for a flush", async () => {
   const worker = follow(["a", "b"]);
   await worker.pass(3000);
   worker.end("a");
@@ -73,6 +82,7 @@ test("whose sign-in has ended is out within 5 s, nobody else is, and the end out
   await worker.pass(4000);
   expect(new Set(worker.out)).toEqual(new Set(["a: over"]));
   expect(worker.noted).toEqual(["a"]);
+  expect(worker.dropped).toEqual(["a"]);
 });
 
 test("who comes later with an ended sign-in is out too, also when the store was away meanwhile", async () => {
@@ -97,6 +107,8 @@ test("a sign-in that the store has lost ends, but not one that is back soon", as
   expect(worker.out).toEqual([]);
   worker.known.add("b");
   await worker.pass(20_000);
+  // For all workers, and for its tokens.
+  expect(worker.revoked).toEqual(["a"]);
   expect(new Set(worker.out)).toEqual(
     new Set(["a: Your sign-in is no longer known to this server. Sign in again."]),
   );

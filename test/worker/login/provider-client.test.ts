@@ -38,6 +38,7 @@ interface Lies {
   readonly alg?: string;
   readonly kid?: string;
   readonly userInfo?: unknown;
+  readonly hasNoIdToken?: boolean;
   /** Answers these paths itself. */
   readonly answer?: (req: IncomingMessage, res: ServerResponse) => boolean;
   /** Of the metadata. */
@@ -69,7 +70,7 @@ async function start(first: Lies = {}): Promise<FakeProvider> {
     const send = (value: unknown): void => {
       res.setHeader("content-type", "application/json").end(JSON.stringify(value));
     };
-    switch (req.url) {
+    switch (req.url ?? "") {
       case "/.well-known/openid-configuration":
         return send({
           issuer,
@@ -88,7 +89,7 @@ async function start(first: Lies = {}): Promise<FakeProvider> {
           token_type: "bearer",
           expires_in: 300,
           refresh_token: "refresh",
-          id_token: await idToken(),
+          ...(lies.current.hasNoIdToken !== true && { id_token: await idToken() }),
         });
       case "/jwks": {
         const { publicKey } = published.key;
@@ -254,17 +255,32 @@ describe("a check", () => {
         return true;
       },
     };
-    const check = client.check({ refreshToken: "refresh" }, "4711");
+    const kept: unknown[] = [];
+    const keep = async (access: unknown) => void kept.push(access);
+    const check = client.check({ refreshToken: "refresh" }, "4711", keep);
     await expect(check).rejects.toMatchObject({ problem });
+    expect(kept).toEqual([]);
   });
 
-  test("gives the new refresh token also when the profile fails, or is of somebody else", async () => {
+  test("gives the new refresh token before it asks for the profile, which may fail or be of somebody else", async () => {
     const { client, lies } = await start();
     for (const wrong of [{ userInfo: { sub: "4712" } }, { claims: { sub: "4712" } }]) {
       lies.current = wrong;
-      const checked = await client.check({ refreshToken: "old" }, "4711");
-      expect(checked.access).toEqual({ refreshToken: "refresh" });
+      const kept: unknown[] = [];
+      const keep = async (access: unknown) => void kept.push(access);
+      const checked = await client.check({ refreshToken: "old" }, "4711", keep);
+      expect(kept).toEqual([{ refreshToken: "refresh" }]);
       expect(checked.claims).toMatchObject({ problem: "invalid" });
     }
+  });
+
+  test("of a provider that sends no ID token says that it does not say all", async () => {
+    const { client, lies } = await start();
+    const whole = await client.check({ refreshToken: "old" }, "4711", async () => {});
+    expect(whole).toMatchObject({ isWhole: true, claims: { name: "Ada", groups: ["staff"] } });
+    lies.current = { hasNoIdToken: true };
+    const part = await client.check({ refreshToken: "old" }, "4711", async () => {});
+    expect(part).toMatchObject({ isWhole: false, claims: { groups: ["staff"] } });
+    expect(part.claims).not.toHaveProperty("name");
   });
 });

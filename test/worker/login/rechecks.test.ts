@@ -55,6 +55,9 @@ function strictProvider() {
     hasNoProfile: false,
     /** Called when a check has given a new token. */
     onIssued: () => {},
+    /** It takes the refresh token, and its response is lost. */
+    losesResponse: false,
+    isWhole: true,
     checks: 0,
     /** Of tokens that were used before. */
     reuses: 0,
@@ -69,7 +72,7 @@ function strictProvider() {
     begin: () => Promise.reject(new Error("not used")),
     finish: () => Promise.reject(new Error("not used")),
     readLogout: () => Promise.reject(new Error("not used")),
-    async check(access) {
+    async check(access, _subject, keep) {
       await turnOfTheLoop();
       if (state.isDown) throw new ProviderError("unreachable", "down");
       const token = "refreshToken" in access ? access.refreshToken : "";
@@ -78,12 +81,14 @@ function strictProvider() {
         state.reuses++;
         throw new ProviderError("denied", "the provider refused: invalid_grant");
       }
-      const next = { refreshToken: state.issue() };
+      const refreshToken = state.issue();
       state.onIssued();
+      if (state.losesResponse) throw new ProviderError("unreachable", "no response");
+      await keep({ refreshToken });
       const claims = state.hasNoProfile
         ? new ProviderError("unreachable", "no profile")
         : state.claims;
-      return { issuer: ISSUER, access: next, claims };
+      return { issuer: ISSUER, claims, isWhole: state.isWhole };
     },
   };
   return { state, client };
@@ -222,6 +227,31 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toEqual([]);
   });
 
+  test("not when the provider took the refresh token without a response, before the grace is over", async () => {
+    const edge = sharedEdge();
+    await edge.signIn(edge.worker());
+    edge.provider.losesResponse = true;
+    await edge.pass(RECHECK_MS + 20_000);
+    edge.provider.losesResponse = false;
+    await edge.pass(GRACE_MS - 60_000);
+    expect(edge.provider.reuses).toBeGreaterThan(0);
+    expect(await edge.ended()).toEqual([]);
+    await edge.pass(2 * RECHECK_MS + 60_000);
+    expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
+  });
+
+  test("not when groups are missing in a response without an ID token, but at once when they are in one", async () => {
+    const edge = sharedEdge();
+    await edge.signIn(edge.worker());
+    edge.provider.claims = { sub: "1", name: "Ada" };
+    edge.provider.isWhole = false;
+    await edge.pass(3 * RECHECK_MS);
+    expect(await edge.ended()).toEqual([]);
+    edge.provider.isWhole = true;
+    await edge.pass(2 * RECHECK_MS);
+    expect(await edge.ended()).toMatchObject([{ cause: "not allowed" }]);
+  });
+
   test("when the profile is of somebody else for the grace", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
@@ -237,7 +267,7 @@ describe("a sign-in ends", () => {
     edge.worker(Buffer.alloc(32, "another"));
     await edge.pass(3 * (RECHECK_MS + GRACE_MS));
     expect(await edge.ended()).toEqual([]);
-    old.rechecks.close();
+    void old.rechecks.close();
     await edge.pass(RECHECK_MS + GRACE_MS - 10_000);
     expect(await edge.ended()).toEqual([]);
     // It is looked at when a lease is over.

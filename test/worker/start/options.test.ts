@@ -39,6 +39,7 @@ test("each part gets the settings that it uses and no others", () => {
     dashboardPassword: "let me in",
     logsUser: undefined,
     logsPassword: undefined,
+    tokens: [],
   });
   const { credentials: _, secret: __, ...others } = options;
   expect(JSON.stringify(others)).not.toMatch(/let me in|at least 32 characters/);

@@ -109,7 +109,7 @@ function iconPath(
 
 function addDownloads({ app, clients, requireOperator }: Area): void {
   app.get("/clients/downloads.csv", async (_request, reply) => {
-    if ((await requireOperator(reply)) === undefined) return reply;
+    if ((await requireOperator(reply, "read")) === undefined) return reply;
     const csv = downloadsCsv(await clients.downloads.read());
     reply.header("content-disposition", 'attachment; filename="downloads.csv"');
     return reply.header("content-type", "text/csv; charset=utf-8").send(csv);

@@ -4,10 +4,11 @@
  */
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
-import { type EndedSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
+import { type EndedSignIn, endSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import type { Session } from "../../sessions/session.ts";
-import type { Tokens } from "../tokens.ts";
+import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
 
 export interface EndedSignIns {
@@ -28,12 +29,13 @@ const LOOKS = 50;
 const GONE = "Your sign-in is no longer known to this server. Sign in again.";
 
 export function followEndedSignIns(deps: {
-  readonly store: Pick<Store, "readStream">;
-  readonly records: Pick<SignInRecords, "exists">;
+  readonly store: Pick<Store, "readStream" | "appendToStream" | "endSignIn">;
+  readonly records: Pick<SignInRecords, "exists" | "drop">;
   readonly tokens: Pick<Tokens, "noteEnded">;
   readonly sessions: () => Iterable<Session>;
   /** An operator's may be among them. */
   readonly onEnded: (signIn: string) => void;
+  readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
 }): EndedSignIns {
@@ -67,6 +69,7 @@ export function followEndedSignIns(deps: {
     ({ last } = news);
     for (const one of news.ended) {
       ended.set(one.id, one);
+      records.drop(one.id);
       deps.tokens.noteEnded(one.id, one.untilMs);
       deps.onEnded(one.id);
     }
@@ -76,7 +79,7 @@ export function followEndedSignIns(deps: {
     }
   }
 
-  /** Those that are missing twice have ended. */
+  /** Those that are missing twice end: without a record they could not be checked. */
   async function lookForSome(ids: Iterable<string>): Promise<void> {
     const nowMs = clock.nowMs();
     const due = [...ids].filter((id) => {
@@ -86,7 +89,8 @@ export function followEndedSignIns(deps: {
     for (const id of due.slice(0, LOOKS)) {
       const isMissing = !(await records.exists(id));
       if (isMissing && looks.get(id)?.isMissing === true) {
-        ended.set(id, { message: GONE });
+        await endSignIn(store, { id, untilMs: clock.wallMs() + SIGN_IN_MS }, "unconfirmed", GONE);
+        deps.counters.count("worker.sign_ins.ended", "unconfirmed");
       }
       looks.set(id, { atMs: nowMs, isMissing });
     }
@@ -96,11 +100,11 @@ export function followEndedSignIns(deps: {
     await readNew();
     const people = present();
     for (const id of looks.keys()) if (!people.has(id)) looks.delete(id);
-    await lookForSome(people.keys());
     for (const [id, sessions] of people) {
       const end = ended.get(id);
       if (end !== undefined) for (const session of sessions) session.signOut(id, end.message);
     }
+    await lookForSome(people.keys());
   }
 
   async function run(): Promise<void> {

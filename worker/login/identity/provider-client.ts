@@ -17,10 +17,10 @@ export interface ProviderClient {
   /** What the provider says of the person who came back. Rejects with `ProviderError`. */
   finish(response: Finishing): Promise<SignedIn>;
   /**
-   * What the provider says of a person now. Rejects with `ProviderError`: only `denied` says that the person may no longer sign
-   * in.
+   * What the provider says of a person now. `keep` is called with the access that takes the place of `access`, at once: the one
+   * before may be of no use any more. Rejects with `ProviderError`: only `denied` says that the person may no longer sign in.
    */
-  check(access: Access, subject: string): Promise<Checked>;
+  check(access: Access, subject: string, keep: (access: Access) => Promise<void>): Promise<Checked>;
   /** Whom the provider has signed out, by its back-channel logout. Rejects with `ProviderError`. */
   readLogout(token: string): Promise<LoggedOut>;
 }
@@ -39,10 +39,10 @@ export interface SignedIn {
 
 export interface Checked {
   readonly issuer: string;
-  /** In place of the one before: to be kept, whatever the rest says. */
-  readonly access: Access;
   /** Undefined: the provider said only that the person may still sign in. */
   readonly claims: Claims | undefined | ProviderError;
+  /** Whether claims that are missing are missing at the provider: without an ID token (OpenID Connect Core §12.2) it says less. */
+  readonly isWhole: boolean;
 }
 
 /** What binds the response to its request. */
@@ -147,19 +147,22 @@ export function createProviderClient(
         throw explained(client, error);
       }
     },
-    async check(access, subject) {
+    async check(access, subject, keep) {
       const client = await library();
+      const config = await configuration().catch((error: unknown) => {
+        throw explained(client, error);
+      });
+      const { issuer } = config.serverMetadata();
+      const link = { client, config, provider };
       try {
-        const config = await configuration();
-        const { issuer } = config.serverMetadata();
-        const link = { client, config, provider };
         if ("accessToken" in access) {
           const claims = await readClaims(link, access.accessToken, undefined, subject);
-          return { issuer, access, claims };
+          return { issuer, claims, isWhole: true };
         }
         const tokens = await client.refreshTokenGrant(config, access.refreshToken);
-        const next = { refreshToken: tokens.refresh_token ?? access.refreshToken };
-        return { issuer, access: next, claims: await claimsAfterRefresh(link, tokens, subject) };
+        await keep({ refreshToken: tokens.refresh_token ?? access.refreshToken });
+        const isWhole = provider.type !== "oidc" || tokens.claims() !== undefined;
+        return { issuer, isWhole, claims: await claimsAfterRefresh(link, tokens, subject) };
       } catch (error) {
         throw explainedCheck(client, error);
       }

@@ -1,6 +1,7 @@
 /** What goes wrong at an identity provider, without what it or the browser sent: that may hold codes and tokens. */
 import type * as OpenId from "openid-client";
 import { EdgeError } from "../../../shared/base/errors.ts";
+import { StoreAwayError } from "../../../shared/store/store.ts";
 
 /**
  * `denied`: the person or the provider said no. `unreachable`: it did not respond, or with an error of its own. `invalid`: its
@@ -30,7 +31,11 @@ const REFUSALS: ReadonlySet<string> = new Set([
 ]);
 
 /** As `explained`, of a check without the person: only what is said of the person counts as a refusal. */
-export function explainedCheck(client: typeof OpenId, error: unknown): ProviderError {
+export function explainedCheck(
+  client: typeof OpenId,
+  error: unknown,
+): ProviderError | StoreAwayError {
+  if (error instanceof StoreAwayError) return error;
   if (!(error instanceof client.ResponseBodyError)) return explained(client, error);
   const text = `the provider refused: ${safe(error.error)}`;
   return new ProviderError(REFUSALS.has(error.error) ? "denied" : "unreachable", text);

@@ -4,14 +4,24 @@
  */
 import { z } from "zod";
 import type { Clock } from "../../../shared/base/clock.ts";
+import { concurrently } from "../../../shared/base/concurrently.ts";
 import { randomAlphanumerics } from "../../../shared/base/ids.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import type { OperatorRole } from "../../../shared/settings/operator-roles.ts";
 import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
-import { OPERATOR_TOKEN_MS, ROOM_TOKEN_MS, USER_TOKEN_MS } from "../tokens.ts";
+import { CLOCK_SKEW_MS, OPERATOR_TOKEN_MS, SIGN_IN_MS } from "../tokens.ts";
 import type { Access, SignedIn } from "./provider-client.ts";
 import { seal, unseal } from "./sealing.ts";
+
+interface Found {
+  readonly access: Access;
+  readonly dueInMs: number;
+  /** Whether the provider has confirmed it. */
+  readonly isConfirmed?: boolean;
+  /** Whether it may have taken the refresh token, without a response. */
+  readonly isUncertain?: boolean;
+}
 
 export interface SignInRecords {
   /**
@@ -30,19 +40,23 @@ export interface SignInRecords {
   claimDue(limit: number): Promise<readonly SignIn[]>;
   /** With what its provider is asked about it; undefined: it cannot be, or an unknown secret has encrypted that. */
   accessOf(signIn: SignIn): Access | undefined;
-  /** Writes a check's result; the next one is due in `dueInMs`. Rejects with `StoreAwayError`. */
-  write(
-    signIn: SignIn,
-    result: { access: Access; isConfirmed: boolean; dueInMs: number },
-  ): Promise<void>;
+  /**
+   * Writes what a check has found, and returns the sign-in as it is now; the next check is due in `dueInMs`. Rejects with
+   * `StoreAwayError`; then `writeLate` writes it.
+   */
+  write(signIn: SignIn, found: Found): Promise<SignIn>;
+  /** Writes what could not be written. Call it before others are claimed: their leases may end. Rejects with `StoreAwayError`. */
+  writeLate(): Promise<void>;
+  /** The newest revision. Rejects with `StoreAwayError`. */
+  read(id: string): Promise<SignIn | undefined>;
+  /** It has ended: it is not restored any more. */
+  drop(id: string): void;
   /** Whether the store has the sign-in; restores it if only this worker has it. Rejects with `StoreAwayError`. */
   exists(id: string): Promise<boolean>;
   /** Those that a flushed store has lost are written again. Rejects with `StoreAwayError`. */
   reassert(): Promise<void>;
 }
 
-/** A person may stay in a session for longer than the token lasts. */
-const LIFETIME_MS = 2 * USER_TOKEN_MS + ROOM_TOKEN_MS;
 /** How long a worker may take to check one: far more than the time limits of its requests. */
 const LEASE_MS = 120_000;
 /** About 3 KB each. */
@@ -102,7 +116,6 @@ export function createSignInRecords(deps: {
     return (await store.findSignIn(signIn.id)) !== undefined;
   }
 
-  /** Before others are claimed: meanwhile their leases may end. */
   async function writeLate(): Promise<void> {
     for (const id of unwritten) {
       const signIn = known.get(id);
@@ -121,7 +134,7 @@ export function createSignInRecords(deps: {
         user: { id: userId, name, ...(email !== undefined && { email }) },
         begunMs: nowMs,
         checkedMs: nowMs,
-        untilMs: nowMs + (role === undefined ? LIFETIME_MS : OPERATOR_TOKEN_MS),
+        untilMs: nowMs + (role === undefined ? SIGN_IN_MS : OPERATOR_TOKEN_MS + CLOCK_SKEW_MS),
         ...(role !== undefined && { role }),
         ...(providerSession !== undefined && { providerSession }),
         ...(access !== undefined && { sealedAccess: seal(keys, id, JSON.stringify(access)) }),
@@ -135,8 +148,8 @@ export function createSignInRecords(deps: {
       known.delete(id);
       await store.endSignIn(id, 0);
     },
+    writeLate,
     async claimDue(limit) {
-      await writeLate();
       const due = await store.claimDueSignIns(limit, LEASE_MS);
       return due.flatMap((stored) => fromStored(stored) ?? []);
     },
@@ -144,18 +157,29 @@ export function createSignInRecords(deps: {
       const text = sealedAccess === undefined ? undefined : unseal(keys, id, sealedAccess);
       return text === undefined ? undefined : accessSchema.safeParse(JSON.parse(text)).data;
     },
-    async write(signIn, { access, isConfirmed, dueInMs }) {
+    async write(signIn, { access, dueInMs, isConfirmed = false, isUncertain }) {
+      const { isUncertain: _, ...before } = signIn;
       const written: SignIn = {
-        ...signIn,
+        ...before,
         revision: signIn.revision + 1,
         sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
         ...(isConfirmed && { checkedMs: clock.wallMs() }),
+        ...(isUncertain === true && { isUncertain }),
       };
       // A rotated refresh token must not be lost with a store that is away.
       remember(written);
       unwritten.add(signIn.id);
       if ((await put(written, dueInMs)) === "stale") known.delete(signIn.id);
       unwritten.delete(signIn.id);
+      return written;
+    },
+    async read(id) {
+      const stored = await store.findSignIn(id);
+      return stored && fromStored(stored);
+    },
+    drop(id) {
+      known.delete(id);
+      unwritten.delete(id);
     },
     async exists(id) {
       const stored = await store.findSignIn(id);
@@ -168,14 +192,7 @@ export function createSignInRecords(deps: {
       if (!isThere) known.delete(id);
       return isThere;
     },
-    async reassert() {
-      const left = [...known.values()];
-      async function next(): Promise<void> {
-        for (let signIn = left.pop(); signIn !== undefined; signIn = left.pop()) {
-          if (!(await restore(signIn))) known.delete(signIn.id);
-        }
-      }
-      await Promise.all(Array.from({ length: AT_ONCE }, next));
-    },
+    // Most are there: the store was away, not flushed.
+    reassert: () => concurrently([...known.values()], AT_ONCE, (one) => put(one, spread(one))),
   };
 }

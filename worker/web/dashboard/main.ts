@@ -14,7 +14,7 @@ import { byId, element } from "./elements.ts";
 import { type Feed, getJson, openFeed } from "./feed.ts";
 import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
-import { showOperator } from "./operator.ts";
+import { leaveIfSignedOut, showOperator } from "./operator.ts";
 import { createSessionView } from "./session-view.ts";
 import { createWorkerView } from "./worker-view.ts";
 
@@ -140,6 +140,7 @@ function openFeedOfView(): void {
 }
 
 function showConnection(state: "live" | "lost"): void {
+  if (state === "lost") leaveIfSignedOut().catch(() => {});
   if (document.body.dataset["state"] === state) return;
   document.body.dataset["state"] = state;
   connection.dataset["state"] = state;

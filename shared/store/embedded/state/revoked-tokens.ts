@@ -29,7 +29,9 @@ export function createRevokedTokens(effects: Effects): RevokedTokens {
   }
 
   return {
-    revokeToken(_now, tokenId, untilMs) {
+    revokeToken(_now, tokenId, until) {
+      // A later end that was set before stays.
+      const untilMs = Math.max(until, untilById.get(tokenId) ?? 0);
       untilById.set(tokenId, untilMs);
       effects.write(recordKey.revoked(tokenId), untilMs);
       const [first] = untilById.keys();

@@ -25,11 +25,6 @@ local function drop_sign_in(id, now)
   index_remove(SIGN_INS, id, now)
 end
 
-local function is_revoked(id, now)
-  local till = type_of(REVOKED) == 'zset' and redis.call('ZSCORE', REVOKED, id)
-  return till and tonumber(till) > now
-end
-
 -- Of many: id, revision, keys and data of each, in a row.
 local function flat(sign_ins)
   local reply = {}
