@@ -24,6 +24,8 @@ const CHUNK_BYTES = 8;
 const PERIOD_MS = 5;
 /** Far below the 40 ms of a delayed acknowledgement, of which a chunk would wait for half on average. */
 const ADDED_MS = 10;
+/** Chunks that are held back are so in each round; a busy machine delays some of one. */
+const ROUNDS = 4;
 
 /** The delays of the chunks of one stream, whose both ends are in this process. */
 class Delays {
@@ -195,6 +197,21 @@ async function measureConnections(
   return medians;
 }
 
+/** What the balancer adds for three quarters of new connections, at their first request and at the next. */
+async function addedMs(stream: Stream, target: Target): Promise<readonly number[]> {
+  const agents = await openAgents(target);
+  const directAgents = await openAgents({ port: workerPort, isSecure: false });
+  const [through, direct] = await Promise.all([
+    measureConnections(stream, agents),
+    measureConnections(stream, directAgents),
+  ]);
+  for (const agent of [...agents, ...directAgents]) agent.destroy();
+  // Not every connection acknowledges late.
+  return through.map(
+    (medians, index) => quantile(medians, 0.75) - quantile(direct[index] ?? [], 0.75),
+  );
+}
+
 function openAgents(to: Target): Promise<readonly Agent[]> {
   return Promise.all(Array.from({ length: CONNECTIONS }, () => openAgent(to)));
 }
@@ -212,19 +229,15 @@ describe.each([
     "small chunks of %s are not held back, from the first request of a connection on",
     async (_name, stream) => {
       const { httpPort, tlsPort = 0 } = rig.path.listener;
-      const agents = await openAgents({ port: isSecure ? tlsPort : httpPort, isSecure });
-      const directAgents = await openAgents({ port: workerPort, isSecure: false });
-      const [through, direct] = await Promise.all([
-        measureConnections(stream, agents),
-        measureConnections(stream, directAgents),
-      ]);
-      for (const agent of [...agents, ...directAgents]) agent.destroy();
-      // Not every connection acknowledges late.
-      for (const [index, medians] of through.entries()) {
-        expect(quantile(medians, 0.75)).toBeLessThan(
-          quantile(direct[index] ?? [], 0.75) + ADDED_MS,
-        );
+      const target = { port: isSecure ? tlsPort : httpPort, isSecure };
+      const least: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [index, ms] of (await addedMs(stream, target)).entries()) {
+          least[index] = Math.min(ms, least[index] ?? Number.POSITIVE_INFINITY);
+        }
+        if (Math.max(...least) < ADDED_MS) break;
       }
+      expect(Math.max(...least)).toBeLessThan(ADDED_MS);
     },
   );
 });
