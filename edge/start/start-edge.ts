@@ -17,6 +17,7 @@ import { isWildcard } from "../../shared/net/networks.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
 import { VERSION } from "../../shared/process/version.ts";
+import { identityProviders } from "../../shared/settings/identity-providers.ts";
 import { findLicense, logLicense } from "../../shared/settings/license-file.ts";
 import { configuredCredentials } from "../../shared/settings/operator-credentials.ts";
 import {
@@ -341,6 +342,7 @@ function describeRunning(
     serverUrl: settings.serverUrl,
     workers: workers.map(({ name, ready }) => ({ id: name, port: ready?.port ?? 0 })),
     isShared: settings.redisUrl !== undefined,
+    identityProviders: labelsOf(identityProviders(settings)),
     loginSimple: settings.loginSimple,
     loginApiKey: settings.loginApiKey !== undefined,
     dashboard: configuredCredentials(settings),
@@ -348,6 +350,11 @@ function describeRunning(
     dataDir: settings.dataDir,
     ...more,
   };
+}
+
+/** The workers have checked the settings. */
+function labelsOf(providers: ReturnType<typeof identityProviders>): readonly string[] {
+  return typeof providers === "string" ? [] : providers.map(({ label }) => label);
 }
 
 function reportAvailable(running: Running, log: Log): void {

@@ -14,6 +14,8 @@ export interface Running {
   readonly workers: readonly { readonly id: string; readonly port: number }[];
   /** Other machines use the same store. */
   readonly isShared: boolean;
+  /** Labels of the identity providers. */
+  readonly identityProviders: readonly string[];
   readonly loginSimple: boolean;
   readonly loginApiKey: boolean;
   /** The dashboard's user and the variable that holds its password; undefined: the password was generated and logged. */
@@ -78,8 +80,8 @@ function dashboardAccess({ dashboard, isShared, logFile }: Running): string {
 }
 
 function signInWays(running: Running): string {
-  const ways: string[] = [];
+  const ways = running.identityProviders.map((label) => `with ${label}`);
   if (running.loginSimple) ways.push("by name, unchecked (CT_LOGIN_SIMPLE=false turns it off)");
   if (running.loginApiKey) ways.push("with the API key (CT_LOGIN_API_KEY)");
-  return ways.join(", ") || "disabled; set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY";
+  return ways.join(", ") || "disabled; set CT_OIDC_ISSUER, CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY";
 }

@@ -53,7 +53,9 @@ async function logOut(
     if (!(error instanceof ProviderError)) throw error;
     deps.log.warn({ provider: id, reason: error.message }, "a back-channel logout was refused");
     const answer = { error: "invalid_request", error_description: error.message };
-    return deps.refuse(reply, "logout-token", jsonResponse(400, answer));
+    // With 503 the provider tries again.
+    const status = error.problem === "unreachable" ? 503 : 400;
+    return deps.refuse(reply, "logout-token", jsonResponse(status, answer));
   }
   const ended = (await signInsOf(deps, loggedOut)).filter(
     ({ begunMs }) => begunMs <= loggedOut.atMs + CLOCK_SKEW_MS,

@@ -13,6 +13,7 @@ const running: Running = {
     { id: "worker-2", port: 3002 },
   ],
   isShared: false,
+  identityProviders: [],
   loginSimple: true,
   loginApiKey: false,
   dashboard: undefined,
@@ -62,7 +63,14 @@ test("with a certificate of the operator, the summary gives the IDE the HTTPS ad
 
 test("the summary of an edge without a way to sign in says so", () => {
   expect(summarize({ ...running, loginSimple: false })).toContain(
-    "disabled; set CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
+    "disabled; set CT_OIDC_ISSUER, CT_LOGIN_SIMPLE or CT_LOGIN_API_KEY",
+  );
+});
+
+test("the summary names the identity providers first", () => {
+  const identityProviders = ["Company account", "GitHub"];
+  expect(summarize({ ...running, identityProviders, loginSimple: false })).toContain(
+    "Sign in    with Company account, with GitHub\n",
   );
 });
 
