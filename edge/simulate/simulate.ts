@@ -173,7 +173,8 @@ function movesOf(
     const isItsWorker = change.kind !== "add" && holder === change.worker;
     if (change.kind === "remove" && isItsWorker) {
       const view = { ring: { candidates }, worker: (other: WorkerId) => byId.get(other) };
-      const successor = chooseSuccessor(id, new Set([change.worker]), view);
+      const { version } = snapshot.workers.find((worker) => worker.id === holder) ?? {};
+      const successor = chooseSuccessor(id, new Set([change.worker]), view, version);
       return { ...move, to: successor === undefined ? [] : [successor.id], by: "drain" };
     }
     if (!isItsWorker) {

@@ -187,6 +187,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
     }));
   const drain = startDrain({
     self: worker.id,
+    version: worker.version,
     ending: new Set(),
     registry: {
       sessions: () => sessions.values() as ReturnType<DrainDeps["registry"]["sessions"]>,

@@ -2,6 +2,7 @@
  * Drains a worker: hands its sessions over to other workers, paced so that their clients do not all reconnect at once. A
  * session that no worker takes stays here and is tried again.
  */
+import semver from "semver";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -26,6 +27,8 @@ export interface Drain {
 
 export interface DrainDeps {
   readonly self: WorkerId;
+  /** Of this program. */
+  readonly version: string;
   /** Workers that stop too, so they get no sessions. The set may grow during the drain. */
   readonly ending: ReadonlySet<WorkerId>;
   readonly registry: Pick<Registry, "sessions">;
@@ -81,17 +84,36 @@ export function paceMs(sessions: number, leftMs: number): number {
   return Math.min(1000 / PER_SECOND, (leftMs * USED_SHARE) / sessions);
 }
 
-/** The successor for session `id`: its first ring candidate that accepts sessions and is not in `avoid`. Pure. */
+/**
+ * The successor for session `id`: its first ring candidate that accepts sessions and is not in `avoid`. Workers of another
+ * version than `version`, that of the worker that is drained, go before all others, and of several such versions the newest:
+ * in a rolling upgrade, or when one is rolled back, they are not about to be drained themselves. Pure.
+ */
 export function chooseSuccessor(
   id: SessionId,
   avoid: ReadonlySet<WorkerId>,
   view: Pick<MembershipView, "worker"> & { readonly ring: Pick<Ring, "candidates"> },
+  version?: string,
 ): WorkerRecord | undefined {
+  let found: WorkerRecord | undefined;
   for (const candidate of view.ring.candidates(id)) {
     const record = avoid.has(candidate) ? undefined : view.worker(candidate);
-    if (record?.state === "up") return record;
+    if (record?.state !== "up") continue;
+    if (found === undefined || isPreferred(record.version, found.version, version)) found = record;
+    if (version === undefined) break;
   }
-  return undefined;
+  return found;
+}
+
+/** Whether a worker of version `a` goes before one of version `b`. */
+function isPreferred(a: string, b: string, drained: string | undefined): boolean {
+  if (a === b || a === drained) return false;
+  return b === drained || isNewer(a, b);
+}
+
+/** Records may have any text. */
+function isNewer(a: string, b: string): boolean {
+  return semver.valid(a) !== null && (semver.valid(b) === null || semver.gt(a, b));
 }
 
 /** Hands one session over to `successor`, and asks it to resume the session. */
@@ -160,7 +182,7 @@ export function startDrain(deps: DrainDeps): Drain {
       const session = [...registry.sessions()].find(({ id, isLive }) => isLive && !tried.has(id));
       if (session === undefined) return;
       tried.add(session.id);
-      const successor = chooseSuccessor(session.id, avoided(), deps.view);
+      const successor = chooseSuccessor(session.id, avoided(), deps.view, deps.version);
       if (successor === undefined) {
         countRenamed(counters, "worker.sessions_drained", "none");
         continue;

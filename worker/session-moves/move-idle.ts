@@ -18,7 +18,7 @@ export function countIdle(registry: DrainDeps["registry"], idleMs: number): numb
  * moved; `isWanted` is checked before each.
  */
 export async function migrateIdleSessions(
-  deps: Omit<DrainDeps, "ending" | "delayMs" | "timeoutMs">,
+  deps: Omit<DrainDeps, "version" | "ending" | "delayMs" | "timeoutMs">,
   { moves, idleMs }: Pick<MoveRequest, "moves" | "idleMs">,
   isWanted: () => boolean,
 ): Promise<number> {

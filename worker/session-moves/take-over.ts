@@ -4,7 +4,8 @@
  * client's handshake waits for the take-over of its session, on a worker that is busy with all the others, and the restarted
  * process takes the rest away from the clients that wait here.
  */
-import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { concurrently } from "../../shared/base/concurrently.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
@@ -34,22 +35,11 @@ export async function takeOverFrom(exited: WorkerId, deps: FailoverDeps): Promis
     const ids = await store.sessionsOf(exited);
     const mine = ids.filter((id) => chooseSuccessor(id, avoid, view)?.id === self);
     let taken = 0;
-    await forEachConcurrently(mine, async (id) => {
+    await concurrently(mine, AT_ONCE, async (id) => {
       if ((await registry.claim(id)).outcome === "here") taken++;
     });
     if (mine.length > 0) log.info({ from: exited, sessions: taken }, "sessions taken over");
   } catch (error) {
     if (!(error instanceof StoreAwayError)) log.error({ err: error }, "the failover failed");
   }
-}
-
-async function forEachConcurrently(
-  ids: readonly SessionId[],
-  action: (id: SessionId) => Promise<void>,
-): Promise<void> {
-  const left = [...ids].reverse();
-  async function next(): Promise<void> {
-    for (let id = left.pop(); id !== undefined; id = left.pop()) await action(id);
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, next));
 }

@@ -1,6 +1,7 @@
 /** Wires operators' commands to this worker, and the drain before it stops. */
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendToEdge } from "../../shared/process/program.ts";
+import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { type CommandHandler, createCommandHandler } from "../session-moves/command-handler.ts";
 import { type DrainDeps, drainsFirst, startDrain } from "../session-moves/drain.ts";
@@ -38,6 +39,7 @@ export function prepareDrain(
   const hasSuccessor = (): boolean => view.workers.some(takesSessions);
   const drainDeps: DrainDeps = {
     self: self.id,
+    version: VERSION,
     ending,
     registry,
     view,

@@ -109,6 +109,7 @@ function drainOf(
   const drain = (ending: ReadonlySet<string> = new Set()) =>
     startDrain({
       self: "w1" as WorkerId,
+      version: "1.0.0",
       ending: ending as ReadonlySet<WorkerId>,
       registry: { sessions: () => sessions },
       view,
