@@ -249,7 +249,7 @@ export const METRICS = {
     unit: "events",
     meaning: "checks of sign-ins at their identity provider, by outcome",
     tag: "outcome",
-    values: ["confirmed", "failed", "ended"],
+    values: ["confirmed", "failed", "postponed", "ended"],
   },
   "worker.sign_ins.ended": {
     scope: "worker",

@@ -28,6 +28,8 @@ export interface SignIn {
   readonly sealedAccess?: string | undefined;
   /** The provider may have taken the refresh token without a response: that it refuses it next time says nothing. */
   readonly isUncertain?: true | undefined;
+  /** Wall time in ms of the first failure since it was confirmed last. */
+  readonly failingMs?: number | undefined;
   /** Wall time in ms: when it began, when the provider last confirmed it, and when its token expires. */
   readonly begunMs: number;
   readonly checkedMs: number;
@@ -66,6 +68,7 @@ const dataSchema = z.object({
   role: z.enum(ROLES).exactOptional(),
   sealedAccess: z.string().exactOptional(),
   isUncertain: z.literal(true).exactOptional(),
+  failingMs: z.number().exactOptional(),
   begunMs: z.number(),
   checkedMs: z.number(),
   untilMs: z.number(),
@@ -145,7 +148,7 @@ export async function endSignIn(
 ): Promise<void> {
   const ended: EndedSignIn = { id, cause, message, untilMs };
   // First: if this process dies in between, a check ends the sign-in again. A store whose memory is full refuses it, but not the
-  // rest; workers then find out when they look for the sign-in.
+  // rest: workers find out when they look for the sign-in (ended-sign-ins.ts).
   const told = await store.appendToStream(STREAM, [JSON.stringify(ended)]).then(
     () => undefined,
     (error: unknown) => ({ error }),

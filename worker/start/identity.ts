@@ -1,15 +1,19 @@
 /** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
+import { sleep } from "../../shared/base/clock.ts";
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Feed } from "../dashboard/feed.ts";
 import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { type EndedSignIns, followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
 import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
-import { startRechecks } from "../login/identity/rechecks.ts";
+import { type Rechecks, startRechecks } from "../login/identity/rechecks.ts";
 import { createSignInRecords, type SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
 import type { Membership } from "./store-and-membership.ts";
+
+/** Of the 1.7 s in which a worker stops: enough to write a refresh token that has just come. */
+const SETTLE_MS = 500;
 
 export interface IdentityParts {
   readonly providers: readonly ProviderClient[];
@@ -35,6 +39,11 @@ export function openIdentity(
   );
   const { recheckMs } = options;
   const records = createSignInRecords({ store, keys: keyring.signIn, clock, recheckMs });
+  let rechecks: Rechecks | undefined;
+  // Added early, so that it closes late: while a provider is waited for, the traffic has ended and the lease is withdrawn.
+  shutdown.add("sign-in checks under way", () =>
+    Promise.race([rechecks?.settled(), sleep(clock, SETTLE_MS)]),
+  );
   return {
     providers,
     records,
@@ -50,11 +59,11 @@ export function openIdentity(
       });
       shutdown.add("ended sign-ins", () => ended.close());
       const { operatorRoles } = options;
-      const rechecks = startRechecks({
+      rechecks = startRechecks({
         ...{ ...parts, providers, counters, operatorRoles },
         settings: options,
       });
-      shutdown.add("sign-in checks", () => rechecks.close());
+      shutdown.add("sign-in checks", () => rechecks?.close());
     },
   };
 }

@@ -88,12 +88,20 @@ export function followEndedSignIns(deps: {
     });
     for (const id of due.slice(0, LOOKS)) {
       const isMissing = !(await records.exists(id));
-      if (isMissing && looks.get(id)?.isMissing === true) {
-        await endSignIn(store, { id, untilMs: clock.wallMs() + SIGN_IN_MS }, "unconfirmed", GONE);
-        deps.counters.count("worker.sign_ins.ended", "unconfirmed");
-      }
+      const isGone = isMissing && looks.get(id)?.isMissing === true;
       looks.set(id, { atMs: nowMs, isMissing });
+      if (isGone) await endGone(id);
     }
+  }
+
+  async function endGone(id: string): Promise<void> {
+    // Here at once: a store whose memory is full does not tell the others.
+    ended.set(id, { message: GONE });
+    deps.counters.count("worker.sign_ins.ended", "unconfirmed");
+    const signIn = { id, untilMs: clock.wallMs() + SIGN_IN_MS };
+    await endSignIn(store, signIn, "unconfirmed", GONE).catch((error: unknown) => {
+      log.warn({ err: error }, "the end of a sign-in could not be written; it ends on this worker");
+    });
   }
 
   async function poll(): Promise<void> {

@@ -154,18 +154,22 @@ export function createProviderClient(
       });
       const { issuer } = config.serverMetadata();
       const link = { client, config, provider };
-      try {
-        if ("accessToken" in access) {
-          const claims = await readClaims(link, access.accessToken, undefined, subject);
-          return { issuer, claims, isWhole: true };
-        }
-        const tokens = await client.refreshTokenGrant(config, access.refreshToken);
-        await keep({ refreshToken: tokens.refresh_token ?? access.refreshToken });
-        const isWhole = provider.type !== "oidc" || tokens.claims() !== undefined;
-        return { issuer, isWhole, claims: await claimsAfterRefresh(link, tokens, subject) };
-      } catch (error) {
-        throw explainedCheck(client, error);
+      if ("accessToken" in access) {
+        const claims = await readClaims(link, access.accessToken, undefined, subject).catch(
+          (error: unknown) => {
+            throw explainedCheck(client, error);
+          },
+        );
+        return { issuer, claims, isWhole: true };
       }
+      const tokens = await client
+        .refreshTokenGrant(config, access.refreshToken)
+        .catch((error: unknown) => {
+          throw explainedCheck(client, error);
+        });
+      await keep({ refreshToken: tokens.refresh_token ?? access.refreshToken });
+      const isWhole = provider.type !== "oidc" || tokens.claims() !== undefined;
+      return { issuer, isWhole, claims: await claimsAfterRefresh(link, tokens, subject) };
     },
     async readLogout(token) {
       const client = await library();

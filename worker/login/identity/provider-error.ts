@@ -1,7 +1,6 @@
 /** What goes wrong at an identity provider, without what it or the browser sent: that may hold codes and tokens. */
 import type * as OpenId from "openid-client";
 import { EdgeError } from "../../../shared/base/errors.ts";
-import { StoreAwayError } from "../../../shared/store/store.ts";
 
 /**
  * `denied`: the person or the provider said no. `unreachable`: it did not respond, or with an error of its own. `invalid`: its
@@ -14,9 +13,19 @@ export class ProviderError extends EdgeError {
   readonly source = "upstream";
   readonly retryable: boolean;
   readonly problem: ProviderProblem;
-  constructor(problem: ProviderProblem, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+  /** Whether there was no response at all. */
+  readonly isSilent: boolean;
+  /** Whether the provider may have done what was asked: its response is lost, or nobody can read it. */
+  readonly isLost: boolean;
+  constructor(
+    problem: ProviderProblem,
+    message: string,
+    { isSilent = false, isLost = false }: { isSilent?: boolean; isLost?: boolean } = {},
+  ) {
+    super(message);
     this.problem = problem;
+    this.isSilent = isSilent;
+    this.isLost = isLost;
     this.retryable = problem === "unreachable";
   }
 }
@@ -31,15 +40,22 @@ const REFUSALS: ReadonlySet<string> = new Set([
 ]);
 
 /** As `explained`, of a check without the person: only what is said of the person counts as a refusal. */
-export function explainedCheck(
-  client: typeof OpenId,
-  error: unknown,
-): ProviderError | StoreAwayError {
-  if (error instanceof StoreAwayError) return error;
+export function explainedCheck(client: typeof OpenId, error: unknown): ProviderError {
   if (!(error instanceof client.ResponseBodyError)) return explained(client, error);
   const text = `the provider refused: ${safe(error.error)}`;
   return new ProviderError(REFUSALS.has(error.error) ? "denied" : "unreachable", text);
 }
+
+/** Codes of errors before anything is sent. */
+const NOT_SENT: ReadonlySet<string> = new Set([
+  ...["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"],
+  ...["UND_ERR_CONNECT_TIMEOUT", "CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT"],
+  ...[
+    "SELF_SIGNED_CERT_IN_CHAIN",
+    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+    "ERR_TLS_CERT_ALTNAME_INVALID",
+  ],
+]);
 
 /** Without what the provider or the browser sent: it may hold codes and tokens. */
 export function explained(client: typeof OpenId, error: unknown): ProviderError {
@@ -53,13 +69,14 @@ export function explained(client: typeof OpenId, error: unknown): ProviderError 
     return new ProviderError("invalid", `the provider refused the code: ${safe(error.error)}`);
   }
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const isNetwork =
-    error instanceof TypeError ||
-    code === "OAUTH_TIMEOUT" ||
-    code === "OAUTH_RESPONSE_IS_NOT_CONFORM";
-  if (isNetwork) {
+  const isSilent = error instanceof TypeError || code === "OAUTH_TIMEOUT";
+  if (isSilent || code === "OAUTH_RESPONSE_IS_NOT_CONFORM") {
     const detail = inner instanceof Error ? inner.message : describe(error);
-    return new ProviderError("unreachable", `the provider cannot be used: ${detail}`);
+    const isLost = !NOT_SENT.has(
+      inner instanceof Error && "code" in inner ? String(inner.code) : "",
+    );
+    const how = { isSilent, isLost };
+    return new ProviderError("unreachable", `the provider cannot be used: ${detail}`, how);
   }
   return new ProviderError("invalid", `the provider's response is not valid: ${describe(error)}`);
 }

@@ -27,8 +27,10 @@ import { ProviderError } from "./provider-error.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
 
 export interface Rechecks {
+  /** Begins no further check. */
+  close(): void;
   /** Resolves when the checks under way are written. */
-  close(): Promise<void>;
+  settled(): Promise<void>;
 }
 
 export interface RecheckSettings {
@@ -64,14 +66,16 @@ interface RechecksDeps {
 /** What a check means for a sign-in. */
 type Verdict =
   | { readonly outcome: "confirmed" }
-  | { readonly outcome: "ended"; readonly cause: EndCause; readonly message: string }
-  /** `isUncertain`: the provider may have taken the refresh token. `isElsewhere`: only another worker can ask. */
+  /** `also`: older sign-ins of the same person, which nothing confirms any more. */
   | {
-      readonly outcome: "failed";
-      readonly error: ProviderError;
-      readonly isUncertain?: boolean;
-      readonly isElsewhere?: boolean;
-    };
+      readonly outcome: "ended";
+      readonly cause: EndCause;
+      readonly message: string;
+      readonly also?: readonly SignIn[];
+    }
+  | { readonly outcome: "failed"; readonly error: ProviderError }
+  /** Nothing was asked, or nothing learned. `dueInMs` undefined: another worker has written it meanwhile. */
+  | { readonly outcome: "postponed"; readonly dueInMs: number | undefined };
 
 export function startRechecks(deps: RechecksDeps): Rechecks {
   const { clock, log, settings, records, random = Math.random } = deps;
@@ -93,13 +97,18 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
     let found = 0;
     try {
       await records.writeLate();
-      if (clock.nowMs() >= notBeforeMs) {
+      if (!isClosed && clock.nowMs() >= notBeforeMs) {
         const due = await records.claimDue(AT_ONCE);
         found = due.length;
-        await Promise.all(due.map((signIn) => recheck(deps, signIn, failures)));
+        // Those that are not begun are due again when their lease is over.
+        const checks = isClosed ? [] : due.map((signIn) => recheck(deps, signIn, failures));
+        const failed = (await Promise.allSettled(checks)).find(
+          ({ status }) => status === "rejected",
+        );
+        if (failed?.status === "rejected") throw failed.reason;
       }
     } catch (error) {
-      // Those that were claimed are due again when their lease is over. Before that, each worker writes what it could not.
+      // Before others are claimed, each worker writes what it could not.
       notBeforeMs = clock.nowMs() + 2 * pollMs;
       if (!(error instanceof StoreAwayError)) {
         log.error({ err: error }, "sign-ins could not be checked");
@@ -110,46 +119,61 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
 
   runLater(pollMs);
   return {
-    async close() {
+    close() {
       isClosed = true;
       timer?.cancel();
-      // A refresh token that has just come is written.
-      await running;
     },
+    settled: () => running,
   };
 }
 
 async function recheck(deps: RechecksDeps, signIn: SignIn, failures: Failures): Promise<void> {
-  const { records, settings, counters, clock } = deps;
+  const { records, settings, counters } = deps;
+  const { recheckMs } = settings;
   let current = signIn;
   const keep = async (access: Access): Promise<void> => {
-    current = await records.write(current, { access, dueInMs: settings.recheckMs });
+    current = await records.write(current, { access, dueInMs: recheckMs });
   };
   const verdict = await judge(deps, signIn, failures, keep);
   counters.count("worker.sign_ins.checked", verdict.outcome);
-  const access = records.accessOf(current);
   switch (verdict.outcome) {
     case "confirmed":
-      if (access === undefined) return;
-      await records.write(current, { access, isConfirmed: true, dueInMs: settings.recheckMs });
+      failures.clear(signIn.provider);
+      await records.write(current, { isConfirmed: true, dueInMs: recheckMs });
       return;
     case "ended":
-      return end(deps, signIn, verdict.cause, verdict.message);
-    case "failed": {
-      failures.add(signIn.provider, verdict.error);
-      const lastMs = signIn.checkedMs + settings.recheckMs + settings.graceMs;
-      if (clock.wallMs() >= lastMs) {
-        const label = labelOf(deps, signIn);
-        const message = `${label} could not confirm for too long that you may use this server. Sign in again.`;
-        return end(deps, signIn, "unconfirmed", message);
+      for (const one of [signIn, ...(verdict.also ?? [])]) {
+        await end(deps, one, verdict.cause, verdict.message);
       }
-      // Another worker has it when its lease is over.
-      if (access === undefined || verdict.isElsewhere === true) return;
-      const dueInMs = Math.min(RETRY_MS, settings.recheckMs);
-      const isUncertain = verdict.isUncertain === true || current.isUncertain === true;
-      await records.write(current, { access, dueInMs, isUncertain });
+      return;
+    case "failed":
+      return failOrEnd(deps, current, verdict.error, failures);
+    case "postponed": {
+      const { isUncertain } = current;
+      const { dueInMs } = verdict;
+      if (dueInMs !== undefined) await records.write(current, { dueInMs, isUncertain });
     }
   }
+}
+
+async function failOrEnd(
+  deps: RechecksDeps,
+  signIn: SignIn,
+  error: ProviderError,
+  failures: Failures,
+): Promise<void> {
+  const { records, settings, clock } = deps;
+  failures.add(signIn.provider, error);
+  const isOver =
+    signIn.failingMs !== undefined && clock.wallMs() - signIn.failingMs >= settings.graceMs;
+  if (isOver) {
+    const label = labelOf(deps, signIn);
+    const message = `${label} could not confirm for too long that you may use this server. Sign in again.`;
+    return end(deps, signIn, "unconfirmed", message);
+  }
+  const isUncertain = error.isLost || signIn.isUncertain === true;
+  const dueInMs = Math.min(RETRY_MS, settings.recheckMs);
+  await records.write(signIn, { isFailed: true, dueInMs, isUncertain });
 }
 
 async function judge(
@@ -166,27 +190,27 @@ async function judge(
   if (signIn.role !== undefined && deps.operatorRoles === undefined) {
     return elsewhere("CT_DASHBOARD_GROUPS is not set");
   }
-  const isDown = failures.isDown(signIn.provider);
-  if (isDown !== undefined) return { outcome: "failed", error: isDown };
+  if (failures.isDown(signIn.provider)) {
+    return { outcome: "postponed", dueInMs: Math.min(DOWN_MS, deps.settings.recheckMs) };
+  }
   let checked: Checked;
   try {
     checked = await client.check(access, signIn.subject, keep);
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
     if (error.problem === "denied") return judgeDenial(deps, signIn, access, error);
-    const isUncertain = "refreshToken" in access && error.problem === "unreachable";
-    return { outcome: "failed", error, isUncertain };
+    return { outcome: "failed", error };
   }
   return judgeChecked(deps, client.provider, signIn, checked);
 }
 
 function elsewhere(reason: string): Verdict {
-  return { outcome: "failed", error: new ProviderError("invalid", reason), isElsewhere: true };
+  return { outcome: "failed", error: new ProviderError("invalid", reason) };
 }
 
 /** Refused; but it may be what was asked with that is of no use any more, and not the person. */
 async function judgeDenial(
-  { records, store, providers }: RechecksDeps,
+  { records, store, providers, settings }: RechecksDeps,
   signIn: SignIn,
   access: Access,
   error: ProviderError,
@@ -194,18 +218,20 @@ async function judgeDenial(
   if (signIn.isUncertain === true) return { outcome: "failed", error };
   // Another worker has checked it meanwhile, after an outage of the store.
   const newest = await records.read(signIn.id);
-  if (newest !== undefined && newest.revision > signIn.revision)
-    return { outcome: "failed", error, isElsewhere: true };
-  // GitHub revokes the oldest access token of a person who has more than ten. The newest one tells.
-  if ("accessToken" in access) {
-    const others = await findSignIns(store, [signIn.user.id]);
-    const isNewer = (one: SignIn): boolean =>
-      one.provider === signIn.provider && one.begunMs > signIn.begunMs;
-    if (others.some(isNewer)) return { outcome: "confirmed" };
+  if (newest !== undefined && newest.revision > signIn.revision) {
+    return { outcome: "postponed", dueInMs: undefined };
   }
   const label = labelOf({ providers }, signIn);
   const message = `${label} has ended your sign-in. Sign in again, or contact your administrator.`;
-  return { outcome: "ended", cause: "refused", message };
+  const ended = { outcome: "ended", cause: "refused", message } as const;
+  if ("refreshToken" in access) return ended;
+  // GitHub revokes the oldest access token of a person who has more than ten: the newest one tells.
+  const others = (await findSignIns(store, [signIn.user.id])).filter(
+    (one) => one.provider === signIn.provider && one.sealedAccess !== undefined,
+  );
+  const isNewer = (one: SignIn): boolean => one.begunMs > signIn.begunMs;
+  if (others.some(isNewer)) return { outcome: "postponed", dueInMs: settings.recheckMs };
+  return { ...ended, also: others.filter(({ id }) => id !== signIn.id) };
 }
 
 function judgeChecked(
@@ -274,50 +300,36 @@ function labelOf({ providers }: Pick<RechecksDeps, "providers">, signIn: SignIn)
 
 interface Failures {
   add(provider: string, error: ProviderError): void;
-  /** Why the provider is not asked now: each question would wait for its time-out. */
-  isDown(provider: string): ProviderError | undefined;
-}
-
-interface Failure {
-  readonly error: ProviderError;
-  readonly atMs: number;
-  loggedMs: number;
-  unlogged: number;
+  /** It has responded. */
+  clear(provider: string): void;
+  /** Whether it is not asked now, because it did not respond: each question would wait for its time-out. */
+  isDown(provider: string): boolean;
 }
 
 function createFailures({ clock, log, settings }: RechecksDeps): Failures {
-  const byProvider = new Map<string, Failure>();
-
-  function logIt(
-    provider: string,
-    { problem, message: reason }: ProviderError,
-    more: number,
-  ): void {
-    const { graceMs } = settings;
-    log.warn(
-      { provider, problem, reason, graceMs, furtherFailures: more },
-      "an identity provider could not confirm a sign-in, which lasts for CT_OIDC_GRACE_MS more",
-    );
-  }
+  const silentMs = new Map<string, number>();
+  const logged = new Map<string, { atMs: number; unlogged: number }>();
 
   return {
-    add(provider, error) {
+    add(provider, { problem, message: reason, isSilent }) {
       const nowMs = clock.nowMs();
-      const before = byProvider.get(provider);
-      // Of those that were not asked.
-      const atMs = before?.error === error ? before.atMs : nowMs;
-      const isDue = before === undefined || nowMs - before.loggedMs >= LOG_MS;
-      if (isDue) logIt(provider, error, before?.unlogged ?? 0);
-      byProvider.set(provider, {
-        ...{ error, atMs },
-        loggedMs: isDue ? nowMs : (before?.loggedMs ?? nowMs),
-        unlogged: isDue ? 0 : (before?.unlogged ?? 0) + 1,
-      });
+      if (isSilent) silentMs.set(provider, nowMs);
+      const last = logged.get(provider);
+      if (last !== undefined && nowMs - last.atMs < LOG_MS) {
+        last.unlogged++;
+        return;
+      }
+      logged.set(provider, { atMs: nowMs, unlogged: 0 });
+      const { graceMs } = settings;
+      log.warn(
+        { provider, problem, reason, graceMs, furtherFailures: last?.unlogged ?? 0 },
+        "an identity provider could not confirm a sign-in, which lasts for CT_OIDC_GRACE_MS more",
+      );
     },
+    clear: (provider) => void silentMs.delete(provider),
     isDown(provider) {
-      const last = byProvider.get(provider);
-      const isRecent = last !== undefined && clock.nowMs() - last.atMs < DOWN_MS;
-      return isRecent && last.error.problem === "unreachable" ? last.error : undefined;
+      const lastMs = silentMs.get(provider);
+      return lastMs !== undefined && clock.nowMs() - lastMs < DOWN_MS;
     },
   };
 }

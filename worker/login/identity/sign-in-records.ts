@@ -15,12 +15,14 @@ import type { Access, SignedIn } from "./provider-client.ts";
 import { seal, unseal } from "./sealing.ts";
 
 interface Found {
-  readonly access: Access;
+  /** Undefined: as before. */
+  readonly access?: Access | undefined;
   readonly dueInMs: number;
-  /** Whether the provider has confirmed it. */
+  /** Whether the provider has confirmed it, or could not. */
   readonly isConfirmed?: boolean;
+  readonly isFailed?: boolean;
   /** Whether it may have taken the refresh token, without a response. */
-  readonly isUncertain?: boolean;
+  readonly isUncertain?: boolean | undefined;
 }
 
 export interface SignInRecords {
@@ -157,13 +159,18 @@ export function createSignInRecords(deps: {
       const text = sealedAccess === undefined ? undefined : unseal(keys, id, sealedAccess);
       return text === undefined ? undefined : accessSchema.safeParse(JSON.parse(text)).data;
     },
-    async write(signIn, { access, dueInMs, isConfirmed = false, isUncertain }) {
-      const { isUncertain: _, ...before } = signIn;
+    async write(signIn, { access, dueInMs, isConfirmed = false, isFailed = false, isUncertain }) {
+      const { isUncertain: _, failingMs, ...before } = signIn;
+      const nowMs = clock.wallMs();
+      const sinceMs = isFailed ? (failingMs ?? nowMs) : failingMs;
       const written: SignIn = {
         ...before,
         revision: signIn.revision + 1,
-        sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
-        ...(isConfirmed && { checkedMs: clock.wallMs() }),
+        ...(access !== undefined && {
+          sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
+        }),
+        ...(isConfirmed && { checkedMs: nowMs }),
+        ...(!isConfirmed && sinceMs !== undefined && { failingMs: sinceMs }),
         ...(isUncertain === true && { isUncertain }),
       };
       // A rotated refresh token must not be lost with a store that is away.

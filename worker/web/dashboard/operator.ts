@@ -19,6 +19,8 @@ export async function showOperator(): Promise<void> {
   const signOut = element("button", "Sign out");
   signOut.setAttribute("type", "button");
   signOut.addEventListener("click", () => {
+    // The page goes to the sign-in itself.
+    delete document.body.dataset["signIn"];
     void postCommand("sign-out").then(() => location.assign("sign-in"));
   });
   place.replaceChildren(element("span", name), signOut);
