@@ -307,6 +307,7 @@ interface Failures {
 }
 
 function createFailures({ clock, log, settings }: RechecksDeps): Failures {
+  const downMs = Math.min(DOWN_MS, settings.recheckMs);
   const silentMs = new Map<string, number>();
   const logged = new Map<string, { atMs: number; unlogged: number }>();
 
@@ -329,7 +330,7 @@ function createFailures({ clock, log, settings }: RechecksDeps): Failures {
     clear: (provider) => void silentMs.delete(provider),
     isDown(provider) {
       const lastMs = silentMs.get(provider);
-      return lastMs !== undefined && clock.nowMs() - lastMs < DOWN_MS;
+      return lastMs !== undefined && clock.nowMs() - lastMs < downMs;
     },
   };
 }
