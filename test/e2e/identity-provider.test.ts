@@ -1,73 +1,33 @@
 /** Unmodified clients sign in at a real OpenID Connect provider, over two workers. */
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
-import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
-import { type Front, startFront } from "../support/front.ts";
 import {
-  type Account,
-  CLIENT,
-  startIdentityProvider,
-  TestBrowser,
-  type TestProvider,
-} from "../support/identity-provider.ts";
+  account,
+  type IdentityCluster,
+  startIdentityCluster,
+  YES,
+} from "../support/identity-cluster.ts";
+import { type Account, TestBrowser } from "../support/identity-provider.ts";
 import { everybodyHears, person } from "../support/people.ts";
 import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
 import { until } from "../support/until.ts";
 import { WebPerson } from "../support/web-client.ts";
 
-const YES = { name: "answer", value: "yes" };
 const ADA = account("1", "Ada Lovelace");
 const GRACE = account("2", "Grace Hopper");
 
-let cluster: Cluster;
-let front: Front;
-let provider: TestProvider;
+let { front, cluster, provider, clientOf } = {} as IdentityCluster;
 
 beforeEach(async () => {
-  front = await startFront(1);
-  onTestFinished(() => front.close());
-  provider = await startIdentityProvider([`${front.url}/api/login/oidc-callback`], ADA);
-  cluster = await startCluster({
-    workers: 2,
-    balancers: 1,
-    env: {
-      CT_LOGIN_SIMPLE: "off",
-      CT_OIDC_ISSUER: provider.issuer,
-      CT_OIDC_CLIENT_ID: CLIENT.id,
-      CT_OIDC_CLIENT_SECRET: CLIENT.secret,
-      CT_OIDC_SCOPES: "openid,profile,email,groups",
-      CT_OIDC_RECHECK_MS: "1000",
-    },
-  });
-  onTestFinished(() => cluster.dispose());
-  const [balancer] = cluster.balancers as [Member];
-  front.leadTo(balancer.port);
+  const env = { CT_LOGIN_SIMPLE: "off", CT_OIDC_RECHECK_MS: "1000" };
+  ({ front, cluster, provider, clientOf } = await startIdentityCluster(ADA, env));
 });
-
-function account(sub: string, name: string): Account {
-  return { sub, name, email: `${sub}@example.com`, email_verified: true, groups: ["staff"] };
-}
-
-/** A client whose user signs in as `who` when it opens a browser. */
-function clientOf(who: Account, protocol?: (typeof PROTOCOL_PACKAGES)[number]) {
-  return person({
-    baseUrl: front.url,
-    name: String(who["name"]),
-    ...(protocol !== undefined && { protocol }),
-    async signInAt(url) {
-      provider.account = who;
-      const browser = new TestBrowser();
-      const page = await browser.submit(await browser.open(url), YES);
-      expect(page.text).toContain(`Welcome, ${String(who["name"])}.`);
-    },
-  });
-}
 
 describe.each(PROTOCOL_PACKAGES.map((version) => [version]))("clients of version %s", (version) => {
   test("host and join under the names of their accounts", async () => {
-    const host = clientOf(ADA, version);
+    const host = clientOf(ADA, { protocol: version });
     const sessionId = await host.host();
-    const guest = clientOf(GRACE, version);
+    const guest = clientOf(GRACE, { protocol: version });
     await guest.join(sessionId);
     await until("the host sees who has come", () => host.joined.length === 1);
     expect(host.joined[0]).toMatchObject({ name: "Grace Hopper", email: "2@example.com" });

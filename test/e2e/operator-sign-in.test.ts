@@ -1,10 +1,7 @@
 /** Operators sign in to the dashboard in Chromium, at a real OpenID Connect provider, over two workers. */
 import { expect, onTestFinished, test } from "vitest";
 import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
-import { type Member, startCluster } from "../support/cluster.ts";
-import { startFront } from "../support/front.ts";
-import { CLIENT, startIdentityProvider, TestBrowser } from "../support/identity-provider.ts";
-import { person } from "../support/people.ts";
+import { startIdentityCluster } from "../support/identity-cluster.ts";
 import { until } from "../support/until.ts";
 
 const VIEWER = { sub: "1", name: "Ada Lovelace", groups: ["staff"] };
@@ -14,26 +11,11 @@ const EDITOR = { sub: "3", name: "Alan Turing", groups: ["editors"] };
 test.runIf(hasChromium)(
   "an operator sees what its role allows, signs a person out, and is out itself when its groups change",
   async () => {
-    const front = await startFront(1);
-    onTestFinished(() => front.close());
-    const callback = `${front.url}/api/login/oidc-callback`;
-    const provider = await startIdentityProvider([callback], VIEWER);
-    const cluster = await startCluster({
-      workers: 2,
-      balancers: 1,
-      env: {
-        CT_OIDC_ISSUER: provider.issuer,
-        CT_OIDC_CLIENT_ID: CLIENT.id,
-        CT_OIDC_CLIENT_SECRET: CLIENT.secret,
-        CT_OIDC_SCOPES: "openid,profile,groups",
-        CT_OIDC_GROUPS: "editors",
-        CT_OIDC_RECHECK_MS: "1000",
-        CT_DASHBOARD_GROUPS: "view:staff,admin:owners",
-      },
+    const { front, provider, clientOf } = await startIdentityCluster(VIEWER, {
+      CT_OIDC_GROUPS: "editors",
+      CT_OIDC_RECHECK_MS: "1000",
+      CT_DASHBOARD_GROUPS: "view:staff,admin:owners",
     });
-    onTestFinished(() => cluster.dispose());
-    const [balancer] = cluster.balancers as [Member];
-    front.leadTo(balancer.port);
     const browser = await launchChromium();
     onTestFinished(() => browser.close());
 
@@ -53,15 +35,7 @@ test.runIf(hasChromium)(
     const drain = (of: Looker) => of.page.getByRole("button", { name: "drain" });
     expect(await drain(viewer).count()).toBe(0);
 
-    const host = person({
-      baseUrl: front.url,
-      name: "Alan Turing",
-      async signInAt(url) {
-        provider.account = EDITOR;
-        const own = new TestBrowser();
-        await own.submit(await own.open(url), { name: "answer", value: "yes" });
-      },
-    });
+    const host = clientOf(EDITOR);
     await host.host();
     const owner = await operator(OWNER, "workers");
     await drain(owner).first().waitFor();

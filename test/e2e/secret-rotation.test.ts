@@ -1,9 +1,8 @@
 /** The secret is changed process by process while people work: nobody is signed out, and no request fails. */
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
-import { CLUSTER_SECRET, type Member, sees, startCluster } from "../support/cluster.ts";
-import { startFront } from "../support/front.ts";
-import { CLIENT, startIdentityProvider, TestBrowser } from "../support/identity-provider.ts";
+import { expect, test } from "vitest";
+import { CLUSTER_SECRET, type Member, sees } from "../support/cluster.ts";
+import { startIdentityCluster } from "../support/identity-cluster.ts";
 import { documentsEqual, everybodyHears, openSession, person } from "../support/people.ts";
 import { startTraffic } from "../support/steady-traffic.ts";
 import { until } from "../support/until.ts";
@@ -13,31 +12,13 @@ const BOTH = { CT_SECRET: NEW_SECRET, CT_SECRET_PREVIOUS: CLUSTER_SECRET };
 const ALL_KNOW = "all processes know CT_SECRET";
 
 test("nobody is signed out while the secret is changed in one process after the other", async () => {
-  const front = await startFront(1);
-  onTestFinished(() => front.close());
-  const callback = `${front.url}/api/login/oidc-callback`;
   const account = { sub: "1", name: "Ada Lovelace" };
-  const provider = await startIdentityProvider([callback], account);
-  const env = {
-    CT_OIDC_ISSUER: provider.issuer,
-    CT_OIDC_CLIENT_ID: CLIENT.id,
-    CT_OIDC_CLIENT_SECRET: CLIENT.secret,
-    CT_OIDC_RECHECK_MS: "500",
-  };
-  const cluster = await startCluster({ workers: 2, balancers: 1, env });
-  onTestFinished(() => cluster.dispose());
-  const [balancer] = cluster.balancers as [Member];
-  front.leadTo(balancer.port);
+  const env = { CT_OIDC_RECHECK_MS: "500" };
+  const edge = await startIdentityCluster(account, env);
+  const { front, provider, cluster, balancer } = edge;
   const session = await openSession({ baseUrl: front.url, guestCount: 2 });
   // What the provider gave for asking it again is encrypted with the secret.
-  const ada = person({
-    baseUrl: front.url,
-    name: "Ada",
-    async signInAt(url) {
-      const browser = new TestBrowser();
-      await browser.submit(await browser.open(url), { name: "answer", value: "yes" });
-    },
-  });
+  const ada = edge.clientOf(account);
   await ada.join(session.sessionId);
   const ids = session.everybody.map(({ id }) => id);
   const before = await signIn(front.url);
