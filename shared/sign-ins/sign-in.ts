@@ -30,9 +30,8 @@ export interface SignIn {
   readonly isUncertain?: true | undefined;
   /** Wall time in ms of the first failure since it was confirmed last. */
   readonly failingMs?: number | undefined;
-  /** Wall time in ms: when it began, when the provider last confirmed it, and when its token expires. */
+  /** Wall time in ms: when it began, and until when it is kept, longer than its token is valid. */
   readonly begunMs: number;
-  readonly checkedMs: number;
   readonly untilMs: number;
 }
 
@@ -70,7 +69,6 @@ const dataSchema = z.object({
   isUncertain: z.literal(true).exactOptional(),
   failingMs: z.number().exactOptional(),
   begunMs: z.number(),
-  checkedMs: z.number(),
   untilMs: z.number(),
 });
 
@@ -86,7 +84,7 @@ const STREAM = "ended-sign-ins";
 export function toStored({ id, revision, ...data }: SignIn): StoredSignIn {
   const { user, issuer, providerSession } = data;
   const keys = [
-    user.id,
+    userKey(user.id),
     nameKey(user.name),
     ...(user.email === undefined ? [] : [emailKey(user.email)]),
     ...(providerSession === undefined ? [] : [providerSessionKey(issuer, providerSession)]),
@@ -106,6 +104,10 @@ export function fromStored({ id, revision, data }: StoredSignIn): SignIn | undef
 function keyOf(kind: string, ...parts: readonly string[]): string {
   const digest = createHash("sha256").update(parts.join("\n")).digest("base64url");
   return `${kind}:${digest}`;
+}
+
+export function userKey(id: string): string {
+  return keyOf("user", id);
 }
 
 export function emailKey(email: string): string {

@@ -5,14 +5,20 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { endSignIn, findSignIns, providerSessionKey } from "../../shared/sign-ins/sign-in.ts";
+import {
+  endSignIn,
+  findSignIns,
+  providerSessionKey,
+  userKey,
+} from "../../shared/sign-ins/sign-in.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { parseForms } from "../http/form-bodies.ts";
+import { formOf, parseForms } from "../http/form-bodies.ts";
 import { jsonResponse, type Refuse, replyWith } from "../http/responses.ts";
 import { userIdOf } from "../login/identity/identity.ts";
 import type { LoggedOut } from "../login/identity/logout-token.ts";
 import type { ProviderClient } from "../login/identity/provider-client.ts";
 import { ProviderError } from "../login/identity/provider-error.ts";
+import { CLOCK_SKEW_MS } from "../login/tokens.ts";
 
 interface Deps {
   readonly app: FastifyInstance;
@@ -22,9 +28,6 @@ interface Deps {
   readonly counters: Counters;
   readonly log: Log;
 }
-
-/** Clocks of the provider and of this machine may differ by this much. */
-const CLOCK_SKEW_MS = 60_000;
 
 export function addBackchannelLogout(deps: Deps): void {
   void deps.app.register(async (app) => {
@@ -40,12 +43,11 @@ export function addBackchannelLogout(deps: Deps): void {
 async function logOut(
   deps: Deps,
   client: ProviderClient,
-  { body }: FastifyRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const { id, label } = client.provider;
-  const form: ReadonlyMap<unknown, unknown> = body instanceof Map ? body : new Map();
-  const token = form.get("logout_token");
+  const token = formOf(request).get("logout_token");
   let loggedOut: LoggedOut;
   try {
     loggedOut = await client.readLogout(typeof token === "string" ? token : "");
@@ -75,5 +77,5 @@ function signInsOf({ store }: Deps, { issuer, subject, providerSession }: Logged
   if (providerSession !== undefined) {
     return findSignIns(store, [providerSessionKey(issuer, providerSession)]);
   }
-  return findSignIns(store, subject === undefined ? [] : [userIdOf(issuer, subject)]);
+  return findSignIns(store, subject === undefined ? [] : [userKey(userIdOf(issuer, subject))]);
 }

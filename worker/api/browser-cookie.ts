@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isSameProof } from "../../shared/net/edge-headers.ts";
 import { readCookie, sessionCookie } from "../http/cookies.ts";
+import { formOf } from "../http/form-bodies.ts";
 import type { Origins } from "../http/origins.ts";
 
 interface Deps {
@@ -35,9 +36,4 @@ export function browserOfForm(deps: Deps, request: FastifyRequest): string | und
     isSameProof(typeof given === "string" ? given : "", browser) &&
     deps.origins.trustsCookiesOf(request.raw);
   return isOwn ? browser : undefined;
-}
-
-/** The fields of a form; empty for any other body. */
-export function formOf({ body }: FastifyRequest): ReadonlyMap<unknown, unknown> {
-  return body instanceof Map ? body : new Map();
 }

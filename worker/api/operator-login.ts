@@ -47,7 +47,7 @@ interface Exchange {
 
 export interface OperatorLoginDeps {
   readonly providers: readonly ProviderClient[];
-  /** Its id; by default the first one. */
+  /** Its id; undefined: operators do not sign in at one. */
   readonly operatorProvider: string | undefined;
   readonly operatorRoles: RoleGroups | undefined;
   readonly tokens: Pick<Tokens, "signOperator" | "verifyOperator">;
@@ -131,16 +131,11 @@ function isOpened({ method, headers }: IncomingMessage): boolean {
   );
 }
 
-/** Undefined: none, or the settings do not want it. */
 function providerOf({
   providers,
   operatorProvider,
-  operatorRoles,
-}: Pick<OperatorLoginDeps, "providers" | "operatorProvider" | "operatorRoles">) {
-  if (operatorRoles === undefined) return undefined;
-  const isWanted = ({ provider }: ProviderClient): boolean =>
-    operatorProvider === undefined || provider.id === operatorProvider;
-  return providers.find(isWanted);
+}: Pick<OperatorLoginDeps, "providers" | "operatorProvider">) {
+  return providers.find(({ provider }) => provider.id === operatorProvider);
 }
 
 /** Without a sign-in at a provider the page does not exist. */

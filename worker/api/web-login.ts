@@ -7,7 +7,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
-import { parseForms } from "../http/form-bodies.ts";
+import { formOf, parseForms } from "../http/form-bodies.ts";
 import { type Html, html } from "../http/html.ts";
 import type { Origins } from "../http/origins.ts";
 import type { Refuse } from "../http/responses.ts";
@@ -18,7 +18,7 @@ import type { ProviderClient, SignedIn } from "../login/identity/provider-client
 import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Asker, SignIns } from "../login/sign-ins.ts";
-import { browserOf, browserOfForm, formOf, nameBrowser } from "./browser-cookie.ts";
+import { browserOf, browserOfForm, nameBrowser } from "./browser-cookie.ts";
 import type { OperatorLogin } from "./operator-login.ts";
 import {
   CANCELLED,

@@ -2,7 +2,6 @@
  * The JSON responses of `/dashboard/api/`, for the page and for other programs. Fields may be added, never changed. Unknown
  * numbers are null, never 0; times are ms since the epoch by the store's clock unless noted.
  */
-
 import type { ReportedLinkCounts } from "../../shared/link/link-counts.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
 

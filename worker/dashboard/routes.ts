@@ -12,7 +12,7 @@ import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
-import { findSignIns } from "../../shared/sign-ins/sign-in.ts";
+import { findSignIns, userKey } from "../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../shared/sign-ins/sign-out.ts";
 import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
@@ -400,7 +400,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse, counters }: De
       const message = "this person has not signed in at an identity provider";
       return { outcome: "refused", message };
     }
-    const known = await findSignIns(store, [user.id]);
+    const known = await findSignIns(store, [userKey(user.id)]);
     // The store may have lost the one by which the person is here.
     const own = { id: user.signIn, untilMs: clock.wallMs() + SIGN_IN_MS };
     const signIns = known.some(({ id }) => id === own.id) ? known : [...known, own];

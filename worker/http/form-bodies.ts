@@ -1,5 +1,5 @@
 /** Parses the bodies of HTML forms, for the routes that read one. */
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 
 /** Of several fields with one name the first counts. */
 export function parseForms(app: FastifyInstance): void {
@@ -14,4 +14,9 @@ export function parseForms(app: FastifyInstance): void {
       done(null, fields);
     },
   );
+}
+
+/** The fields of a form; empty for any other body. */
+export function formOf({ body }: FastifyRequest): ReadonlyMap<unknown, unknown> {
+  return body instanceof Map ? body : new Map();
 }

@@ -89,12 +89,12 @@ const ISSUER = "codetogether-edge";
 const USER_AUDIENCE = "user";
 const ROOM_AUDIENCE = "room";
 const OPERATOR_AUDIENCE = "operator";
-export const USER_TOKEN_MS = 30 * 24 * 3600 * 1000;
+const USER_TOKEN_MS = 30 * 24 * 3600 * 1000;
 /** How long a sign-in at a provider is kept: a person may stay in a session for longer than the token lasts. */
 export const SIGN_IN_MS = 61 * 24 * 3600 * 1000;
 export const OPERATOR_TOKEN_MS = 12 * 3600 * 1000;
 export const ROOM_TOKEN_MS = 24 * 3600 * 1000;
-/** Clocks of two workers may differ by this much. */
+/** Clocks of two machines may differ by this much. */
 export const CLOCK_SKEW_MS = 60_000;
 /** Real tokens have about 600 bytes. */
 const MAX_TOKEN_CHARS = 8192;

@@ -3,7 +3,7 @@ import { sleep } from "../../shared/base/clock.ts";
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Feed } from "../dashboard/feed.ts";
 import { createOutboundFetch } from "../http/outbound-fetch.ts";
-import { type EndedSignIns, followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
+import { followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
 import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
 import { type Rechecks, startRechecks } from "../login/identity/rechecks.ts";
 import { createSignInRecords, type SignInRecords } from "../login/identity/sign-in-records.ts";
@@ -53,7 +53,7 @@ export function openIdentity(
       if (providers.length === 0) return;
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();
-      const ended: EndedSignIns = followEndedSignIns({
+      const ended = followEndedSignIns({
         ...{ ...parts, sessions, tokens, counters },
         onEnded: (id) => feed.endOf(id),
       });

@@ -1,7 +1,13 @@
 /** `ct-edge sign-out`: ends what a person's sign-in at an identity provider allows. */
 import type { Command } from "commander";
 import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
-import { emailKey, findSignIns, nameKey, type SignIn } from "../../../shared/sign-ins/sign-in.ts";
+import {
+  emailKey,
+  findSignIns,
+  nameKey,
+  type SignIn,
+  userKey,
+} from "../../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../../shared/sign-ins/sign-out.ts";
 import { CommandError } from "../../output/errors.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
@@ -16,7 +22,11 @@ export function signOutCommand(): Command {
       description: "The person's email address, or name, or user id.",
     },
     async run({ store }, { json }, person) {
-      const signIns = await findSignIns(store, [person, emailKey(person), nameKey(person)]);
+      const signIns = await findSignIns(store, [
+        userKey(person),
+        emailKey(person),
+        nameKey(person),
+      ]);
       const { id, name } = onlyUser(signIns, person);
       const message = await signOutByOperator(store, signIns);
       if (json === true) {

@@ -224,7 +224,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     identityProviders: options.identityProviders ?? [],
     signInRecords,
     operatorRoles: options.operatorRoles,
-    operatorProvider: undefined,
+    operatorProvider: options.operatorRoles && options.identityProviders?.[0]?.provider.id,
     registry,
     origins,
     settings: {

@@ -433,7 +433,7 @@ describe("commands", () => {
     expect(await signOut(user)).toMatchObject({ outcome: "refused" });
     const signIn = {
       ...{ id: "sign-in-1", provider: "oidc", issuer: "https://id.example.com", subject: "1" },
-      ...{ revision: 1, begunMs: 1, checkedMs: 1, untilMs: Date.now() + 60_000, user },
+      ...{ revision: 1, begunMs: 1, untilMs: Date.now() + 60_000, user },
     };
     await worker.store.putSignIn({ ...toStored(signIn), ttlMs: 60_000 });
     expect(await signOut({ ...user, signIn: signIn.id })).toMatchObject({

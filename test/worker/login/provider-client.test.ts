@@ -10,10 +10,12 @@ import {
   createProviderClient,
   type ProviderClient,
 } from "../../../worker/login/identity/provider-client.ts";
+import { freePort } from "../../support/ports.ts";
 
 const VERIFIER = "v".repeat(43);
 const NONCE = "nonce-1";
 const STATE = "state-1";
+const METADATA_PATH = "/.well-known/openid-configuration";
 const CLIENT = { id: "edge", secret: "the secret of the edge at its provider" };
 
 type Key = Awaited<ReturnType<typeof generateKeyPair>>;
@@ -71,7 +73,7 @@ async function start(first: Lies = {}): Promise<FakeProvider> {
       res.setHeader("content-type", "application/json").end(JSON.stringify(value));
     };
     switch (req.url ?? "") {
-      case "/.well-known/openid-configuration":
+      case METADATA_PATH:
         return send({
           issuer,
           authorization_endpoint: `${issuer}/auth`,
@@ -175,15 +177,21 @@ test("a key that the provider has changed is read again after a minute", async (
   expect((await finish(client)).claims).toMatchObject({ sub: "4711" });
 });
 
-describe("a provider", () => {
-  const at = (path: string, respond: (res: ServerResponse) => void): Lies => ({
+function at(path: string, respond: (res: ServerResponse) => void): Lies {
+  return {
     answer(req, res) {
       if (req.url !== path) return false;
       respond(res);
       return true;
     },
-  });
+  };
+}
 
+function refuse(res: ServerResponse, error: string): void {
+  res.writeHead(400, { "content-type": "application/json" }).end(JSON.stringify({ error }));
+}
+
+describe("a provider", () => {
   test.each<[what: string, lies: Lies, problem: string]>([
     [
       "whose metadata names another issuer",
@@ -246,20 +254,41 @@ describe("a check", () => {
     ["of a client whose own secret is refused", "invalid_client", "unreachable"],
     ["that comes too often", "slow_down", "unreachable"],
   ])("%s is %s: %s", async (_what, error, problem) => {
-    const { client, lies } = await start();
-    lies.current = {
-      answer(req, res) {
-        if (req.url !== "/token") return false;
-        res.writeHead(400, { "content-type": "application/json" });
-        res.end(JSON.stringify({ error }));
-        return true;
-      },
-    };
+    const { client } = await start(at("/token", (res) => refuse(res, error)));
     const kept: unknown[] = [];
     const keep = async (access: unknown) => void kept.push(access);
     const check = client.check({ refreshToken: "refresh" }, "4711", keep);
     await expect(check).rejects.toMatchObject({ problem });
     expect(kept).toEqual([]);
+  });
+
+  test.each<[what: string, isLost: boolean, lies: Lies]>([
+    ["whose server fails", true, at("/token", (res) => res.writeHead(500).end())],
+    ["that closes the connection", true, at("/token", (res) => res.destroy())],
+    ["that does not respond", true, at("/token", () => {})],
+    ["whose tokens are not JSON", true, at("/token", (res) => res.end("<html>"))],
+    ["whose ID token is not valid", true, { claims: { iss: "https://evil.example" } }],
+    ["without metadata", false, at(METADATA_PATH, (res) => res.writeHead(500).end())],
+    ["that refuses", false, at("/token", (res) => refuse(res, "slow_down"))],
+  ])("of a provider %s may have taken the refresh token: %s", async (_what, isLost, lies) => {
+    const { client } = await start(lies);
+    const check = client.check({ refreshToken: "refresh" }, "4711", async () => {});
+    await expect(check).rejects.toMatchObject({ isLost });
+  });
+
+  test("of a provider that refuses connections has not lost a refresh token", async () => {
+    const url = `http://127.0.0.1:${await freePort()}/token`;
+    const { client } = await start({ metadata: { token_endpoint: url } });
+    const check = client.check({ refreshToken: "refresh" }, "4711", async () => {});
+    await expect(check).rejects.toMatchObject({ problem: "unreachable", isLost: false });
+  });
+
+  test("whose profile fails has not lost a refresh token", async () => {
+    const { client } = await start(at("/me", (res) => res.writeHead(500).end()));
+    const checked = await client.check({ refreshToken: "refresh" }, "4711", async () => {});
+    expect(checked.claims).toMatchObject({ problem: "unreachable", isLost: false });
+    const check = client.check({ accessToken: "access" }, "4711", async () => {});
+    await expect(check).rejects.toMatchObject({ isLost: false });
   });
 
   test("gives the new refresh token before it asks for the profile, which may fail or be of somebody else", async () => {

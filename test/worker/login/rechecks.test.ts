@@ -5,7 +5,7 @@ import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { identityProviders } from "../../../shared/settings/identity-providers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
-import { findSignIns, readEnded, type SignIn } from "../../../shared/sign-ins/sign-in.ts";
+import { findSignIns, readEnded, type SignIn, userKey } from "../../../shared/sign-ins/sign-in.ts";
 import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import { userIdOf } from "../../../worker/login/identity/identity.ts";
@@ -167,7 +167,7 @@ function sharedEdge() {
       return records.begin("oidc", USER, { ...signedIn, subject: "1" });
     },
     async signIns(): Promise<readonly SignIn[]> {
-      return findSignIns(store, [USER.id]);
+      return findSignIns(store, [userKey(USER.id)]);
     },
     async ended() {
       return (await readEnded(store, undefined, 100)).ended;

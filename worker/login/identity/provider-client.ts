@@ -7,7 +7,7 @@ import type { Clock } from "../../../shared/base/clock.ts";
 import type { IdentityProvider } from "../../../shared/settings/identity-providers.ts";
 import type { Claims } from "./identity.ts";
 import { createLogoutVerifier, type LoggedOut } from "./logout-token.ts";
-import { explained, explainedCheck, ProviderError } from "./provider-error.ts";
+import { explained, explainedCheck, explainedRefresh, ProviderError } from "./provider-error.ts";
 import { type ProviderLink, readClaims } from "./provider-profile.ts";
 
 export interface ProviderClient {
@@ -165,7 +165,7 @@ export function createProviderClient(
       const tokens = await client
         .refreshTokenGrant(config, access.refreshToken)
         .catch((error: unknown) => {
-          throw explainedCheck(client, error);
+          throw explainedRefresh(client, error);
         });
       await keep({ refreshToken: tokens.refresh_token ?? access.refreshToken });
       const isWhole = provider.type !== "oidc" || tokens.claims() !== undefined;

@@ -15,7 +15,7 @@ export class ProviderError extends EdgeError {
   readonly problem: ProviderProblem;
   /** Whether there was no response at all. */
   readonly isSilent: boolean;
-  /** Whether the provider may have done what was asked: its response is lost, or nobody can read it. */
+  /** Whether the provider may have taken a refresh token: its response is lost, or nobody can read it. */
   readonly isLost: boolean;
   constructor(
     problem: ProviderProblem,
@@ -48,14 +48,26 @@ export function explainedCheck(client: typeof OpenId, error: unknown): ProviderE
 
 /** Codes of errors before anything is sent. */
 const NOT_SENT: ReadonlySet<string> = new Set([
-  ...["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"],
-  ...["UND_ERR_CONNECT_TIMEOUT", "CERT_HAS_EXPIRED", "DEPTH_ZERO_SELF_SIGNED_CERT"],
-  ...[
-    "SELF_SIGNED_CERT_IN_CHAIN",
-    "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-    "ERR_TLS_CERT_ALTNAME_INVALID",
-  ],
+  "CERT_HAS_EXPIRED",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "EAI_AGAIN",
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UND_ERR_CONNECT_TIMEOUT",
 ]);
+
+/** As `explainedCheck`, of the request with a refresh token, which may be of no use after it. */
+export function explainedRefresh(client: typeof OpenId, error: unknown): ProviderError {
+  const { problem, message, isSilent } = explainedCheck(client, error);
+  const cause = error instanceof Error ? error.cause : undefined;
+  const isLost = !(error instanceof client.ResponseBodyError) && !NOT_SENT.has(codeOf(cause));
+  return new ProviderError(problem, message, { isSilent, isLost });
+}
 
 /** Without what the provider or the browser sent: it may hold codes and tokens. */
 export function explained(client: typeof OpenId, error: unknown): ProviderError {
@@ -68,15 +80,11 @@ export function explained(client: typeof OpenId, error: unknown): ProviderError 
   if (error instanceof client.ResponseBodyError) {
     return new ProviderError("invalid", `the provider refused the code: ${safe(error.error)}`);
   }
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const code = codeOf(error);
   const isSilent = error instanceof TypeError || code === "OAUTH_TIMEOUT";
   if (isSilent || code === "OAUTH_RESPONSE_IS_NOT_CONFORM") {
     const detail = inner instanceof Error ? inner.message : describe(error);
-    const isLost = !NOT_SENT.has(
-      inner instanceof Error && "code" in inner ? String(inner.code) : "",
-    );
-    const how = { isSilent, isLost };
-    return new ProviderError("unreachable", `the provider cannot be used: ${detail}`, how);
+    return new ProviderError("unreachable", `the provider cannot be used: ${detail}`, { isSilent });
   }
   return new ProviderError("invalid", `the provider's response is not valid: ${describe(error)}`);
 }
@@ -84,6 +92,10 @@ export function explained(client: typeof OpenId, error: unknown): ProviderError 
 /** An OAuth error code (RFC 6749 §4.1.2.1), which the browser may have changed. */
 function safe(code: string): string {
   return /^[a-z_.-]{1,64}$/.test(code) ? code : "unknown error";
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
 }
 
 function describe(error: unknown): string {

@@ -12,6 +12,7 @@ import {
   endSignIn,
   findSignIns,
   type SignIn,
+  userKey,
 } from "../../../shared/sign-ins/sign-in.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import {
@@ -226,7 +227,7 @@ async function judgeDenial(
   const ended = { outcome: "ended", cause: "refused", message } as const;
   if ("refreshToken" in access) return ended;
   // GitHub revokes the oldest access token of a person who has more than ten: the newest one tells.
-  const others = (await findSignIns(store, [signIn.user.id])).filter(
+  const others = (await findSignIns(store, [userKey(signIn.user.id)])).filter(
     (one) => one.provider === signIn.provider && one.sealedAccess !== undefined,
   );
   const isNewer = (one: SignIn): boolean => one.begunMs > signIn.begunMs;

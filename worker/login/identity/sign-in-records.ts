@@ -135,7 +135,6 @@ export function createSignInRecords(deps: {
         ...{ id, provider, issuer, subject, revision: 1 },
         user: { id: userId, name, ...(email !== undefined && { email }) },
         begunMs: nowMs,
-        checkedMs: nowMs,
         untilMs: nowMs + (role === undefined ? SIGN_IN_MS : OPERATOR_TOKEN_MS + CLOCK_SKEW_MS),
         ...(role !== undefined && { role }),
         ...(providerSession !== undefined && { providerSession }),
@@ -169,7 +168,6 @@ export function createSignInRecords(deps: {
         ...(access !== undefined && {
           sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
         }),
-        ...(isConfirmed && { checkedMs: nowMs }),
         ...(!isConfirmed && sinceMs !== undefined && { failingMs: sinceMs }),
         ...(isUncertain === true && { isUncertain }),
       };
