@@ -160,9 +160,13 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       socket.destroy();
     });
   });
-  server.on("clientError", (error, socket) => {
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (isDisconnect(error) || !socket.writable) {
+      socket.destroy();
+      return;
+    }
     counters.count("worker.requests_refused", "http");
-    refuseMalformed(error, socket);
+    refuseUpgrade(socket, RESPONSE_BY_ERROR[error.code ?? ""] ?? MALFORMED);
   });
   server.on("drop", () => counters.count("worker.requests_refused", "connections"));
 
@@ -408,12 +412,12 @@ const RESPONSE_BY_ERROR: Readonly<Record<string, HttpResponse>> = {
 };
 const MALFORMED = textResponse(400, "Malformed request");
 
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  refuseUpgrade(socket, RESPONSE_BY_ERROR[error.code ?? ""] ?? MALFORMED);
+/**
+ * The peer went away in the middle of a request: nothing was refused. A balancer does so after an early response, a 413
+ * say, whose request had not been sent to its end.
+ */
+function isDisconnect({ code }: NodeJS.ErrnoException): boolean {
+  return code === "ECONNRESET" || code === "HPE_INVALID_EOF_STATE";
 }
 
 function ignore(): void {}

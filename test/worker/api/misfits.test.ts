@@ -225,6 +225,20 @@ test("a head that does not end is cut off after the head timeout", async () => {
   expect(worker.counters.value("worker.requests_refused", "http")).toBe(1);
 });
 
+test.each([
+  { when: "in the head", sent: "GET /api/meta HTTP/1.1\r\nHo", refused: 0 },
+  {
+    when: "in a body that is not read to its end",
+    sent: `POST /api/login/simple HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n{`,
+    refused: 1,
+  },
+])("a disconnect $when is not a refusal", async ({ sent, refused }) => {
+  const worker = await startWorker();
+  const answer = await sendBytes(worker, sent, true);
+  expect(answer.match(/^HTTP\/1.1 \d+/gm) ?? []).toEqual(refused === 0 ? [] : ["HTTP/1.1 413"]);
+  expect(worker.counters.value("worker.requests_refused")).toBe(refused);
+});
+
 test("a client that disconnects at any point of a request does not affect other clients", async () => {
   const worker = await startWorker();
   const starts = [
