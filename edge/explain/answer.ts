@@ -2,14 +2,15 @@
  * Collects the answer of `ct-edge explain`: the session's record and history from the store, and from each balancer that has
  * a lease where it would send the request, and why.
  */
-import { systemClock } from "../../shared/base/clock.ts";
+import { sleep, systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 import { workerTag } from "../../shared/base/worker-tag.ts";
 import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
 import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import type { MemberRecord } from "../../shared/store/member.ts";
+import type { RingPlace } from "../../shared/membership/ring.ts";
+import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import {
   MAX_EVENTS,
@@ -17,7 +18,10 @@ import {
   type Store,
   type StoredEvent,
 } from "../../shared/store/store.ts";
+import { CommandError } from "../output/errors.ts";
 import { formatKey } from "../output/format.ts";
+import { findPlaces } from "../simulate/snapshot.ts";
+import { type IfDrained, ifDrained } from "./if-drained.ts";
 import type { Question, Way } from "./question.ts";
 import { type WorkerSays, workerSays } from "./worker-says.ts";
 
@@ -51,6 +55,8 @@ export interface ExplainedSession {
   readonly epoch: number;
   readonly ageMs: number;
   readonly peers: number;
+  /** Where it would go; left out when no live worker has it, and when no balancer says where it is on the ring. */
+  readonly ifDrained?: IfDrained;
 }
 
 export type BalancerAnswer =
@@ -93,11 +99,13 @@ export async function answerTo(
   const { nowMs, membership } = await readMembers(store);
   const { members, booted } = membership;
   const record = key === undefined ? undefined : await store.findSession(key);
-  const [balancers, history] = await Promise.all([
+  const [balancers, history, place] = await Promise.all([
     askBalancers(question, { store, members, record }),
     key === undefined ? [] : readOwnership(store, record?.id ?? key),
+    record === undefined ? undefined : findPlace(record.id, store, members),
   ]);
-  return describeAnswer(question, { members, booted, nowMs, record, balancers, history, isFull });
+  const from = { members, booted, nowMs, record, place, balancers, history, isFull };
+  return describeAnswer(question, from);
 }
 
 /** Pure. */
@@ -108,6 +116,8 @@ export function describeAnswer(
     readonly booted: boolean;
     readonly nowMs: number;
     readonly record: SessionRecord | undefined;
+    /** Of the record's session on the ring; undefined when no balancer told it. */
+    readonly place: RingPlace | undefined;
     readonly balancers: readonly BalancerAnswer[];
     readonly history: readonly OwnershipEvent[];
     readonly isFull: boolean;
@@ -126,6 +136,21 @@ export function describeAnswer(
   };
 }
 
+async function findPlace(
+  id: SessionKey,
+  store: Store,
+  members: readonly MemberRecord[],
+): Promise<RingPlace | undefined> {
+  const found = findPlaces(store, members, [id]).then(
+    (placeOf) => placeOf(id),
+    (error: unknown) => {
+      if (error instanceof CommandError) return undefined;
+      throw error;
+    },
+  );
+  return Promise.race([found, sleep(systemClock, ANSWER_TIMEOUT_MS).then(() => undefined)]);
+}
+
 /** Also of a session that is closed and whose record is gone. */
 async function readOwnership(store: Store, id: SessionKey): Promise<OwnershipEvent[]> {
   if (!isSessionId(id)) return [];
@@ -139,10 +164,13 @@ function describe(
   record: SessionRecord,
   seen: {
     readonly members: readonly MemberRecord[];
+    readonly place: RingPlace | undefined;
     readonly nowMs: number;
     readonly isFull: boolean;
   },
 ): ExplainedSession {
+  const workers = seen.members.filter((one): one is WorkerRecord => one.kind === "worker");
+  const drained = seen.place && ifDrained(record, workers, seen.place);
   const { id, alias, state, owner, successor, epoch, createdMs, peers } = record;
   return {
     id: formatKey(id, seen.isFull),
@@ -155,6 +183,7 @@ function describe(
     epoch,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.length,
+    ...(drained !== undefined && { ifDrained: drained }),
   };
 }
 

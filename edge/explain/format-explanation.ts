@@ -17,6 +17,7 @@ import {
   type ExplainedSession,
   isRefused,
 } from "./answer.ts";
+import type { IfDrained } from "./if-drained.ts";
 import type { Way } from "./question.ts";
 import type { WorkerSays } from "./worker-says.ts";
 
@@ -91,11 +92,12 @@ function head(answer: ExplainAnswer): string {
     ["Rule", rules.length === 0 ? "" : ruleText(as, rules)],
     ["Session", session === undefined ? "" : sessionText(session)],
     ["Issued by", taggedBy === undefined ? "" : (taggedBy ?? "a worker that is gone")],
+    ["If drained", session?.ifDrained === undefined ? "" : drainText(session, session.ifDrained)],
     ["In a move", hasClients(answer) ? moveText(balancers.filter(isExplained)) : ""],
   ];
   return lines
     .filter(([, text]) => text !== "")
-    .map(([title, text]) => `${title?.padEnd(10)}${text}\n`)
+    .map(([title, text]) => `${title?.padEnd(11)}${text}\n`)
     .join("");
 }
 
@@ -116,6 +118,14 @@ function sessionText(session: ExplainedSession | null): string {
 }
 
 // --- what a move of the session means for its clients ---
+
+/** Where a drain of its worker would move it, and why there. */
+function drainText({ owner }: ExplainedSession, drained: IfDrained): string {
+  if (drained.to === null) return "it stays: no other worker accepts sessions";
+  const { to, version, by } = drained;
+  const why = by === "ring" ? "the next candidate" : `version ${version}, unlike ${owner}`;
+  return escapeForTerminal(`it goes to ${to}: ${why}`);
+}
 
 /** Of a session that may have clients, or an open connection. */
 function hasClients({ as, session, taggedBy }: ExplainAnswer): boolean {

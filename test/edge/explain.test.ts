@@ -130,6 +130,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
     booted: true,
     nowMs: CREATED_MS + 90_000,
     record: question.key === undefined ? undefined : scene.record,
+    place: scene.record === undefined ? undefined : view.ring.place(scene.record.id),
     balancers,
     history: scene.history ?? [],
     isFull: false,
@@ -149,10 +150,11 @@ describe("ct-edge explain", () => {
   test("sends a request for a session to the owner in its record", async () => {
     const { text, problem } = await explain({ about: ROOM, record: record(W2), history });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link
@@ -172,12 +174,27 @@ describe("ct-edge explain", () => {
     expect(problem).toBeUndefined();
   });
 
+  test("names the worker that a drain would move the session to, and why that one", async () => {
+    const line = async (...workers: WorkerRecord[]): Promise<string | undefined> => {
+      const { text } = await explain({ about: ROOM, workers, record: record(W2) });
+      return /^If drained .*$/m.exec(text)?.[0];
+    };
+    expect(await line(W1, W2, W3)).toBe("If drained it goes to w1: the next candidate");
+    expect(await line(W1, W2, { ...W3, version: "9.0.0" })).toBe(
+      "If drained it goes to w3: version 9.0.0, unlike w2",
+    );
+    expect(await line(W2, { ...W3, state: "suspended" })).toBe(
+      "If drained it stays: no other worker accepts sessions",
+    );
+    expect(await line(W1, W3)).toBeUndefined();
+  });
+
   test("sends a key that no session has to the first worker of the ring", async () => {
     const { text, problem } = await explain({ about: "team-a" });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a request with the header ctstickiness: tea…
-      Rule      header
-      Session   not in the store
+      "Request    a request with the header ctstickiness: tea…
+      Rule       header
+      Session    not in the store
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         first of the ring that can take it; no session has the key; over a connection of its own: requests of this path may have large bodies
@@ -195,8 +212,8 @@ describe("ct-edge explain", () => {
   test("sends a new session to no worker above the load cap", async () => {
     const { text, problem } = await explain({ about: "" });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a new session without a key
-      Rule      none
+      "Request    a new session without a key
+      Rule       none
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        w1         the less loaded of two of those below the cap; over the link
@@ -214,8 +231,8 @@ describe("ct-edge explain", () => {
   test("sends a request without a key to the less loaded of two workers, whatever the load cap", async () => {
     const { text } = await explain({ about: "", as: "none" });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a request without a key
-      Rule      none
+      "Request    a request without a key
+      Rule       none
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  one of 2  one of 2   the less loaded of two; over a connection of its own: requests of this path may have large bodies
@@ -233,10 +250,11 @@ describe("ct-edge explain", () => {
     const workers = [W1, { ...W2, state: "draining" as const }, W3];
     const own = await explain({ about: ROOM, workers, record: record(W2) });
     expect(own.text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link
@@ -251,10 +269,10 @@ describe("ct-edge explain", () => {
     `);
     const handed = record(W2, { state: "released", successor: W1.id });
     expect((await explain({ about: ROOM, workers, record: handed })).text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, released to w1, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w1         it owns the session, as the store says now; over the link; it answers 421, and the request is sent to w1, which has it
@@ -273,10 +291,10 @@ describe("ct-edge explain", () => {
     const workers = [W1, W3];
     const { text } = await explain({ about: ROOM, workers, record: record(W2) });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        w1         first of the ring that can take it, because the owner w2 is gone; over the link; it takes the session over (lease-gone)
@@ -298,10 +316,11 @@ describe("ct-edge explain", () => {
     });
     expect(problem).toMatch(/^it is not served now: it waits or is refused, /);
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        -          first of the ring that can take it, because the owner w2 is unhealthy; over the link; it takes the session over once w2 refuses or loses its lease, and waits until then (421: owner not reached)
@@ -320,10 +339,10 @@ describe("ct-edge explain", () => {
     const sid = `${workerTag(W3.id, W3.incarnation)}${"s".repeat(24)}`;
     const { text, problem } = await explain({ about: sid, before: fail("w3", "timeout") });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a request of an open engine.io connection: dc8a32…
-      Rule      sid
-      Issued by w3
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a request of an open engine.io connection: dc8a32…
+      Rule       sid
+      Issued by  w3
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w3        w3         it issued the id and is up; over the link
@@ -343,10 +362,11 @@ describe("ct-edge explain", () => {
       before: (router) => router.learn(ROOM, W1.id, EPOCH),
     });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000005, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w1        w2         it is cached as the owner, in epoch 1893456000000; over the link; it answers 421, and the request is sent to w2, which has it
@@ -364,10 +384,11 @@ describe("ct-edge explain", () => {
   test("uses the ring while the store is away, and the worker names the owner", async () => {
     const { text } = await explain({ about: ROOM, record: record(W3), isStoreAway: true });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w3 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w2: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w3         first of the ring that can take it; the store is away, so the owner is unknown; over the link; it answers 421, and the request is sent to w3, which has it
@@ -392,9 +413,9 @@ describe("ct-edge explain", () => {
       record: record(W2),
     });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a request with the header ctstickiness: tea…
-      Rule      header
-      Session   R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
+      "Request    a request with the header ctstickiness: tea…
+      Rule       header
+      Session    R00MR0…, open, owner w2 (gone), epoch 1893456000000, 2 peers, 1m 30s old
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  none      -          no worker can take it: held up to 8 s, then 503
@@ -442,7 +463,7 @@ describe("ct-edge explain, on the way to the worker", () => {
 });
 
 describe("ct-edge explain, on a move of the session", () => {
-  const lineOf = (text: string) => /^In a move .*$/m.exec(text)?.[0];
+  const lineOf = (text: string) => /^In a move {2}.*$/m.exec(text)?.[0];
 
   test.each<[LinkState, string]>([
     ["open", "WebSockets stay open, clients that poll reconnect"],
@@ -455,7 +476,7 @@ describe("ct-edge explain, on a move of the session", () => {
   ])("says what its clients notice while links are %s", async (links, notice) => {
     for (const about of [ROOM, "team-a"]) {
       const { text } = await explain({ about, record: record(W2), links });
-      expect(lineOf(text)).toBe(`In a move ${notice}`);
+      expect(lineOf(text)).toBe(`In a move  ${notice}`);
     }
   });
 
@@ -463,7 +484,7 @@ describe("ct-edge explain, on a move of the session", () => {
     const former = { ...W2, resumeVersion: undefined };
     const workers = [W1, former, W3];
     const { text } = await explain({ about: ROOM, record: record(former), workers });
-    expect(lineOf(text)).toBe("In a move all clients reconnect: the worker is of another version");
+    expect(lineOf(text)).toBe("In a move  all clients reconnect: the worker is of another version");
   });
 
   test("says it for each balancer when they differ, and not of a session that does not exist", async () => {
@@ -471,7 +492,7 @@ describe("ct-edge explain, on a move of the session", () => {
     const others = balancers.map((one) => ({ ...one, id: "balancer-2" }));
     const { text } = await explain({ about: ROOM, record: record(W2), others });
     expect(lineOf(text)).toBe(
-      "In a move through balancer-1 WebSockets stay open, clients that poll reconnect; through balancer-2 all clients reconnect: CT_LINK=off",
+      "In a move  through balancer-1 WebSockets stay open, clients that poll reconnect; through balancer-2 all clients reconnect: CT_LINK=off",
     );
     const closed = record(W2, { state: "closed" });
     for (const scene of [{ about: ROOM, record: closed }, { about: "team-a" }, { about: "" }]) {
@@ -491,10 +512,11 @@ describe("ct-edge explain, beyond the rules", () => {
       },
     });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        -          it owns the session, as the store says now; over the link; it has reached its request limit: 503
@@ -522,10 +544,11 @@ describe("ct-edge explain, beyond the rules", () => {
     ];
     const { text, problem } = await explain({ about: ROOM, record: record(W2), others });
     expect(text).toMatchInlineSnapshot(`
-      "Request   a join of the session: R00MR0…
-      Rule      room
-      Session   R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
-      In a move WebSockets stay open, clients that poll reconnect
+      "Request    a join of the session: R00MR0…
+      Rule       room
+      Session    R00MR0…, open, owner w2 (lives), epoch 1893456000000, 2 peers, 1m 30s old
+      If drained it goes to w1: the next candidate
+      In a move  WebSockets stay open, clients that poll reconnect
 
       BALANCER    SENDS TO  SERVED BY  WHY
       balancer-1  w2        w2         it owns the session, as the store says now; over the link

@@ -190,7 +190,8 @@ test("explain --json names the successor of a released session by both names", (
     createdMs: 0,
   } as const;
   const seen = { members: [], booted: true, nowMs: 1, balancers: [], history: [], isFull: false };
-  const { session } = describeAnswer(askFor(id, "room"), { ...seen, record });
+  const from = { ...seen, record, place: undefined };
+  const { session } = describeAnswer(askFor(id, "room"), from);
   expect(session).toMatchObject({ successor: "w2", heir: "w2" });
 });
 
