@@ -3,6 +3,7 @@
  * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
  */
 import { hostname } from "node:os";
+import { startAutoscale } from "../shared/autoscale/start.ts";
 import { type Clock, systemClock } from "../shared/base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../shared/base/ids.ts";
 import { createProgramSink } from "../shared/cluster/log-stream.ts";
@@ -176,9 +177,20 @@ async function startBalancer(settings: Settings): Promise<void> {
   });
 
   const statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
+  const scaling = startAutoscale({
+    settings,
+    clock,
+    counters,
+    workers: () => discovery.view.workers,
+    unknownBecause: () => whyUnknown(discovery),
+  });
+  shutdown.add("autoscale", () => scaling.close());
   const status = await openStatus(
     { host: statusBind, port: settings.statusPort ?? DEFAULT_STATUS_PORT },
-    statusOf({ dataPath, discovery, counters, clock, edge: watchEdgeReadiness() }),
+    {
+      ...statusOf({ dataPath, discovery, counters, clock, edge: watchEdgeReadiness() }),
+      pages: { "/autoscale": scaling.page },
+    },
   );
   shutdown.add("status", () => status.close());
   releasePortsOnRequest(() => {
@@ -334,6 +346,14 @@ async function chooseReads(log: Log): Promise<DirectReads | undefined> {
     log.info({ node: process.version, err }, "CT_FAST_READS does not work here; reading as usual");
     return undefined;
   }
+}
+
+/** Why the load of the workers is not known; undefined when it is. */
+function whyUnknown(discovery: Discovery): string | undefined {
+  const store = discovery.storeHealth();
+  if (store === undefined) return "the workers are a fixed list";
+  if (store.state === "away") return `the store is away: ${store.reason}`;
+  return discovery.isRecalled ? "the workers are those of the last snapshot" : undefined;
 }
 
 function reportListening(listener: Listener, statusPort: number, log: Log): void {

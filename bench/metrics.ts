@@ -155,7 +155,7 @@ async function publish(): Promise<() => Promise<void>> {
     view: { worker: () => self },
     self,
     peopleCounter,
-    lag: { recent: { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0 } },
+    lag: { recent: { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0, cpu: 0 } },
     leadership: { isLeading: true },
     intervalMs: BENCH_INTERVAL_MS,
     clock: systemClock,

@@ -13,6 +13,7 @@ import { signOutCommand } from "./commands/cluster/sign-out.ts";
 import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
+import { autoscaleCommand } from "./commands/machine/autoscale.ts";
 import { checkCommand } from "./commands/machine/check.ts";
 import { clientsCommand } from "./commands/machine/clients.ts";
 import { licenseCommand } from "./commands/machine/license.ts";
@@ -61,6 +62,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))
     .addCommand(rebalanceCommand())
+    .addCommand(autoscaleCommand())
     .addHelpText("after", () => `\nThe default command is start:\n\n${start.helpInformation()}`);
   for (const command of processCommands()) program.addCommand(command);
   return program;

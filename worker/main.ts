@@ -12,18 +12,32 @@ import { createAddresses } from "./start/addresses.ts";
 import { prepareDrain } from "./start/drain.ts";
 import { openIdentity } from "./start/identity.ts";
 import { openMember } from "./start/member.ts";
-import { readOptions } from "./start/options.ts";
+import { readOptions, readPorts } from "./start/options.ts";
 import { openPluginsAndDashboard } from "./start/plugins-and-dashboard.ts";
 import { openProcess } from "./start/process.ts";
 import { startServer } from "./start/server.ts";
 import { openSessions } from "./start/sessions.ts";
 import { openMembership } from "./start/store-and-membership.ts";
 
-await workerProgram(run).parseAsync();
+await workerProgram({ run, empty }).parseAsync();
 
 async function run(flags: Record<string, unknown>): Promise<void> {
   try {
     await startWorker(readSettings({ role: "worker", env: process.env, flags }));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Of the worker that runs with the same settings. */
+async function empty(flags: Record<string, unknown>): Promise<void> {
+  try {
+    const { timeout, ...settingFlags } = flags;
+    const settings = readSettings({ role: "worker", env: process.env, flags: settingFlags });
+    const { statusPort } = readPorts(settings);
+    // Only this command needs it.
+    const { emptyWorker } = await import("./empty.ts");
+    await emptyWorker(`http://127.0.0.1:${statusPort}`, Number(timeout) * 1000);
   } catch (error) {
     fail(error);
   }
@@ -59,8 +73,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const parts = { membership, sessions, operators, identity, addresses, commandHandler };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
-  const { restarts, ports } = options;
-  const member = await openMember(worker, { ...parts, waitingPolls, restarts }, ports);
+  const { restarts } = options;
+  const member = await openMember(worker, { ...parts, drain, waitingPolls, restarts }, options);
   const { statusPort } = member;
   // Closes before the lease: while peers are connected here, no other worker may take their sessions over.
   worker.shutdown.add("traffic", () => server.close());

@@ -42,8 +42,8 @@ export interface Choice {
 
 /**
  * Whether a worker can be chosen. `unhealthy`: only if none is available. `unknown`: it is gone, or has already failed this
- * request. `capped`: it has too many sessions to get another one. `moved`: the session has left the worker that issued the
- * id.
+ * request. `capped`: it has too many sessions to get another one. `late`: its event loop is late, so it gets no new session. `moved`: the
+ * session has left the worker that issued the id.
  */
 export type CandidateStatus =
   | "available"
@@ -53,6 +53,7 @@ export type CandidateStatus =
   | "suspended"
   | "draining"
   | "capped"
+  | "late"
   | "moved";
 
 /** One worker that was considered for a decision. */

@@ -14,7 +14,7 @@ import {
   chooseByKey,
   type KnownRecord,
 } from "./candidates.ts";
-import { chancesOf, type Loaded, pickLeastLoaded, withinLoadCap } from "./placement.ts";
+import { chancesOf, type Loaded, onTime, pickLeastLoaded, withinLoadCap } from "./placement.ts";
 import type { Route, Rule } from "./session-key.ts";
 
 /** Why a request cannot follow its session to another worker. */
@@ -154,12 +154,15 @@ function knownRecord(owner: WorkerId | undefined, found: Found | undefined): Kno
 function decideByLoad(isCreate: boolean, view: View, trace: CandidateTrace[] | undefined): Decided {
   const workers = view.workers();
   const usable = usableOf(workers, view);
-  const pool = isCreate && view.isLeased ? withinLoadCap(usable) : usable;
+  const prompt = isCreate && view.isLeased ? onTime(usable) : usable;
+  const pool = isCreate && view.isLeased ? withinLoadCap(prompt) : usable;
   if (trace !== undefined) {
     const chances = chancesOf(pool);
     for (const worker of workers) {
-      const isCapped = usable.includes(worker) && !pool.includes(worker);
-      const status = isCapped ? "capped" : candidateStatus(view.see(worker.id));
+      let status = candidateStatus(view.see(worker.id));
+      if (usable.includes(worker) && !pool.includes(worker)) {
+        status = prompt.includes(worker) ? "capped" : "late";
+      }
       trace.push({ worker: worker.id, as: "load", status, chance: chances.get(worker) ?? 0 });
     }
   }

@@ -3,6 +3,8 @@
  * Pure.
  */
 
+import { LATE_LOOP_MS } from "../../shared/store/member.ts";
+
 /** How busy a worker is. */
 export interface Loaded {
   /** Sessions that it hosts or is about to. */
@@ -64,6 +66,12 @@ export function withinLoadCap<Worker extends Loaded>(
   const perWeight = (LOAD_CAP * sessions) / weights;
   // Rounded up, so that at least one is below it.
   return workers.filter((worker) => worker.sessions < Math.ceil(perWeight * worker.record.weight));
+}
+
+/** The workers whose event loops are not late; all of them if all are. */
+export function onTime<Worker extends Loaded>(workers: readonly Worker[]): readonly Worker[] {
+  const some = workers.filter(({ record }) => record.load.lagMs < LATE_LOOP_MS);
+  return some.length > 0 ? some : workers;
 }
 
 /**

@@ -141,7 +141,9 @@ export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
 function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
-  return settingOptions("command").map((option) =>
+  const tokenFlag = flagOf("autoscaleToken");
+  const options = settingOptions("command").filter(({ long }) => long !== tokenFlag);
+  return options.map((option) =>
     option.long === redisFlag
       ? new SettingOption(`--redis, ${option.flags}`, option.description)
       : option,

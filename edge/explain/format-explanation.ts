@@ -367,6 +367,7 @@ const AGAINST: Readonly<Record<Candidate["status"], string>> = {
   suspended: "suspended",
   draining: "draining",
   capped: "over the cap (1.25 of the mean)",
+  late: "its event loop is late",
   moved: "the session has moved on",
 };
 

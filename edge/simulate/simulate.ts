@@ -3,7 +3,12 @@
  * workers. Pure.
  */
 import { type Candidate, chooseByKey } from "../../balancer/routing/candidates.ts";
-import { type Loaded, pickLeastLoaded, withinLoadCap } from "../../balancer/routing/placement.ts";
+import {
+  type Loaded,
+  onTime,
+  pickLeastLoaded,
+  withinLoadCap,
+} from "../../balancer/routing/placement.ts";
 import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { createHashRing, type HashRing, type RingPlace } from "../../shared/membership/ring.ts";
@@ -303,7 +308,7 @@ function nextSessions(
   const candidates = open.map((record) => ({ id: record.id, record, inFlight: 0, ...record.load }));
   for (let i = 0; i < NEXT_SESSIONS; i++) {
     const chosen = pickLeastLoaded(
-      withinLoadCap<Loaded & { id: WorkerId; sessions: number }>(candidates),
+      withinLoadCap<Loaded & { id: WorkerId; sessions: number }>(onTime(candidates)),
       random,
     );
     if (chosen === undefined) break;

@@ -23,6 +23,7 @@ const candidateSchema = z.object({
     "suspended",
     "draining",
     "capped",
+    "late",
     "moved",
   ]),
   /** With `load`: the probability of being chosen now, 0 to 1. */
@@ -42,7 +43,13 @@ const SAME = {
   moved: "moved",
 } as const;
 const STATUS = { fit: "available", suspect: "unhealthy", dead: "down", ...SAME } as const;
-const FORMER_STATUS = { available: "fit", unhealthy: "suspect", down: "dead", ...SAME } as const;
+const FORMER_STATUS = {
+  available: "fit",
+  unhealthy: "suspect",
+  down: "dead",
+  late: "capped",
+  ...SAME,
+} as const;
 
 const formerNoteSchema = z
   .object({

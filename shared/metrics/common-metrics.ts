@@ -33,6 +33,14 @@ export const COMMON_METRICS = {
     unit: "bytes",
     meaning: "resident memory of the process",
   },
+  "process.workers_wanted": {
+    scope: "process",
+    kind: "gauge",
+    unit: "number",
+    meaning:
+      "number of workers that the load needs, as GET /autoscale says; missing while that is not known. Every process says the same, except for CT_AUTOSCALE_DOWN_MS after its start: use the maximum",
+    inPrometheus: "workers_wanted",
+  },
   "store.up": {
     scope: "process",
     kind: "gauge",

@@ -20,6 +20,8 @@ export interface LoopDelay {
   readonly maxMs: number;
   /** Share of the time that the loop was busy, 0 to 1. */
   readonly utilization: number;
+  /** CPU time of the process per time, all of its threads; 1 is one core. */
+  readonly cpu: number;
 }
 
 const PERIOD_MS = 1000;
@@ -28,22 +30,30 @@ const RECENT_PERIODS = 10;
 /** Time between two samples; a shorter one would itself keep the loop busy. Samples include it, so it is subtracted. */
 const RESOLUTION_MS = 20;
 const NS_PER_MS = 1e6;
+const US_PER_MS = 1e3;
 
 export function watchLoopLag(clock: Clock): LoopLag {
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delays.enable();
   let lastUse = performance.eventLoopUtilization();
+  let lastCpu = process.cpuUsage();
+  let lastMs = clock.nowMs();
   /** Oldest first. */
   const seconds: LoopDelay[] = [];
   const period = clock.every(PERIOD_MS, () => {
     const use = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(use, lastUse);
     lastUse = use;
+    const cpu = process.cpuUsage(lastCpu);
+    const passedMs = Math.max(1, clock.nowMs() - lastMs);
+    lastCpu = process.cpuUsage();
+    lastMs = clock.nowMs();
     seconds.push({
       meanMs: beyondResolution(delays.mean),
       p99Ms: beyondResolution(delays.percentile(99)),
       maxMs: beyondResolution(delays.max),
       utilization: Number.isFinite(utilization) ? utilization : 0,
+      cpu: (cpu.user + cpu.system) / US_PER_MS / passedMs,
     });
     if (seconds.length > RECENT_PERIODS) seconds.shift();
     delays.reset();
@@ -70,6 +80,7 @@ function summarize(seconds: readonly LoopDelay[]): LoopDelay {
     p99Ms: Math.max(0, ...seconds.map(({ p99Ms }) => p99Ms)),
     maxMs: Math.max(0, ...seconds.map(({ maxMs }) => maxMs)),
     utilization: rounded(meanOf(seconds.map(({ utilization }) => utilization))),
+    cpu: rounded(meanOf(seconds.map(({ cpu }) => cpu))),
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * The private status port of every process: health checks, its view of the edge, and its metrics.
  */
-import type { Server, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, Server, ServerResponse } from "node:http";
 import { CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { createServer } from "../net/node-http.ts";
 
@@ -14,6 +14,21 @@ export interface StatusSource {
   };
   readonly view: () => unknown;
   readonly metrics: () => Promise<string>;
+  /** What else the process serves, by path. */
+  readonly pages?: Readonly<Record<string, StatusPage>>;
+}
+
+/** Called for requests of every method; a body is discarded. */
+export type StatusPage = (request: {
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+}) => StatusResponse | Promise<StatusResponse>;
+
+export interface StatusResponse {
+  readonly status: number;
+  /** Sent as JSON. */
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface StatusPort {
@@ -43,12 +58,12 @@ export async function openStatusPort(options: {
       response.on("error", ignore);
       // A body is discarded.
       request.resume();
-      if (request.method !== "GET" && request.method !== "HEAD") {
-        response.setHeader("allow", "GET, HEAD");
-        send(response, 405, { error: "only GET and HEAD are allowed" });
-        return;
-      }
-      respond(request.url ?? "", response, options.source);
+      const { method = "", url = "", headers } = request;
+      const { source } = options;
+      const page = Object.hasOwn(source.pages ?? {}, url) ? source.pages?.[url] : undefined;
+      if (page !== undefined) void serve(page, { method, headers }, response);
+      else if (method !== "GET" && method !== "HEAD") sendResponse(response, ONLY_GET);
+      else respond(url, response, source);
     },
   );
   server.on("clientError", (_error, socket) => socket.destroy());
@@ -62,6 +77,25 @@ export async function openStatusPort(options: {
         server.closeAllConnections();
       }),
   };
+}
+
+/** For pages that are only read. */
+export const ONLY_GET: StatusResponse = {
+  status: 405,
+  body: { error: "only GET and HEAD are allowed" },
+  headers: { allow: "GET, HEAD" },
+};
+
+async function serve(
+  page: StatusPage,
+  request: Parameters<StatusPage>[0],
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    sendResponse(response, await page(request));
+  } catch {
+    send(response, 500, { error: "the request failed; see the log of this process" });
+  }
 }
 
 function respond(url: string, response: ServerResponse, source: StatusSource): void {
@@ -93,13 +127,20 @@ function respond(url: string, response: ServerResponse, source: StatusSource): v
       break;
     default:
       send(response, 404, {
-        error: "unknown path; try /health/live, /health/ready, /view, /metrics",
+        error: `unknown path; try ${["/health/live", "/health/ready", "/view", "/metrics", ...Object.keys(source.pages ?? {})].join(", ")}`,
       });
   }
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json; charset=utf-8" });
+  sendResponse(response, { status, body });
+}
+
+function sendResponse(response: ServerResponse, { status, body, headers }: StatusResponse): void {
+  response.writeHead(status, {
+    ...headers,
+    "content-type": "application/json; charset=utf-8",
+  });
   response.end(`${JSON.stringify(body)}\n`);
 }
 

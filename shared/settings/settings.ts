@@ -6,6 +6,7 @@ import { DEPLOYMENT_SETTINGS } from "./deployment-settings.ts";
 import { HOSTING_SETTINGS } from "./hosting-settings.ts";
 import { OPERATION_SETTINGS } from "./operation-settings.ts";
 import { PROXY_SETTINGS } from "./proxy-settings.ts";
+import { SCALING_SETTINGS } from "./scaling-settings.ts";
 import type { Setting } from "./setting.ts";
 
 /** In the order of the README and of `--help`. */
@@ -13,6 +14,7 @@ export const SETTINGS = {
   ...DEPLOYMENT_SETTINGS,
   ...HOSTING_SETTINGS,
   ...PROXY_SETTINGS,
+  ...SCALING_SETTINGS,
   ...OPERATION_SETTINGS,
 } as const satisfies Record<string, Setting>;
 

@@ -14,7 +14,15 @@ export interface WorkerLoad {
   readonly connections: number;
   /** Mean event-loop lag since the last heartbeat, in ms. */
   readonly lagMs: number;
+  /** CPU time per time over the last 10 s, 1 is one core; missing in records of the version before. */
+  readonly cpu?: number | undefined;
 }
+
+/**
+ * Mean event-loop lag in ms from which on a worker is late: what it has takes longer than it should already, so it gets no
+ * new sessions and, with CT_REBALANCE=idle, gives idle ones away.
+ */
+export const LATE_LOOP_MS = 50;
 
 export interface WorkerRecord {
   readonly kind: "worker";
@@ -81,6 +89,7 @@ const workerSchema = z.object({
     sessions: z.number().int().nonnegative(),
     connections: z.number().int().nonnegative(),
     lagMs: z.number().nonnegative(),
+    cpu: z.number().nonnegative().optional(),
   }),
   ringFingerprint: z.string().max(64),
   secretFingerprint,

@@ -366,8 +366,11 @@ export type ResumeCause =
   | "exited"
   | "refused";
 
-/** Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. */
-export type Role = "reaper" | "statsd";
+/**
+ * Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. `autoscale`:
+ * changes the number of workers (`ct-edge autoscale`).
+ */
+export type Role = "reaper" | "statsd" | "autoscale";
 
 /**
  * `login`: a client polls for its user's token. `web-login`: that user is at an identity provider. `command`: an operator's

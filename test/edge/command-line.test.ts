@@ -40,7 +40,18 @@ const PROGRAMS: readonly {
     before: ["check"],
     make: (run) => balancerProgram({ run, check: run }),
   },
-  { name: "ct-worker", role: "worker", before: [], make: workerProgram },
+  {
+    name: "ct-worker",
+    role: "worker",
+    before: [],
+    make: (run) => workerProgram({ run, empty: run }),
+  },
+  {
+    name: "ct-worker empty",
+    role: "worker",
+    before: ["empty"],
+    make: (run) => workerProgram({ run, empty: run }),
+  },
 ];
 
 /** Texts of which each pattern of the schema allows one. */
@@ -54,6 +65,7 @@ const TEXTS = [
   "https://sample.example",
   "redis://sample:6379",
   "{sample}:",
+  "a-sample-token-of-visible-characters",
   "a sample secret of more than 32 characters",
   "admin:sample",
   "sample:read:a-sample-token-of-32-characters-or-more",

@@ -246,6 +246,13 @@ describe("ct-edge explain", () => {
     `);
   });
 
+  test("a new session does not go to a worker whose event loop is late", async () => {
+    const late = { ...W1, load: { ...W1.load, lagMs: 80 } };
+    const { text } = await explain({ about: "", workers: [late, W2, { ...W3, load: W2.load }] });
+    expect(text).toMatch(/^w1 +- +no: its event loop is late +up +healthy +2 +6 +80.0 ms/m);
+    expect(text).toMatch(/^w2 +- +chosen 50 times of 100/m);
+  });
+
   test("keeps the session of a draining owner there, and sends no other key to it", async () => {
     const workers = [W1, { ...W2, state: "draining" as const }, W3];
     const own = await explain({ about: ROOM, workers, record: record(W2) });

@@ -15,6 +15,8 @@ import type { Membership } from "./store-and-membership.ts";
 export interface DrainParts {
   readonly commandHandler: CommandHandler;
   readonly beforeStop: DrainBeforeStop;
+  /** Whether another worker accepts sessions and does not stop too. */
+  readonly hasSuccessor: () => boolean;
 }
 
 export function prepareDrain(
@@ -64,6 +66,7 @@ export function prepareDrain(
   });
   return {
     commandHandler,
+    hasSuccessor,
     beforeStop: {
       isWanted(request) {
         for (const id of request.ending) ending.add(id);

@@ -2,18 +2,23 @@
  * This worker as a member of the edge: its record in the store with its lease, its status port, its status reports, the
  * commands that operators send it, and the sessions that the leader removes.
  */
+import { startAutoscale } from "../../shared/autoscale/start.ts";
 import { publishStatus } from "../../shared/cluster/status-reports.ts";
 import { listenForCommands } from "../../shared/control/command-listener.ts";
 import { createLease, type Lease } from "../../shared/membership/lease.ts";
+import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import { openPort } from "../../shared/process/program.ts";
-import { openStatusPort } from "../../shared/process/status-port.ts";
+import { openStatusPort, type StatusSource } from "../../shared/process/status-port.ts";
+import type { WorkerLoad } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import type { CommandHandler } from "../session-moves/command-handler.ts";
+import { downscalePage } from "../session-moves/downscale-page.ts";
+import { startRelief } from "../session-moves/relief.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
 import type { Addresses } from "./addresses.ts";
+import type { DrainParts } from "./drain.ts";
 import type { IdentityParts } from "./identity.ts";
-import type { PortOptions } from "./options.ts";
+import type { WorkerOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
@@ -33,7 +38,7 @@ interface Deps {
   readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
   readonly identity: IdentityParts;
   readonly addresses: Addresses;
-  readonly commandHandler: CommandHandler;
+  readonly drain: Pick<DrainParts, "commandHandler" | "hasSuccessor">;
   readonly waitingPolls: () => number;
   readonly restarts: number | undefined;
 }
@@ -41,9 +46,9 @@ interface Deps {
 export async function openMember(
   worker: WorkerProcess,
   deps: Deps,
-  { statusBind, statusPort }: PortOptions,
+  { ports: { statusBind, statusPort }, scaling }: Pick<WorkerOptions, "ports" | "scaling">,
 ): Promise<Member> {
-  const vitals = describeVitals(worker, deps);
+  const vitals = describeVitals(worker, deps, openPages(worker, deps, scaling));
   const status = await openPort("CT_STATUS_PORT", statusPort, () =>
     openStatusPort({ host: statusBind, port: statusPort, source: statusOf(vitals) }),
   );
@@ -53,11 +58,42 @@ export async function openMember(
   return {
     statusPort: status.port,
     lease,
-    startDuties: () => startDuties(worker, deps),
+    startDuties: () => startDuties(worker, deps, scaling.rebalance),
   };
 }
 
-function describeVitals(worker: WorkerProcess, deps: Deps): Vitals {
+/** What the status port serves beside health, view and metrics. */
+function openPages(
+  { clock, log, counters, shutdown }: WorkerProcess,
+  { membership, sessions, drain }: Deps,
+  { autoscale, prepareDownscale }: WorkerOptions["scaling"],
+): StatusSource["pages"] {
+  const { store, view } = membership;
+  const scaling = startAutoscale({
+    settings: autoscale,
+    clock,
+    counters,
+    workers: () => view.workers,
+    unknownBecause() {
+      if (store.health.state === "away") return `the store is away: ${store.health.reason}`;
+      return view.fresh ? undefined : "the workers have not been read yet";
+    },
+  });
+  shutdown.add("autoscale", () => scaling.close());
+  return {
+    "/autoscale": scaling.page,
+    ...(prepareDownscale && {
+      "/prepare-downscale": downscalePage({
+        ...drain,
+        sessions: () => sessions.registry.load.sessions,
+        clock,
+        log,
+      }),
+    }),
+  };
+}
+
+function describeVitals(worker: WorkerProcess, deps: Deps, pages: StatusSource["pages"]): Vitals {
   const { registry } = deps.sessions;
   const { measurements } = deps.operators;
   const { store, view, verification } = deps.membership;
@@ -69,13 +105,18 @@ function describeVitals(worker: WorkerProcess, deps: Deps): Vitals {
     phase: () => worker.phase,
     store,
     ring: () => view.ring,
-    state: () => deps.commandHandler.state,
-    load: () => ({ ...registry.load, lagMs: measurements.lag.meanMs }),
+    state: () => deps.drain.commandHandler.state,
+    load: () => ({ ...registry.load, ...loadOf(measurements.lag) }),
+    pages,
     sessionIds: () => registry.sessionIds,
     waitingPolls: deps.waitingPolls,
     counters: worker.counters,
     clusterSeries: measurements.clusterSeries,
   };
+}
+
+function loadOf({ meanMs, recent }: LoopLag): Pick<WorkerLoad, "lagMs" | "cpu"> {
+  return { lagMs: meanMs, cpu: recent.cpu };
 }
 
 function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): Lease {
@@ -102,7 +143,11 @@ function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): L
   });
 }
 
-function startDuties(worker: WorkerProcess, deps: Deps): void {
+function startDuties(
+  worker: WorkerProcess,
+  deps: Deps,
+  rebalance: WorkerOptions["scaling"]["rebalance"],
+): void {
   const { clock, log, shutdown } = worker;
   const { store } = deps.membership;
   const { registry } = deps.sessions;
@@ -110,7 +155,7 @@ function startDuties(worker: WorkerProcess, deps: Deps): void {
   const common = { store, clock, log, self: worker.self.id };
   const commands = listenForCommands({
     ...common,
-    handleCommand: (command) => deps.commandHandler.handleCommand(command),
+    handleCommand: (command) => deps.drain.commandHandler.handleCommand(command),
   });
   shutdown.add("commands", () => commands.close());
   const reports = publishStatus({
@@ -119,6 +164,16 @@ function startDuties(worker: WorkerProcess, deps: Deps): void {
   });
   shutdown.add("status reports", () => reports.close());
   deps.identity.startDuties();
+  if (rebalance === "idle") {
+    const { view } = deps.membership;
+    const relief = startRelief({
+      ...common,
+      lag: measurements.lag,
+      workers: () => view.workers,
+      commandHandler: deps.drain.commandHandler,
+    });
+    shutdown.add("relief", () => relief.close());
+  }
   const reaper = startReaper({ ...common, registry, leadership });
   shutdown.add("reaper", () => reaper.close());
 }

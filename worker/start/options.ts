@@ -1,6 +1,7 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
 
 import { hostname } from "node:os";
+import type { AutoscaleSettings } from "../../shared/autoscale/start.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
@@ -62,6 +63,11 @@ export interface WorkerOptions {
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
+  readonly scaling: {
+    readonly autoscale: AutoscaleSettings;
+    readonly prepareDownscale: boolean;
+    readonly rebalance: Settings["rebalance"];
+  };
   /** How often the supervisor has restarted this worker; undefined without one. */
   readonly restarts: number | undefined;
 }
@@ -135,6 +141,14 @@ export function readOptions(settings: Settings): WorkerOptions {
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
+    scaling: {
+      autoscale: {
+        ...pick(settings, "autoscaleSessions", "autoscaleConnections", "autoscaleCpuPercent"),
+        ...pick(settings, "autoscaleLagMs", "autoscaleHeadroomPercent"),
+        ...pick(settings, "autoscaleUpMs", "autoscaleDownMs", "autoscaleToken"),
+      },
+      ...pick(settings, "prepareDownscale", "rebalance"),
+    },
     restarts: settings.restarts,
   };
 }
@@ -213,7 +227,7 @@ function readAuthority(path: string | undefined): string | undefined {
   }
 }
 
-function readPorts(settings: Settings): PortOptions {
+export function readPorts(settings: Settings): PortOptions {
   const bind = defaultBind(isStoreLocal(settings));
   return {
     bind: settings.workerBind ?? bind,

@@ -34,6 +34,7 @@ export interface Vitals {
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
   readonly counters: Pick<Counters, "snapshot" | "series">;
+  readonly pages: StatusSource["pages"];
   /** Metrics of the whole cluster; none while the store is away. */
   readonly clusterSeries: () => Promise<readonly Series[]>;
 }
@@ -57,6 +58,7 @@ export function describeWorker(vitals: Vitals): WorkerRecord {
 /** What the worker's status port shows. */
 export function statusOf(vitals: Vitals): StatusSource {
   return {
+    ...(vitals.pages !== undefined && { pages: vitals.pages }),
     readiness() {
       const phase = vitals.phase();
       const { health } = vitals.store;

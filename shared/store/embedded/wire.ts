@@ -143,7 +143,7 @@ const reassertionSchema = z.object({
   untilMs: timeSchema,
 });
 
-const roleSchema = z.enum(["reaper", "statsd"]);
+const roleSchema = z.enum(["reaper", "statsd", "autoscale"]);
 
 const ticketSchema = z.object({
   kind: ticketKindSchema,

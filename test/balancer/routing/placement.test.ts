@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import {
   chancesOf,
   type Loaded,
+  onTime,
   pickLeastLoaded,
   withinLoadCap,
 } from "../../../balancer/routing/placement.ts";
@@ -39,6 +40,17 @@ test("of two, the one with fewer sessions, connections, lag or requests under wa
 test("a worker of twice the weight gets up to twice the sessions", () => {
   const strong = loaded(15, { weight: 2 });
   expect(pickLeastLoaded([strong, loaded(10)], () => 0)).toBe(strong);
+});
+
+test("workers whose event loops are late get no new sessions, unless all are late", () => {
+  const [prompt, late, later] = [
+    loaded(9, { lagMs: 49 }),
+    loaded(0, { lagMs: 50 }),
+    loaded(0, { lagMs: 500 }),
+  ];
+  expect(onTime([late, prompt, later])).toEqual([prompt]);
+  expect(onTime([late, later])).toEqual([late, later]);
+  expect(onTime([])).toEqual([]);
 });
 
 test("the two compared workers are different ones", () => {

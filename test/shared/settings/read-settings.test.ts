@@ -17,6 +17,7 @@ import {
   settingsTable,
   unknownSettings,
 } from "../../../shared/settings/read-settings.ts";
+import { SCALING_SETTINGS } from "../../../shared/settings/scaling-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
 
 let folder: string;
@@ -175,7 +176,13 @@ test("a child process reads the same settings from the environment that it is gi
 });
 
 test("no setting and no variable is declared twice", () => {
-  const groups = [DEPLOYMENT_SETTINGS, HOSTING_SETTINGS, PROXY_SETTINGS, OPERATION_SETTINGS];
+  const groups = [
+    DEPLOYMENT_SETTINGS,
+    HOSTING_SETTINGS,
+    PROXY_SETTINGS,
+    SCALING_SETTINGS,
+    OPERATION_SETTINGS,
+  ];
   const names = groups.flatMap((group) => Object.keys(group));
   expect(Object.keys(SETTINGS)).toEqual(names);
   const variables = new Set(Object.values(SETTINGS).map(({ env }) => env));

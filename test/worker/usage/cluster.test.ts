@@ -265,7 +265,7 @@ function worker(
   leadership = { isLeading: true },
 ) {
   const clock = createStepClock();
-  const lateness = { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0 };
+  const lateness = { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0, cpu: 0 };
   const cluster = new Cluster({
     store,
     view: { worker: () => ({ incarnation: INCARNATION }) },

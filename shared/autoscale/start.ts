@@ -1,0 +1,46 @@
+/** Starts what each process does for autoscaling: watches the demand, shows it as a metric and on the status port. */
+import type { Clock } from "../base/clock.ts";
+import type { Counters } from "../metrics/metrics.ts";
+import type { StatusPage } from "../process/status-port.ts";
+import type { Settings } from "../settings/read-settings.ts";
+import type { WorkerRecord } from "../store/member.ts";
+import { autoscalePage } from "./autoscale-page.ts";
+import { type ScalingSettings, watchDemand } from "./watch.ts";
+
+export type AutoscaleSettings = Pick<
+  Settings,
+  | "autoscaleSessions"
+  | "autoscaleConnections"
+  | "autoscaleCpuPercent"
+  | "autoscaleLagMs"
+  | "autoscaleHeadroomPercent"
+  | "autoscaleUpMs"
+  | "autoscaleDownMs"
+  | "autoscaleToken"
+>;
+
+export function startAutoscale(deps: {
+  readonly settings: AutoscaleSettings;
+  readonly clock: Clock;
+  readonly counters: Pick<Counters, "gauge">;
+  readonly workers: () => readonly WorkerRecord[];
+  /** Why the records are not the present ones; undefined when they are. */
+  readonly unknownBecause: () => string | undefined;
+}): { readonly page: StatusPage; close(): void } {
+  const watch = watchDemand({ ...deps, settings: inUnits(deps.settings) });
+  deps.counters.gauge("process.workers_wanted", () => watch.state.wish?.wanted);
+  const page = autoscalePage(() => watch.state, deps.settings.autoscaleToken);
+  return { page, close: () => watch.close() };
+}
+
+function inUnits(settings: AutoscaleSettings): ScalingSettings {
+  return {
+    sessions: settings.autoscaleSessions,
+    connections: settings.autoscaleConnections,
+    cpu: settings.autoscaleCpuPercent / 100,
+    lagMs: settings.autoscaleLagMs,
+    headroom: settings.autoscaleHeadroomPercent / 100,
+    upMs: settings.autoscaleUpMs,
+    downMs: settings.autoscaleDownMs,
+  };
+}

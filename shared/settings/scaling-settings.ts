@@ -1,0 +1,100 @@
+/**
+ * Settings of the number of workers that the edge asks for (shared/autoscale), and of how load is spread over them.
+ */
+import { ALL_PROCESSES, type Role, type Setting } from "./setting.ts";
+
+const WORKERS: readonly Role[] = ["edge", "worker"];
+
+export const SCALING_SETTINGS = {
+  autoscaleSessions: {
+    env: "CT_AUTOSCALE_SESSIONS",
+    type: "number",
+    default: 200,
+    min: 1,
+    max: 1_000_000,
+    roles: ALL_PROCESSES,
+    why: "Sessions that a worker should have at most, for `GET /autoscale`, `ct-edge autoscale` and the metric of wanted workers.",
+  },
+  autoscaleConnections: {
+    env: "CT_AUTOSCALE_CONNECTIONS",
+    type: "number",
+    default: 1000,
+    min: 1,
+    max: 1_000_000,
+    roles: ALL_PROCESSES,
+    why: "Connections of people that a worker should have at most.",
+  },
+  autoscaleCpuPercent: {
+    env: "CT_AUTOSCALE_CPU_PERCENT",
+    type: "number",
+    default: 60,
+    min: 1,
+    max: 400,
+    roles: ALL_PROCESSES,
+    why: "CPU time that a worker should take at most, in percent of a core.",
+  },
+  autoscaleLagMs: {
+    env: "CT_AUTOSCALE_LAG_MS",
+    type: "number",
+    default: 30,
+    min: 1,
+    max: 10_000,
+    unit: "ms",
+    roles: ALL_PROCESSES,
+    why: "Mean event-loop delay of the workers above which one more is wanted.",
+  },
+  autoscaleHeadroomPercent: {
+    env: "CT_AUTOSCALE_HEADROOM_PERCENT",
+    type: "number",
+    default: 20,
+    min: 0,
+    max: 1000,
+    roles: ALL_PROCESSES,
+    why: "How much more than the load needs is wanted, so that there is room until a new worker is ready.",
+  },
+  autoscaleUpMs: {
+    env: "CT_AUTOSCALE_UP_MS",
+    type: "number",
+    default: 15_000,
+    min: 0,
+    max: 3_600_000,
+    unit: "ms",
+    roles: ALL_PROCESSES,
+    why: "How long the load must need more workers before more are wanted.",
+  },
+  autoscaleDownMs: {
+    env: "CT_AUTOSCALE_DOWN_MS",
+    type: "number",
+    default: 300_000,
+    min: 0,
+    max: 3_600_000,
+    unit: "ms",
+    roles: ALL_PROCESSES,
+    why: "How long it must need fewer before fewer are wanted.",
+  },
+  autoscaleToken: {
+    env: "CT_AUTOSCALE_TOKEN",
+    type: "text",
+    default: undefined,
+    secret: true,
+    pattern: /^[\x21-\x7e]{16,256}$/,
+    allowed: "16 to 256 visible ASCII characters, for example from `openssl rand -hex 24`",
+    roles: [...ALL_PROCESSES, "command"],
+    why: "Token that `GET /autoscale` asks for, as `Authorization: Bearer …`; without it, all who reach the status port may ask.",
+  },
+  prepareDownscale: {
+    env: "CT_PREPARE_DOWNSCALE",
+    type: "flag",
+    default: false,
+    roles: WORKERS,
+    why: "Accepts `POST /prepare-downscale` on a worker's status port, which drains the worker: for `ct-worker empty` and for the rollout-operator in Kubernetes. Turn it on only where nobody else reaches that port.",
+  },
+  rebalance: {
+    env: "CT_REBALANCE",
+    type: "choice",
+    default: "off",
+    choices: ["off", "idle"],
+    roles: WORKERS,
+    why: "`idle`: a worker whose event loop is late moves some of its idle sessions to others by itself, as `ct-edge rebalance --idle` does when it is asked.",
+  },
+} as const satisfies Record<string, Setting>;

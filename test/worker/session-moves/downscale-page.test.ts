@@ -1,0 +1,97 @@
+/** `/prepare-downscale`: a worker that is emptied before it is removed. */
+import { expect, test } from "vitest";
+import { createLog } from "../../../shared/logs/log.ts";
+import type { WorkerState } from "../../../shared/store/member.ts";
+import { downscalePage } from "../../../worker/session-moves/downscale-page.ts";
+import { createStepClock } from "../../support/step-clock.ts";
+
+const MINUTE_MS = 60_000;
+
+function setUp({ hasSuccessor = true, refuses = "" } = {}) {
+  const clock = createStepClock();
+  let state: WorkerState = "up";
+  const page = downscalePage({
+    commandHandler: {
+      get state() {
+        return state;
+      },
+      async handleCommand({ kind }) {
+        if (kind === refuses) return { outcome: "refused", message: `no ${kind}` };
+        state = kind === "drain" ? "draining" : "up";
+        return { outcome: "done", message: "" };
+      },
+    },
+    hasSuccessor: () => hasSuccessor,
+    sessions: () => 3,
+    clock,
+    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+  });
+  const ask = async (method: string, headers = {}) => page({ method, headers });
+  return {
+    ask,
+    clock,
+    drain: () => {
+      state = "draining";
+    },
+  };
+}
+
+test("POST drains the worker, GET says how far it is, DELETE takes it back", async () => {
+  const { ask } = setUp();
+  const draining = { prepared: true, state: "draining", sessions: 3 };
+  expect(await ask("GET")).toEqual({
+    status: 200,
+    body: { prepared: false, state: "up", sessions: 3 },
+  });
+  expect(await ask("POST")).toEqual({ status: 200, body: draining });
+  expect(await ask("POST")).toEqual({ status: 200, body: draining });
+  expect(await ask("GET")).toEqual({ status: 200, body: draining });
+  expect((await ask("DELETE")).body).toEqual({ prepared: false, state: "up", sessions: 3 });
+  expect((await ask("DELETE")).status).toBe(200);
+});
+
+test("the last worker is not emptied", async () => {
+  const { ask } = setUp({ hasSuccessor: false });
+  const { status, body } = await ask("POST");
+  expect(status).toBe(409);
+  expect(body).toEqual({
+    error: "no other worker accepts sessions; keep this one, or start another one first",
+  });
+  expect((await ask("GET")).body).toMatchObject({ state: "up" });
+});
+
+test("what the worker refuses is refused with its reason", async () => {
+  expect(await setUp({ refuses: "drain" }).ask("POST")).toEqual({
+    status: 409,
+    body: { error: "no drain" },
+  });
+});
+
+test("a worker that was emptied and not removed accepts sessions again", async () => {
+  const { ask, clock } = setUp();
+  await ask("POST");
+  clock.advance(29 * MINUTE_MS);
+  expect((await ask("GET")).body).toMatchObject({ state: "draining" });
+  await ask("POST");
+  clock.advance(29 * MINUTE_MS);
+  expect((await ask("GET")).body).toMatchObject({ state: "draining" });
+  clock.advance(2 * MINUTE_MS);
+  expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "up" });
+});
+
+test("an operator's drain is neither taken back nor ended after a while", async () => {
+  const { ask, clock, drain } = setUp();
+  drain();
+  expect((await ask("POST")).body).toMatchObject({ prepared: false, state: "draining" });
+  await ask("DELETE");
+  clock.advance(60 * MINUTE_MS);
+  expect((await ask("GET")).body).toMatchObject({ state: "draining" });
+});
+
+test("pages in browsers and other methods are refused", async () => {
+  const { ask } = setUp();
+  expect((await ask("POST", { origin: "https://evil.example" })).status).toBe(403);
+  expect((await ask("POST", { "sec-fetch-site": "cross-site" })).status).toBe(403);
+  expect(await ask("PUT")).toMatchObject({ status: 405, headers: { allow: expect.any(String) } });
+  expect((await ask("GET")).body).toMatchObject({ state: "up" });
+});
