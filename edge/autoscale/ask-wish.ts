@@ -46,10 +46,11 @@ export async function askWish(deps: {
   readonly periodMs: number;
 }): Promise<Asked> {
   const { store, holder } = deps;
+  const { membership } = await readMembers(store);
+  if (!membership.booted) return { outcome: "none", why: "the store has just started" };
   const leadsMs = Math.max(MIN_LEADS_MS, LOOKS * deps.periodMs);
   const leads = await store.lead("autoscale", holder as WorkerId, leadsMs);
   if (leads === "following") return { outcome: "standby" };
-  const { membership } = await readMembers(store);
   const workers = membership.members.flatMap((one) =>
     one.kind === "worker" && one.state !== "draining" ? [one.id] : [],
   );
