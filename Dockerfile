@@ -20,13 +20,15 @@ RUN node edge/build.mjs && chmod +x dist/*/main.js dist/edge/make-secret.js
 # --- the image ---
 FROM ${NODE_IMAGE} AS runtime
 WORKDIR /app
-# The folders belong to the user that runs, and so does a volume that is first mounted there.
+# Any user id with group 0 can run it (OpenShift chooses one): the folders that are written belong to that group too, and so does
+# a volume that is first mounted there. Nothing else is written, so the root can be read-only; /tmp is for paths of sockets that
+# would be too long in the data directory.
 RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
  && ln -s /app/dist/balancer/main.js /usr/local/bin/ct-balancer \
  && ln -s /app/dist/worker/main.js /usr/local/bin/ct-worker \
  && ln -s /app/dist/edge/make-secret.js /usr/local/bin/ct-secret \
- && install -d -o node -g node -m 0700 /var/lib/codetogether /secret \
- && install -d -o node -g node /var/log/codetogether /opt/codetogether \
+ && install -d -o node -g root -m 0770 /var/lib/codetogether /secret \
+ && install -d -o node -g root -m 0775 /var/log/codetogether /opt/codetogether \
  && ln -s /app/dist /opt/codetogether/runtime \
  && ln -s /var/lib/codetogether/forever /opt/codetogether/.forever \
  && ln -s /var/log/codetogether /var/log/nginx
@@ -40,7 +42,8 @@ COPY deploy/healthy.mjs ./deploy/healthy.mjs
 ENV NODE_ENV=production \
     CT_DATA_DIR=/var/lib/codetogether \
     CT_STATUS_PORT=1081
-USER node
+# The user `node`, as a number: only then can Kubernetes see that it is not root.
+USER 1000
 EXPOSE 1080 1443
 STOPSIGNAL SIGTERM
 # The time limit is for a machine that is so busy that a Node takes seconds to start; the check itself waits for 2 s.

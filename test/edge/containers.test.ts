@@ -75,6 +75,15 @@ test("the image has every program of the package under its name", () => {
   expect(links.filter((link) => !image.includes(`ln -s ${link}`))).toEqual([]);
 });
 
+test("the image runs as a numeric user, and any other one of group 0 can write what it writes", () => {
+  const image = read("Dockerfile");
+  // Kubernetes refuses a name with runAsNonRoot.
+  expect(image.match(/^USER .*/gm)).toEqual(["USER 1000"]);
+  const folders = image.match(/install -d .*/g) ?? [];
+  expect(folders).toHaveLength(2);
+  for (const folder of folders) expect(folder).toMatch(/-o node -g root -m 077[05] /);
+});
+
 // --- the health check ---
 
 test("a ready program is healthy", async () => {
