@@ -12,7 +12,7 @@ type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 const root = fileURLToPath(new URL("..", import.meta.url));
 const IMPORT = /(?:from|import)\s*\(?\s*"(\.[^"]+\.tsx?)"/g;
 
-const sources = ["balancer", "worker", "shared", "edge"].flatMap((top) =>
+const sources = ["balancer", "worker", "shared", "edge", "deploy"].flatMap((top) =>
   readdirSync(join(root, top), { recursive: true, encoding: "utf8" })
     .filter((name) => /\.tsx?$/.test(name))
     .map((name) => join(top, name)),

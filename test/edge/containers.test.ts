@@ -26,13 +26,19 @@ test("every variable that compose and the image set is a setting", () => {
   expect(used.filter((name) => !allowed.has(name))).toEqual([]);
 });
 
-test("every variable of the Kubernetes manifests is a setting", () => {
-  const known = new Set(Object.values(SETTINGS).map(({ env }) => env as string));
-  const folder = "deploy/kubernetes";
-  const files = readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" });
-  const text = files
-    .filter((file) => file.endsWith(".yaml"))
-    .map((file) => read(join(folder, file)))
+test("every variable of the Kubernetes manifests and of the Helm chart is a setting", () => {
+  // Both belong to the autoscaling of workers.
+  const autoscaling = ["CT_AUTOSCALE_TOKEN", "CT_PREPARE_DOWNSCALE"];
+  const known = new Set([
+    ...Object.values(SETTINGS).map(({ env }) => env as string),
+    ...autoscaling,
+  ]);
+  const text = ["deploy/kubernetes", "deploy/helm"]
+    .flatMap((folder) =>
+      readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })
+        .filter((file) => file.endsWith(".yaml"))
+        .map((file) => read(join(folder, file))),
+    )
     .join("");
   const used = text.match(/\bCT_[A-Z_]+/g) ?? [];
   expect(used).not.toEqual([]);

@@ -1,0 +1,71 @@
+/** Values of the whole release: image, settings, secrets, user ids. */
+import {
+  count,
+  define,
+  FLAG,
+  OBJECTS,
+  oneOf,
+  TEXT,
+  TEXT_MAP,
+  type ValueDefinition,
+} from "./definition.ts";
+
+export const GENERAL_VALUES: readonly ValueDefinition[] = [
+  define("image.repository", TEXT, "codetogether-edge", "Where the image is."),
+  define("image.tag", TEXT, "", "Tag of the image; empty is the chart's appVersion."),
+  define("image.digest", TEXT, "", "Digest (`sha256:…`) in place of a tag."),
+  define(
+    "image.pullPolicy",
+    oneOf("Always", "IfNotPresent", "Never"),
+    "IfNotPresent",
+    "When nodes pull the image.",
+  ),
+  define("imagePullSecrets", OBJECTS, [], "Secrets of the registry, as a list of `name: NAME`."),
+  define("fullnameOverride", TEXT, "", "Prefix of all names; empty is the release's name."),
+  define("commonLabels", TEXT_MAP, {}, "Labels of all objects and pods."),
+  define("commonAnnotations", TEXT_MAP, {}, "Annotations of all objects, but not of pods."),
+  define(
+    "settings",
+    TEXT_MAP,
+    {},
+    "Settings of balancers and workers (`CT_…`), as texts: README.md lists them. Not for secrets.",
+  ),
+  define(
+    "existingSecret",
+    TEXT,
+    "",
+    "A Secret whose keys are settings (`CT_SECRET`, `CT_REDIS_URL`, `CT_LOGIN_API_KEY` …). All of its keys reach balancers and workers.",
+  ),
+  define("secret.existingSecret", TEXT, "", "A Secret with `CT_SECRET`, if it is one of its own."),
+  define("secret.key", TEXT, "CT_SECRET", "The key in `secret.existingSecret`."),
+  define("redis.url", TEXT, "", "`CT_REDIS_URL`, if it has no password."),
+  define(
+    "redis.existingSecret",
+    TEXT,
+    "",
+    "A Secret with the URL of Redis, if it is one of its own.",
+  ),
+  define("redis.key", TEXT, "CT_REDIS_URL", "The key in `redis.existingSecret`."),
+  define(
+    "openshift",
+    FLAG,
+    false,
+    "Leave user and group ids to the cluster: OpenShift's security context constraints choose them.",
+  ),
+  define(
+    "runAsUser",
+    count(1),
+    1000,
+    "User id of the processes: any one works, with group 0 or 1000.",
+  ),
+  define("runAsGroup", count(0), 1000, "Group id of the processes."),
+  define("fsGroup", count(0), 1000, "Group of the volumes."),
+  define("serviceAccount.create", FLAG, false, "Create a service account. It needs no rights."),
+  define(
+    "serviceAccount.name",
+    TEXT,
+    "",
+    "Its name, or that of an existing one; empty is the namespace's default one, or the release's name for a created one.",
+  ),
+  define("serviceAccount.annotations", TEXT_MAP, {}, "Annotations of the created one."),
+];

@@ -1,0 +1,83 @@
+/** Values about what is around the edge: what is in front, the autoscaler, monitoring. */
+import {
+  count,
+  define,
+  FLAG,
+  OBJECTS,
+  oneOf,
+  TEXT,
+  TEXT_MAP,
+  TEXTS,
+  type ValueDefinition,
+} from "./definition.ts";
+
+export const SURROUNDINGS_VALUES: readonly ValueDefinition[] = [
+  define("gateway.enabled", FLAG, false, "An HTTPRoute of the Gateway API."),
+  define("gateway.hosts", TEXTS, [], "Host names of the route."),
+  define(
+    "gateway.parentRefs",
+    OBJECTS,
+    [],
+    "The Gateway, as in an HTTPRoute: name, namespace, sectionName.",
+  ),
+  define("gateway.annotations", TEXT_MAP, {}, "Annotations of the HTTPRoute."),
+  define(
+    "gateway.requestTimeout",
+    TEXT,
+    "0s",
+    "Time limit of a request or WebSocket; `0s` is none. Empty leaves it out, for a Gateway that refuses the field.",
+  ),
+  define("ingress.enabled", FLAG, false, "An Ingress."),
+  define(
+    "ingress.className",
+    TEXT,
+    "",
+    "Its class, for example `traefik`; empty is the cluster's default one.",
+  ),
+  define("ingress.hosts", TEXTS, [], "Host names of the Ingress."),
+  define("ingress.tlsSecret", TEXT, "", "A Secret with the certificate for these hosts."),
+  define("ingress.annotations", TEXT_MAP, {}, "Annotations of the Ingress."),
+  define(
+    "autoscaling.mode",
+    oneOf("none", "keda", "hpa"),
+    "none",
+    "Who sets the number of workers: you, KEDA, or a HorizontalPodAutoscaler with an external metric.",
+  ),
+  define("autoscaling.minReplicas", count(1), 2, "Fewest workers."),
+  define("autoscaling.maxReplicas", count(1), 10, "Most workers."),
+  define(
+    "autoscaling.tolerance",
+    TEXT,
+    "",
+    "Differences that are ignored, as a share (`0.01`). Kubernetes ignores a tenth, so from 10 workers on one more or less. Needs the feature HPAConfigurableTolerance of the cluster.",
+  ),
+  define(
+    "autoscaling.pollingIntervalSeconds",
+    count(1),
+    15,
+    "How often KEDA asks the balancers for the number of workers.",
+  ),
+  define(
+    "autoscaling.token.existingSecret",
+    TEXT,
+    "",
+    "A Secret with `CT_AUTOSCALE_TOKEN`: only those who have it may ask for the number of workers.",
+  ),
+  define("autoscaling.token.key", TEXT, "CT_AUTOSCALE_TOKEN", "The key in it."),
+  define("networkPolicy.enabled", FLAG, true, "NetworkPolicies: who may reach which port."),
+  define(
+    "networkPolicy.monitoringNamespace",
+    TEXT,
+    "monitoring",
+    "The namespace that may read status ports besides the release's own; empty is none.",
+  ),
+  define(
+    "networkPolicy.kedaNamespace",
+    TEXT,
+    "keda",
+    "KEDA's namespace, which may read the balancers' status ports; empty is none.",
+  ),
+  define("podMonitor.enabled", FLAG, false, "A PodMonitor for the Prometheus operator."),
+  define("podMonitor.labels", TEXT_MAP, {}, "Its labels, as your Prometheus selects them."),
+  define("podMonitor.interval", TEXT, "15s", "How often Prometheus reads the metrics."),
+];
