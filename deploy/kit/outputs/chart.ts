@@ -54,7 +54,7 @@ function chartFile(version: string): string {
     type: "application",
     version,
     appVersion: version,
-    kubeVersion: ">=1.29.0-0",
+    kubeVersion: ">=1.25.0-0",
   });
 }
 

@@ -25,6 +25,7 @@ export const PRODUCTION: Choice = {
   "autoscaling.mode": "keda",
   "autoscaling.minReplicas": 4,
   "autoscaling.maxReplicas": 20,
+  "autoscaling.tolerance": "0.01",
   "autoscaling.token.existingSecret": "edge-autoscale",
   "gateway.enabled": true,
   "gateway.hosts": ["edge.example.com", "edge.example.org"],
