@@ -21,7 +21,7 @@ export function workerProgram({
   const emptyCommand = program
     .command("empty")
     .description(
-      "Hands the sessions of the worker on this machine over and waits until it has none, before it is stopped; for preStop hooks. The worker needs CT_PREPARE_DOWNSCALE=on.",
+      "Hands the sessions of the worker on this machine over and waits until it has none, before it is stopped; for preStop hooks. The worker needs CT_PREPARE_DOWNSCALE=local or on.",
     )
     .allowExcessArguments(false)
     .addOption(

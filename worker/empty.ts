@@ -58,7 +58,7 @@ async function ask(statusUrl: string, method: "POST" | "GET"): Promise<number> {
   if (state !== undefined) return state.sessions;
   if (status === 404 || status === 405) {
     throw new NotEmptiedError(
-      "the worker does not accept this; start it with CT_PREPARE_DOWNSCALE=on",
+      "the worker does not accept this; start it with CT_PREPARE_DOWNSCALE=local",
     );
   }
   const reason = refusalSchema.safeParse(body).data?.error ?? `status ${status}`;

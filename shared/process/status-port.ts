@@ -22,6 +22,8 @@ export interface StatusSource {
 export type StatusPage = (request: {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
+  /** Whether it comes from this machine. */
+  readonly isLocal: boolean;
 }) => StatusResponse | Promise<StatusResponse>;
 
 export interface StatusResponse {
@@ -61,7 +63,8 @@ export async function openStatusPort(options: {
       const { method = "", url = "", headers } = request;
       const { source } = options;
       const page = Object.hasOwn(source.pages ?? {}, url) ? source.pages?.[url] : undefined;
-      if (page !== undefined) void serve(page, { method, headers }, response);
+      const isLocal = isLoopback(request.socket.remoteAddress);
+      if (page !== undefined) void serve(page, { method, headers, isLocal }, response);
       else if (method !== "GET" && method !== "HEAD") sendResponse(response, ONLY_GET);
       else respond(url, response, source);
     },
@@ -142,6 +145,10 @@ function sendResponse(response: ServerResponse, { status, body, headers }: Statu
     "content-type": "application/json; charset=utf-8",
   });
   response.end(`${JSON.stringify(body)}\n`);
+}
+
+function isLoopback(address = ""): boolean {
+  return address === "::1" || /^(::ffff:)?127\./.test(address);
 }
 
 function listen(server: Server, at: { host: string; port: number }): Promise<void> {

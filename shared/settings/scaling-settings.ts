@@ -84,10 +84,11 @@ export const SCALING_SETTINGS = {
   },
   prepareDownscale: {
     env: "CT_PREPARE_DOWNSCALE",
-    type: "flag",
-    default: false,
+    type: "choice",
+    default: "off",
+    choices: ["off", "local", "on"],
     roles: WORKERS,
-    why: "Accepts `POST /prepare-downscale` on a worker's status port, which drains the worker: for `ct-worker empty` and for the rollout-operator in Kubernetes. Turn it on only where nobody else reaches that port.",
+    why: "Who may empty a worker by `POST /prepare-downscale` on its status port: `local`, programs of the same machine or pod, as `ct-worker empty` for preStop hooks; `on`, all who reach the port, as the rollout-operator in Kubernetes.",
   },
   rebalance: {
     env: "CT_REBALANCE",

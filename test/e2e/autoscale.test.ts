@@ -19,7 +19,7 @@ const SCALING = {
   CT_AUTOSCALE_LAG_MS: "10000",
   CT_AUTOSCALE_UP_MS: "1000",
   CT_AUTOSCALE_DOWN_MS: "2000",
-  CT_PREPARE_DOWNSCALE: "on",
+  CT_PREPARE_DOWNSCALE: "local",
   CT_DRAIN_DELAY_MS: "200",
   CT_AUTOSCALE_TOKEN: "a-token-of-sixteen-or-more",
 };
@@ -73,7 +73,7 @@ test("workers follow the sessions up and down, one autoscaler at a time, and tho
   const edge = await startEdge({ env: SCALING });
   onTestFinished(() => edge.dispose());
   const first = startAutoscaler(edge);
-  await until("it looks", () => first.output().includes("1 workers"));
+  await until("it leads", () => / 1 workers$/m.test(first.output()));
   const second = startAutoscaler(edge);
   await until("the second one waits", () => second.output().includes("another autoscaler works"));
 
@@ -100,7 +100,7 @@ test("workers follow the sessions up and down, one autoscaler at a time, and tho
   });
   expect(refused).toEqual({
     status: 1,
-    output: "the worker does not accept this; start it with CT_PREPARE_DOWNSCALE=on\n",
+    output: "the worker does not accept this; start it with CT_PREPARE_DOWNSCALE=local\n",
   });
 
   // The first one that ends without a word does not end the work.

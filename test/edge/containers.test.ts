@@ -27,12 +27,7 @@ test("every variable that compose and the image set is a setting", () => {
 });
 
 test("every variable of the Kubernetes manifests and of the Helm chart is a setting", () => {
-  // Both belong to the autoscaling of workers.
-  const autoscaling = ["CT_AUTOSCALE_TOKEN", "CT_PREPARE_DOWNSCALE"];
-  const known = new Set([
-    ...Object.values(SETTINGS).map(({ env }) => env as string),
-    ...autoscaling,
-  ]);
+  const known = new Set(Object.values(SETTINGS).map(({ env }) => env as string));
   const text = ["deploy/kubernetes", "deploy/helm"]
     .flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" })

@@ -16,6 +16,8 @@ export function downscalePage(deps: {
   /** Whether another worker accepts sessions. */
   readonly hasSuccessor: () => boolean;
   readonly sessions: () => number;
+  /** Whether only programs of this machine may ask. */
+  readonly isLocalOnly: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }): StatusPage {
@@ -62,7 +64,11 @@ export function downscalePage(deps: {
     return current();
   }
 
-  return async ({ method, headers }) => {
+  return async ({ method, headers, isLocal }) => {
+    if (deps.isLocalOnly && !isLocal) {
+      const error = "only for this machine; CT_PREPARE_DOWNSCALE=on allows it to others";
+      return { status: 403, body: { error } };
+    }
     // Pages of browsers can reach a port of their own machine.
     if (headers.origin !== undefined || headers["sec-fetch-site"] !== undefined) {
       return { status: 403, body: { error: "not for browsers" } };

@@ -82,10 +82,11 @@ function openPages(
   shutdown.add("autoscale", () => scaling.close());
   return {
     "/autoscale": scaling.page,
-    ...(prepareDownscale && {
+    ...(prepareDownscale !== "off" && {
       "/prepare-downscale": downscalePage({
         ...drain,
         sessions: () => sessions.registry.load.sessions,
+        isLocalOnly: prepareDownscale === "local",
         clock,
         log,
       }),

@@ -65,7 +65,7 @@ export interface WorkerOptions {
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
   readonly scaling: {
     readonly autoscale: AutoscaleSettings;
-    readonly prepareDownscale: boolean;
+    readonly prepareDownscale: Settings["prepareDownscale"];
     readonly rebalance: Settings["rebalance"];
   };
   /** How often the supervisor has restarted this worker; undefined without one. */

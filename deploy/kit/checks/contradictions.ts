@@ -44,12 +44,9 @@ function set(name: string): Expression {
 
 /** URLs are secret only if they have a password: CT_REDIS_URL has values of its own, and CT_PROXY need not have one. */
 const URLS: readonly string[] = [SETTINGS.redisUrl.env, SETTINGS.proxy.env];
-const SECRET_SETTINGS: ReadonlySet<string> = new Set([
-  ...Object.values(SETTINGS)
-    .filter((setting) => "secret" in setting && !URLS.includes(setting.env))
-    .map(({ env }) => env),
-  "CT_AUTOSCALE_TOKEN",
-]);
+const SECRET_SETTINGS: readonly string[] = Object.values(SETTINGS)
+  .filter((setting) => "secret" in setting && !URLS.includes(setting.env))
+  .map(({ env }) => env);
 
 export const CONTRADICTIONS: readonly Contradiction[] = [
   {
@@ -106,7 +103,7 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
       "secret.existingSecret (empty) contradicts existingSecret (empty): balancers and workers need the same CT_SECRET. Create a Secret with the key CT_SECRET, and set one of them to its name.",
     args: [],
   },
-  ...[...SECRET_SETTINGS].map((name) => ({
+  ...SECRET_SETTINGS.map((name) => ({
     when: set(name),
     message: `settings.${name} contradicts existingSecret (%s): settings are in a ConfigMap, which is not secret. Put ${name} into a Secret, and set existingSecret to its name.`,
     args: [call("default", literal("empty"), value("existingSecret"))],

@@ -84,6 +84,8 @@ export const DOWNSCALE_ANNOTATIONS = {
   "grafana.com/prepare-downscale-http-port": String(STATUS_PORT),
 };
 export const PREPARE_DOWNSCALE = { name: "CT_PREPARE_DOWNSCALE", value: "on" };
+/** For `ct-worker empty` in the pod itself. */
+const EMPTY_LOCALLY = { name: "CT_PREPARE_DOWNSCALE", value: "local" };
 
 const WORKER_STATEFUL_SET: KitObject = {
   body: fields(
@@ -126,6 +128,10 @@ const WORKER_STATEFUL_SET: KitObject = {
               { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
               { name: "CT_WORKER_URL", value: `http://$(POD_IP):${WORKER_PORT}` },
               when(value("worker.prepareDownscale"), [PREPARE_DOWNSCALE]),
+              when(
+                call("and", value("worker.emptyBeforeStop"), not(value("worker.prepareDownscale"))),
+                [EMPTY_LOCALLY],
+              ),
             ],
           }),
         },

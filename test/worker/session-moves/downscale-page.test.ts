@@ -7,7 +7,7 @@ import { createStepClock } from "../../support/step-clock.ts";
 
 const MINUTE_MS = 60_000;
 
-function setUp({ hasSuccessor = true, refuses = "" } = {}) {
+function setUp({ hasSuccessor = true, refuses = "", isLocalOnly = false } = {}) {
   const clock = createStepClock();
   let state: WorkerState = "up";
   const page = downscalePage({
@@ -23,10 +23,12 @@ function setUp({ hasSuccessor = true, refuses = "" } = {}) {
     },
     hasSuccessor: () => hasSuccessor,
     sessions: () => 3,
+    isLocalOnly,
     clock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
   });
-  const ask = async (method: string, headers = {}) => page({ method, headers });
+  const ask = async (method: string, headers = {}, isLocal = false) =>
+    page({ method, headers, isLocal });
   return {
     ask,
     clock,
@@ -86,6 +88,13 @@ test("an operator's drain is neither taken back nor ended after a while", async 
   await ask("DELETE");
   clock.advance(60 * MINUTE_MS);
   expect((await ask("GET")).body).toMatchObject({ state: "draining" });
+});
+
+test("other machines are refused when only this one may ask", async () => {
+  const { ask } = setUp({ isLocalOnly: true });
+  expect((await ask("POST")).status).toBe(403);
+  expect((await ask("GET")).status).toBe(403);
+  expect((await ask("POST", {}, true)).body).toMatchObject({ state: "draining" });
 });
 
 test("pages in browsers and other methods are refused", async () => {
