@@ -6,7 +6,8 @@ import type { Writable } from "node:stream";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { LineSink } from "../logs/log.ts";
 import type { Counters } from "../metrics/metrics.ts";
-import { MAX_STREAM_TEXT_CHARS, type Store, type StreamName } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
+import { MAX_STREAM_TEXT_CHARS, type StreamName } from "../store/streams.ts";
 
 export interface LogStream extends LineSink {
   /** Writes a line, with or without its line feed. */

@@ -9,6 +9,7 @@
 import { EdgeError } from "../base/errors.ts";
 import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
 import type { MemberRecord } from "./member.ts";
+import type { StreamEntry, StreamName } from "./streams.ts";
 import type { UserRecord } from "./user-record.ts";
 
 export type { UserRecord } from "./user-record.ts";
@@ -195,23 +196,6 @@ export const MAX_AGREED_CHARS = 4096;
 export const HOSTED_COUNTER = "sessions.hosted";
 /** Events that the history keeps. */
 export const MAX_EVENTS = 10_000;
-/** Characters of one text of a stream. Log lines are cut to this length; samples of the history are far shorter. */
-export const MAX_STREAM_TEXT_CHARS = 4096;
-/**
- * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
- * all processes. History: an hour, a day, 30 days at falling resolution. Ended sign-ins: for the workers that still have their people.
- */
-export const STREAMS = {
-  "log-server": { keep: 5000, lasting: false },
-  "log-access": { keep: 5000, lasting: false },
-  "log-error": { keep: 2000, lasting: false },
-  "history-hour": { keep: 360, lasting: true },
-  "history-day": { keep: 720, lasting: true },
-  "history-month": { keep: 720, lasting: true },
-  "ended-sign-ins": { keep: 1000, lasting: true },
-} as const;
-export type StreamName = keyof typeof STREAMS;
-export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
 /** Keys by which a sign-in is found. */
 export const MAX_SIGN_IN_KEYS = 4;
 /** Of one key: one person has some, one for each device. */
@@ -411,11 +395,6 @@ export interface NewSignIn extends StoredSignIn {
   /** Undefined: it is never due. */
   readonly dueInMs?: number;
   readonly ttlMs: number;
-}
-
-export interface StreamEntry {
-  readonly id: string;
-  readonly text: string;
 }
 
 /** One line of the history of ownership. */

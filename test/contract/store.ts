@@ -23,17 +23,16 @@ import {
   HOSTED_COUNTER,
   type Holder,
   MAX_EVENTS,
-  MAX_STREAM_TEXT_CHARS,
   MEMBER_LEASE_MS,
   type PeerRecord,
   type Reassertion,
   type ResumeOutcome,
   SETTLING_MS,
   type SessionRecord,
-  STREAMS,
   type Store,
   UNOPENED_SESSION_MS,
 } from "../../shared/store/store.ts";
+import { MAX_STREAM_TEXT_CHARS, STREAMS } from "../../shared/store/streams.ts";
 
 /** A store that is new, empty and booted (a missing member is believed to be gone). */
 export interface StoreUnderTest {

@@ -6,7 +6,8 @@ import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { type Store, StoreAwayError, type StreamName } from "../../shared/store/store.ts";
+import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { StreamName } from "../../shared/store/streams.ts";
 import type { HistoryRange, HistoryResponse } from "./responses.ts";
 
 /** The numbers of the edge at one moment; null: unknown. */
@@ -29,7 +30,7 @@ interface StoredStep {
   readonly hosted: number | null;
 }
 
-/** The streams' lengths (store.ts) limit how many steps of each range are kept. */
+/** The streams' lengths (shared/store/streams.ts) limit how many steps of each range are kept. */
 export const RANGES: Readonly<Record<HistoryRange, { stream: StreamName; stepMs: number }>> = {
   hour: { stream: "history-hour", stepMs: 10_000 },
   day: { stream: "history-day", stepMs: 120_000 },

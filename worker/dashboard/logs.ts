@@ -12,7 +12,8 @@ import {
   readLogEnd,
   readLogFrom,
 } from "../../shared/logs/log-tail.ts";
-import { STREAMS, type Store } from "../../shared/store/store.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { STREAMS } from "../../shared/store/streams.ts";
 import type { LogId, LogsResponse } from "./responses.ts";
 
 export interface Logs {

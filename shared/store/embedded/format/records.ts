@@ -15,16 +15,14 @@ import {
   type EdgeEvent,
   MAX_AGREED_CHARS,
   MAX_SIGN_IN_KEYS,
-  MAX_STREAM_TEXT_CHARS,
   type PeerRecord,
   type SessionRecord,
-  STREAM_NAMES,
   type StoredEvent,
   type StoredSignIn,
-  type StreamName,
   TICKET_KINDS,
   type TicketKind,
 } from "../../store.ts";
+import { MAX_STREAM_TEXT_CHARS, STREAM_NAMES, type StreamName } from "../../streams.ts";
 import { userRecordSchema } from "../../user-record.ts";
 import { withNewEntryNames } from "./old-names.ts";
 

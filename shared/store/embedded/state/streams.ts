@@ -1,7 +1,7 @@
 /**
  * Streams of texts, in the embedded store. Only the history is journalled; log lines are in files on this machine anyway.
  */
-import { STREAMS, type StreamEntry, type StreamName } from "../../store.ts";
+import { STREAMS, type StreamEntry, type StreamName } from "../../streams.ts";
 import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
 import type { Operations } from "./operations.ts";

@@ -1,7 +1,8 @@
 /**
  * Streams of texts, in Redis.
  */
-import { MAX_STREAM_TEXT_CHARS, STREAMS, type Store } from "../../store.ts";
+import type { Store } from "../../store.ts";
+import { MAX_STREAM_TEXT_CHARS, STREAMS } from "../../streams.ts";
 import type { Connection } from "../connection/connection.ts";
 import { limited } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";

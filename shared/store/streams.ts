@@ -1,0 +1,26 @@
+/**
+ * The streams of texts in the store: their names, and how much each keeps.
+ */
+
+/** Characters of one text of a stream. Log lines are cut to this length; samples of the history are far shorter. */
+export const MAX_STREAM_TEXT_CHARS = 4096;
+/**
+ * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
+ * all processes. History: an hour, a day, 30 days at falling resolution. Ended sign-ins: for the workers that still have their people.
+ */
+export const STREAMS = {
+  "log-server": { keep: 5000, lasting: false },
+  "log-access": { keep: 5000, lasting: false },
+  "log-error": { keep: 2000, lasting: false },
+  "history-hour": { keep: 360, lasting: true },
+  "history-day": { keep: 720, lasting: true },
+  "history-month": { keep: 720, lasting: true },
+  "ended-sign-ins": { keep: 1000, lasting: true },
+} as const;
+export type StreamName = keyof typeof STREAMS;
+export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
+
+export interface StreamEntry {
+  readonly id: string;
+  readonly text: string;
+}
