@@ -30,6 +30,14 @@ export interface Store {
   onChange(listener: (change: Change) => void): () => void;
   /** The store's time, in ms since the epoch. Also serves as a probe of the store. */
   timeMs(): Promise<number>;
+  /**
+   * The same operations for work that nobody waits for. One may be sent with the next renewal of this client's lease instead of
+   * at once, up to about `HEARTBEAT_MS` later, so that an idle process sends few requests. Operations that are sent at once
+   * may overtake it. Without a lease nothing is deferred.
+   */
+  readonly deferred: Pick<Store, DeferrableOperation>;
+  /** Sends what is deferred, and defers nothing from now on. Call it first when the process stops. */
+  stopDeferring(): void;
   close(): Promise<void>;
 
   // --- membership ---
@@ -220,6 +228,25 @@ export class StoreAwayError extends EdgeError {
 }
 
 // --- types ---
+
+export type DeferrableOperation =
+  | "timeMs"
+  | "members"
+  | "lead"
+  | "sessionsOf"
+  | "owners"
+  | "ticketsOf"
+  | "claimDueSignIns"
+  | "readCounters"
+  | "appendToStream"
+  | "readStream"
+  | "report"
+  | "readReports";
+
+/** What a part that defers some of its operations needs of the store for them. */
+export interface Deferring<Name extends DeferrableOperation> {
+  readonly deferred: Pick<Store, Name>;
+}
 
 export type StoreHealth =
   | { readonly state: "up" }

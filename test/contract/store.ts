@@ -208,6 +208,66 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       });
     });
 
+    describe("deferred operations", () => {
+      it("do the same for a member that renews its lease, each with its own result", async () => {
+        const member = await join("worker-1");
+        expect(await store.renew(member)).toBe("renewed");
+        await store.putTicket({
+          ...{ kind: "command", token: "c", question: 1, group: member.id },
+          ttlMs: LONG_MS,
+        });
+        const { deferred } = store;
+        const results = Promise.all([
+          deferred.timeMs(),
+          deferred.members(),
+          deferred.lead("reaper", member.id, 5000),
+          deferred.sessionsOf(member.id),
+          deferred.owners(),
+          deferred.ticketsOf("command", member.id),
+          deferred.claimDueSignIns(8, 1000),
+          deferred.readCounters("none"),
+          deferred.appendToStream("history-hour", ["one", "two"]),
+          deferred.readStream("ended-sign-ins", { limit: 10 }),
+          deferred.report("view", member.id, "text", LONG_MS),
+          deferred.readReports("usage"),
+        ]);
+        expect(await store.renew(member)).toBe("renewed");
+        const [timeMs, ...others] = await results;
+        expect(Math.abs(timeMs - (await store.timeMs()))).toBeLessThan(60_000);
+        const membership = { members: [member], ignored: 0, booted: true };
+        const command = { state: "waiting", token: "c", question: 1 };
+        const none = undefined;
+        expect(others).toEqual([
+          ...[membership, "leading", [], [], [command], [], {}, none, [], none, {}],
+        ]);
+        const written = await store.readStream("history-hour", { limit: 10 });
+        expect(written.map(({ text }) => text)).toEqual(["one", "two"]);
+        expect(await store.readReports("view")).toEqual({ [member.id]: "text" });
+      });
+
+      it("need no lease", async () => {
+        expect((await store.deferred.members()).members).toEqual([]);
+      });
+
+      it("are sent without a further renewal when the process stops", async () => {
+        const member = await join("worker-1");
+        await store.renew(member);
+        const asked = store.deferred.members();
+        store.stopDeferring();
+        expect((await asked).members).toEqual([member]);
+        expect((await store.deferred.members()).members).toEqual([member]);
+      });
+
+      it("reject as away when the store is closed", async () => {
+        const other = await edge.store();
+        const member = worker("worker-1");
+        await other.announce(member);
+        await other.renew(member);
+        await other.close();
+        await expect(other.deferred.members()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
+      });
+    });
+
     describe("roles", () => {
       const lead = (holder: string, by = store) => by.lead("reaper", holder as WorkerId, 5000);
 

@@ -242,6 +242,8 @@ export function createStoreHost(needs: {
     ) as unknown as Pick<Store, Operation>;
     return {
       ...operations,
+      deferred: operations,
+      stopDeferring() {},
       get health() {
         return health;
       },

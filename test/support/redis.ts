@@ -8,7 +8,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Redis } from "ioredis";
-import { systemClock } from "../../shared/base/clock.ts";
+import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
@@ -198,7 +198,7 @@ export interface TestStore {
 /** A store that connects to `url`, which may not be reachable. */
 export function openStore(
   url: string,
-  more: { prefix?: string; ca?: string; name?: string } = {},
+  more: { prefix?: string; ca?: string; name?: string; clock?: Clock } = {},
 ): TestStore {
   const { log, lines } = createTestLog();
   const counters = createCounters();
@@ -207,7 +207,7 @@ export function openStore(
     ca: more.ca,
     prefix: more.prefix ?? "{ct}:",
     name: more.name ?? "test",
-    clock: systemClock,
+    clock: more.clock ?? systemClock,
     log,
     counters,
   });

@@ -133,6 +133,7 @@ export function connectEmbeddedStore(deps: {
   }
 
   open();
+  const operations = createOperations(request);
 
   return {
     get health() {
@@ -141,6 +142,9 @@ export function connectEmbeddedStore(deps: {
     localAddress: undefined,
     onHealth: healthListeners.add,
     onChange: changeListeners.add,
+    // A request on this machine costs next to nothing.
+    deferred: operations,
+    stopDeferring() {},
     async close() {
       const mayRespond = isUsable();
       isClosed = true;
@@ -148,7 +152,7 @@ export function connectEmbeddedStore(deps: {
       await connection?.close(mayRespond ? CLOSE_TIMEOUT_MS : 0);
     },
 
-    ...createOperations(request),
+    ...operations,
   };
 }
 

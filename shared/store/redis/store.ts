@@ -1,8 +1,8 @@
 /**
  * The Redis store, for many machines. Every operation is one script (scripts/*.lua), so it is atomic and takes one round
- * trip; times are Redis's own. Replies are validated (values/replies.ts). Connections and their failures: connection/.
+ * trip, or none of its own when it is deferred (connection/heartbeats.ts); times are Redis's own. Replies are validated (values/replies.ts). Connections and their failures: connection/.
  *
- * Permissions and settings that Redis deps: docs/operators/redis.md. Redis before 6.2 lacks `ZADD … GT` and channel
+ * Permissions and settings that Redis needs: docs/operators/redis.md. Redis before 6.2 lacks `ZADD … GT` and channel
  * permissions. `maxmemory-policy` must be `noeviction`: an evicted record is a session that cannot continue. With replicas,
  * `min-replicas-to-write 1` keeps an isolated primary from accepting writes that a fail-over would lose.
  */
@@ -10,8 +10,9 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
 import type { Store } from "../store.ts";
-import { openConnection } from "./connection/connection.ts";
+import { openConnection, type Runner } from "./connection/connection.ts";
 import { openFeed } from "./connection/feed.ts";
+import { createHeartbeats } from "./connection/heartbeats.ts";
 import type { RedisTarget } from "./connection/target.ts";
 import { createHistory } from "./operations/history.ts";
 import { createMembers } from "./operations/members.ts";
@@ -44,6 +45,23 @@ export function connectRedisStore(deps: {
   const connection = openConnection(target);
   const feed = openFeed(target);
   const ignored = createIgnored(deps);
+  const heartbeats = createHeartbeats({
+    connection,
+    clock: deps.clock,
+    onVersion: (version) => feed.expect(version),
+  });
+
+  const operations = (redis: Runner) => ({
+    ...createMembers(redis, ignored),
+    ...createSessions(redis, ignored),
+    ...createTickets(redis, ignored),
+    ...createTokens(redis, deps.clock),
+    ...createSignIns(redis, ignored, deps.clock),
+    ...createPutIfAbsent(redis),
+    ...createHistory(redis, ignored),
+    ...createStreams(redis, ignored),
+    ...createReports(redis, ignored),
+  });
 
   return {
     get health() {
@@ -55,17 +73,15 @@ export function connectRedisStore(deps: {
     onHealth: (listener) => connection.onHealth(listener),
     onChange: (listener) => feed.onChange(listener),
     timeMs: () => connection.timeMs(),
+    deferred: {
+      ...operations(heartbeats.deferred),
+      timeMs: async () => Number(await heartbeats.deferred.run("timeMs", "time")),
+    },
+    stopDeferring: () => heartbeats.stopDeferring(),
     async close() {
+      heartbeats.close();
       await Promise.all([feed.close(), connection.close()]);
     },
-    ...createMembers(connection, ignored),
-    ...createSessions(connection, ignored),
-    ...createTickets(connection, ignored),
-    ...createTokens(connection, deps.clock),
-    ...createSignIns(connection, ignored, deps.clock),
-    ...createPutIfAbsent(connection),
-    ...createHistory(connection, ignored),
-    ...createStreams(connection, ignored),
-    ...createReports(connection, ignored),
+    ...operations(heartbeats.atOnce),
   };
 }

@@ -6,7 +6,7 @@ import type { StoreTime } from "./time.ts";
 
 export type Operation = Exclude<
   keyof Store,
-  "health" | "localAddress" | "onHealth" | "onChange" | "close"
+  "health" | "localAddress" | "onHealth" | "onChange" | "deferred" | "stopDeferring" | "close"
 >;
 
 /** Synchronous, with the store's time as first argument. */

@@ -7,8 +7,14 @@ import type { Log } from "../../../logs/log.ts";
 import type { Counters } from "../../../metrics/metrics.ts";
 import { createListeners } from "../../listeners.ts";
 import { StoreAwayError, type StoreHealth } from "../../store.ts";
-import { loadScripts, type Script, type ScriptName } from "../scripts/load-scripts.ts";
+import {
+  type HeartbeatScript,
+  loadScripts,
+  type Script,
+  type ScriptName,
+} from "../scripts/load-scripts.ts";
 import { StoreFullError, StoreRefusedError } from "../values/errors.ts";
+import { expectReply, heartbeatSchema } from "../values/replies.ts";
 import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } from "./faults.ts";
 import { COMMAND_TIMEOUT_MS, createLink, type Link } from "./link.ts";
 import type { RedisTarget } from "./target.ts";
@@ -19,18 +25,39 @@ const MAX_PENDING = 10_000;
 /** Errors that a server replies to every command for now, INFO included. */
 const UNREADY_KINDS: ReadonlySet<FaultKind> = new Set(["password", "loading", "replica", "busy"]);
 
-export interface Connection {
-  readonly health: StoreHealth;
-  /** See `Store`. */
-  readonly localAddress: string | undefined;
-  onHealth(listener: (health: StoreHealth) => void): () => void;
+export interface Runner {
   /**
    * Runs a script. When it rejects, the script may have run completely or not at all. `operation` names the store's
    * operation in errors and counters.
    */
   run(operation: string, script: ScriptName, ...args: readonly string[]): Promise<unknown>;
+}
+
+export interface Connection extends Runner {
+  readonly health: StoreHealth;
+  /** See `Store`. */
+  readonly localAddress: string | undefined;
+  onHealth(listener: (health: StoreHealth) => void): () => void;
+  /**
+   * Runs several scripts as one, in this order. Each has its own outcome, as of `run`. When it rejects, all of them may have run
+   * or none.
+   */
+  runTogether(calls: readonly Call[]): Promise<HeartbeatReply>;
   timeMs(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** A script with its arguments; `operation` as in `run`. */
+export interface Call {
+  readonly operation: string;
+  readonly script: HeartbeatScript;
+  readonly args: readonly string[];
+}
+
+export interface HeartbeatReply {
+  /** Number of the store's last change, as published (feed.ts). */
+  readonly version: number;
+  readonly outcomes: readonly PromiseSettledResult<unknown>[];
 }
 
 export interface ConnectionDeps {
@@ -89,7 +116,7 @@ export function openConnection(deps: ConnectionDeps): Connection {
     });
   }
 
-  const evaluate = (name: ScriptName, args: readonly string[]): Promise<unknown> =>
+  const evaluate = (name: Script["name"], args: readonly string[]): Promise<unknown> =>
     evaluateScript(link.redis, scripts[name], deps.prefix, args);
 
   function reasonToFail(): string | undefined {
@@ -124,6 +151,25 @@ export function openConnection(deps: ConnectionDeps): Connection {
     }
   }
 
+  async function runTogether(calls: readonly Call[]): Promise<HeartbeatReply> {
+    const args = calls.flatMap(({ script, args }) => [script, String(args.length), ...args]);
+    const reply = await perform("heartbeat", () => evaluate("heartbeat", args));
+    const [version, ...results] = expectReply(heartbeatSchema, reply);
+    const outcomes = calls.map(({ operation }, i) => toOutcome(operation, results[i]));
+    return { version, outcomes };
+  }
+
+  function toOutcome(operation: string, result: unknown[] = []): PromiseSettledResult<unknown> {
+    const [isDone, value] = result;
+    if (isDone === 1) {
+      report.done(operation);
+      return { status: "fulfilled", value };
+    }
+    counters.count("store.failures", operation);
+    const reason = handleFault(operation, link.explain(new Error(String(value))));
+    return { status: "rejected", reason };
+  }
+
   /** Updates the health after a failed operation, and returns the error for the caller. */
   function handleFault(operation: string, fault: Fault): Error {
     if (fault.kind === "full") {
@@ -151,6 +197,7 @@ export function openConnection(deps: ConnectionDeps): Connection {
     },
     onHealth: health.listeners.add,
     run: (operation, script, ...args) => perform(operation, () => evaluate(script, args)),
+    runTogether,
     timeMs: () => perform("timeMs", () => readTimeMs(link.redis)),
     async close() {
       if (isClosed) return;

@@ -13,9 +13,14 @@ import { createLink } from "./link.ts";
 import type { RedisTarget } from "./target.ts";
 
 /** A connection that only receives does not notice that its peer is gone. */
-const PING_PERIOD_MS = 15_000;
+const CHECK_PERIOD_MS = 15_000;
 
 export interface Feed {
+  /**
+   * The number of the store's last change, as a heartbeat read it. While that change has been received the connection has lost
+   * nothing, and needs no PING.
+   */
+  expect(version: number): void;
   onChange(listener: (change: Change) => void): () => void;
   close(): Promise<void>;
 }
@@ -31,7 +36,9 @@ export function openFeed(deps: {
   const { clock, log } = deps;
   const channel = deps.prefix + CHANNEL;
   const listeners = createListeners<Change>("store change", log);
+  /** Numbers of the last change that was received, and of the last one that is in the store, read since the last check. */
   let lastVersion: number | undefined;
+  let storeVersion: number | undefined;
   let isDenialLogged = false;
   let wasSubscribed = false;
   let retry: Timer | undefined;
@@ -50,7 +57,7 @@ export function openFeed(deps: {
   link.redis.on("message", (from: string, message: string) => {
     if (from === channel) handleMessage(message);
   });
-  const ping = clock.every(PING_PERIOD_MS, () => void checkConnection());
+  const checks = clock.every(CHECK_PERIOD_MS, () => void checkConnection());
 
   async function subscribe(): Promise<void> {
     retry?.cancel();
@@ -61,6 +68,7 @@ export function openFeed(deps: {
       link.succeeded();
       // There may have been changes meanwhile.
       if (wasSubscribed) listeners.notify({ subject: "members" });
+      lastVersion = undefined;
       wasSubscribed = true;
     } catch (error) {
       const fault = link.explain(error);
@@ -77,7 +85,9 @@ export function openFeed(deps: {
   }
 
   async function checkConnection(): Promise<void> {
-    if (link.redis.status !== "ready") return;
+    const isComplete = storeVersion !== undefined && storeVersion === lastVersion;
+    storeVersion = undefined;
+    if (isComplete || link.redis.status !== "ready") return;
     await link.redis.ping().catch(() => link.reconnect());
   }
 
@@ -91,9 +101,14 @@ export function openFeed(deps: {
   }
 
   return {
+    expect(version) {
+      storeVersion = version;
+      // The first since the subscription.
+      if (wasSubscribed) lastVersion ??= version;
+    },
     onChange: listeners.add,
     async close() {
-      ping.cancel();
+      checks.cancel();
       retry?.cancel();
       listeners.clear();
       await link.close();

@@ -18,6 +18,8 @@ import type { RedisTarget } from "./target.ts";
 /** A reply takes a fraction of a millisecond; after this long Redis or the network hangs. */
 export const COMMAND_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 2000;
+/** Firewalls and NATs forget connections that are silent for minutes, as the one for changes may be. */
+const KEEP_ALIVE_MS = 15_000;
 const FIRST_RETRY_MS = 50;
 /** With connecting and `greet`, Redis is in use again well within a second of its return. */
 const MAX_RETRY_MS = 500;
@@ -161,6 +163,7 @@ function optionsOf(deps: {
     connectionName: deps.name,
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAlive: KEEP_ALIVE_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     // Nothing is queued while Redis is away, and nothing is sent twice: a script may have run before its reply was lost.
     enableOfflineQueue: false,

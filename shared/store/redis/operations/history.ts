@@ -2,7 +2,7 @@
  * Counters and the history of ownership, in Redis.
  */
 import type { Store, StoredEvent } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited, toJson } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { MAX_VALUE_BYTES } from "../values/limits.ts";
@@ -13,7 +13,7 @@ const EVENTS_PER_PAGE = 1000;
 const COUNTER_NAME = /^[A-Za-z0-9._/-]{1,200}$/;
 
 export function createHistory(
-  connection: Connection,
+  connection: Runner,
   ignored: Ignored,
 ): Pick<Store, "addToCounters" | "readCounters" | "appendEvent" | "readEvents"> {
   /** One page of the stream, newest first, without invalid events. */

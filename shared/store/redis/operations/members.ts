@@ -4,7 +4,7 @@
 import type { WorkerId } from "../../../base/ids.ts";
 import type { MemberRecord } from "../../member.ts";
 import type { Store } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { MAX_VALUE_BYTES } from "../values/limits.ts";
@@ -14,7 +14,7 @@ import { expectReply, expectWord, membersSchema, pairsOf, readMember } from "../
 const MAX_ANNOUNCED = 64;
 
 export function createMembers(
-  connection: Connection,
+  connection: Runner,
   ignored: Ignored,
 ): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
   /** The visible parts of the members that this process announced. */

@@ -3,13 +3,13 @@
  */
 import { isWorkerId } from "../../../base/ids.ts";
 import { MAX_REPORT_BYTES, type ReportKind, type Store } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited, toMs } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { expectReply, pairsOf, repliesSchema } from "../values/replies.ts";
 
 export function createReports(
-  connection: Connection,
+  connection: Runner,
   ignored: Ignored,
 ): Pick<Store, "report" | "readReports"> {
   /** `census`: the name of `usage` in the version before. */

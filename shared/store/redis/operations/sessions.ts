@@ -3,7 +3,7 @@
  */
 import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../../base/ids.ts";
 import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import type { ScriptName } from "../scripts/load-scripts.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
 import { StoreReplyError } from "../values/errors.ts";
@@ -48,7 +48,7 @@ type Sessions = Pick<
   | "nextClock"
 >;
 
-export function createSessions(connection: Connection, ignored: Ignored): Sessions {
+export function createSessions(connection: Runner, ignored: Ignored): Sessions {
   /** Runs a script that changes the session only if the holder still holds it. */
   async function runHeld(
     operation: string,

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Clock } from "../../../base/clock.ts";
 import type { Store, StoredSignIn } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { MAX_SIGN_IN_BYTES, MAX_VALUE_BYTES } from "../values/limits.ts";
@@ -13,7 +13,7 @@ const keysSchema = z.array(z.string());
 const FIELDS = 4;
 
 export function createSignIns(
-  connection: Connection,
+  connection: Runner,
   ignored: Ignored,
   clock: Pick<Clock, "wallMs">,
 ): Pick<Store, "putSignIn" | "findSignIn" | "claimDueSignIns" | "signInsOf" | "endSignIn"> {

@@ -3,7 +3,7 @@
  */
 import type { Store } from "../../store.ts";
 import { MAX_STREAM_TEXT_CHARS, STREAMS } from "../../streams.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { expectReply, pairsOf, repliesSchema } from "../values/replies.ts";
@@ -14,7 +14,7 @@ const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
 const MAX_TEXT_BYTES = 3 * MAX_STREAM_TEXT_CHARS;
 
 export function createStreams(
-  connection: Connection,
+  connection: Runner,
   ignored: Ignored,
 ): Pick<Store, "appendToStream" | "readStream"> {
   return {

@@ -2,7 +2,7 @@
  * Tickets in Redis: short-lived questions that one process asks and another may answer.
  */
 import type { Store, Ticket } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { MAX_TICKET_BYTES } from "../values/limits.ts";
@@ -13,7 +13,7 @@ type Tickets = Pick<
   "putTicket" | "readTicket" | "answerTicket" | "dropTicket" | "ticketsOf"
 >;
 
-export function createTickets(connection: Connection, ignored: Ignored): Tickets {
+export function createTickets(connection: Runner, ignored: Ignored): Tickets {
   /** Treats an invalid ticket as missing. */
   function toTicket(token: string, question: string, answer?: string): Ticket | undefined {
     const asked = parseJson(question);

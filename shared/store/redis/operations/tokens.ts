@@ -3,11 +3,11 @@
  */
 import type { Clock } from "../../../base/clock.ts";
 import type { Store } from "../../store.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Runner } from "../connection/connection.ts";
 import { toMs } from "../values/arguments.ts";
 
 export function createTokens(
-  connection: Connection,
+  connection: Runner,
   clock: Clock,
 ): Pick<Store, "revokeToken" | "isTokenRevoked"> {
   return {

@@ -21,6 +21,7 @@ import * as limits from "../values/limits.ts";
 /** The scripts, each with the shared files that it needs. */
 const SCRIPTS = {
   greet: [],
+  time: [],
   announce: [],
   renew: [],
   withdraw: [],
@@ -65,8 +66,31 @@ const SCRIPTS = {
 
 export type ScriptName = keyof typeof SCRIPTS;
 
+/** Those that `heartbeat.lua` can run. */
+const OF_HEARTBEATS = [
+  "renew",
+  "time",
+  "members",
+  "lead",
+  "sessions_of",
+  "owners",
+  "tickets_of",
+  "claim_due_sign_ins",
+  "read_counters",
+  "append_to_stream",
+  "read_stream",
+  "report",
+  "read_reports",
+] as const satisfies readonly ScriptName[];
+
+export type HeartbeatScript = (typeof OF_HEARTBEATS)[number];
+
+export function isHeartbeatScript(name: ScriptName): name is HeartbeatScript {
+  return OF_HEARTBEATS.some((one) => one === name);
+}
+
 export interface Script {
-  readonly name: ScriptName;
+  readonly name: ScriptName | "heartbeat";
   readonly source: string;
   /** For EVALSHA. */
   readonly sha1: string;
@@ -76,17 +100,37 @@ export interface Script {
 export const CHANNEL = "changes";
 
 /** Reads all scripts. */
-export function loadScripts(): Readonly<Record<ScriptName, Script>> {
-  const entries = (Object.keys(SCRIPTS) as ScriptName[]).map((name) => {
-    const source = composeLua(["prelude", ...SCRIPTS[name], name]);
-    const sha1 = createHash("sha1").update(source).digest("hex");
-    return [name, { name, source, sha1 }] as const;
-  });
-  return Object.fromEntries(entries) as Record<ScriptName, Script>;
+export function loadScripts(): Readonly<Record<Script["name"], Script>> {
+  const scripts = (Object.keys(SCRIPTS) as ScriptName[]).map((name) =>
+    toScript(name, composeLua(["prelude", ...SCRIPTS[name], name])),
+  );
+  scripts.push(toScript("heartbeat", composeHeartbeat()));
+  return Object.fromEntries(scripts.map((script) => [script.name, script])) as Record<
+    Script["name"],
+    Script
+  >;
+}
+
+function toScript(name: Script["name"], source: string): Script {
+  return { name, source, sha1: createHash("sha1").update(source).digest("hex") };
 }
 
 export function composeLua(files: readonly string[]): string {
   return [constantsInLua(), ...files.map(readLua)].join("\n");
+}
+
+/** Each script becomes a function, whose parameter takes the place of the global ARGV. */
+function composeHeartbeat(): string {
+  const shared = new Set(OF_HEARTBEATS.flatMap((name): readonly string[] => SCRIPTS[name]));
+  const functions = OF_HEARTBEATS.map(
+    (name) => `scripts['${name}'] = function(ARGV)\n${readLua(name)}\nend`,
+  );
+  return [
+    composeLua(["prelude", ...shared]),
+    "local scripts = {}",
+    ...functions,
+    readLua("heartbeat"),
+  ].join("\n");
 }
 
 function readLua(name: string): string {

@@ -22,6 +22,8 @@ import { StoreReplyError } from "./errors.ts";
 export const repliesSchema = z.array(z.string());
 /** Members: whether the store is settled, how many records were ignored, id and value of each other one. */
 export const membersSchema = z.tuple([z.number(), z.number(), repliesSchema]);
+/** A heartbeat: number of the last change; of each script 1 and its reply, or 0 and an error. */
+export const heartbeatSchema = z.tuple([z.number()], z.array(z.unknown()));
 /** A session: id, fields of its head, peers by id, tokens of those who left, how many parts were ignored. */
 export const recordSchema = z.tuple([
   z.string(),

@@ -1,0 +1,2 @@
+-- The store's time in ms.
+return text(time_ms())
