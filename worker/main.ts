@@ -78,6 +78,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const { statusPort } = member;
   // Closes before the lease: while peers are connected here, no other worker may take their sessions over.
   worker.shutdown.add("traffic", () => server.close());
+  // The other parts wait for what they have deferred.
+  worker.shutdown.add("deferred store operations", () => store.stopDeferring());
 
   await storeReached(store);
   addresses.resolve({ port, statusPort, localAddress: store.localAddress });

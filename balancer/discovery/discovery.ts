@@ -233,8 +233,9 @@ function createStoreDiscovery(deps: Deps): Discovery {
       void storeReached(store).then(() => {
         const { localAddress } = store;
         statusUrl = reachableUrl({ bind: statusBind, port: statusPort, localAddress });
-        statusReports = publishStatus({ store, clock, log, self: id, describe });
-        commandListener = listenForCommands({ store, clock, log, self: id, handleCommand });
+        const common = { store, clock, log, self: id };
+        statusReports = publishStatus({ ...common, store: store.deferred, describe });
+        commandListener = listenForCommands({ ...common, handleCommand });
         return lease.start();
       });
     },

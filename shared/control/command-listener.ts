@@ -4,7 +4,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
-import { type Store, StoreAwayError, type Ticket } from "../store/store.ts";
+import { type Deferring, type Store, StoreAwayError, type Ticket } from "../store/store.ts";
 import { type CommandAnswer, type EdgeCommand, parseCommand } from "./command.ts";
 
 /** Change notifications may be missed. The period is long, so that an idle process rarely queries the store. */
@@ -17,7 +17,7 @@ export interface CommandListener {
 }
 
 export function listenForCommands(deps: {
-  readonly store: Pick<Store, "onChange" | "ticketsOf" | "answerTicket">;
+  readonly store: Pick<Store, "onChange" | "ticketsOf" | "answerTicket"> & Deferring<"ticketsOf">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
@@ -26,8 +26,9 @@ export function listenForCommands(deps: {
 }): CommandListener {
   const { store, log, self } = deps;
   const started = new Set<string>();
-  let polling: Promise<void> | undefined;
-  let isPollDue = false;
+  let reading: Promise<void> | undefined;
+  let isReadDue = false;
+  let isClosed = false;
 
   async function runCommand(ticket: Ticket): Promise<void> {
     if (started.has(ticket.token)) return;
@@ -55,34 +56,49 @@ export function listenForCommands(deps: {
     }
   }
 
-  async function poll(): Promise<void> {
+  async function read(): Promise<void> {
     try {
       do {
-        isPollDue = false;
+        isReadDue = false;
         const waiting = await store.ticketsOf("command", self);
         for (const ticket of waiting) await runCommand(ticket);
-      } while (isPollDue);
+      } while (isReadDue);
     } catch (error) {
-      // The next poll repeats the query. A result that was lost leaves the operator without one.
-      if (!(error instanceof StoreAwayError))
-        log.error({ err: error }, "operator commands could not be read");
+      reportFailure(error);
     }
   }
 
-  function requestPoll(): void {
-    isPollDue = polling !== undefined;
-    polling ??= poll().finally(() => {
-      polling = undefined;
+  function requestRead(): void {
+    isReadDue = reading !== undefined;
+    reading ??= read().finally(() => {
+      reading = undefined;
     });
   }
 
+  /** A hint does not wait for it. */
+  async function poll(): Promise<void> {
+    try {
+      const waiting = await store.deferred.ticketsOf("command", self);
+      if (!isClosed && waiting.some(({ token }) => !started.has(token))) requestRead();
+    } catch (error) {
+      reportFailure(error);
+    }
+  }
+
+  /** The next poll repeats the query. A result that was lost leaves the operator without one. */
+  function reportFailure(error: unknown): void {
+    if (!(error instanceof StoreAwayError))
+      log.error({ err: error }, "operator commands could not be read");
+  }
+
   const stop = store.onChange((change) => {
-    if (change.subject === "ticket" && change.kind === "command") requestPoll();
+    if (change.subject === "ticket" && change.kind === "command") requestRead();
   });
-  const timer = deps.clock.every(POLL_PERIOD_MS, requestPoll);
+  const timer = deps.clock.every(POLL_PERIOD_MS, () => void poll());
 
   return {
     close() {
+      isClosed = true;
       stop();
       timer.cancel();
     },

@@ -5,9 +5,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
-import { type Role, type Store, StoreAwayError } from "../store/store.ts";
+import { type Deferring, type Role, type Store, StoreAwayError } from "../store/store.ts";
 
-/** The role of a dead leader expires after this long; another member takes it within `FOLLOW_MS` more. */
+/** The role of a dead leader expires after this long; another member takes it within `FOLLOW_MS` and a heartbeat more. */
 export const LEADERSHIP_MS = 5000;
 /** Interval at which a leader renews its role. */
 const RENEW_MS = 1500;
@@ -26,7 +26,7 @@ export interface LeaderElection {
 export function createLeaderElection(
   role: Role,
   deps: {
-    readonly store: Pick<Store, "lead" | "resign">;
+    readonly store: Pick<Store, "resign"> & Deferring<"lead">;
     readonly clock: Clock;
     readonly log: Log;
     readonly holder: WorkerId;
@@ -38,10 +38,10 @@ export function createLeaderElection(
   let isClosed = false;
 
   async function campaign(): Promise<void> {
-    // Counted from the sending: the store counts from the receipt, which is later.
+    // Counted from now: the store counts from the receipt, which is later.
     const sentMs = clock.nowMs();
     try {
-      const outcome = await store.lead(role, holder, LEADERSHIP_MS);
+      const outcome = await store.deferred.lead(role, holder, LEADERSHIP_MS);
       leadsUntilMs =
         outcome === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
     } catch (error) {
@@ -70,6 +70,7 @@ export function createLeaderElection(
     async close() {
       isClosed = true;
       timer.cancel();
+      // Otherwise it could take the role after its release.
       await running;
       try {
         await store.resign(role, holder);

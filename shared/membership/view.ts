@@ -1,5 +1,5 @@
 /**
- * The members as this process sees them: read from the store every second and soon after a hint, reconciled with the last
+ * The members as this process sees them: read from the store every second and at once after a hint, reconciled with the last
  * snapshot (reconcile.ts), turned into a ring, and swapped in as a whole. While the store is away the last snapshot counts.
  */
 import type { Clock, Timer } from "../base/clock.ts";
@@ -8,13 +8,16 @@ import { type WorkerTag, workerTag } from "../base/worker-tag.ts";
 import type { Log } from "../logs/log.ts";
 import { createListeners } from "../store/listeners.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
-import { type Membership, type Store, StoreAwayError } from "../store/store.ts";
+import { type Deferring, type Membership, type Store, StoreAwayError } from "../store/store.ts";
 import type { MemberVerification } from "./member-verification.ts";
 import { type Members, reconcile } from "./reconcile.ts";
 import { createRing, type Ring } from "./ring.ts";
 
-/** Hints may be missed; while the store is up, a snapshot is never older than this. */
-const POLL_PERIOD_MS = 1000;
+/**
+ * Hints may be missed; while the store is up, a snapshot is about a second old at most. A little shorter than `HEARTBEAT_MS`,
+ * so that each heartbeat of this process takes a deferred read along.
+ */
+const POLL_PERIOD_MS = 900;
 /** How long fingerprints may differ after a change of the members: a poll and a heartbeat each, and some delay. */
 const FINGERPRINT_PATIENCE_MS = 5000;
 
@@ -48,7 +51,7 @@ export interface MembershipView {
 }
 
 export function createMembershipView(deps: {
-  readonly store: Pick<Store, "members" | "onChange" | "onHealth">;
+  readonly store: Pick<Store, "members" | "onChange" | "onHealth"> & Deferring<"members">;
   readonly clock: Clock;
   readonly log: Log;
   /** The ring's key while these are the members; see `Keyring.ringKeyFor`. */
@@ -65,7 +68,10 @@ export function createMembershipView(deps: {
   let isClosed = false;
   let reading: Promise<void> | undefined;
   let readAgain = false;
-  let poll: Timer | undefined;
+  /** Reads begun at once, by which a poll sees that it is out of date. */
+  let reads = 0;
+  let isPolling = false;
+  let polls: Timer | undefined;
   const stops: (() => void)[] = [];
   const fingerprints = createFingerprintWatch(clock, log);
 
@@ -86,9 +92,24 @@ export function createMembershipView(deps: {
   }
 
   async function readOnce(): Promise<void> {
+    reads++;
+    await readFrom(store, () => true);
+  }
+
+  /** A hint does not wait for it. */
+  async function poll(): Promise<void> {
+    if (isPolling || reading !== undefined) return;
+    isPolling = true;
+    const before = reads;
+    await readFrom(store.deferred, () => reads === before);
+    isPolling = false;
+  }
+
+  /** Never rejects. `isWanted` is asked when the members are read. */
+  async function readFrom(from: Pick<Store, "members">, isWanted: () => boolean): Promise<void> {
     try {
-      const seen = await store.members();
-      if (isClosed) return;
+      const seen = await from.members();
+      if (isClosed || !isWanted()) return;
       accept({ ...seen, members: deps.admission?.admit(seen.members) ?? seen.members });
     } catch (error) {
       // The store's client logs that it is away; the last snapshot counts.
@@ -119,12 +140,12 @@ export function createMembershipView(deps: {
     listeners.notify();
   }
 
-  /** For timers and hints; `readOnce` reports its failures itself. */
+  /** For hints; `readFrom` reports its failures itself. */
   const readUnwatched = (): void => void read();
 
   return {
     async start() {
-      if (poll !== undefined || isClosed) return;
+      if (polls !== undefined || isClosed) return;
       stops.push(
         store.onChange((change) => {
           if (change.subject === "members") readUnwatched();
@@ -133,12 +154,12 @@ export function createMembershipView(deps: {
           if (health.state === "up") readUnwatched();
         }),
       );
-      poll = clock.every(POLL_PERIOD_MS, readUnwatched);
+      polls = clock.every(POLL_PERIOD_MS, () => void poll());
       await read();
     },
     close() {
       isClosed = true;
-      poll?.cancel();
+      polls?.cancel();
       for (const stop of stops) stop();
       listeners.clear();
     },

@@ -10,7 +10,7 @@ import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { checkLicense, checkMembers, checkStore } from "./checks.ts";
-import { describeMembers, describeOverview } from "./describe.ts";
+import { describeMembers, describeTiles } from "./describe.ts";
 import { createFeed } from "./feed.ts";
 import { recordHistory, type Sample } from "./history.ts";
 import { createLogs } from "./logs.ts";
@@ -27,6 +27,8 @@ export function openDashboard(deps: {
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;
   readonly clusterSeries: () => Promise<readonly Series[]>;
+  /** The same for work that nobody waits for. */
+  readonly deferredSeries: () => Promise<readonly Series[]>;
   readonly downloads: DashboardArea["downloads"];
   readonly license: FoundLicense;
   readonly clock: Clock;
@@ -41,7 +43,7 @@ export function openDashboard(deps: {
   const feed = createFeed({ snapshots, logs, storeHealth, clock, log });
 
   async function sample(): Promise<Sample> {
-    const { tiles } = describeOverview(await snapshots.read(), store.health);
+    const tiles = describeTiles(await deps.deferredSeries());
     return {
       users: tiles.usersOnline,
       sessions: tiles.sessionsActive,
@@ -50,7 +52,7 @@ export function openDashboard(deps: {
       hostedTotal: tiles.sessionsHosted,
     };
   }
-  const history = recordHistory({ store, clock, log, leadership, sample });
+  const history = recordHistory({ store: store.deferred, clock, log, leadership, sample });
 
   return {
     snapshots,

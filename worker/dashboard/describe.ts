@@ -15,6 +15,7 @@ import type { PublishedView } from "../../shared/cluster/read.ts";
 import { summarizeResumes } from "../../shared/cluster/resume-reports.ts";
 import type { ReportedSession, ReportedWorker, View } from "../../shared/cluster/status-reports.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
+import type { Series } from "../../shared/metrics/metrics.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord, StoreHealth } from "../../shared/store/store.ts";
@@ -37,10 +38,6 @@ export const SHOWN_ID_CHARS = 8;
 
 export function describeOverview(snapshot: Snapshot, health: StoreHealth): OverviewResponse {
   const { workers, balancers } = describeMembers(snapshot);
-  const value = (name: MetricName): number | null => {
-    const series = snapshot.cluster.find((one) => one.name === name);
-    return series !== undefined && series.kind !== "histogram" ? series.value : null;
-  };
   const counts = { up: 0, suspended: 0, draining: 0, unhealthy: 0, down: 0, unknown: 0 };
   for (const { status } of workers) counts[status]++;
   const { unhealthy, down, ...same } = counts;
@@ -49,18 +46,27 @@ export function describeOverview(snapshot: Snapshot, health: StoreHealth): Overv
     version: VERSION,
     store: { state: health.state, reason: health.state === "away" ? health.reason : null },
     storeLatencyMs: snapshot.storeLatencyMs ?? null,
-    tiles: {
-      usersOnline: value("users.online"),
-      sessionsActive: value("sessions.active"),
-      connectionsActive: value("connections.active"),
-      lagMs: value("lag.average"),
-      sessionsHosted: value("sessions.hosted"),
-      downloads: value("downloads"),
-    },
+    tiles: describeTiles(snapshot.cluster),
     workerStatuses: counts,
     workers: { ...same, suspect: unhealthy, dead: down },
     balancers: balancers.length,
     concerns: concernsOf(workers, snapshot),
+  };
+}
+
+/** The numbers of the whole edge; null where they are not known. */
+export function describeTiles(cluster: readonly Series[]): OverviewResponse["tiles"] {
+  const value = (name: MetricName): number | null => {
+    const series = cluster.find((one) => one.name === name);
+    return series !== undefined && series.kind !== "histogram" ? series.value : null;
+  };
+  return {
+    usersOnline: value("users.online"),
+    sessionsActive: value("sessions.active"),
+    connectionsActive: value("connections.active"),
+    lagMs: value("lag.average"),
+    sessionsHosted: value("sessions.hosted"),
+    downloads: value("downloads"),
   };
 }
 

@@ -12,7 +12,7 @@ import {
   ownersToReap,
   recordMissing,
 } from "../../shared/membership/missing-owners.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { type Deferring, type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 
 export interface Reaper {
@@ -27,7 +27,7 @@ const BATCH = 100;
 const CONCURRENCY = 8;
 
 export function startReaper(deps: {
-  readonly store: Pick<Store, "owners" | "members" | "sessionsOf">;
+  readonly store: Pick<Store, "sessionsOf"> & Deferring<"owners" | "members" | "sessionsOf">;
   /** The election for the role `reaper`. */
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly clock: Clock;
@@ -43,13 +43,16 @@ export function startReaper(deps: {
 
   async function runRound(): Promise<void> {
     if (rounds++ % ROUNDS_PER_OWN_SESSIONS === 0) {
-      await takeOver(await store.sessionsOf(deps.self));
+      await takeOver(await store.deferred.sessionsOf(deps.self));
     }
     if (!leadership.isLeading) {
       missing = new Map();
       return;
     }
-    const [owners, { members, booted }] = await Promise.all([store.owners(), store.members()]);
+    const [owners, { members, booted }] = await Promise.all([
+      store.deferred.owners(),
+      store.deferred.members(),
+    ]);
     const alive = new Set(members.map(({ id }) => id));
     missing = recordMissing(missing, { owners, alive, booted, nowMs: clock.nowMs() });
     for (const owner of ownersToReap(missing, clock.nowMs())) {

@@ -161,6 +161,7 @@ function startDuties(
   shutdown.add("commands", () => commands.close());
   const reports = publishStatus({
     ...common,
+    store: store.deferred,
     describe: () => describeView(registry, measurements.statsd, deps.restarts),
   });
   shutdown.add("status reports", () => reports.close());

@@ -73,6 +73,7 @@ export function openPluginsAndDashboard(
     leadership,
     store,
     clusterSeries: measurements.clusterSeries,
+    deferredSeries: measurements.deferredSeries,
     downloads: clients?.downloads,
     license,
     clock,

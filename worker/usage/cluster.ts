@@ -17,7 +17,13 @@ import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { HOSTED_COUNTER, type Store, StoreAwayError } from "../../shared/store/store.ts";
+import {
+  type Deferring,
+  HEARTBEAT_MS,
+  HOSTED_COUNTER,
+  type Store,
+  StoreAwayError,
+} from "../../shared/store/store.ts";
 import { readVersionTotals, TOTAL_DOWNLOADS } from "../clients/downloads.ts";
 import type { PeopleCounter } from "./people.ts";
 import { type StoreTotal, UnsentTotals } from "./unsent-totals.ts";
@@ -40,8 +46,11 @@ const MAX_PERIOD_MS = 5000;
 /** Within this, callers share one result. */
 const FRESH_MS = 1000;
 
+/** What wants metrics more often than this does not wait for heartbeats. */
+const MIN_DEFERRED_INTERVAL_MS = 4 * HEARTBEAT_MS;
+
 interface ClusterDeps {
-  readonly store: Pick<Store, "report" | "readReports" | "readCounters" | "addToCounters">;
+  readonly store: UsageStore & Pick<Store, "addToCounters"> & Deferring<keyof UsageStore>;
   readonly view: { worker(id: WorkerId): Pick<WorkerRecord, "incarnation"> | undefined };
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly peopleCounter: () => PeopleCounter;
@@ -53,9 +62,13 @@ interface ClusterDeps {
   readonly log: Log;
 }
 
+type UsageStore = Pick<Store, "report" | "readReports" | "readCounters">;
+
 /** Writes this worker's reports from its construction on, until `close`. */
 export class Cluster {
   readonly #deps: ClusterDeps;
+  /** For what is sent at intervals. */
+  readonly #deferred: UsageStore;
   readonly #unsentTotals: UnsentTotals;
   readonly #timer: Timer;
   #cached: { readonly usage: Promise<Usage>; readonly sinceMs: number } | undefined;
@@ -63,7 +76,13 @@ export class Cluster {
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
-    this.#unsentTotals = new UnsentTotals(deps);
+    const { store, log } = deps;
+    this.#deferred = deps.intervalMs >= MIN_DEFERRED_INTERVAL_MS ? store.deferred : store;
+    this.#unsentTotals = new UnsentTotals({
+      readMarks: (prefix) => this.#deferred.readCounters(prefix),
+      raiseMarks: (raises) => store.addToCounters(raises),
+      log,
+    });
     void this.#report();
     const periodMs = Math.min(MAX_PERIOD_MS, deps.intervalMs / 2);
     this.#timer = deps.clock.every(periodMs, () => void this.#report());
@@ -75,6 +94,12 @@ export class Cluster {
     return usage === undefined ? [] : usageAsSeries(usage);
   }
 
+  /** The same for work that nobody waits for: read with the next heartbeat. */
+  async deferredSeries(): Promise<readonly Series[]> {
+    const usage = await this.#unlessAway(() => this.#read(this.#deps.store.deferred));
+    return usage === undefined ? [] : usageAsSeries(usage);
+  }
+
   /**
    * The series that the leader sends to StatsD: gauges, and of each total what no worker has sent yet. Call `sent` when they
    * were sent. Empty unless this worker leads.
@@ -82,7 +107,7 @@ export class Cluster {
   async toSend(): Promise<{ readonly series: readonly Series[]; readonly sent: () => void }> {
     const nothing = { series: [], sent: () => {} };
     if (this.#deps.leadership?.isLeading !== true) return nothing;
-    const usage = await this.#unlessAway(() => this.#read());
+    const usage = await this.#unlessAway(() => this.#read(this.#deferred));
     if (usage === undefined) return nothing;
     try {
       const { series, sent } = await this.#unsentTotals.count(usage.totals);
@@ -99,11 +124,11 @@ export class Cluster {
   }
 
   async #report(): Promise<void> {
-    const { store, self, log } = this.#deps;
+    const { self, log } = this.#deps;
     if (this.#isReporting) return;
     this.#isReporting = true;
     try {
-      await store.report("usage", self.id, writeReport(this.#ownReport()), REPORT_TTL_MS);
+      await this.#deferred.report("usage", self.id, writeReport(this.#ownReport()), REPORT_TTL_MS);
     } catch (error) {
       if (!(error instanceof StoreAwayError)) {
         log.error(
@@ -126,13 +151,13 @@ export class Cluster {
   #readCached(): Promise<Usage> {
     const nowMs = this.#deps.clock.nowMs();
     if (this.#cached === undefined || nowMs - this.#cached.sinceMs >= FRESH_MS) {
-      this.#cached = { usage: this.#read(), sinceMs: nowMs };
+      this.#cached = { usage: this.#read(this.#deps.store), sinceMs: nowMs };
     }
     return this.#cached.usage;
   }
 
-  async #read(): Promise<Usage> {
-    const { store, view, self } = this.#deps;
+  async #read(store: UsageStore): Promise<Usage> {
+    const { view, self } = this.#deps;
     const { reports, totals } = await readReports(store);
     // More current than the report that this worker wrote.
     reports[self.id] = this.#ownReport();

@@ -18,6 +18,7 @@ import { createPeopleCounter, type PeopleCounter } from "./people.ts";
 export interface Measurements {
   readonly lag: LoopLag;
   readonly clusterSeries: Cluster["series"];
+  readonly deferredSeries: Cluster["deferredSeries"];
   /** The cluster's series in Prometheus's text format. */
   readonly clusterPage: () => Promise<string>;
   /** Undefined: metrics are not sent. */
@@ -68,6 +69,7 @@ export function measureWorker(deps: {
   return {
     lag,
     clusterSeries: () => cluster.series(),
+    deferredSeries: () => cluster.deferredSeries(),
     clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
     get statsd() {
       return publisher?.health;

@@ -22,26 +22,28 @@ interface Unsent extends StoreTotal {
   readonly count: number;
 }
 
+interface UnsentDeps {
+  readonly readMarks: Store["readCounters"];
+  /** At once: what is not marked as sent, another leader sends again. */
+  readonly raiseMarks: Store["addToCounters"];
+  readonly log: Log;
+}
+
 /** Prefix of the counters that are the marks. */
 const SENT_PREFIX = "metrics.sent.";
 
 export class UnsentTotals {
-  readonly #store: Pick<Store, "readCounters" | "addToCounters">;
-  readonly #log: Log;
+  readonly #deps: UnsentDeps;
   /** What this process has sent of each total since its start, and up to which value. */
   readonly #sentByCounter = new Map<string, { readonly count: number; readonly upTo: number }>();
 
-  constructor(deps: {
-    readonly store: Pick<Store, "readCounters" | "addToCounters">;
-    readonly log: Log;
-  }) {
-    this.#store = deps.store;
-    this.#log = deps.log;
+  constructor(deps: UnsentDeps) {
+    this.#deps = deps;
   }
 
   /** Counters to send; call `sent` when they were sent. Rejects with `StoreAwayError`. */
   async count(totals: readonly StoreTotal[]): Promise<{ series: Series[]; sent: () => void }> {
-    const marks = await this.#store.readCounters(SENT_PREFIX);
+    const marks = await this.#deps.readMarks(SENT_PREFIX);
     const unsent = totals.map((one) => this.#compare(one, marks[SENT_PREFIX + one.counter] ?? 0));
     return {
       series: unsent.map(({ name, tag, count }) => ({ name, tag, kind: "counter", value: count })),
@@ -64,8 +66,8 @@ export class UnsentTotals {
     }
     if (Object.keys(raises).length === 0) return;
     // If the store is away, the next call raises the marks; another leader meanwhile would send this part again.
-    this.#store.addToCounters(raises).catch((error: unknown) => {
-      this.#log.debug(
+    this.#deps.raiseMarks(raises).catch((error: unknown) => {
+      this.#deps.log.debug(
         { err: error },
         "the marks of what was sent of the totals could not be written",
       );

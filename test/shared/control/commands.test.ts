@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { systemClock } from "../../../shared/base/clock.ts";
+import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
 import { listenForCommands } from "../../../shared/control/command-listener.ts";
@@ -7,6 +7,7 @@ import { sendCommand } from "../../../shared/control/send.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { createStepClock } from "../../support/step-clock.ts";
 
 const WORKER = "w1" as WorkerId;
 const { log } = createTestLog();
@@ -31,11 +32,14 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-function handleCommand(how: (command: EdgeCommand) => CommandAnswer): EdgeCommand[] {
+function handleCommand(
+  how: (command: EdgeCommand) => CommandAnswer,
+  { store = member, clock = systemClock }: { store?: Store; clock?: Clock } = {},
+): EdgeCommand[] {
   const seen: EdgeCommand[] = [];
   const commandListener = listenForCommands({
-    store: member,
-    clock: systemClock,
+    store,
+    clock,
     log,
     self: WORKER,
     handleCommand(command) {
@@ -56,6 +60,34 @@ test("a process runs a command once, and the operator gets its result", async ()
   expect(await send({ kind: "drain" })).toEqual({ outcome: "done", message: "suspended" });
   expect(seen).toEqual([{ kind: "suspend" }, { kind: "drain" }]);
   expect(await member.ticketsOf("command", WORKER)).toEqual([]);
+});
+
+test("a command is run at once while a poll waits for a heartbeat", async () => {
+  const clock = createStepClock();
+  let polls = 0;
+  const deferred = {
+    ...member.deferred,
+    ticketsOf: () => {
+      polls++;
+      return new Promise<never>(() => {});
+    },
+  };
+  const store = { ...member, deferred };
+  handleCommand(() => ({ outcome: "done", message: "suspended" }), { store, clock });
+  clock.advance(5000);
+  expect(polls).toBe(1);
+  expect(await send({ kind: "suspend" })).toMatchObject({ outcome: "done" });
+});
+
+test("a command of which no change notification came is run after the next poll", async () => {
+  const clock = createStepClock();
+  const store = { ...member, onChange: () => () => {} };
+  const seen = handleCommand(() => ({ outcome: "done", message: "" }), { store, clock });
+  const sent = send({ kind: "suspend" });
+  await expect.poll(() => member.ticketsOf("command", WORKER)).toHaveLength(1);
+  expect(seen).toEqual([]);
+  clock.advance(5000);
+  expect(await sent).toMatchObject({ outcome: "done" });
 });
 
 test("a command that fails has a result too", async () => {

@@ -11,7 +11,7 @@ const holder = "worker-1" as WorkerId;
 function electing(answer: () => Promise<"leading" | "following">) {
   const resigned: WorkerId[] = [];
   const store = {
-    lead: answer,
+    deferred: { lead: answer },
     async resign(_role: unknown, id: WorkerId) {
       resigned.push(id);
     },

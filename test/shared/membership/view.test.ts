@@ -46,7 +46,14 @@ describe("the view of the members", () => {
     ringKeyFor: (members: readonly MemberRecord[]) => Buffer = () => ringKey,
   ) {
     const { log, lines } = createTestLog();
-    const view = createMembershipView({ store: { ...store, ...through }, clock, log, ringKeyFor });
+    const seen = { ...store, ...through };
+    const deferred = through.deferred ?? seen;
+    const view = createMembershipView({
+      store: { ...seen, deferred },
+      clock,
+      log,
+      ringKeyFor,
+    });
     views.push(view);
     return { view, lines };
   }
@@ -125,6 +132,28 @@ describe("the view of the members", () => {
     expect(ids(view)).toEqual([]);
     clock.advance(1000);
     await expect.poll(() => ids(view)).toEqual(["worker-1"]);
+  });
+
+  it("follows a hint while a poll waits for a heartbeat, and drops what the poll read before", async () => {
+    const [one, two] = [worker("worker-1"), worker("worker-2")];
+    const polls: ((seen: Membership) => void)[] = [];
+    const seen = (members: readonly MemberRecord[]) => ({ members, ignored: 0, booted: true });
+    const deferred = {
+      ...store.deferred,
+      members: () => new Promise<Membership>((resolve) => polls.push(resolve)),
+    };
+    const { view } = open({ deferred });
+    await view.start();
+    clock.advance(1000);
+    expect(polls).toHaveLength(1);
+    await store.announce(one);
+    await expect.poll(() => ids(view)).toEqual(["worker-1"]);
+    polls[0]?.(seen([]));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ids(view)).toEqual(["worker-1"]);
+    clock.advance(1000);
+    polls[1]?.(seen([one, two]));
+    await expect.poll(() => ids(view)).toEqual(["worker-1", "worker-2"]);
   });
 
   it("reads once more, not once for each hint, when hints come while it reads", async () => {

@@ -203,6 +203,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     leadership: { isLeading: false },
     store,
     clusterSeries: async () => [],
+    deferredSeries: async () => [],
     downloads: clients?.downloads,
     license: { license: undefined, publicKey: undefined },
     clock: parts.clock,

@@ -26,9 +26,11 @@ function follow(signIns: readonly string[]) {
   };
   const ended = followEndedSignIns({
     store: {
-      async readStream(_stream, { after = "0" }) {
-        if (isAway) throw new StoreAwayError("test");
-        return entries.filter(({ id }) => Number(id) > Number(after));
+      deferred: {
+        async readStream(_stream, { after = "0" }) {
+          if (isAway) throw new StoreAwayError("test");
+          return entries.filter(({ id }) => Number(id) > Number(after));
+        },
       },
       async appendToStream(_stream, [text = ""]) {
         entries.push({ id: String(entries.length + 1), text });

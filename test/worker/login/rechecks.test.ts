@@ -115,6 +115,7 @@ function sharedEdge() {
     putSignIn: call("putSignIn"),
     findSignIn: call("findSignIn"),
     claimDueSignIns: call("claimDueSignIns"),
+    deferred: { claimDueSignIns: call("claimDueSignIns") },
     signInsOf: call("signInsOf"),
     endSignIn: call("endSignIn"),
     appendToStream: call("appendToStream"),

@@ -234,6 +234,9 @@ function memoryStore() {
   let state = createStoreState(time);
   let running: Promise<unknown> = Promise.resolve();
   const store = {
+    get deferred() {
+      return store;
+    },
     isAway: false,
     flush: () => {
       state = createStoreState(time);

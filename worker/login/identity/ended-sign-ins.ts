@@ -6,7 +6,7 @@ import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { type EndedSignIn, endSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
-import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { type Deferring, type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import type { Session } from "../../sessions/session.ts";
 import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
@@ -29,7 +29,7 @@ const LOOKS = 50;
 const GONE = "Your sign-in is no longer known to this server. Sign in again.";
 
 export function followEndedSignIns(deps: {
-  readonly store: Pick<Store, "readStream" | "appendToStream" | "endSignIn">;
+  readonly store: Pick<Store, "appendToStream" | "endSignIn"> & Deferring<"readStream">;
   readonly records: Pick<SignInRecords, "exists" | "drop">;
   readonly tokens: Pick<Tokens, "noteEnded">;
   readonly sessions: () => Iterable<Session>;
@@ -65,7 +65,7 @@ export function followEndedSignIns(deps: {
   }
 
   async function readNew(): Promise<void> {
-    const news = await readEnded(store, last, MAX_ENDED);
+    const news = await readEnded(store.deferred, last, MAX_ENDED);
     ({ last } = news);
     for (const one of news.ended) {
       ended.set(one.id, one);

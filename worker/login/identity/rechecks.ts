@@ -86,6 +86,7 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
   let timer: Timer | undefined;
   let running = Promise.resolve();
   let notBeforeMs = 0;
+  let isHurried = false;
 
   function runLater(delayMs: number): void {
     if (isClosed) return;
@@ -99,7 +100,7 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
     try {
       await records.writeLate();
       if (!isClosed && clock.nowMs() >= notBeforeMs) {
-        const due = await records.claimDue(AT_ONCE);
+        const due = await records.claimDue(AT_ONCE, isHurried);
         found = due.length;
         // Those that are not begun are due again when their lease is over.
         const checks = isClosed ? [] : due.map((signIn) => recheck(deps, signIn, failures));
@@ -115,7 +116,8 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
         log.error({ err: error }, "sign-ins could not be checked");
       }
     }
-    runLater(found === AT_ONCE ? 0 : pollMs * (0.5 + random()));
+    isHurried = found === AT_ONCE;
+    runLater(isHurried ? 0 : pollMs * (0.5 + random()));
   }
 
   runLater(pollMs);

@@ -9,7 +9,7 @@ import { randomAlphanumerics } from "../../../shared/base/ids.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import type { OperatorRole } from "../../../shared/settings/operator-roles.ts";
 import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
-import type { Store, UserRecord } from "../../../shared/store/store.ts";
+import type { Deferring, Store, UserRecord } from "../../../shared/store/store.ts";
 import { CLOCK_SKEW_MS, OPERATOR_TOKEN_MS, SIGN_IN_MS } from "../tokens.ts";
 import type { Access, SignedIn } from "./provider-client.ts";
 import { seal, unseal } from "./sealing.ts";
@@ -38,8 +38,11 @@ export interface SignInRecords {
   ): Promise<string>;
   /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
   forget(id: string): Promise<void>;
-  /** Those that are to be checked now, each given to one caller only. Rejects with `StoreAwayError`. */
-  claimDue(limit: number): Promise<readonly SignIn[]>;
+  /**
+   * Those that are to be checked now, each given to one caller only. `isHurried`: more are known to be due; otherwise the store
+   * may defer it. Rejects with `StoreAwayError`.
+   */
+  claimDue(limit: number, isHurried: boolean): Promise<readonly SignIn[]>;
   /** With what its provider is asked about it; undefined: it cannot be, or an unknown secret has encrypted that. */
   accessOf(signIn: SignIn): Access | undefined;
   /**
@@ -73,7 +76,8 @@ const accessSchema = z.union([
 ]);
 
 export function createSignInRecords(deps: {
-  readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIn" | "endSignIn">;
+  readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIn" | "endSignIn"> &
+    Deferring<"claimDueSignIns">;
   readonly keys: PurposeKeys;
   readonly clock: Pick<Clock, "wallMs">;
   /** 0: never. */
@@ -150,8 +154,8 @@ export function createSignInRecords(deps: {
       await store.endSignIn(id, 0);
     },
     writeLate,
-    async claimDue(limit) {
-      const due = await store.claimDueSignIns(limit, LEASE_MS);
+    async claimDue(limit, isHurried) {
+      const due = await (isHurried ? store : store.deferred).claimDueSignIns(limit, LEASE_MS);
       return due.flatMap((stored) => fromStored(stored) ?? []);
     },
     accessOf({ id, sealedAccess }) {
