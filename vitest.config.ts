@@ -3,6 +3,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take longest whatever their size: begun at the end, the last one would run alone. */
 const LONG = /\/test\/(e2e|model)\//;
+/** Files that start no processes and change nothing global; they share what they import. */
+const UNITS = ["test/{balancer,edge,shared,web,worker}/**/*.test.ts"];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -14,13 +16,23 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     // Whole processes and RSA keys: slow machines need room, a hanging test must still end.
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // On two processors: end-to-end files start five processes each, which wait for half of their time.
-    maxWorkers: 4,
+    maxWorkers: 5,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "processes",
+          include: ["test/**/*.test.ts"],
+          exclude: [...UNITS, "**/node_modules/**"],
+        },
+      },
+      { extends: true, test: { name: "units", include: UNITS, isolate: false } },
+    ],
   },
 });

@@ -239,21 +239,26 @@ describe("a trusted proxy", () => {
   });
 
   test("a Forwarded of 30,000 bytes is parsed in linear time", () => {
-    /** The best of several runs: other load on the machine only makes a run slower. */
-    const time = (text: string): number => {
-      const took = Array.from({ length: 7 }, () => {
-        const startedMs = performance.now();
-        for (let i = 0; i < 5; i++) fromProxy(`Forwarded: ${text}`);
-        return performance.now() - startedMs;
-      });
-      return Math.min(...took);
+    const timeOnce = (text: string): number => {
+      const startedMs = performance.now();
+      for (let i = 0; i < 5; i++) fromProxy(`Forwarded: ${text}`);
+      return performance.now() - startedMs;
+    };
+    /** The best of several runs, until one is below `enoughMs`: other load on the machine only makes a run slower. */
+    const time = (text: string, enoughMs = 0): number => {
+      let best = Number.POSITIVE_INFINITY;
+      for (let run = 0; run < 7 || (run < 50 && best >= enoughMs && enoughMs > 0); run++) {
+        best = Math.min(best, timeOnce(text));
+      }
+      return best;
     };
     for (const part of ['for="', "for=a;x=", "for=a, ", '\\"', " ", 'a="\\', ";"]) {
       const long = part.repeat(30_000 / part.length);
       const short = part.repeat(3_000 / part.length);
       time(short);
       // Ten times as long takes ten times as long, not a hundred times.
-      expect(time(long), part).toBeLessThan(40 * Math.max(time(short), 0.5));
+      const limitMs = 40 * Math.max(time(short), 0.5);
+      expect(time(long, limitMs), part).toBeLessThan(limitMs);
     }
   });
 });
