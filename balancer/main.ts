@@ -182,6 +182,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     clock,
     counters,
     workers: () => discovery.view.workers,
+    balancers: () => discovery.balancers(),
     unknownBecause: () => whyUnknown(discovery),
   });
   shutdown.add("autoscale", () => scaling.close());
@@ -213,6 +214,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   discovery.announce({
     statusBind,
     statusPort: status.port,
+    wanted: scaling.wanted,
     describe: () =>
       describeView(dataPath, { clock, counters, certificates: certificates.current, publisher }),
     handleCommand: (command) =>
@@ -353,7 +355,8 @@ function whyUnknown(discovery: Discovery): string | undefined {
   const store = discovery.storeHealth();
   if (store === undefined) return "the workers are a fixed list";
   if (store.state === "away") return `the store is away: ${store.reason}`;
-  return discovery.isRecalled ? "the workers are those of the last snapshot" : undefined;
+  if (discovery.isRecalled) return "the workers are those of the last snapshot";
+  return discovery.isSettled ? undefined : "the members have not been read completely yet";
 }
 
 function reportListening(listener: Listener, statusPort: number, log: Log): void {

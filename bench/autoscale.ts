@@ -160,11 +160,12 @@ async function overTime(times: number, act: () => Promise<void>): Promise<void> 
 /** The number of workers that run, and each change of it. */
 function watchWorkers({ dataDir }: EdgeProcess) {
   const seen: { atMs: number; count: number }[] = [];
-  const timer = setInterval(async () => {
+  async function sample(): Promise<void> {
     const { processes } = await askEdge(dataDir, { command: "ps" });
     const count = processes.filter(({ role, state }) => role === "worker" && state === "up").length;
     if (count !== seen.at(-1)?.count) seen.push({ atMs: performance.now(), count });
-  }, SAMPLE_MS);
+  }
+  const timer = setInterval(() => void sample(), SAMPLE_MS);
   return {
     seen,
     get now(): number {

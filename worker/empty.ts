@@ -1,8 +1,8 @@
 /** `ct-worker empty`: empties a running worker over its status port, before it is stopped. */
-import { fetch } from "undici";
 import { z } from "zod";
-import { sleep, systemClock } from "../shared/base/clock.ts";
-import { describeError, EdgeError } from "../shared/base/errors.ts";
+import { type Clock, sleep } from "../shared/base/clock.ts";
+import { EdgeError } from "../shared/base/errors.ts";
+import { askStatusPort, StatusPortError } from "../shared/process/ask-status-port.ts";
 
 /** The worker was not emptied. The message says why, and what to do. */
 export class NotEmptiedError extends EdgeError {
@@ -12,50 +12,46 @@ export class NotEmptiedError extends EdgeError {
 }
 
 const POLL_MS = 250;
-const RESPONSE_MS = 5000;
 
-const stateSchema = z.object({ sessions: z.number() });
+const stateSchema = z.object({ sessions: z.number(), isMoving: z.boolean() });
 const refusalSchema = z.object({ error: z.string() });
 
-/** Resolves when the worker has no session; rejects with `NotEmptiedError` when it refuses, and after `timeoutMs`. */
-export async function emptyWorker(statusUrl: string, timeoutMs: number): Promise<void> {
-  const untilMs = systemClock.nowMs() + timeoutMs;
-  let left = await ask(statusUrl, "POST");
-  // The clock's timers are unref'ed: without this one the process would end while it waits.
-  const keepAlive = setInterval(() => {}, POLL_MS);
-  try {
-    while (left > 0) {
-      if (systemClock.nowMs() >= untilMs) {
-        throw new NotEmptiedError(
-          `${left} sessions are still on the worker; its stop hands them over, within CT_DRAIN_TIMEOUT_MS`,
-        );
-      }
-      await sleep(systemClock, POLL_MS);
-      left = await ask(statusUrl, "GET");
+/**
+ * Resolves when the worker has no session. Rejects with `NotEmptiedError` when it refuses, when its drain has ended and left
+ * some, and after `timeoutMs`. A busy worker may respond late to one request; the first one must reach it.
+ */
+export async function emptyWorker(
+  statusUrl: string,
+  { timeoutMs, clock }: { readonly timeoutMs: number; readonly clock: Clock },
+): Promise<void> {
+  const url = `${statusUrl}/prepare-downscale`;
+  const untilMs = clock.nowMs() + timeoutMs;
+  let state = await askTo(url, "POST");
+  while (state.sessions > 0) {
+    if (clock.nowMs() >= untilMs) throw left(state.sessions, `after ${timeoutMs / 1000} s`);
+    if (!state.isMoving) throw left(state.sessions, "when its drain had ended");
+    await sleep(clock, POLL_MS);
+    try {
+      state = await askTo(url, "GET");
+    } catch (error) {
+      if (!(error instanceof StatusPortError)) throw error;
     }
-  } finally {
-    clearInterval(keepAlive);
   }
 }
 
-/** The number of sessions that are left. */
-async function ask(statusUrl: string, method: "POST" | "GET"): Promise<number> {
-  const url = `${statusUrl}/prepare-downscale`;
-  let status: number;
-  let body: unknown;
-  try {
-    const response = await fetch(url, { method, signal: AbortSignal.timeout(RESPONSE_MS) });
-    status = response.status;
-    body = await response.json();
-  } catch (error) {
-    // The message of a failed fetch says nothing; its cause does.
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    throw new NotEmptiedError(
-      `${url}: ${describeError(cause)}; check that the worker runs, and CT_STATUS_PORT`,
-    );
-  }
+function left(sessions: number, when: string): NotEmptiedError {
+  return new NotEmptiedError(
+    `${sessions} sessions were still on the worker ${when}; its stop tries again, within CT_DRAIN_TIMEOUT_MS`,
+  );
+}
+
+async function askTo(url: string, method: "POST" | "GET"): Promise<z.infer<typeof stateSchema>> {
+  const { status, body } = await askStatusPort(url, { method }).catch((error: unknown) => {
+    if (method === "GET" || !(error instanceof StatusPortError)) throw error;
+    throw new NotEmptiedError(`${error.message}; check that the worker runs, and CT_STATUS_PORT`);
+  });
   const state = status === 200 ? stateSchema.safeParse(body).data : undefined;
-  if (state !== undefined) return state.sessions;
+  if (state !== undefined) return state;
   if (status === 404 || status === 405) {
     throw new NotEmptiedError(
       "the worker does not accept this; start it with CT_PREPARE_DOWNSCALE=local",

@@ -1,4 +1,7 @@
 #!/usr/bin/env node
+import { systemClock } from "../shared/base/clock.ts";
+import { keepingAlive } from "../shared/base/keep-alive.ts";
+import { localStatusUrl } from "../shared/process/ask-status-port.ts";
 import { storeReached } from "../shared/process/connect-store.ts";
 /**
  * `ct-worker`: reads the settings, opens the parts (start/) in the order in which they need each other, and announces the
@@ -34,10 +37,11 @@ async function empty(flags: Record<string, unknown>): Promise<void> {
   try {
     const { timeout, ...settingFlags } = flags;
     const settings = readSettings({ role: "worker", env: process.env, flags: settingFlags });
-    const { statusPort } = readPorts(settings);
+    const { statusBind, statusPort } = readPorts(settings);
     // Only this command needs it.
     const { emptyWorker } = await import("./empty.ts");
-    await emptyWorker(`http://127.0.0.1:${statusPort}`, Number(timeout) * 1000);
+    const options = { timeoutMs: Number(timeout) * 1000, clock: systemClock };
+    await keepingAlive(() => emptyWorker(localStatusUrl(statusBind, statusPort), options));
   } catch (error) {
     fail(error);
   }

@@ -27,7 +27,7 @@ import { VERSION } from "../../shared/process/version.ts";
 import { checkSecrets, createKeyring, logSwitch } from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
-import type { WorkerRecord } from "../../shared/store/member.ts";
+import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import type { MembershipView, Router } from "../routing/router.ts";
 import { createLinkTargets, type LinkTargets } from "../upstreams/link-target.ts";
@@ -73,12 +73,18 @@ export interface Discovery {
   start(): Promise<Iterable<SavedOwner>>;
   /** Whether the members come from a snapshot, because the store has not been reached yet. */
   readonly isRecalled: boolean;
+  /** Whether the last read of the store found all members. */
+  readonly isSettled: boolean;
+  /** The other balancers, and this one; none with a fixed list. */
+  readonly balancers: () => readonly BalancerRecord[];
   /** Keeps the snapshot up to date until `close`. */
   keep(owners: Pick<Router, "newestOwners" | "ownersRevision">): void;
   /** Makes this balancer a member, as soon as the store is reached, until `close`. */
   announce(at: {
     readonly statusBind: string;
     readonly statusPort: number;
+    /** How many workers it finds are wanted, for its record. */
+    readonly wanted: () => number | undefined;
     /** Its view of the edge, called every few seconds. */
     readonly describe: () => View;
     /** Executes an operator's command. */
@@ -155,6 +161,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
   });
   const incarnation = newIncarnation();
   let statusUrl = "";
+  let wanted: () => number | undefined = () => undefined;
   let statusReports: { close(): void } | undefined;
   const logStreams: LogStream[] = [];
   let commandListener: CommandListener | undefined;
@@ -168,6 +175,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
       incarnation,
       statusUrl,
       version: VERSION,
+      wanted: wanted(),
       ringFingerprint: view.ring.fingerprint,
       ...keyring.known,
     }),
@@ -216,6 +224,10 @@ function createStoreDiscovery(deps: Deps): Discovery {
     get isRecalled() {
       return !view.fresh && view.workers.length > 0;
     },
+    get isSettled() {
+      return view.settled;
+    },
+    balancers: () => view.balancers,
     keep(owners) {
       if (file === undefined) return;
       keeper = startSnapshotKeeper({
@@ -228,7 +240,8 @@ function createStoreDiscovery(deps: Deps): Discovery {
         },
       });
     },
-    announce({ statusBind, statusPort, describe, handleCommand }) {
+    announce({ statusBind, statusPort, wanted: find, describe, handleCommand }) {
+      wanted = find;
       // Traffic does not wait for this: while the store is away, it keeps trying.
       void storeReached(store).then(() => {
         const { localAddress } = store;
@@ -296,6 +309,8 @@ function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
     openLogStream: () => undefined,
     start: async () => [],
     isRecalled: false,
+    isSettled: true,
+    balancers: () => [],
     keep() {},
     announce() {},
     async close() {},

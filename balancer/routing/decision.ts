@@ -154,14 +154,14 @@ function knownRecord(owner: WorkerId | undefined, found: Found | undefined): Kno
 function decideByLoad(isCreate: boolean, view: View, trace: CandidateTrace[] | undefined): Decided {
   const workers = view.workers();
   const usable = usableOf(workers, view);
-  const prompt = isCreate && view.isLeased ? onTime(usable) : usable;
-  const pool = isCreate && view.isLeased ? withinLoadCap(prompt) : usable;
+  const notLate = isCreate && view.isLeased ? onTime(usable) : usable;
+  const pool = isCreate && view.isLeased ? withinLoadCap(notLate) : usable;
   if (trace !== undefined) {
     const chances = chancesOf(pool);
     for (const worker of workers) {
       let status = candidateStatus(view.see(worker.id));
       if (usable.includes(worker) && !pool.includes(worker)) {
-        status = prompt.includes(worker) ? "capped" : "late";
+        status = notLate.includes(worker) ? "capped" : "late";
       }
       trace.push({ worker: worker.id, as: "load", status, chance: chances.get(worker) ?? 0 });
     }

@@ -4,7 +4,9 @@
 export interface Fleet {
   /** Those that this autoscaler starts and stops. */
   readonly own: number;
-  /** Those of the same edge elsewhere that stay. */
+  /** Of these, those that take no sessions: they drain, or keep failing. */
+  readonly missing: number;
+  /** Those of the same edge elsewhere that take sessions. */
   readonly others: number;
 }
 
@@ -14,14 +16,14 @@ export interface Bounds {
 }
 
 /**
- * The number of own workers to go to. More start all at once; fewer one after the other, because each hands its sessions
- * over to those that stay. `wanted`: of the whole edge; undefined when it is not known, then only the bounds count.
+ * The number of own workers to go to, in one step: those that end together hand no session to each other, so each moves once.
+ * `wanted`: of the whole edge; undefined when it is not known, then only what is missing to `min` is started.
  */
 export function nextCount(
-  { own, others }: Fleet,
+  { own, missing, others }: Fleet,
   wanted: number | undefined,
   { min, max }: Bounds,
 ): number {
-  const target = Math.min(max, Math.max(min, wanted === undefined ? own : wanted - others));
-  return target < own ? own - 1 : target;
+  if (wanted === undefined) return Math.max(own, min);
+  return Math.min(max, Math.max(min, wanted - others + missing));
 }

@@ -2,10 +2,12 @@
  * The loop of `ct-edge autoscale`: asks how many workers are wanted, and starts or stops workers, until it is ended. A step
  * that fails is reported and repeated later; workers that run are never touched because something is not known.
  */
+import type { Resource } from "../../shared/autoscale/demand.ts";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import type { Asked } from "./ask-wish.ts";
-import { type Bounds, nextCount } from "./next-count.ts";
+import { type Bounds, type Fleet, nextCount } from "./next-count.ts";
+import { pauseMs } from "./pace.ts";
 
 /** The workers that the autoscaler starts and stops. */
 export interface WorkerFleet {
@@ -14,10 +16,9 @@ export interface WorkerFleet {
   /** Resolves when there are `count`; those that end have handed their sessions over. */
   scale(count: number): Promise<void>;
   ask(): Promise<Asked>;
+  /** Lets the next autoscaler begin at once. */
+  resign(): Promise<void>;
 }
-
-/** After a failed step. */
-const PATIENCE_MS = 30_000;
 
 interface AutoscaleDeps {
   readonly fleet: WorkerFleet;
@@ -43,7 +44,7 @@ export async function autoscale(deps: AutoscaleDeps): Promise<void> {
       await step(deps, say);
     } catch (error) {
       say(`not changed: ${describeError(error)}`);
-      restMs = Math.max(restMs, Math.min(PATIENCE_MS, restMs * 6));
+      restMs = pauseMs(restMs);
     }
     if (!deps.isEnded()) await sleep(clock, restMs);
   }
@@ -57,16 +58,16 @@ async function step(deps: AutoscaleDeps, say: (line: string) => void): Promise<v
     return;
   }
   const own = await fleet.workers();
-  const names = new Set(own);
-  const others =
-    asked.outcome === "wish" ? asked.workers.filter((worker) => !names.has(worker)).length : 0;
+  const counted = countFleet(own, asked.outcome === "wish" ? asked.workers : own);
   const wanted = asked.outcome === "wish" ? asked.wish.wanted : undefined;
-  const count = nextCount({ own: own.length, others }, wanted, bounds);
+  const count = nextCount(counted, wanted, bounds);
   if (count === own.length) {
     say(stays(own.length, asked, bounds));
     return;
   }
-  say(`${own.length} -> ${count} workers: ${reason(asked, bounds)}`);
+  const { missing } = counted;
+  const but = missing > 0 ? `; ${missing} of ${own.length} take no sessions` : "";
+  say(`${own.length} -> ${count} workers: ${reason(asked, bounds)}${but}`);
   await keepAsking(deps, fleet.scale(count));
 }
 
@@ -81,9 +82,19 @@ async function keepAsking(
     return false;
   };
   while (!(await Promise.race([changed, passed()]))) {
-    // The next look reports what is wrong.
+    // The next poll reports what is wrong.
     await fleet.ask().catch(() => {});
   }
+}
+
+/** `serving`: the workers of the whole edge that take sessions. */
+function countFleet(own: readonly string[], serving: readonly string[]): Fleet {
+  const names = new Set(own);
+  const others = serving.filter((worker) => !names.has(worker)).length;
+  const found = serving.length - others;
+  // None at all: these workers have other names than their containers.
+  if (found === 0) return { own: own.length, missing: 0, others: Math.max(0, others - own.length) };
+  return { own: own.length, missing: own.length - found, others };
 }
 
 function stays(own: number, asked: Asked, { min, max }: Bounds): string {
@@ -97,8 +108,8 @@ function reason(asked: Asked, { min, max }: Bounds): string {
   switch (asked.outcome) {
     case "wish": {
       const { wanted, by, needs } = asked.wish;
-      const need = by === null ? "there is no load" : `${by} needs ${needs[by]}`;
-      return `${wanted} wanted of ${min} to ${max}; now ${need}`;
+      const need = by === null ? "there is no load" : `now ${NEED[by]} ${needs[by]}`;
+      return `${wanted} wanted of ${min} to ${max}; ${need}`;
     }
     case "none":
       return asked.why;
@@ -106,3 +117,10 @@ function reason(asked: Asked, { min, max }: Bounds): string {
       return "";
   }
 }
+
+const NEED: Readonly<Record<Resource, string>> = {
+  sessions: "sessions need",
+  connections: "connections need",
+  cpu: "CPU time needs",
+  lag: "the event-loop delay needs",
+};

@@ -141,8 +141,8 @@ export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
 function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
-  const tokenFlag = flagOf("autoscaleToken");
-  const options = settingOptions("command").filter(({ long }) => long !== tokenFlag);
+  const others = new Set([flagOf("autoscaleToken"), flagOf("statusBind")]);
+  const options = settingOptions("command").filter(({ long }) => !others.has(long ?? ""));
   return options.map((option) =>
     option.long === redisFlag
       ? new SettingOption(`--redis, ${option.flags}`, option.description)

@@ -5,6 +5,7 @@
 import { resolve } from "node:path";
 import { systemClock } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
+import { keepingAlive } from "../../shared/base/keep-alive.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
@@ -51,17 +52,16 @@ export async function withStore<T>(
     log: createLog({ name: "command", level: "error", format: "text", sink: { write() {} } }),
     counters,
   });
-  // The clock's timers are unref'ed: without this one the process would end while it waits for a response.
-  const keepAlive = setInterval(() => {}, 1000);
   try {
-    await firstResponse(store);
-    return await use({ store, ignored: (kind) => counters.value("store.ignored", kind) });
+    return await keepingAlive(async () => {
+      await firstResponse(store);
+      return use({ store, ignored: (kind) => counters.value("store.ignored", kind) });
+    });
   } catch (error) {
     if (!(error instanceof StoreAwayError)) throw error;
     const reason = error.cause instanceof Error ? error.cause.message : error.message;
     throw new StoreUnreachableError(place.explain(escapeForTerminal(reason, MAX_REASON_CHARS)));
   } finally {
-    clearInterval(keepAlive);
     await store.close();
   }
 }

@@ -19,7 +19,7 @@ export function autoscalePage(state: () => WishState, token: string | undefined)
     }
     const now = state();
     if (now.wish === undefined) {
-      return { status: 503, body: { error: `no number is known: ${now.why}` } };
+      return { status: 503, body: { error: "no number is known", why: now.why } };
     }
     return { status: 200, body: now.wish };
   };

@@ -45,9 +45,11 @@ export function demandOf(
   if (staying.length === 0) return undefined;
   const sum = (of: (worker: WorkerRecord) => number): number =>
     workers.reduce((total, worker) => total + of(worker), 0);
-  // A worker of an earlier version does not report its CPU time. Counted as on target it causes no change.
-  const cpu = sum(({ load }) => load.cpu ?? targets.cpu);
   const reserve = 1 + targets.headroom;
+  // A worker of an earlier version does not report its CPU time: it counts so that it needs itself, and no more.
+  const cpu = sum(({ load, state }) => {
+    return load.cpu ?? (state === "draining" ? 0 : targets.cpu / reserve);
+  });
   const needs = {
     sessions: (sum(({ load }) => load.sessions) / targets.sessions) * reserve,
     connections: (sum(({ load }) => load.connections) / targets.connections) * reserve,

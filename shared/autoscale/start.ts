@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import type { StatusPage } from "../process/status-port.ts";
 import type { Settings } from "../settings/read-settings.ts";
-import type { WorkerRecord } from "../store/member.ts";
+import type { MemberRecord, WorkerRecord } from "../store/member.ts";
 import { autoscalePage } from "./autoscale-page.ts";
 import { type ScalingSettings, watchDemand } from "./watch.ts";
 
@@ -19,18 +19,26 @@ export type AutoscaleSettings = Pick<
   | "autoscaleToken"
 >;
 
+export interface Autoscale {
+  readonly page: StatusPage;
+  /** For the record of this process. */
+  readonly wanted: () => number | undefined;
+  close(): void;
+}
+
 export function startAutoscale(deps: {
   readonly settings: AutoscaleSettings;
   readonly clock: Clock;
   readonly counters: Pick<Counters, "gauge">;
   readonly workers: () => readonly WorkerRecord[];
+  readonly balancers: () => readonly MemberRecord[];
   /** Why the records are not the present ones; undefined when they are. */
   readonly unknownBecause: () => string | undefined;
-}): { readonly page: StatusPage; close(): void } {
+}): Autoscale {
   const watch = watchDemand({ ...deps, settings: inUnits(deps.settings) });
   deps.counters.gauge("process.workers_wanted", () => watch.state.wish?.wanted);
   const page = autoscalePage(() => watch.state, deps.settings.autoscaleToken);
-  return { page, close: () => watch.close() };
+  return { page, wanted: () => watch.state.wish && watch.own, close: () => watch.close() };
 }
 
 function inUnits(settings: AutoscaleSettings): ScalingSettings {

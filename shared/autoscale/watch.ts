@@ -1,10 +1,10 @@
 /**
  * Watches the demand from the members that this process sees anyway, once a second, and says how many workers are wanted.
- * Asks the store nothing. Each process that does this comes to the same number, except just after its start: it wants the
- * workers that there are until it has seen enough.
+ * Asks the store nothing. What a process finds depends on when it started, so each puts it into its record, and all say the
+ * highest: whichever process is asked, the number is the same.
  */
 import type { Clock } from "../base/clock.ts";
-import type { WorkerRecord } from "../store/member.ts";
+import type { MemberRecord, WorkerRecord } from "../store/member.ts";
 import { demandOf, type Resource, type ScalingTargets } from "./demand.ts";
 import { type Stabilized, stabilize, type Windows } from "./stabilize.ts";
 
@@ -27,6 +27,8 @@ export type WishState =
 
 export interface DemandWatch {
   readonly state: WishState;
+  /** What this process finds by itself, for its record; undefined while it does not know. */
+  readonly own: number | undefined;
   close(): void;
 }
 
@@ -38,11 +40,13 @@ export function watchDemand(deps: {
   readonly settings: ScalingSettings;
   readonly clock: Clock;
   readonly workers: () => readonly WorkerRecord[];
+  readonly balancers: () => readonly MemberRecord[];
   /** Why the records are not the present ones; undefined when they are. */
   readonly unknownBecause: () => string | undefined;
 }): DemandWatch {
   const { settings, clock } = deps;
   let stabilized: Stabilized | undefined;
+  let own: number | undefined;
   let state: WishState = { wish: undefined, why: "the workers have not been read yet" };
 
   function observe(): WishState {
@@ -54,16 +58,22 @@ export function watchDemand(deps: {
     const current = workers.filter((worker) => worker.state !== "draining").length;
     const sample = { atMs: clock.nowMs(), workers: demand.workers };
     stabilized = stabilize(stabilized, sample, current, settings);
-    const { wanted } = stabilized;
+    own = stabilized.wanted;
+    const found = [...workers, ...deps.balancers()].map((member) => member.wanted ?? 0);
+    const wanted = Math.max(own, ...found);
     return { wish: { wanted, current, by: demand.by ?? null, needs: rounded(demand.needs) } };
   }
 
   const timer = clock.every(PERIOD_MS, () => {
+    own = undefined;
     state = observe();
   });
   return {
     get state() {
       return state;
+    },
+    get own() {
+      return own;
     },
     close: () => timer.cancel(),
   };

@@ -32,6 +32,8 @@ export interface MembershipView {
   readonly ring: Ring;
   /** Whether a snapshot has been read from the store. */
   readonly fresh: boolean;
+  /** Whether the last read found all members: not while the store is new or was emptied (`Membership.booted`). */
+  readonly settled: boolean;
   /** Uses workers that a previous incarnation of this process saved, until the first snapshot is read. */
   recall(workers: readonly WorkerRecord[]): void;
   /**
@@ -65,6 +67,7 @@ export function createMembershipView(deps: {
   let ringKey = deps.ringKeyFor([]);
   let ring = createRing([], ringKey);
   let fresh = false;
+  let settled = false;
   let isClosed = false;
   let reading: Promise<void> | undefined;
   let readAgain = false;
@@ -122,6 +125,7 @@ export function createMembershipView(deps: {
   function accept(seen: Membership): void {
     const wasFresh = fresh;
     fresh = true;
+    settled = seen.booted;
     swap(takeSnapshot(reconcile(snapshot, seen), snapshot), !wasFresh);
     // While the store settles, the snapshot may hold members that are gone, with old fingerprints.
     if (seen.booted) fingerprints.check(ring.fingerprint, snapshot);
@@ -174,6 +178,9 @@ export function createMembershipView(deps: {
     },
     get fresh() {
       return fresh;
+    },
+    get settled() {
+      return settled;
     },
     recall(workers) {
       if (!fresh) swap(takeSnapshot({ workers, balancers: [] }), false);

@@ -38,7 +38,7 @@ export const COMMON_METRICS = {
     kind: "gauge",
     unit: "number",
     meaning:
-      "number of workers that the load needs, as GET /autoscale says; missing while that is not known. Every process says the same, except for CT_AUTOSCALE_DOWN_MS after its start: use the maximum",
+      "number of workers that the load needs, as GET /autoscale says; missing while that is not known. Every process says the same: use the maximum",
     inPrometheus: "workers_wanted",
   },
   "store.up": {

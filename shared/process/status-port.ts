@@ -1,7 +1,7 @@
 /**
  * The private status port of every process: health checks, its view of the edge, and its metrics.
  */
-import type { IncomingHttpHeaders, Server, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from "node:http";
 import { CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { createServer } from "../net/node-http.ts";
 
@@ -22,7 +22,7 @@ export interface StatusSource {
 export type StatusPage = (request: {
   readonly method: string;
   readonly headers: IncomingHttpHeaders;
-  /** Whether it comes from this machine. */
+  /** Whether it comes from a program of this machine, and not through a proxy on it. */
   readonly isLocal: boolean;
 }) => StatusResponse | Promise<StatusResponse>;
 
@@ -63,7 +63,7 @@ export async function openStatusPort(options: {
       const { method = "", url = "", headers } = request;
       const { source } = options;
       const page = Object.hasOwn(source.pages ?? {}, url) ? source.pages?.[url] : undefined;
-      const isLocal = isLoopback(request.socket.remoteAddress);
+      const isLocal = isFromHere(request);
       if (page !== undefined) void serve(page, { method, headers, isLocal }, response);
       else if (method !== "GET" && method !== "HEAD") sendResponse(response, ONLY_GET);
       else respond(url, response, source);
@@ -147,9 +147,20 @@ function sendResponse(response: ServerResponse, { status, body, headers }: Statu
   response.end(`${JSON.stringify(body)}\n`);
 }
 
-function isLoopback(address = ""): boolean {
-  return address === "::1" || /^(::ffff:)?127\./.test(address);
+/**
+ * Its own address is the same machine too, when the port is bound to it. A service mesh's proxy connects from 127.0.0.6 or adds
+ * one of these headers: those who ask through it are elsewhere.
+ */
+function isFromHere({ socket, headers }: IncomingMessage): boolean {
+  const { remoteAddress, localAddress } = socket;
+  const isProxied = ["x-forwarded-for", "forwarded", "via", "x-envoy-peer-metadata"].some(
+    (name) => headers[name] !== undefined,
+  );
+  if (isProxied || remoteAddress === undefined) return false;
+  return HERE.has(remoteAddress) || remoteAddress === localAddress;
 }
+
+const HERE: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
 
 function listen(server: Server, at: { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -69,7 +69,7 @@ export const DEPLOYMENT_SETTINGS = {
     env: "CT_STATUS_BIND",
     type: "text",
     default: undefined,
-    roles: ALL_PROCESSES,
+    roles: [...ALL_PROCESSES, "command"],
     why: "Address that the status port listens on; keep it off public networks (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
   },
 

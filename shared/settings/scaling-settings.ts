@@ -80,7 +80,7 @@ export const SCALING_SETTINGS = {
     pattern: /^[\x21-\x7e]{16,256}$/,
     allowed: "16 to 256 visible ASCII characters, for example from `openssl rand -hex 24`",
     roles: [...ALL_PROCESSES, "command"],
-    why: "Token that `GET /autoscale` asks for, as `Authorization: Bearer …`; without it, all who reach the status port may ask.",
+    why: "Token that `GET /autoscale` asks for, as `Authorization: Bearer …`; without it, all who reach the status port may ask. It guards that path only.",
   },
   prepareDownscale: {
     env: "CT_PREPARE_DOWNSCALE",

@@ -38,6 +38,8 @@ export interface WorkerRecord {
   readonly weight: number;
   readonly state: WorkerState;
   readonly load: WorkerLoad;
+  /** How many workers it finds are wanted (shared/autoscale); missing while it does not know. */
+  readonly wanted?: number | undefined;
   /** Of the ring that this worker uses; empty before the first. */
   readonly ringFingerprint: string;
   /** Of the secret that it uses (shared/settings/keyring.ts): processes without a common secret cannot work together. */
@@ -57,6 +59,8 @@ export interface BalancerRecord {
   readonly incarnation: Incarnation;
   readonly statusUrl: string;
   readonly version: string;
+  /** As in `WorkerRecord`. */
+  readonly wanted?: number | undefined;
   readonly ringFingerprint: string;
   readonly secretFingerprint: string;
   readonly nextSecretFingerprint?: string | undefined;
@@ -75,6 +79,8 @@ const incarnation = z.custom<Incarnation>(
 
 const secretFingerprint = z.string().regex(/^[0-9a-f]{8}$/);
 
+const wanted = z.number().int().min(1).max(10_000).optional();
+
 const workerSchema = z.object({
   kind: z.literal("worker"),
   id: workerId,
@@ -91,6 +97,7 @@ const workerSchema = z.object({
     lagMs: z.number().nonnegative(),
     cpu: z.number().nonnegative().optional(),
   }),
+  wanted,
   ringFingerprint: z.string().max(64),
   secretFingerprint,
   nextSecretFingerprint: secretFingerprint.optional(),
@@ -104,6 +111,7 @@ const balancerSchema = z.object({
   incarnation,
   statusUrl: url,
   version: z.string().max(64),
+  wanted,
   ringFingerprint: z.string().max(64),
   secretFingerprint,
   nextSecretFingerprint: secretFingerprint.optional(),

@@ -126,7 +126,7 @@ test("KEDA asks the balancers of its release, and has a token if the values name
   });
 });
 
-test("workers are scaled away one a minute", () => {
+test("workers are scaled away in one step, so that each session moves once", () => {
   const { behavior } = specOf(
     { ...LEAST, "autoscaling.mode": "hpa" },
     "HorizontalPodAutoscaler",
@@ -135,7 +135,7 @@ test("workers are scaled away one a minute", () => {
   };
   expect(behavior.scaleDown).toEqual({
     stabilizationWindowSeconds: 60,
-    policies: [{ type: "Pods", value: 1, periodSeconds: 60 }],
+    policies: [{ type: "Percent", value: 100, periodSeconds: 60 }],
   });
 });
 

@@ -12,6 +12,8 @@ import type { Drain } from "./drain.ts";
 export interface CommandHandler {
   /** As in the worker's record. */
   readonly state: WorkerState;
+  /** Changes with each command that sets the state. */
+  readonly revision: number;
   /** Sessions that the drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
   handleCommand(command: EdgeCommand): Promise<CommandAnswer>;
@@ -37,6 +39,7 @@ export function createCommandHandler(deps: {
   let drain: Drain | undefined;
   let isStopping = false;
   let isMovingIdle = false;
+  let revision = 0;
 
   function startMovingIdle(request: MoveRequest): CommandAnswer {
     if (state !== "up") return refused(`the worker is ${state}`);
@@ -57,6 +60,7 @@ export function createCommandHandler(deps: {
   async function becomeDraining(): Promise<Drain> {
     if (drain !== undefined) return drain;
     state = "draining";
+    revision++;
     const begun = deps.startDrain();
     drain = begun;
     void begun.over.then(() => {
@@ -72,11 +76,13 @@ export function createCommandHandler(deps: {
     drain?.stop();
     drain = undefined;
     state = next;
+    revision++;
     await deps.refresh();
     return { outcome: "done", message };
   }
 
   async function drainOnCommand(): Promise<CommandAnswer> {
+    revision++;
     if (drain !== undefined) {
       return {
         outcome: "done",
@@ -119,6 +125,9 @@ export function createCommandHandler(deps: {
   return {
     get state() {
       return state;
+    },
+    get revision() {
+      return revision;
     },
     get draining() {
       return drain?.left;

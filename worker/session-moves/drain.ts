@@ -111,8 +111,8 @@ function isPreferred(a: string, b: string, drained: string | undefined): boolean
   return b === drained || isNewer(a, b);
 }
 
-/** Records may have any text. */
-function isNewer(a: string, b: string): boolean {
+/** Whether version `a` is newer than `b`. Records may have any text. */
+export function isNewer(a: string, b: string): boolean {
   return semver.valid(a) !== null && (semver.valid(b) === null || semver.gt(a, b));
 }
 

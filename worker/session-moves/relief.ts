@@ -9,6 +9,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import { LATE_LOOP_MS, type WorkerRecord } from "../../shared/store/member.ts";
 import type { CommandHandler } from "./command-handler.ts";
+import { isNewer } from "./drain.ts";
 
 /** A worker with more delay than this gets none. */
 const IDLE_LAG_MS = LATE_LOOP_MS / 4;
@@ -21,19 +22,39 @@ const PAUSE_MS = 60_000;
 /** Sessions without activity for less than this stay. */
 const IDLE_MS = 60_000;
 
-/** Where a late worker's idle sessions go: to the worker with the fewest sessions among those with time. Pure. */
-export function planRelief(self: WorkerId, workers: readonly WorkerRecord[]): MoveRequest["moves"] {
-  const [target] = workers
-    .filter(({ id, state, load }) => id !== self && state === "up" && load.lagMs <= IDLE_LAG_MS)
-    .sort((a, b) => a.load.sessions / a.weight - b.load.sessions / b.weight);
-  return target === undefined ? [] : [{ worker: target.id, count: MOVES }];
+/**
+ * Where a late worker's idle sessions go: to the one with fewer sessions of two random workers that have time, so that several
+ * late workers do not all choose the same one. Workers of an older version than its own only if there are no others: in an
+ * upgrade they are about to be drained. Pure.
+ */
+export function planRelief(
+  self: { readonly id: WorkerId; readonly version: string },
+  workers: readonly WorkerRecord[],
+  random: () => number,
+): MoveRequest["moves"] {
+  const free = workers.filter(
+    ({ id, state, load }) => id !== self.id && state === "up" && load.lagMs <= IDLE_LAG_MS,
+  );
+  const current = free.filter(({ version }) => !isNewer(self.version, version));
+  const pool = current.length > 0 ? current : free;
+  const pick = (): WorkerRecord | undefined => pool[Math.floor(random() * pool.length)];
+  const [one, other] = [pick(), pick()];
+  if (one === undefined || other === undefined) return [];
+  const target = sessionsOf(other) < sessionsOf(one) ? other : one;
+  return [{ worker: target.id, count: MOVES }];
+}
+
+function sessionsOf({ load, weight }: WorkerRecord): number {
+  return load.sessions / weight;
 }
 
 export function startRelief(deps: {
-  readonly self: WorkerId;
+  readonly self: { readonly id: WorkerId; readonly version: string };
   readonly lag: Pick<LoopLag, "recent">;
   readonly workers: () => readonly WorkerRecord[];
   readonly commandHandler: Pick<CommandHandler, "state" | "handleCommand">;
+  /** 0 to below 1. */
+  readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): { close(): void } {
@@ -46,18 +67,19 @@ export function startRelief(deps: {
     lateChecks = meanMs >= LATE_LOOP_MS ? lateChecks + 1 : 0;
     const isDue = lateChecks >= CHECKS && clock.nowMs() >= pausedUntilMs;
     if (!isDue || commandHandler.state !== "up") return;
-    const moves = planRelief(deps.self, deps.workers());
-    if (moves.length === 0) return;
+    const moves = planRelief(deps.self, deps.workers(), deps.random);
+    const [target] = moves;
+    if (target === undefined) return;
     pausedUntilMs = clock.nowMs() + PAUSE_MS;
-    const { message } = await commandHandler.handleCommand({
-      kind: "migrate-idle",
-      moves,
-      idleMs: IDLE_MS,
-    });
-    log.info(
-      { lagMs: meanMs, to: moves[0]?.worker, message },
-      "the event loop is late; moving idle sessions",
-    );
+    const request = { kind: "migrate-idle", moves, idleMs: IDLE_MS } as const;
+    const { outcome, message, detail } = await commandHandler.handleCommand(request);
+    if (outcome !== "done") log.info({ message }, "no idle sessions are moved");
+    else if (typeof detail === "number" && detail > 0) {
+      log.info(
+        { lagMs: meanMs, sessions: detail, to: target.worker },
+        "the event loop is late; moving idle sessions",
+      );
+    }
   }
 
   const timer = clock.every(CHECK_MS, () => {

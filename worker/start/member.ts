@@ -2,13 +2,18 @@
  * This worker as a member of the edge: its record in the store with its lease, its status port, its status reports, the
  * commands that operators send it, and the sessions that the leader removes.
  */
-import { startAutoscale } from "../../shared/autoscale/start.ts";
+import {
+  type Autoscale,
+  type AutoscaleSettings,
+  startAutoscale,
+} from "../../shared/autoscale/start.ts";
 import { publishStatus } from "../../shared/cluster/status-reports.ts";
 import { listenForCommands } from "../../shared/control/command-listener.ts";
 import { createLease, type Lease } from "../../shared/membership/lease.ts";
 import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import { openPort } from "../../shared/process/program.ts";
 import { openStatusPort, type StatusSource } from "../../shared/process/status-port.ts";
+import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerLoad } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
 import { downscalePage } from "../session-moves/downscale-page.ts";
@@ -48,7 +53,12 @@ export async function openMember(
   deps: Deps,
   { ports: { statusBind, statusPort }, scaling }: Pick<WorkerOptions, "ports" | "scaling">,
 ): Promise<Member> {
-  const vitals = describeVitals(worker, deps, openPages(worker, deps, scaling));
+  const autoscale = openAutoscale(worker, deps, scaling.autoscale);
+  const pages = {
+    "/autoscale": autoscale.page,
+    ...openDownscalePage(worker, deps, scaling.prepareDownscale),
+  };
+  const vitals = describeVitals(worker, deps, { pages, wanted: autoscale.wanted });
   const status = await openPort("CT_STATUS_PORT", statusPort, () =>
     openStatusPort({ host: statusBind, port: statusPort, source: statusOf(vitals) }),
   );
@@ -62,39 +72,53 @@ export async function openMember(
   };
 }
 
-/** What the status port serves beside health, view and metrics. */
-function openPages(
-  { clock, log, counters, shutdown }: WorkerProcess,
-  { membership, sessions, drain }: Deps,
-  { autoscale, prepareDownscale }: WorkerOptions["scaling"],
-): StatusSource["pages"] {
-  const { store, view } = membership;
-  const scaling = startAutoscale({
-    settings: autoscale,
+function openAutoscale(
+  { clock, counters, shutdown }: WorkerProcess,
+  { membership: { store, view } }: Deps,
+  settings: AutoscaleSettings,
+): Autoscale {
+  const autoscale = startAutoscale({
+    settings,
     clock,
     counters,
     workers: () => view.workers,
+    balancers: () => view.balancers,
     unknownBecause() {
       if (store.health.state === "away") return `the store is away: ${store.health.reason}`;
-      return view.fresh ? undefined : "the workers have not been read yet";
+      return view.settled ? undefined : "the members have not been read completely yet";
     },
   });
-  shutdown.add("autoscale", () => scaling.close());
-  return {
-    "/autoscale": scaling.page,
-    ...(prepareDownscale !== "off" && {
-      "/prepare-downscale": downscalePage({
-        ...drain,
-        sessions: () => sessions.registry.load.sessions,
-        isLocalOnly: prepareDownscale === "local",
-        clock,
-        log,
-      }),
-    }),
-  };
+  shutdown.add("autoscale", () => autoscale.close());
+  return autoscale;
 }
 
-function describeVitals(worker: WorkerProcess, deps: Deps, pages: StatusSource["pages"]): Vitals {
+function openDownscalePage(
+  { self, clock, log }: WorkerProcess,
+  { membership, sessions, drain }: Deps,
+  allowed: WorkerOptions["scaling"]["prepareDownscale"],
+): StatusSource["pages"] {
+  if (allowed === "off") return {};
+  const page = downscalePage({
+    ...drain,
+    async staysAnother() {
+      const { members } = await membership.store.members();
+      return members.some(
+        (one) => one.kind === "worker" && one.state === "up" && one.id !== self.id,
+      );
+    },
+    sessions: () => sessions.registry.load.sessions,
+    isLocalOnly: allowed === "local",
+    clock,
+    log,
+  });
+  return { "/prepare-downscale": page };
+}
+
+function describeVitals(
+  worker: WorkerProcess,
+  deps: Deps,
+  parts: Pick<Vitals, "pages" | "wanted">,
+): Vitals {
   const { registry } = deps.sessions;
   const { measurements } = deps.operators;
   const { store, view, verification } = deps.membership;
@@ -108,11 +132,12 @@ function describeVitals(worker: WorkerProcess, deps: Deps, pages: StatusSource["
     ring: () => view.ring,
     state: () => deps.drain.commandHandler.state,
     load: () => ({ ...registry.load, ...loadOf(measurements.lag) }),
-    pages,
+    ...parts,
     sessionIds: () => registry.sessionIds,
     waitingPolls: deps.waitingPolls,
     counters: worker.counters,
-    clusterSeries: measurements.clusterSeries,
+    // A scrape may wait for a heartbeat: it is repeated all the time.
+    clusterSeries: measurements.deferredSeries,
   };
 }
 
@@ -170,6 +195,8 @@ function startDuties(
     const { view } = deps.membership;
     const relief = startRelief({
       ...common,
+      self: { id: worker.self.id, version: VERSION },
+      random: Math.random,
       lag: measurements.lag,
       workers: () => view.workers,
       commandHandler: deps.drain.commandHandler,

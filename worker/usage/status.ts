@@ -31,6 +31,7 @@ export interface Vitals {
   readonly ring: () => { readonly fingerprint: string };
   readonly state: () => WorkerState;
   readonly load: () => WorkerLoad;
+  readonly wanted: () => number | undefined;
   readonly sessionIds: () => readonly SessionId[];
   readonly waitingPolls: () => number;
   readonly counters: Pick<Counters, "snapshot" | "series">;
@@ -51,6 +52,7 @@ export function describeWorker(vitals: Vitals): WorkerRecord {
     weight: 1,
     state: vitals.state(),
     load: vitals.load(),
+    wanted: vitals.wanted(),
     ringFingerprint: vitals.ring().fingerprint,
   };
 }

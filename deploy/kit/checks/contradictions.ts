@@ -114,6 +114,19 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
       "settings.CT_REDIS_URL contradicts redis.url: the Redis has values of its own. Put the URL into redis.url, or into a Secret if it has a password.",
     args: [],
   },
+  ...(
+    [
+      ["CT_PORT", "balancer.service.port", "probes and the Service expect 1080 in the container"],
+      ["CT_WORKER_PORT", "the chart", "balancers expect the port 3001"],
+      ["CT_STATUS_PORT", "the chart", "probes, KEDA and the PodMonitor expect the port 1081"],
+      ["CT_WORKER_URL", "the chart", "each worker has its pod's own address"],
+      ["CT_PREPARE_DOWNSCALE", "worker.prepareDownscale", "that value sets it"],
+    ] as const
+  ).map(([name, other, why]) => ({
+    when: set(name),
+    message: `settings.${name} (%s) contradicts ${other}: ${why}. Remove settings.${name}.`,
+    args: [set(name)],
+  })),
   {
     when: both("image.tag", "image.digest"),
     message: "image.tag (%s) contradicts image.digest (%s): both name the image. Remove one.",
@@ -140,7 +153,24 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
     };
   }),
   {
-    when: tooShort("worker.terminationGracePeriodSeconds", DRAIN_DELAY_MS, DRAIN_TIMEOUT_MS),
+    when: call(
+      "and",
+      value("worker.emptyBeforeStop"),
+      tooShort(
+        "worker.terminationGracePeriodSeconds",
+        ...[DRAIN_DELAY_MS, DRAIN_TIMEOUT_MS, DRAIN_DELAY_MS, DRAIN_TIMEOUT_MS],
+      ),
+    ),
+    message:
+      "worker.terminationGracePeriodSeconds (%s) contradicts worker.emptyBeforeStop (true), settings.CT_DRAIN_DELAY_MS (%s) and settings.CT_DRAIN_TIMEOUT_MS (%s): the hook before the stop and the stop may each take the sum of the last two. Raise the first above twice the sum, or lower the last two.",
+    args: [grace("worker"), inJson(DRAIN_DELAY_MS), inJson(DRAIN_TIMEOUT_MS)],
+  },
+  {
+    when: call(
+      "and",
+      not(value("worker.emptyBeforeStop")),
+      tooShort("worker.terminationGracePeriodSeconds", DRAIN_DELAY_MS, DRAIN_TIMEOUT_MS),
+    ),
     message:
       "worker.terminationGracePeriodSeconds (%s) contradicts settings.CT_DRAIN_DELAY_MS (%s) and settings.CT_DRAIN_TIMEOUT_MS (%s): Kubernetes would kill a worker while it hands sessions over. Raise the first above the sum of the others, or lower these.",
     args: [grace("worker"), inJson(DRAIN_DELAY_MS), inJson(DRAIN_TIMEOUT_MS)],

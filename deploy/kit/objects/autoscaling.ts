@@ -1,6 +1,6 @@
 /**
  * Autoscalers of the workers. The edge itself decides how many workers it wants, with all delays that it needs; Kubernetes only
- * follows: quickly up, and one worker a minute down. Without data it keeps the number, so there is no fallback.
+ * follows: quickly up, and down in one step. Without data it keeps the number, so there is no fallback.
  */
 import { builtin, call, type Expression, literal, value } from "../model/expression.ts";
 import { count, fields, type Node, note, text, when } from "../model/node.ts";
@@ -26,19 +26,14 @@ const NAMESPACE: Expression = {
 const TARGET: Node = { apiVersion: "apps/v1", kind: "StatefulSet", name: name("worker") };
 
 const BEHAVIOR: Node = {
-  scaleUp: rules({ stabilizationWindowSeconds: 0, workersPerMinute: 4 }),
-  scaleDown: rules({ stabilizationWindowSeconds: 60, workersPerMinute: 1 }),
+  scaleUp: rules(0, { type: "Pods", value: 4, periodSeconds: 60 }),
+  // All in one step: workers that end together hand no session to each other, so each session moves once.
+  scaleDown: rules(60, { type: "Percent", value: 100, periodSeconds: 60 }),
 };
 
-function rules(options: {
-  readonly stabilizationWindowSeconds: number;
-  readonly workersPerMinute: number;
-}): Node {
+function rules(stabilizationWindowSeconds: number, policy: Node): Node {
   return fields(
-    {
-      stabilizationWindowSeconds: options.stabilizationWindowSeconds,
-      policies: [{ type: "Pods", value: options.workersPerMinute, periodSeconds: 60 }],
-    },
+    { stabilizationWindowSeconds, policies: [policy] },
     when(value("autoscaling.tolerance"), { tolerance: text(value("autoscaling.tolerance")) }),
   );
 }

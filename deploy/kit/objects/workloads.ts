@@ -147,7 +147,9 @@ const WORKER_SERVICE: KitObject = {
     metadata: metadata({ name: "worker", program: "worker" }),
     spec: fields(
       { clusterIP: "None" },
-      note("A worker that is being emptied is not ready, and must still be found by its name."),
+      note(
+        "A worker that starts or stops is not ready, and must still be found by its name: it may be asked to be emptied.",
+      ),
       {
         publishNotReadyAddresses: true,
         selector: selectorLabels("worker"),

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { hostname } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { systemClock } from "../../../shared/base/clock.ts";
-import { randomAlphanumerics } from "../../../shared/base/ids.ts";
+import { isWorkerId, randomAlphanumerics, type WorkerId } from "../../../shared/base/ids.ts";
+import { keepingAlive } from "../../../shared/base/keep-alive.ts";
 import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import { askInContainer, composeFleet, machineFleet } from "../../autoscale/fleets.ts";
 import { autoscale, type WorkerFleet } from "../../autoscale/run.ts";
@@ -19,8 +20,10 @@ interface Flags {
   readonly every?: number;
   /** Folder of the project. */
   readonly compose?: string;
-  /** For the run on the host, which cannot reach the store. */
-  readonly ask?: string;
+  /** The three of the run on the host, which cannot reach the store. */
+  readonly as?: string;
+  readonly ask?: true;
+  readonly resign?: true;
 }
 
 /** A question in a container starts a process there. */
@@ -38,39 +41,54 @@ export function autoscaleCommand(): Command {
       ),
       new Option(
         "--every <seconds>",
-        `Time between two looks (default ${PERIOD_S.machine}, with --compose ${PERIOD_S.compose}).`,
+        `Time between two polls (default ${PERIOD_S.machine}, with --compose ${PERIOD_S.compose}).`,
       ).argParser(wholeNumber(1, 3600)),
       new Option(
         "--compose <folder>",
         "Changes the workers of the compose project in this folder, with docker compose, instead of those of this machine's edge.",
       ),
-      new Option("--ask <holder>").hideHelp(),
-      ...commandOptions("dataDir", "redisUrl", "redisCa", "redisPrefix", "autoscaleToken"),
+      ...["--as <holder>", "--ask", "--resign"].map((flags) => new Option(flags).hideHelp()),
+      ...commandOptions(
+        "dataDir",
+        "redisUrl",
+        "redisCa",
+        "redisPrefix",
+        "statusBind",
+        "autoscaleToken",
+      ),
     ],
     async run(flags) {
       const settings = commandSettings(flags);
-      const { ask, compose } = flags;
+      const { compose } = flags;
       const periodMs = (flags.every ?? PERIOD_S[compose ? "compose" : "machine"]) * 1000;
-      if (ask !== undefined) {
-        const asked = await withStore(settings, ({ store }) =>
-          askInContainer(store, settings, { holder: ask, periodMs }),
-        );
-        return { out: `${JSON.stringify(asked)}\n` };
+      const asker = { holder: holderOf(flags), periodMs };
+      if (flags.ask || flags.resign) {
+        return withStore(settings, async ({ store }) => {
+          if (flags.resign) await store.resign("autoscale", asker.holder);
+          else return { out: `${JSON.stringify(await askInContainer(store, settings, asker))}\n` };
+          return { out: "" };
+        });
       }
       const bounds = boundsOf(flags);
-      const holder = `${hostname()}-${process.pid}-${randomAlphanumerics(4)}`.slice(-64);
-      const keep = (fleet: WorkerFleet): Promise<void> => runUntilEnded(fleet, bounds, periodMs);
-      if (compose !== undefined) {
-        if (!existsSync(compose)) throw new CommandError(`--compose ${compose}: no such folder`);
-        await keep(composeFleet({ folder: compose, holder, periodMs }));
-      } else {
-        await withStore(settings, ({ store }) =>
-          keep(machineFleet({ store, settings, holder, periodMs, print })),
-        );
+      if (compose !== undefined && !existsSync(compose)) {
+        throw new CommandError(`--compose ${compose}: no such folder`);
       }
+      const fleet =
+        compose === undefined
+          ? machineFleet({ settings, ...asker, print })
+          : composeFleet({ folder: compose, ...asker });
+      await runUntilEnded(fleet, bounds, periodMs);
       return { out: "" };
     },
   });
+}
+
+/** Of this process only; the store takes it for the name of a member. */
+function holderOf({ as }: Flags): WorkerId {
+  const host = hostname().replace(/[^A-Za-z0-9._-]/g, "-");
+  const holder = as ?? `${host}-${process.pid}-${randomAlphanumerics(4)}`.slice(-64);
+  if (isWorkerId(holder)) return holder;
+  throw new CommandError(`--as ${holder}: use 1 to 64 of A-Z a-z 0-9 . _ -`);
 }
 
 function count(text: string): number {
@@ -85,7 +103,7 @@ function boundsOf({ min = 1, max }: Flags): { min: number; max: number } {
   throw new CommandError(`--min ${min} is more than --max ${max}; make it at most ${max}`);
 }
 
-/** A change that has begun continues in the edge. */
+/** A change that has begun continues: in the edge, or in docker compose. */
 async function runUntilEnded(
   fleet: WorkerFleet,
   bounds: { min: number; max: number },
@@ -94,8 +112,6 @@ async function runUntilEnded(
   const ended = new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
   });
-  // The clock's timers are unref'ed: without this one the process would end between two looks.
-  const keepAlive = setInterval(() => {}, periodMs);
   let isEnded = false;
   const loop = autoscale({
     fleet,
@@ -105,12 +121,10 @@ async function runUntilEnded(
     print,
     isEnded: () => isEnded,
   });
-  try {
-    await Promise.race([ended, loop]);
-  } finally {
-    isEnded = true;
-    clearInterval(keepAlive);
-  }
+  await keepingAlive(() => Promise.race([ended, loop]));
+  isEnded = true;
+  // Otherwise it expires by itself.
+  await fleet.resign().catch(() => {});
 }
 
 function print(line: string): void {

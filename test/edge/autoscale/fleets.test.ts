@@ -3,6 +3,7 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { composeFleet } from "../../../edge/autoscale/fleets.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
 import { makeFolder } from "../../support/embedded-store.ts";
 
 const WISH = {
@@ -24,7 +25,7 @@ function compose(script: string) {
   writeFileSync(docker, `#!/bin/sh\necho "$@" >> "${folder}/asked"\n${script}\n`);
   chmodSync(docker, 0o755);
   return {
-    fleet: composeFleet({ folder, holder: "host-1", periodMs: 15_000, docker }),
+    fleet: composeFleet({ folder, holder: "host-1" as WorkerId, periodMs: 15_000, docker }),
     asked: () => readFileSync(join(folder, "asked"), "utf8").trimEnd().split("\n"),
   };
 }
@@ -39,7 +40,7 @@ test("the wish comes from ct-edge in the balancer's container", async () => {
   const { fleet, asked } = compose(`echo '${JSON.stringify(WISH)}'`);
   expect(await fleet.ask()).toEqual(WISH);
   expect(asked()).toEqual([
-    "compose exec --no-TTY balancer ct-edge autoscale --ask host-1 --every 15",
+    "compose exec --no-TTY balancer ct-edge autoscale --as host-1 --every 15 --ask",
   ]);
 });
 
@@ -54,13 +55,29 @@ test("the last line of what docker compose complains about is the error", async 
   await expect(fleet.scale(2)).rejects.toThrow("compose up: no such service: worker");
 });
 
-test("an answer that is none is an error that says what to do", async () => {
-  const { fleet } = compose("echo '{}'");
+test("an autoscaler that ends waits for its change, then lets the next one begin", async () => {
+  const { fleet, asked } = compose("");
+  await Promise.all([fleet.scale(3), fleet.resign()]);
+  expect(asked().at(-1)).toBe(
+    "compose exec --no-TTY balancer ct-edge autoscale --as host-1 --every 15 --resign",
+  );
+});
+
+test.each([
+  { what: "another form", script: "echo '{}'" },
+  { what: "text", script: "echo starting" },
+])("an answer of $what is an error that says what to do", async ({ script }) => {
+  const { fleet } = compose(script);
   await expect(fleet.ask()).rejects.toThrow("the balancer's image has another version");
 });
 
 test("a docker that is not there is named", async () => {
   const folder = folderOfTest();
-  const fleet = composeFleet({ folder, holder: "h", periodMs: 1000, docker: "/no/docker" });
+  const fleet = composeFleet({
+    folder,
+    holder: "h" as WorkerId,
+    periodMs: 1000,
+    docker: "/no/docker",
+  });
   await expect(fleet.workers()).rejects.toThrow(`/no/docker cannot be run in ${folder}: spawn`);
 });

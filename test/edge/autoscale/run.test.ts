@@ -5,12 +5,13 @@ import { autoscale, type WorkerFleet } from "../../../edge/autoscale/run.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 
+/** `workers`: those that take sessions; without any they have names that say nothing. */
 function wish(wanted: number, ...workers: readonly string[]): Asked {
   const needs = { sessions: wanted - 0.5, connections: 0, cpu: 0, lag: 0 };
   return { outcome: "wish", wish: { wanted, by: "sessions", needs }, workers: [...workers] };
 }
 
-/** `answers`: of one look after the other; the last one stays. */
+/** `answers`: of one poll after the other; the last one stays. */
 function start(answers: readonly (Asked | Error)[], fleet: Partial<WorkerFleet> = {}) {
   const clock = createStepClock();
   const lines: string[] = [];
@@ -29,6 +30,7 @@ function start(answers: readonly (Asked | Error)[], fleet: Partial<WorkerFleet> 
         if (answer === undefined || answer instanceof Error) throw answer;
         return answer;
       },
+      resign: async () => {},
       ...fleet,
     },
     bounds: { min: 2, max: 6 },
@@ -47,9 +49,9 @@ function start(answers: readonly (Asked | Error)[], fleet: Partial<WorkerFleet> 
     get asked() {
       return asked;
     },
-    /** Lets time pass until `asked` looks have begun. */
-    async looks(count: number): Promise<void> {
-      await until(`${count} looks`, () => {
+    /** Lets time pass until `asked` polls have begun. */
+    async polls(count: number): Promise<void> {
+      await until(`${count} polls`, () => {
         clock.advance(1000);
         return asked >= count;
       });
@@ -64,25 +66,24 @@ function start(answers: readonly (Asked | Error)[], fleet: Partial<WorkerFleet> 
   };
 }
 
-test("starts what is missing at once, stops what is too many one after the other, and says each change", async () => {
+test("starts what is missing, stops what is too many, and says each change", async () => {
   const loop = start([wish(4), wish(4), wish(2), wish(2), wish(2), wish(2)]);
-  await loop.looks(2);
+  await loop.polls(2);
   expect(loop.workers).toBe(4);
-  await loop.looks(6);
+  await loop.polls(6);
   await loop.end();
   expect(loop.workers).toBe(2);
   expect(loop.lines).toEqual([
-    "2 -> 4 workers: 4 wanted of 2 to 6; now sessions needs 3.5",
+    "2 -> 4 workers: 4 wanted of 2 to 6; now sessions need 3.5",
     "4 workers",
-    "4 -> 3 workers: 2 wanted of 2 to 6; now sessions needs 1.5",
-    "3 -> 2 workers: 2 wanted of 2 to 6; now sessions needs 1.5",
+    "4 -> 2 workers: 2 wanted of 2 to 6; now sessions need 1.5",
     "2 workers",
   ]);
 });
 
 test("changes nothing while nothing is known, and says why once", async () => {
   const loop = start([{ outcome: "none", why: "the store is away: refused" }]);
-  await loop.looks(4);
+  await loop.polls(4);
   await loop.end();
   expect(loop.workers).toBe(2);
   expect(loop.lines).toEqual(["2 workers stay: the store is away: refused"]);
@@ -90,7 +91,7 @@ test("changes nothing while nothing is known, and says why once", async () => {
 
 test("says when more are wanted than allowed", async () => {
   const loop = start([wish(9)]);
-  await loop.looks(3);
+  await loop.polls(3);
   await loop.end();
   expect(loop.workers).toBe(6);
   expect(loop.lines.at(-1)).toBe("6 workers: 9 are wanted, --max is 6");
@@ -98,28 +99,54 @@ test("says when more are wanted than allowed", async () => {
 
 test("waits while another autoscaler works", async () => {
   const loop = start([{ outcome: "standby" }, { outcome: "standby" }, wish(3)]);
-  await loop.looks(4);
+  await loop.polls(4);
   await loop.end();
   expect(loop.lines).toEqual([
     "another autoscaler works for this edge; waiting until it ends",
-    "2 -> 3 workers: 3 wanted of 2 to 6; now sessions needs 2.5",
+    "2 -> 3 workers: 3 wanted of 2 to 6; now sessions need 2.5",
     "3 workers",
   ]);
 });
 
-test("a look that fails is repeated later, and does not end the loop", async () => {
+test("a poll that fails is repeated later, and does not end the loop", async () => {
   const loop = start([new Error("the edge does not answer"), wish(3)]);
-  await loop.looks(3);
+  await loop.polls(3);
   await loop.end();
   expect(loop.workers).toBe(3);
   expect(loop.lines[0]).toBe("not changed: the edge does not answer");
 });
 
 test("workers of the same edge on other machines count", async () => {
-  const loop = start([wish(5, "worker-1", "worker-2", "other-1", "other-2")]);
-  await loop.looks(2);
+  const others = ["other-1", "other-2"];
+  const loop = start([
+    wish(5, "worker-1", "worker-2", ...others),
+    wish(5, "worker-1", "worker-2", "worker-3", ...others),
+  ]);
+  await loop.polls(2);
   await loop.end();
   expect(loop.workers).toBe(3);
+});
+
+test("a worker that takes no sessions is replaced, and said", async () => {
+  const loop = start([wish(2, "worker-1"), wish(2, "worker-1", "worker-2", "worker-3")]);
+  await loop.polls(1);
+  await loop.end();
+  expect(loop.lines[0]).toBe(
+    "2 -> 3 workers: 2 wanted of 2 to 6; now sessions need 1.5; 1 of 2 take no sessions",
+  );
+});
+
+test("a change that fails is repeated later", async () => {
+  let tries = 0;
+  const scale = async (): Promise<void> => {
+    tries++;
+    throw new Error("worker-3 did not become ready");
+  };
+  const loop = start([wish(3)], { scale });
+  await loop.polls(3);
+  await loop.end();
+  expect(tries).toBeGreaterThan(1);
+  expect(loop.lines).toContain("not changed: worker-3 did not become ready");
 });
 
 test("asks on during a long change, so that no other autoscaler takes over", async () => {
@@ -129,7 +156,7 @@ test("asks on during a long change, so that no other autoscaler takes over", asy
       finish = resolve;
     });
   const loop = start([wish(3)], { scale });
-  await loop.looks(5);
+  await loop.polls(5);
   expect(loop.lines).toHaveLength(1);
   finish();
   await loop.end();

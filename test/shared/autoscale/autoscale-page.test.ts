@@ -16,6 +16,16 @@ const WISH: WishState = {
   },
 };
 
+const SCALING = {
+  sessions: 10,
+  connections: 40,
+  cpu: 0.5,
+  lagMs: 20,
+  headroom: 0,
+  upMs: 2000,
+  downMs: 5000,
+};
+
 async function serve(pages: Record<string, StatusPage>): Promise<string> {
   const status = await openStatusPort({
     host: "127.0.0.1",
@@ -49,7 +59,7 @@ test("without a number responds 503 with the reason, and without any number", as
   });
   const response = await fetch(`${url}/autoscale`);
   expect(response.status).toBe(503);
-  expect(await response.json()).toEqual({ error: `no number is known: ${why}` });
+  expect(await response.json()).toEqual({ error: "no number is known", why });
 });
 
 test("with a token set, only requests with it get the number", async () => {
@@ -81,22 +91,55 @@ test("a page that fails gets 500, and the port serves on; names of objects are n
   });
 });
 
+test("processes that have started at different times say the same number", () => {
+  const clock = createStepClock();
+  const load = { sessions: 30, connections: 0, lagMs: 0, cpu: 0 };
+  const wanted = new Map<string, number | undefined>();
+  let current = 4;
+  const start = (id: string) => {
+    const watch = watchDemand({
+      // Three workers suffice, and four are not too many.
+      settings: { ...SCALING, sessions: 40 },
+      clock,
+      workers: () =>
+        Array.from({ length: current }, (_, index) =>
+          workerRecord(`w${index}`, 3001, { load, wanted: wanted.get(`w${index}`) }),
+        ),
+      balancers: () => [],
+      unknownBecause: () => undefined,
+    });
+    return {
+      watch,
+      note: () => wanted.set(id, watch.own),
+    };
+  };
+  const first = start("w0");
+  const pass = (seconds: number, ...all: (typeof first)[]): void => {
+    for (let s = 0; s < seconds; s++) {
+      clock.advance(1000);
+      for (const one of all) one.note();
+    }
+  };
+  pass(1, first);
+  // One worker is away for a moment when the second one starts.
+  current = 3;
+  const second = start("w1");
+  pass(2, first, second);
+  current = 4;
+  pass(20, first, second);
+  expect(first.watch.own).not.toBe(second.watch.own);
+  expect(first.watch.state.wish?.wanted).toBe(second.watch.state.wish?.wanted);
+});
+
 test("the number is known once the workers are, and not while the store is away", () => {
   const clock = createStepClock();
   let why: string | undefined = "the workers have not been read yet";
   let workers = [workerRecord("w1", 3001, {})];
   const watch = watchDemand({
-    settings: {
-      sessions: 10,
-      connections: 40,
-      cpu: 0.5,
-      lagMs: 20,
-      headroom: 0,
-      upMs: 2000,
-      downMs: 5000,
-    },
+    settings: SCALING,
     clock,
     workers: () => workers,
+    balancers: () => [],
     unknownBecause: () => why,
   });
   clock.advance(1000);

@@ -63,7 +63,9 @@ test("a suspended worker stays, so its delay counts", () => {
 
 test("a worker that does not report its CPU time neither adds nor saves a worker", () => {
   const former = worker({ cpu: undefined });
-  expect(demandOf([former, former], { ...TARGETS, headroom: 0 })?.needs.cpu).toBe(2);
+  expect(demandOf([former, former], TARGETS)?.needs.cpu).toBe(2);
+  const draining = worker({ cpu: undefined }, { state: "draining" });
+  expect(demandOf([former, draining], TARGETS)?.needs.cpu).toBe(1);
 });
 
 test("without a worker that stays there is no demand", () => {

@@ -219,6 +219,24 @@ export const CONTRADICTORY: readonly (readonly [Choice, first: string, second: s
     "settings.CT_DRAIN_TIMEOUT_MS (600000)",
   ],
   [
+    { ...LEAST, "worker.emptyBeforeStop": false, "worker.terminationGracePeriodSeconds": 60 },
+    "worker.terminationGracePeriodSeconds (60)",
+    "settings.CT_DRAIN_TIMEOUT_MS (60000)",
+  ],
+  [
+    { ...LEAST, "worker.terminationGracePeriodSeconds": 100 },
+    "worker.terminationGracePeriodSeconds (100)",
+    "worker.emptyBeforeStop (true)",
+  ],
+  ...["CT_PORT", "CT_WORKER_PORT", "CT_STATUS_PORT", "CT_WORKER_URL"].map(
+    (name) => [{ ...LEAST, settings: { [name]: "9000" } }, `settings.${name} (9000)`, ""] as const,
+  ),
+  [
+    { ...LEAST, settings: { CT_PREPARE_DOWNSCALE: "on" } },
+    "settings.CT_PREPARE_DOWNSCALE (on)",
+    "worker.prepareDownscale",
+  ],
+  [
     { ...LEAST, "balancer.preStopSeconds": 40 },
     "balancer.terminationGracePeriodSeconds (90)",
     "balancer.preStopSeconds (40)",

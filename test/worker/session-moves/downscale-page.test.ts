@@ -4,24 +4,44 @@ import { createLog } from "../../../shared/logs/log.ts";
 import type { WorkerState } from "../../../shared/store/member.ts";
 import { downscalePage } from "../../../worker/session-moves/downscale-page.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { until } from "../../support/until.ts";
 
 const MINUTE_MS = 60_000;
 
-function setUp({ hasSuccessor = true, refuses = "", isLocalOnly = false } = {}) {
+function setUp({
+  hasSuccessor = true,
+  staysAnother = true,
+  refuses = "",
+  isLocalOnly = false,
+  initially = "up" as WorkerState,
+} = {}) {
   const clock = createStepClock();
-  let state: WorkerState = "up";
+  let state = initially;
+  let revision = 0;
+  const states = { drain: "draining", suspend: "suspended", resume: "up" } as const;
+  const command = (kind: keyof typeof states): void => {
+    state = states[kind];
+    revision++;
+  };
   const page = downscalePage({
     commandHandler: {
       get state() {
         return state;
       },
+      get revision() {
+        return revision;
+      },
+      get draining() {
+        return state === "draining" ? 3 : undefined;
+      },
       async handleCommand({ kind }) {
         if (kind === refuses) return { outcome: "refused", message: `no ${kind}` };
-        state = kind === "drain" ? "draining" : "up";
+        command(kind as keyof typeof states);
         return { outcome: "done", message: "" };
       },
     },
     hasSuccessor: () => hasSuccessor,
+    staysAnother: async () => staysAnother,
     sessions: () => 3,
     isLocalOnly,
     clock,
@@ -29,26 +49,20 @@ function setUp({ hasSuccessor = true, refuses = "", isLocalOnly = false } = {}) 
   });
   const ask = async (method: string, headers = {}, isLocal = false) =>
     page({ method, headers, isLocal });
-  return {
-    ask,
-    clock,
-    drain: () => {
-      state = "draining";
-    },
-  };
+  return { ask, clock, command };
 }
 
 test("POST drains the worker, GET says how far it is, DELETE takes it back", async () => {
   const { ask } = setUp();
-  const draining = { prepared: true, state: "draining", sessions: 3 };
+  const draining = { prepared: true, state: "draining", sessions: 3, isMoving: true };
   expect(await ask("GET")).toEqual({
     status: 200,
-    body: { prepared: false, state: "up", sessions: 3 },
+    body: { prepared: false, state: "up", sessions: 3, isMoving: false },
   });
   expect(await ask("POST")).toEqual({ status: 200, body: draining });
   expect(await ask("POST")).toEqual({ status: 200, body: draining });
   expect(await ask("GET")).toEqual({ status: 200, body: draining });
-  expect((await ask("DELETE")).body).toEqual({ prepared: false, state: "up", sessions: 3 });
+  expect((await ask("DELETE")).body).toMatchObject({ prepared: false, state: "up" });
   expect((await ask("DELETE")).status).toBe(200);
 });
 
@@ -60,6 +74,27 @@ test("the last worker is not emptied", async () => {
     error: "no other worker accepts sessions; keep this one, or start another one first",
   });
   expect((await ask("GET")).body).toMatchObject({ state: "up" });
+});
+
+test("of all workers that are asked at once, those that see no other take it back", async () => {
+  const { ask } = setUp({ staysAnother: false });
+  expect(await ask("POST")).toEqual({
+    status: 409,
+    body: { error: "no other worker accepts sessions; keep this one, or start another one first" },
+  });
+  expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "up" });
+});
+
+test("a suspended worker is suspended again", async () => {
+  const { ask } = setUp({ initially: "suspended" });
+  await ask("POST");
+  expect((await ask("DELETE")).body).toMatchObject({ state: "suspended" });
+});
+
+test("a DELETE that comes during the POST takes it back", async () => {
+  const { ask } = setUp();
+  const [, cancelled] = await Promise.all([ask("POST"), ask("DELETE")]);
+  expect(cancelled.body).toMatchObject({ prepared: false, state: "up" });
 });
 
 test("what the worker refuses is refused with its reason", async () => {
@@ -78,17 +113,28 @@ test("a worker that was emptied and not removed accepts sessions again", async (
   clock.advance(29 * MINUTE_MS);
   expect((await ask("GET")).body).toMatchObject({ state: "draining" });
   clock.advance(2 * MINUTE_MS);
-  expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "up" });
+  await until("it is taken back", async () => {
+    const { body } = await ask("GET");
+    return (body as { state: string }).state === "up";
+  });
 });
 
-test("an operator's drain is neither taken back nor ended after a while", async () => {
-  const { ask, clock, drain } = setUp();
-  drain();
-  expect((await ask("POST")).body).toMatchObject({ prepared: false, state: "draining" });
-  await ask("DELETE");
-  clock.advance(60 * MINUTE_MS);
-  expect((await ask("GET")).body).toMatchObject({ state: "draining" });
-});
+test.each([
+  { when: "before the POST", before: ["drain"], after: [] },
+  { when: "after the POST", before: [], after: ["resume", "drain"] },
+] as const)(
+  "an operator's drain $when is neither taken back nor ended after a while",
+  async ({ before, after }) => {
+    const { ask, clock, command } = setUp();
+    for (const kind of before) command(kind);
+    await ask("POST");
+    for (const kind of after) command(kind);
+    expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "draining" });
+    await ask("DELETE");
+    clock.advance(60 * MINUTE_MS);
+    expect((await ask("GET")).body).toMatchObject({ state: "draining" });
+  },
+);
 
 test("other machines are refused when only this one may ask", async () => {
   const { ask } = setUp({ isLocalOnly: true });

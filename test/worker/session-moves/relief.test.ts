@@ -8,15 +8,30 @@ import { planRelief, startRelief } from "../../../worker/session-moves/relief.ts
 import { workerRecord } from "../../balancer/rig.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-const SELF = "w1" as WorkerId;
+const SELF = { id: "w1" as WorkerId, version: "1.0.0" };
 
 function worker(id: string, sessions: number, more: Partial<WorkerRecord> = {}, lagMs = 0) {
-  return workerRecord(id, 3000, { load: { sessions, connections: 0, lagMs }, ...more });
+  const load = { sessions, connections: 0, lagMs };
+  return workerRecord(id, 3000, { load, version: SELF.version, ...more });
 }
 
-test("sessions go to the emptiest worker that has time, for its weight", () => {
+/** Both random workers are drawn in turn: the first, then the last. */
+function inTurn(): () => number {
+  let draws = 0;
+  return () => (draws++ % 2 === 0 ? 0 : 0.999);
+}
+
+const plan = (...workers: readonly WorkerRecord[]) => planRelief(SELF, workers, inTurn());
+
+test("sessions go to the emptier of two random workers that have time, for their weight", () => {
   const others = [worker("w2", 30), worker("w3", 40, { weight: 2 }), worker("w4", 0, {}, 13)];
-  expect(planRelief(SELF, [worker("w1", 0), ...others])).toEqual([{ worker: "w3", count: 5 }]);
+  expect(plan(worker("w1", 0), ...others)).toEqual([{ worker: "w3", count: 5 }]);
+});
+
+test("workers of an older version get none while there are others", () => {
+  const older = worker("w2", 0, { version: "0.9.0" });
+  expect(plan(older, worker("w3", 9))).toEqual([{ worker: "w3", count: 5 }]);
+  expect(plan(older, worker("w3", 9, {}, 80))).toEqual([{ worker: "w2", count: 5 }]);
 });
 
 test.each([
@@ -24,7 +39,7 @@ test.each([
   { why: "the others are busy too", others: [worker("w2", 1, {}, 40)] },
   { why: "the others accept none", others: [worker("w2", 1, { state: "suspended" })] },
 ])("nothing moves when $why", ({ others }) => {
-  expect(planRelief(SELF, [worker("w1", 9), ...others])).toEqual([]);
+  expect(plan(worker("w1", 9), ...others)).toEqual([]);
 });
 
 function setUp({ state = "up" as WorkerState } = {}) {
@@ -33,6 +48,7 @@ function setUp({ state = "up" as WorkerState } = {}) {
   let meanMs = 0;
   const relief = startRelief({
     self: SELF,
+    random: inTurn(),
     lag: {
       get recent() {
         return { meanMs, p99Ms: 0, maxMs: 0, utilization: 0, cpu: 0 };
