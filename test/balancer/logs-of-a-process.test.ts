@@ -6,10 +6,13 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { buildOnce } from "../support/build.ts";
 import { ok, RawSocket, startRawWorker } from "./rig.ts";
 
-const PROGRAM = fileURLToPath(new URL("../../balancer/main.ts", import.meta.url));
+beforeAll(() => buildOnce());
+
+const PROGRAM = fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url));
 const closers: (() => unknown)[] = [];
 let folder: string;
 
@@ -51,7 +54,6 @@ async function startBalancer(output: "ignore" | number = "ignore"): Promise<Star
       CT_DRAIN_DELAY_MS: "0",
       CT_DRAIN_TIMEOUT_MS: "0",
     },
-    execArgv: ["--import", "tsx"],
     stdio: ["ignore", output, "ignore", "ipc"],
   });
   closers.push(() => {

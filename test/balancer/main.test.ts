@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
@@ -13,12 +13,15 @@ import { deriveKeys } from "../../shared/settings/secret.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { buildOnce } from "../support/build.ts";
 import { watchMachine } from "../support/machine.ts";
 import { ok, startSimpleWorker, workerRecord } from "./rig.ts";
 
+beforeAll(() => buildOnce());
+
 const machine = watchMachine();
 
-const PROGRAM = fileURLToPath(new URL("../../balancer/main.ts", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url));
 const SECRET = "canary-secret-0123456789-0123456789-0123456789";
 const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
 const closers: (() => Promise<unknown>)[] = [];
@@ -76,7 +79,6 @@ function environment(more: Record<string, string> = {}): Record<string, string> 
 function startChild(more: Record<string, string> = {}): Balancer {
   const child = fork(PROGRAM, [], {
     env: environment(more),
-    execArgv: ["--import", "tsx"],
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
   return watch(child);
@@ -84,7 +86,7 @@ function startChild(more: Record<string, string> = {}): Balancer {
 
 /** The program as an operator starts it. */
 function startAlone(more: Record<string, string> = {}, args: readonly string[] = []): Balancer {
-  const child = spawn(process.execPath, ["--import", "tsx", PROGRAM, ...args], {
+  const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: environment(more),
     stdio: ["ignore", "pipe", "pipe"],
   });

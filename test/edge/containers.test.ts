@@ -7,10 +7,13 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { openStatusPort } from "../../shared/process/status-port.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
+import { buildOnce } from "../support/build.ts";
 import { freePort } from "../support/ports.ts";
+
+beforeAll(() => buildOnce());
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
@@ -164,8 +167,8 @@ test("ct-secret without write access fails with one line that says what to do", 
 });
 
 function makeSecret(dataDir: string): Promise<{ status: number; output: string }> {
-  const program = join(ROOT, "edge/make-secret.ts");
-  return run(["--import", "tsx", program], { CT_DATA_DIR: dataDir });
+  const program = join(ROOT, "dist/edge/make-secret.js");
+  return run([program], { CT_DATA_DIR: dataDir });
 }
 
 /** Runs Node; resolves with its status and all that it wrote. */

@@ -7,22 +7,25 @@ import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
 import { newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { buildOnce } from "../support/build.ts";
 import { makeFolder } from "../support/embedded-store.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 import { silentLog } from "./sessions/fixture.ts";
 
+beforeAll(() => buildOnce());
+
 const machine = watchMachine();
 
 const SECRET = "a secret that has at least 32 characters";
-const MAIN = fileURLToPath(new URL("../../worker/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/worker/main.js", import.meta.url));
 
 // --- start ---
 
@@ -287,7 +290,7 @@ interface Run {
 
 /** Starts a worker on free ports as the edge does, or without an edge. It is stopped when the test ends. */
 function run(env: Readonly<Record<string, string>>, by: "edge" | "alone" = "edge"): Run {
-  const child = spawn(process.execPath, ["--import", "tsx", MAIN], {
+  const child = spawn(process.execPath, [MAIN], {
     env: {
       PATH: process.env["PATH"],
       CT_SECRET: SECRET,

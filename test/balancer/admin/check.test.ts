@@ -5,10 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { generate } from "selfsigned";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { checkSettings } from "../../../balancer/admin/check.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";
+import { buildOnce } from "../../support/build.ts";
 import { freePort, holdPort, loopbacks } from "../../support/ports.ts";
+
+beforeAll(() => buildOnce());
 
 let folder: string;
 
@@ -145,19 +148,14 @@ test("check reports missing workers and unknown settings", async () => {
   expect(noWorkers.warnings).toEqual(["CT_NONSENSE is not a setting of this program"]);
 });
 
-const PROGRAM = fileURLToPath(new URL("../../../balancer/main.ts", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../../../dist/balancer/main.js", import.meta.url));
 
 function run(args: readonly string[]): Promise<{ status: number; out: string; err: string }> {
   const env = { PATH: process.env["PATH"] ?? "", ...BASE, CT_STATUS_PORT: "0" };
   return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      ["--import", "tsx", PROGRAM, ...args],
-      { env },
-      (error, out, err) => {
-        resolve({ status: error === null ? 0 : Number(error.code), out, err });
-      },
-    );
+    execFile(process.execPath, [PROGRAM, ...args], { env }, (error, out, err) => {
+      resolve({ status: error === null ? 0 : Number(error.code), out, err });
+    });
   });
 }
 
