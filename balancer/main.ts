@@ -46,6 +46,7 @@ import {
   type Certificate,
   type CertificateFiles,
   type CertificateWatch,
+  expiresInMs,
   loadCertificates,
   signatureOf,
   warnOfExpiry,
@@ -160,6 +161,9 @@ async function startBalancer(settings: Settings): Promise<void> {
     return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
   followCertificates({ certificates, dataPath, shutdown, clock, log });
+  counters.gauge("balancer.certificate_expires_in_ms", () =>
+    expiresInMs(certificates.current, clock.wallMs()),
+  );
   // Workers that do not reach the store either continue as soon as they hear that it is away for all.
   discovery.onStoreHealth(() => {
     for (const upstream of dataPath.router.upstreams) upstream.probeSoon();

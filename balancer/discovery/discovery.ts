@@ -27,7 +27,7 @@ import { VERSION } from "../../shared/process/version.ts";
 import { checkSecrets, createKeyring, logSwitch } from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
-import type { BalancerRecord, WorkerRecord } from "../../shared/store/member.ts";
+import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import type { MembershipView, Router } from "../routing/router.ts";
 import { createLinkTargets, type LinkTargets } from "../upstreams/link-target.ts";
@@ -146,6 +146,8 @@ function createStoreDiscovery(deps: Deps): Discovery {
   });
   const ring = { ringKeyFor: keyring.ringKeyFor, admission: verification };
   const view = createMembershipView({ store, clock, log, ...ring });
+  counters.gauge("balancer.rings", () => countRings([...view.workers, ...view.balancers]));
+  counters.gauge("balancer.members_ignored", () => verification.refused.length);
   const file = snapshotFile(settings, log);
   let keeper: SnapshotKeeper | undefined;
   const prove = (worker: WorkerRecord): string =>
@@ -269,6 +271,13 @@ function snapshotFile(settings: DiscoverySettings, log: Log): SnapshotFile | und
   const { redisUrl, redisPrefix, storeSocket, dataDir } = settings;
   if (storeSocket !== undefined || redisUrl === undefined) return undefined;
   return createSnapshotFile({ dataDir, storeName: `${redisUrl}\n${redisPrefix}`, log });
+}
+
+/** Different rings among those that members have published; at least the one of this process. */
+function countRings(members: readonly Pick<MemberRecord, "ringFingerprint">[]): number {
+  const rings = new Set(members.map(({ ringFingerprint }) => ringFingerprint));
+  rings.delete("");
+  return Math.max(1, rings.size);
 }
 
 // --- from a list ---

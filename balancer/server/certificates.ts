@@ -167,6 +167,16 @@ export function expiresSoon(certificate: Certificate, nowMs: number): boolean {
   return certificate.expiresMs - nowMs <= EXPIRES_SOON_MS;
 }
 
+/** Until the first of them expires, 0 afterwards; undefined without certificates. */
+export function expiresInMs(
+  certificates: readonly Pick<Certificate, "expiresMs">[],
+  nowMs: number,
+): number | undefined {
+  if (certificates.length === 0) return undefined;
+  const firstMs = Math.min(...certificates.map(({ expiresMs }) => expiresMs));
+  return Math.max(0, firstMs - nowMs);
+}
+
 /** For logs and pages: its names and its last day. */
 export function describe({ names, expiresMs }: Certificate): string {
   return `${names}, until ${new Date(expiresMs).toISOString().slice(0, 10)}`;

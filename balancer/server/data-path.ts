@@ -155,6 +155,7 @@ export async function startDataPath(deps: {
   });
 
   counters.gauge("balancer.connections", () => listener.connections);
+  counters.gauge("balancer.connections_limit", () => deps.maxConnections);
   counters.gauge("balancer.tunnels", () => tunnels.size);
   counters.gauge("balancer.resume.waiting", () => tunnels.resuming);
   counters.gauge("balancer.holding", () => retryQueue.size);

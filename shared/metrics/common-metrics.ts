@@ -40,6 +40,17 @@ export const COMMON_METRICS = {
     meaning:
       "number of workers that the load needs, as GET /autoscale says; missing while that is not known. Every process says the same: use the maximum",
     inPrometheus: "workers_wanted",
+  "process.cpu_ms": {
+    scope: "process",
+    kind: "counter",
+    unit: "ms",
+    meaning: "time on the CPU, of all threads of the process",
+  },
+  "process.start_time_ms": {
+    scope: "process",
+    kind: "gauge",
+    unit: "ms",
+    meaning: "when the process started, since the Unix epoch",
   },
   "store.up": {
     scope: "process",
@@ -59,6 +70,15 @@ export const COMMON_METRICS = {
     unit: "events",
     meaning: "store operations that failed, by operation",
     tag: "operation",
+  },
+  "store.refusals": {
+    scope: "process",
+    kind: "counter",
+    unit: "events",
+    meaning:
+      "operations that the store refused although it responds, by reason: `full` (its memory), `refused` (a missing permission, or a bug)",
+    tag: "reason",
+    values: ["full", "refused"],
   },
   "store.ignored": {
     scope: "process",

@@ -96,6 +96,13 @@ export const METRICS = {
     unit: "connections",
     meaning: "open client connections",
   },
+  "balancer.connections_limit": {
+    scope: "balancer",
+    kind: "gauge",
+    unit: "connections",
+    meaning:
+      "client connections that it accepts at most: CT_MAX_CONNECTIONS, or fewer with too few file descriptors",
+  },
   "balancer.tunnels": {
     scope: "balancer",
     kind: "gauge",
@@ -161,6 +168,27 @@ export const METRICS = {
     meaning: "workers as this balancer sees them, by state",
     tag: "state",
     values: WORKER_STATES,
+  },
+  "balancer.rings": {
+    scope: "balancer",
+    kind: "gauge",
+    unit: "number",
+    meaning:
+      "different hash rings among the members; with more than one, processes route the same key differently",
+  },
+  "balancer.members_ignored": {
+    scope: "balancer",
+    kind: "gauge",
+    unit: "number",
+    meaning:
+      "members that it ignores, because their CT_SECRET differs or their address is not allowed",
+  },
+  "balancer.certificate_expires_in_ms": {
+    scope: "balancer",
+    kind: "gauge",
+    unit: "ms",
+    meaning:
+      "until the first of the certificates of its HTTPS port expires, 0 afterwards; none without certificates",
   },
 
   // --- worker ---

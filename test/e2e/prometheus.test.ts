@@ -42,9 +42,18 @@ test("a worker exposes its people, sessions and connections, a balancer its requ
   expect(host.get("codetogether_store_up")).toBe(1);
   expect(host.get("codetogether_process_rss_bytes")).toBeGreaterThan(10_000_000);
   expect(host.get("codetogether_store_latency_seconds_count")).toBeGreaterThan(5);
+  expect(host.get('codetogether_store_refusals_total{reason="full"}')).toBe(0);
+  const startedS = host.get("codetogether_process_start_time_seconds") ?? 0;
+  expect(Date.now() / 1000 - startedS).toBeGreaterThan(0);
+  expect(Date.now() / 1000 - startedS).toBeLessThan(300);
+  expect(host.get("codetogether_process_cpu_seconds_total")).toBeGreaterThan(0.05);
+  expect(host.get("codetogether_process_cpu_seconds_total")).toBeLessThan(60);
 
   const way = await samplesOf(balancer);
   expect(way.get("codetogether_balancer_tunnels")).toBe(3);
+  expect(way.get("codetogether_balancer_connections_limit")).toBeGreaterThan(100);
+  expect(way.get("codetogether_balancer_rings")).toBe(1);
+  expect(way.has("codetogether_balancer_certificate_expires_in_seconds")).toBe(false);
   expect(way.get('codetogether_balancer_answers_total{status="1xx"}')).toBe(3);
   expect(way.get('codetogether_balancer_workers{state="up"}')).toBe(1);
   expect(way.get('codetogether_balancer_workers{state="unhealthy"}')).toBe(0);

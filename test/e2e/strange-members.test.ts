@@ -114,6 +114,24 @@ async function ignoredBy(process: Member): Promise<number> {
   return counters["store.ignored{member}"] ?? 0;
 }
 
+async function scrape(name: string): Promise<string | undefined> {
+  const page = await fetch(`http://127.0.0.1:${balancer.statusPort}/metrics`);
+  return new RegExp(`^${name} (\\d+)$`, "m").exec(await page.text())?.[1];
+}
+
+test("a member with another ring is counted", async () => {
+  const rings = () => scrape("codetogether_balancer_rings");
+  expect(await rings()).toBe("1");
+  const { incarnation, statusUrl, version, secretFingerprint } = record(
+    "other",
+    "http://127.0.0.1:3001",
+  );
+  const other = { kind: "balancer", id: "other", incarnation, statusUrl, version };
+  const rest = { ringFingerprint: "fedcba9876543210", secretFingerprint };
+  await plant("other", incarnation + JSON.stringify({ ...other, ...rest }));
+  await until("the other ring is counted", async () => (await rings()) === "2");
+});
+
 test("100,000 stale records do no harm, and are removed", async () => {
   const stale = Array.from({ length: 100_000 }, (_, i) => [
     String(Date.now() - 60_000 - i),
@@ -135,6 +153,7 @@ test("processes with another secret are named in the logs of both sides, and get
     .ready();
   onTestFinished(() => stranger.kill());
   await allSay("ignoring a member", "stranger", "its CT_SECRET differs");
+  expect(await scrape("codetogether_balancer_members_ignored")).toBe("1");
   await until("the stranger says so too", () =>
     stranger.output().includes("its CT_SECRET differs"),
   );

@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   type Certificate,
   type CertificateFiles,
+  expiresInMs,
   loadCertificates,
   signatureOf,
   watchCertificates,
@@ -518,6 +519,12 @@ describe("certificates", () => {
     );
     expect(lines.at(-1)).toContain("it is protected by a passphrase");
     expect(await shownTo(rig)).toBe("DNS:after.example");
+  });
+
+  test("of several certificates the time until the first one expires counts, and is 0 afterwards", () => {
+    expect(expiresInMs([], 1000)).toBeUndefined();
+    expect(expiresInMs([{ expiresMs: 9000 }, { expiresMs: 5000 }], 1000)).toBe(4000);
+    expect(expiresInMs([{ expiresMs: 9000 }, { expiresMs: 5000 }], 6000)).toBe(0);
   });
 
   test("certificates that were replaced between their first reading and the start of the watch are loaded", async () => {

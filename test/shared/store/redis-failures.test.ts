@@ -379,7 +379,9 @@ describe("TLS", () => {
 
 describe("a Redis that refuses writes", () => {
   it("accepts no new records when its memory is full, but leases and take-overs continue", async () => {
-    const { redis, store, lines } = await startUp({ lines: ["maxmemory-policy noeviction"] });
+    const { redis, store, lines, counters } = await startUp({
+      lines: ["maxmemory-policy noeviction"],
+    });
     const admin = redis.admin();
     await settle(admin);
     const [one, two] = [worker("worker-1"), worker("worker-2")];
@@ -403,6 +405,7 @@ describe("a Redis that refuses writes", () => {
       await expect(refusal).rejects.toMatchObject({ ...AWAY, name: "StoreFullError" });
     }
     expect(store.health).toEqual({ state: "up" });
+    expect(counters.value("store.refusals", "full")).toBe(Object.keys(refused).length);
     expect(await store.renew(one)).toBe("renewed");
     await store.announce({ ...two, incarnation: newIncarnation() });
     const resumed = await store.resumeSession({

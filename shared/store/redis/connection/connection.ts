@@ -173,10 +173,12 @@ export function openConnection(deps: ConnectionDeps): Connection {
   /** Updates the health after a failed operation, and returns the error for the caller. */
   function handleFault(operation: string, fault: Fault): Error {
     if (fault.kind === "full") {
+      counters.count("store.refusals", "full");
       report.full(operation);
       return new StoreFullError(operation);
     }
     if (!fault.away) {
+      counters.count("store.refusals", "refused");
       report.refused(operation, fault.reason);
       return new StoreRefusedError(operation, fault.reason);
     }
