@@ -40,6 +40,7 @@ export const COMMON_METRICS = {
     meaning:
       "number of workers that the load needs, as GET /autoscale says; missing while that is not known. Every process says the same: use the maximum",
     inPrometheus: "workers_wanted",
+  },
   "process.cpu_ms": {
     scope: "process",
     kind: "counter",
