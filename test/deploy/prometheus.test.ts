@@ -7,12 +7,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { alertName } from "../../deploy/prometheus/source/alert.ts";
+import { parse } from "yaml";
 import { ALERTS } from "../../deploy/prometheus/source/alerts.ts";
 import { generatedFiles } from "../../deploy/prometheus/source/generated-files.ts";
-import { BALANCERS, WORKERS } from "../../deploy/prometheus/source/metric.ts";
-import { RECORDING_RULES } from "../../deploy/prometheus/source/recording-rules.ts";
 import { annotationsOf } from "../../deploy/prometheus/source/rule-file.ts";
+import { alertName } from "../../deploy/prometheus/source/rules/alert.ts";
+import { BALANCERS, WORKERS } from "../../deploy/prometheus/source/rules/metric.ts";
+import { RECORDING_RULES } from "../../deploy/prometheus/source/rules/recording-rules.ts";
 import type { Metric } from "../../shared/metrics/metric.ts";
 import { METRICS, type MetricName } from "../../shared/metrics/metric-list.ts";
 import { prometheusName } from "../../shared/metrics/metric-names.ts";
@@ -20,8 +21,6 @@ import { prometheusName } from "../../shared/metrics/metric-names.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PAGE = "docs/operators/alerts.md";
 const FILES = generatedFiles();
-/** Metrics that workers will expose soon. Remove a name from here once it is declared. */
-const PENDING = new Set(["codetogether_workers_wanted"]);
 /** Labels that Prometheus adds, and that of buckets. */
 const TARGET_LABELS = ["namespace", "job", "instance", "le"];
 
@@ -53,7 +52,7 @@ test.each(generated)("%s is what its source generates; `npm run docs` writes it"
 
 test.each(generated)("%s names only metrics that exist", (_path, text) => {
   const names = new Set(text.match(/\bcodetogether_\w+/g));
-  const unknown = [...names].filter((name) => metricOf(name) === undefined && !PENDING.has(name));
+  const unknown = [...names].filter((name) => metricOf(name) === undefined);
   expect(unknown).toEqual([]);
   const recorded = RECORDING_RULES.map(({ record }) => record);
   for (const name of text.match(/\bcodetogether:[\w:]+/g) ?? []) expect(recorded).toContain(name);
@@ -126,11 +125,20 @@ test("each panel of the dashboard has queries that follow its variables", () => 
 });
 
 test("both ways of scraping use the jobs that the rules expect", () => {
-  for (const file of ["prometheus.yml", "pod-monitor.yaml"]) {
-    const text = readFileSync(join(ROOT, "deploy/prometheus", file), "utf8");
-    const used = [...text.matchAll(/(?:job_name|targetLabel: job, replacement): ([\w-]+)/g)];
-    expect(used.map(([, job]) => `job="${job}"`)).toEqual([BALANCERS, WORKERS]);
-  }
+  const config = readFileSync(join(ROOT, "deploy/prometheus/prometheus.yml"), "utf8");
+  const jobs = [...config.matchAll(/job_name: ([\w-]+)/g)].map(([, job]) => job);
+  expect(jobs.map((job) => `job="${job}"`)).toEqual([BALANCERS, WORKERS]);
+  const monitor = "deploy/kubernetes/components/pod-monitor/pod-monitor.yaml";
+  const { spec } = parse(readFileSync(join(ROOT, monitor), "utf8")) as {
+    spec: { podMetricsEndpoints: { relabelings: unknown[] }[] };
+  };
+  // By the label that tells balancers from workers.
+  expect(spec.podMetricsEndpoints[0]?.relabelings).toContainEqual({
+    sourceLabels: ["__meta_kubernetes_pod_label_app_kubernetes_io_component"],
+    targetLabel: "job",
+    replacement: "codetogether-$1",
+  });
+  expect(jobs).toEqual(["balancer", "worker"].map((component) => `codetogether-${component}`));
 });
 
 test.runIf(isInstalled("promtool"))("promtool accepts the rules, and their tests pass", () => {

@@ -1,7 +1,17 @@
 /** Where the Prometheus operator finds the metrics. */
 import { value } from "../model/expression.ts";
-import { spread, text } from "../model/node.ts";
+import { type Node, spread, text } from "../model/node.ts";
 import { type KitObject, metadata, selectorLabels } from "./names.ts";
+
+/** Jobs `codetogether-balancer` and `codetogether-worker`, as the rules of deploy/prometheus expect; alerts name pods. */
+const RELABELINGS: Node = [
+  {
+    sourceLabels: ["__meta_kubernetes_pod_label_app_kubernetes_io_component"],
+    targetLabel: "job",
+    replacement: "codetogether-$1",
+  },
+  { sourceLabels: ["__meta_kubernetes_pod_name"], targetLabel: "instance" },
+];
 
 export const MONITORING_OBJECTS: readonly KitObject[] = [
   {
@@ -13,7 +23,12 @@ export const MONITORING_OBJECTS: readonly KitObject[] = [
       spec: {
         selector: { matchLabels: selectorLabels() },
         podMetricsEndpoints: [
-          { port: "status", path: "/metrics", interval: text(value("podMonitor.interval")) },
+          {
+            port: "status",
+            path: "/metrics",
+            interval: text(value("podMonitor.interval")),
+            relabelings: RELABELINGS,
+          },
         ],
       },
     },

@@ -1,7 +1,8 @@
 /** docs/operators/alerts.md: a section for each alert. Pure. */
-import { type Alert, alertName } from "./alert.ts";
+
 import { ALERT_GROUPS } from "./alerts.ts";
 import { anchorOf } from "./rule-file.ts";
+import { type Alert, alertName } from "./rules/alert.ts";
 
 const INTRODUCTION = `# Alerts
 

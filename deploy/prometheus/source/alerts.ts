@@ -1,10 +1,11 @@
 /** All alerts, in the groups of the rule file. */
-import type { Alert } from "./alert.ts";
+
 import { PROCESS_ALERTS } from "./alerts/processes.ts";
 import { ROUTING_ALERTS } from "./alerts/routing.ts";
 import { SESSION_ALERTS } from "./alerts/sessions.ts";
 import { STORE_ALERTS } from "./alerts/store.ts";
 import { TRAFFIC_ALERTS } from "./alerts/traffic.ts";
+import type { Alert } from "./rules/alert.ts";
 
 export interface AlertGroup {
   readonly name: string;

@@ -1,7 +1,8 @@
 /** The cases of all alerts as input of `promtool test rules`. Pure. */
-import { type Alert, alertName, type Case } from "./alert.ts";
+
 import { ALERTS } from "./alerts.ts";
 import { annotationsOf, labelsOf, toYaml } from "./rule-file.ts";
+import { type Alert, alertName, type Case } from "./rules/alert.ts";
 
 const INTERVAL = "5s";
 const DEFAULT_AT = "2m";

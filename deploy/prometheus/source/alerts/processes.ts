@@ -1,6 +1,6 @@
 /** Alerts on balancers and workers as processes. */
-import { type Alert, samples } from "../alert.ts";
-import { BALANCERS, metric, perEdge, WORKERS } from "../metric.ts";
+import { type Alert, samples } from "../rules/alert.ts";
+import { BALANCERS, metric, perEdge, WORKERS } from "../rules/metric.ts";
 
 const LOST = metric("log.lines_dropped");
 const STARTED = metric("process.start_time_ms");

@@ -1,6 +1,6 @@
 /** Alerts on workers as balancers see them, and on the links between them. */
-import { type Alert, samples } from "../alert.ts";
-import { metric, perEdge } from "../metric.ts";
+import { type Alert, samples } from "../rules/alert.ts";
+import { metric, perEdge } from "../rules/metric.ts";
 
 const LINKS = metric("balancer.links");
 const RINGS = metric("balancer.rings");

@@ -1,6 +1,6 @@
 /** Alerts on sessions, their people, and sign-in. */
-import { type Alert, samples } from "../alert.ts";
-import { metric, perEdge } from "../metric.ts";
+import { type Alert, samples } from "../rules/alert.ts";
+import { metric, perEdge } from "../rules/metric.ts";
 
 const TAKEN_OVER = metric("worker.sessions_resumed", 'cause=~"exited|refused|lease-expired"');
 const KEPT = metric("worker.sessions_drained", 'outcome="kept"');

@@ -1,7 +1,7 @@
 /** Alerts on the store: Redis as the processes see it. */
-import { type Alert, samples } from "../alert.ts";
-import { metric, perEdge } from "../metric.ts";
-import { STORE_P95 } from "../recording-rules.ts";
+import { type Alert, samples } from "../rules/alert.ts";
+import { metric, perEdge } from "../rules/metric.ts";
+import { STORE_P95 } from "../rules/recording-rules.ts";
 
 const UP = metric("store.up");
 const REASSERTED = metric("worker.sessions_reasserted");

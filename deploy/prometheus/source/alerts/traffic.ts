@@ -1,13 +1,13 @@
 /** Alerts on requests and connections of clients, and on certificates. */
-import { type Alert, samples } from "../alert.ts";
-import { buckets, metric, observations, perEdge } from "../metric.ts";
+import { type Alert, samples } from "../rules/alert.ts";
+import { buckets, metric, observations, perEdge } from "../rules/metric.ts";
 import {
   FAILED_RATE,
   FIRST_BYTE_P95,
   FIRST_BYTE_RATE,
   REQUEST_RATE,
   WORKER_ERROR_RATE,
-} from "../recording-rules.ts";
+} from "../rules/recording-rules.ts";
 
 const REFUSED = perEdge("sum", `rate(${metric("balancer.refused")}[1m])`);
 const CONNECTIONS = metric("balancer.connections");

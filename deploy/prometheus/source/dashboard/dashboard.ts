@@ -1,5 +1,5 @@
 /** The Grafana dashboard as JSON that Grafana imports. Pure. */
-import { metric } from "../metric.ts";
+import { metric } from "../rules/metric.ts";
 import { type Panel, ROWS, type Row } from "./panels.ts";
 
 const WIDTH = 8;

@@ -4,7 +4,7 @@
  */
 
 import type { HistogramName, MetricName } from "../../../../shared/metrics/metric-list.ts";
-import { buckets, metric, observations } from "../metric.ts";
+import { buckets, metric, observations } from "../rules/metric.ts";
 
 export interface Panel {
   readonly title: string;

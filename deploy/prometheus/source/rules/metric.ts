@@ -1,6 +1,6 @@
 /** Names of metrics in PromQL, from their declaration: a name that is not declared does not compile. */
-import type { HistogramName, MetricName } from "../../../shared/metrics/metric-list.ts";
-import { prometheusName } from "../../../shared/metrics/metric-names.ts";
+import type { HistogramName, MetricName } from "../../../../shared/metrics/metric-list.ts";
+import { prometheusName } from "../../../../shared/metrics/metric-names.ts";
 
 /** The jobs under which Prometheus scrapes the processes (README.md). */
 export const BALANCERS = 'job="codetogether-balancer"';
