@@ -8,9 +8,9 @@ import { createInterface } from "node:readline";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
+import { ignoreProgress, type Progress } from "../../shared/children/child.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { listenPrivately, removeSocket } from "../../shared/store/embedded/data-dir.ts";
-import { ignoreProgress, type Progress } from "../process/child.ts";
 import { listedProcessSchema } from "../process/process-list.ts";
 
 export const MAX_WORKERS = 64;

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import type { Child } from "./child.ts";
+import type { Child } from "../../shared/children/child.ts";
 
 export const listedProcessSchema = z.object({
   /** Four characters derived from its name, the same at every start. */

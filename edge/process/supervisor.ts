@@ -4,11 +4,16 @@
 import { hostname } from "node:os";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { EdgeError } from "../../shared/base/errors.ts";
+import {
+  Child,
+  ignoreProgress,
+  type Progress,
+  type StopPlan,
+} from "../../shared/children/child.ts";
+import { type ChildRole, scriptOf } from "../../shared/children/process-run.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
-import { Child, ignoreProgress, type Progress, type StopPlan } from "./child.ts";
-import { type ChildRole, scriptOf } from "./process-run.ts";
 import { workerName } from "./worker-name.ts";
 
 export class UnknownProcessError extends EdgeError {

@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { systemClock } from "../../shared/base/clock.ts";
+import type { Progress } from "../../shared/children/child.ts";
 import {
   createLogStream,
   createSharedSink,
@@ -32,7 +33,6 @@ import { type ControlRequest, type EdgeState, openControl } from "../control/con
 import { endRunningEdge } from "../control/control-client.ts";
 import { readEdgeFile, removeEdgeFile, writeEdgeFile } from "../control/edge-file.ts";
 import { fail } from "../output/errors.ts";
-import type { Progress } from "../process/child.ts";
 import { watchParents } from "../process/parents.ts";
 import { linkLogs, listProcess } from "../process/process-list.ts";
 import { readStat } from "../process/process-stat.ts";

@@ -1,6 +1,6 @@
 /**
  * How a program of the edge stops: on request, because the edge that started it is gone, or with one line for the operator
- * if it cannot start. The other end of the IPC channel is edge/process/process-run.ts.
+ * if it cannot start. The other end of the IPC channel is shared/children/process-run.ts.
  */
 
 import { describeError, EdgeError, errorCode } from "../base/errors.ts";

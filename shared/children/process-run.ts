@@ -6,17 +6,17 @@ import { type ChildProcess, fork } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import type { Clock, Timer } from "../../shared/base/clock.ts";
-import { EdgeError } from "../../shared/base/errors.ts";
-import { IS_SOURCE, productFile } from "../../shared/base/product-files.ts";
-import type { LineSink, Log } from "../../shared/logs/log.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import { EdgeError } from "../base/errors.ts";
+import { IS_SOURCE, productFile } from "../base/product-files.ts";
+import type { LineSink, Log } from "../logs/log.ts";
 import {
   type EdgeMessage,
   type ProcessMessage,
   parseProcessMessage,
   type ReadyReport,
   type StopScope,
-} from "../../shared/process/edge-channel.ts";
+} from "../process/edge-channel.ts";
 
 export type ChildRole = "balancer" | "worker";
 
@@ -49,12 +49,17 @@ const MAX_UNANSWERED = 6;
 /** Lines of standard error kept while a process starts. */
 const MAX_BUFFERED_LINES = 100;
 
+/** What a process of the edge is started with. */
+export const CHILD_STDIO: ("ignore" | "pipe" | "ipc")[] = ["ignore", "pipe", "pipe", "ipc"];
+
 export interface RunDeps {
   readonly name: string;
   /** The file that it runs. */
   readonly script: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Starts it in another way than as a plain child process; its output must be piped, and it must have an IPC channel. */
+  readonly fork?: ((env: Readonly<Record<string, string>>) => ChildProcess) | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** Gets its log lines. */
@@ -100,10 +105,8 @@ export class ProcessRun {
     const { clock, log, name } = deps;
     this.#deps = deps;
     this.#startedMs = clock.nowMs();
-    const child = fork(deps.script, [], {
-      env: deps.env,
-      stdio: ["ignore", "pipe", "pipe", "ipc"],
-    });
+    const child =
+      deps.fork?.(deps.env) ?? fork(deps.script, [], { env: deps.env, stdio: CHILD_STDIO });
     this.#child = child;
     this.#errors = bufferErrors(child, (line) => log.warn({ from: name, line }, "standard error"));
     forwardLines(child.stdout, (line) => deps.lines.write(`${line}\n`));

@@ -6,7 +6,7 @@ import {
   isFailing,
   NO_BACK_OFF,
   STEADY_MS,
-} from "../../../edge/process/backoff.ts";
+} from "../../../shared/children/backoff.ts";
 
 const MIDDLE = 0.5;
 

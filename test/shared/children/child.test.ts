@@ -1,8 +1,8 @@
 /** How a process of the edge is stopped and replaced, with real processes and a clock that the test steps. */
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
-import { Child, type StopPlan } from "../../../edge/process/child.ts";
-import type { ChildRole } from "../../../edge/process/process-run.ts";
+import { Child, type StopPlan } from "../../../shared/children/child.ts";
+import type { ChildRole } from "../../../shared/children/process-run.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createStepClock } from "../../support/step-clock.ts";

@@ -2,17 +2,23 @@
  * One process of the edge, a balancer or a worker, over all its runs (process-run.ts): start, restart after a crash,
  * restart on request, stop.
  */
-import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
-import type { LineSink, Log } from "../../shared/logs/log.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
+import { type Clock, sleep, type Timer } from "../base/clock.ts";
+import type { LineSink, Log } from "../logs/log.ts";
+import type { Counters } from "../metrics/metrics.ts";
 import {
   type ProcessMessage,
   type ReadyReport,
   STANDBY_VARIABLE,
-} from "../../shared/process/edge-channel.ts";
-import { SETTINGS } from "../../shared/settings/settings.ts";
+} from "../process/edge-channel.ts";
+import { SETTINGS } from "../settings/settings.ts";
 import { afterEnd, type BackOff, isFailing, NO_BACK_OFF, STEADY_MS } from "./backoff.ts";
-import { type ChildRole, ProcessRun, type RunEnd, type StopOrder } from "./process-run.ts";
+import {
+  type ChildRole,
+  ProcessRun,
+  type RunDeps,
+  type RunEnd,
+  type StopOrder,
+} from "./process-run.ts";
 
 /**
  * `starting`: not ready yet · `up` · `stopping`: it was asked to stop; a worker hands its sessions over · `waiting`: it ended
@@ -41,6 +47,7 @@ export interface ChildDeps {
   readonly script: string;
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
+  readonly fork?: RunDeps["fork"];
   readonly clock: Clock;
   readonly log: Log;
   /** Gets its log lines. */
@@ -138,6 +145,11 @@ export class Child {
       // Before it is ready it may have no SIGHUP handler yet, and would end.
       else run.becameReady.then(() => run.kill("SIGHUP")).catch(() => {});
     }
+  }
+
+  /** Ends a drain that `stop` began: it stops at once. */
+  cutShort(): void {
+    for (const run of this.#alive) run.kill("SIGTERM");
   }
 
   #onMessage(run: ProcessRun, message: ProcessMessage): void {
