@@ -55,6 +55,7 @@ import {
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
 import { type DataPath, startDataPath } from "./server/data-path.ts";
 import type { Listener } from "./server/listener.ts";
+import { processName, startProcesses } from "./server/processes.ts";
 import { warmUp } from "./server/warm-up.ts";
 import { type DirectReads, findDirectReads } from "./transport/accepted-reads.ts";
 import { createNetTransport } from "./transport/net.ts";
@@ -68,7 +69,10 @@ await balancerProgram({ run, check: runCheck }).parseAsync();
 
 async function run(flags: Record<string, unknown>): Promise<void> {
   try {
-    await startBalancer(readSettings({ role: "balancer", env: process.env, flags }));
+    const settings = readSettings({ role: "balancer", env: process.env, flags });
+    const isOneOfSeveral = settings.processNumber !== undefined;
+    if (settings.processes === 1 || isOneOfSeveral) await startBalancer(settings);
+    else await startProcesses(settings, settings.statusPort ?? DEFAULT_STATUS_PORT);
   } catch (error) {
     fail(error);
   }
@@ -96,7 +100,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const id = `balancer-${randomAlphanumerics(8)}` as WorkerId;
   const sink = createProgramSink(process.stdout, counters);
   const log = createLog({
-    name: "balancer",
+    name: nameInLogs(settings),
     level: settings.logLevel,
     format: settings.logFormat,
     sink,
@@ -132,6 +136,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     bind: settings.bind,
     port: settings.port,
     tlsPort: settings.tlsPort,
+    isShared: settings.processNumber !== undefined,
     tlsHandshakeTimeoutMs: settings.tlsHandshakeTimeoutMs,
     maxConnections: allowedConnections(settings.maxConnections, log),
     maxRequestsPerWorker: settings.maxRequestsPerWorker,
@@ -207,7 +212,7 @@ async function startBalancer(settings: Settings): Promise<void> {
 
   const publisher = startPublisher({
     settings,
-    source: { role: "balancer", id: balancerName(settings.port) },
+    source: { role: "balancer", id: nameInMetrics(settings) },
     scopes: ["balancer", "process"],
     series: async () => ({ series: counters.series() }),
     clock,
@@ -400,12 +405,18 @@ function downstreamLimits(settings: Settings): DownstreamLimits {
 }
 
 /** Where access.log and error.log go; without CT_LOG_DIR there are none. */
-function logFiles({ logDir, logMaxBytes, logMaxFiles }: Settings) {
+function logFiles({ logDir, logMaxBytes, logMaxFiles, processNumber }: Settings) {
   if (logDir === undefined) return undefined;
-  return { folder: logDir, limits: { maxBytes: logMaxBytes, maxFiles: logMaxFiles } };
+  const limits = { maxBytes: logMaxBytes, maxFiles: logMaxFiles };
+  return { folder: logDir, limits, processNumber };
 }
 
 /** Name of this balancer in metrics: stable over restarts, unique among the balancers of a machine. */
-function balancerName(port: number): string {
-  return port === DEFAULT_PORT ? hostname() : `${hostname()}-${port}`;
+function nameInMetrics({ port, processNumber }: Settings): string {
+  const name = port === DEFAULT_PORT ? hostname() : `${hostname()}-${port}`;
+  return processNumber === undefined ? name : `${name}-${processNumber}`;
+}
+
+function nameInLogs({ processNumber }: Settings): string {
+  return processNumber === undefined ? "balancer" : processName(processNumber);
 }

@@ -3,7 +3,7 @@
  * store nor workers; it only opens each port briefly.
  */
 import { accessSync, constants, existsSync } from "node:fs";
-import { createServer, isIPv6 } from "node:net";
+import { isIPv6 } from "node:net";
 import { dirname, resolve } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
@@ -21,7 +21,8 @@ import { createStaticDiscovery } from "../discovery/static-discovery.ts";
 import { createTrustedProxies } from "../http1/forwarding.ts";
 import { expiresSoon, loadCertificates } from "../server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "../server/connection-limit.ts";
-import { openEverywhere } from "../server/public-host.ts";
+import { describeTooMany } from "../server/processes.ts";
+import { openEverywhere, reservePort } from "../server/public-host.ts";
 
 export interface CheckReport {
   /** For standard output: the effective settings. */
@@ -65,17 +66,22 @@ export async function checkSettings(
       `CT_MAX_CONNECTIONS=${settings.maxConnections} is more than ${descriptors} descriptors allow; raise ulimit -n`,
     );
   }
+  const tooMany = describeTooMany(settings.processes);
+  if (tooMany !== undefined) warnings.push(tooMany);
   attempt(() => createTrustedProxies(settings.trustedProxies));
   attempt(() => checkCertificates(settings, deps.nowMs, addLine, warnings));
   attempt(() => checkMembers(settings, addLine));
-  attempt(() => checkLogDir(settings.logDir, addLine));
+  attempt(() => checkLogDir(settings, addLine));
   const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
   if (settings.tlsCert.length > 0) ports.push(["CT_TLS_PORT", settings.bind, settings.tlsPort]);
   let statusBind = settings.statusBind ?? defaultBind(true);
   attempt(() => {
     statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
   });
-  ports.push(["CT_STATUS_PORT", statusBind, deps.statusPort]);
+  for (let index = 0; index < settings.processes; index++) {
+    const port = deps.statusPort === 0 ? 0 : deps.statusPort + index;
+    ports.push(["CT_STATUS_PORT", statusBind, port]);
+  }
   for (const [index, [name, bind, port]] of ports.entries()) {
     const same = ports.slice(0, index).find((other) => collide(other, [name, bind, port]));
     if (same !== undefined) {
@@ -136,7 +142,7 @@ function checkMembers(settings: Settings, addLine: (name: string, value: string)
 }
 
 function checkLogDir(
-  logDir: string | undefined,
+  { logDir, processes }: Settings,
   addLine: (name: string, value: string) => void,
 ): void {
   if (logDir === undefined) {
@@ -153,7 +159,8 @@ function checkLogDir(
       { cause: error },
     );
   }
-  addLine("access.log, error.log", folder);
+  const names = processes === 1 ? "access.log, error.log" : "access-1.log, error-1.log, …";
+  addLine(names, folder);
 }
 
 /** Setting, address (undefined: the default of CT_BIND) and number. */
@@ -180,9 +187,9 @@ async function tryPort(
 ): Promise<{ isUsable: boolean; text: string; host: string }> {
   let host = "";
   try {
-    const open = (tried: string): Promise<void> => {
+    const open = async (tried: string): Promise<void> => {
       host = tried;
-      return openBriefly(host, port);
+      await (await reservePort(host, port)).release();
     };
     await (bind === undefined ? openEverywhere(open) : open(bind));
     return { isUsable: true, text: port === 0 ? "any" : "free", host };
@@ -190,12 +197,4 @@ async function tryPort(
     const inUse = errorCode(error) === "EADDRINUSE";
     return { isUsable: inUse, text: inUse ? "in use now" : describeError(error), host };
   }
-}
-
-function openBriefly(host: string, port: number): Promise<void> {
-  return new Promise((resolveWith, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen({ host, port }, () => server.close(() => resolveWith()));
-  });
 }

@@ -43,10 +43,21 @@ const WARN_PERIOD_MS = 10_000;
 /** Maximum failed requests per second in the program's log; error.log has all of them. */
 const MAX_WARNINGS_PER_SECOND = 10;
 
+export interface LogFiles {
+  /** CT_LOG_DIR. */
+  readonly folder: string;
+  readonly limits: LogLimits;
+  /**
+   * Which of several processes this is: each has files of its own, because two that rotated one file at the same time would
+   * lose lines.
+   */
+  readonly processNumber?: number | undefined;
+}
+
 /** Throws `SettingError` when a file cannot be opened. */
 export function createRequestLog(deps: {
-  /** CT_LOG_DIR and the rotation limits; undefined: no files. */
-  files: { readonly folder: string; readonly limits: LogLimits } | undefined;
+  /** Undefined: no files. */
+  files: LogFiles | undefined;
   streams?: { readonly access: LogStream | undefined; readonly error: LogStream | undefined };
   trusted: TrustedProxies;
   clock: Clock;
@@ -54,7 +65,7 @@ export function createRequestLog(deps: {
   counters: Counters;
 }): RequestLog {
   const { clock, log, trusted } = deps;
-  const files = deps.files && openFiles(resolve(deps.files.folder), deps.files.limits, deps);
+  const files = deps.files && openFiles(deps.files, deps);
   const { access: accessStream, error: errorStream } = deps.streams ?? {};
   const warnings = createWarningLimit(clock);
   let pending: Served[] = [];
@@ -130,16 +141,21 @@ interface Files {
   close(): void;
 }
 
+/** `access.log`, or `access-2.log` of the second of several processes. */
+export function logFileName(name: "access" | "error", processNumber: number | undefined): string {
+  return processNumber === undefined ? `${name}.log` : `${name}-${processNumber}.log`;
+}
+
 function openFiles(
-  folder: string,
-  limits: LogLimits,
+  { folder: givenFolder, limits, processNumber }: LogFiles,
   { clock, log, counters }: { clock: Clock; log: Log; counters: Counters },
 ): Files {
+  const folder = resolve(givenFolder);
   const access = new LineFile({ clock, gatherMs: GATHER_MS });
   const error = new LineFile({ clock, gatherMs: GATHER_MS });
   const files: readonly [string, LineFile][] = [
-    [join(folder, "access.log"), access],
-    [join(folder, "error.log"), error],
+    [join(folder, logFileName("access", processNumber)), access],
+    [join(folder, logFileName("error", processNumber)), error],
   ];
   try {
     // Not recursively: Node retries indefinitely where no folder can be made (/proc).

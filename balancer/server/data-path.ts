@@ -69,6 +69,8 @@ export async function startDataPath(deps: {
   readonly bind: string | undefined;
   readonly port: number;
   readonly tlsPort: number;
+  /** Whether other processes of this balancer listen on the same ports. */
+  readonly isShared?: boolean;
   readonly maxConnections: number;
   readonly maxRequestsPerWorker: number;
   readonly connectTimeoutMs: number;
@@ -142,6 +144,7 @@ export async function startDataPath(deps: {
     bind: deps.bind,
     port: deps.port,
     tlsPort: deps.tlsPort,
+    isShared: deps.isShared ?? false,
     certificates: deps.certificates,
     tlsHandshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
     maxConnections: deps.maxConnections,

@@ -35,6 +35,8 @@ export async function listen(
     bind: string | undefined;
     port: number;
     tlsPort: number;
+    /** Whether other processes of this balancer listen on the same ports. */
+    isShared: boolean;
     /** Without any there is no HTTPS port. */
     certificates: readonly TlsCertificate[];
     tlsHandshakeTimeoutMs: number;
@@ -45,7 +47,8 @@ export async function listen(
   const open = new OpenList<ServedClient>();
   let sockets = 0;
 
-  const shared = {
+  const common = {
+    isShared: deps.isShared,
     admit() {
       if (sockets >= deps.maxConnections) {
         counters.count("balancer.refused", "too many connections");
@@ -76,7 +79,7 @@ export async function listen(
     await openPort("CT_PORT", port, () =>
       openPublic(bind, (address) => {
         host = address;
-        return transport.listen({ ...shared, host, port });
+        return transport.listen({ ...common, host, port });
       }),
     ),
   ];
@@ -90,7 +93,7 @@ export async function listen(
     };
     listening.push(
       await openPort("CT_TLS_PORT", tlsPort, () =>
-        transport.listen({ ...shared, host, port: tlsPort, tls }),
+        transport.listen({ ...common, host, port: tlsPort, tls }),
       ),
     );
   }

@@ -2,6 +2,7 @@
  * Where the public ports listen: at CT_BIND, or at every address of the machine.
  */
 
+import { createServer } from "node:net";
 import { errorCode } from "../../shared/base/errors.ts";
 import { SettingError } from "../../shared/settings/read-settings.ts";
 
@@ -51,4 +52,22 @@ export async function openEverywhere<T>(open: (host: string) => Promise<T>): Pro
     if (PORT_ERRORS.has(errorCode(error) ?? "")) throw error;
     return open(ALL_IPV4_ADDRESSES);
   }
+}
+
+/** Holds a port until `release`, which resolves when it is free again. Rejects with the system's error. */
+export function reservePort(
+  host: string,
+  port: number,
+): Promise<{ readonly port: number; release(): Promise<void> }> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once("error", reject);
+    server.listen({ host, port, exclusive: true }, () => {
+      const address = server.address();
+      resolve({
+        port: typeof address === "object" && address !== null ? address.port : port,
+        release: () => new Promise((released) => server.close(() => released())),
+      });
+    });
+  });
 }

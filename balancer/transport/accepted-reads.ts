@@ -87,7 +87,7 @@ async function selfTest(direct: DirectReads): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       deadline = setTimeout(() => reject(new Error("no end in time")), TEST_MS);
       server.once("error", reject);
-      server.listen(0, "127.0.0.1", () => {
+      server.listen({ host: "127.0.0.1", port: 0, exclusive: true }, () => {
         const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
         sockets.push(client);
         client.once("error", reject);

@@ -22,6 +22,14 @@ import type {
  */
 const BACKLOG = 16_384;
 
+/**
+ * In a process that `node:cluster` started. With SO_REUSEPORT (Node 22.12 and later, Linux) the kernel spreads connections
+ * evenly over the processes; a Node that does not know the option shares the primary's handle, from which idle processes
+ * accept more than others: docs/adr/0023-several-processes.md.
+ */
+const SHARED = { exclusive: false, reusePort: process.platform === "linux" };
+const EXCLUSIVE = { exclusive: true };
+
 /** Refused sockets that are sent a response at one time; further ones are just closed. Each costs a descriptor. */
 const MAX_REFUSALS = 16;
 /** Time for a refused client to read its response. */
@@ -189,10 +197,11 @@ function refuse(socket: Socket, response: string): void {
   socket.end(response, "latin1");
 }
 
-function bound(server: Server, address: Address): Promise<void> {
+function bound(server: Server, { host, port, isShared = false }: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host: address.host, port: address.port, backlog: BACKLOG }, () => {
+    const at = { host, port, backlog: BACKLOG };
+    server.listen({ ...at, ...(isShared ? SHARED : EXCLUSIVE) }, () => {
       server.off("error", reject);
       // A failed accept (no descriptors left) concerns one connection, not the port.
       server.on("error", ignore);

@@ -79,6 +79,8 @@ export interface Address {
 }
 
 export interface ListenOptions extends Address {
+  /** Whether other processes of this balancer listen on the same port; each connection is for one of them. */
+  readonly isShared?: boolean;
   /** Without it the port is plain TCP. */
   readonly tls?: TlsOptions;
   /** Must set the connection's handler before it returns. */

@@ -162,10 +162,14 @@ function isFromHere({ socket, headers }: IncomingMessage): boolean {
 
 const HERE: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
 
-function listen(server: Server, at: { host: string; port: number }): Promise<void> {
+function listen(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(at.port, at.host, () => {
+    // Of this process alone, also where processes share their public ports.
+    server.listen({ host, port, exclusive: true }, () => {
       server.off("error", reject);
       server.on("error", ignore);
       resolve();

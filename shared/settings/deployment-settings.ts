@@ -5,6 +5,8 @@
 import { WORKER_ADDRESS } from "../base/ids.ts";
 import { ALL_PROCESSES, MAX_PORT, type Setting } from "./setting.ts";
 
+const MAX_PROCESSES = 64;
+
 export const DEPLOYMENT_SETTINGS = {
   // --- listening ---
   bind: {
@@ -71,6 +73,27 @@ export const DEPLOYMENT_SETTINGS = {
     default: undefined,
     roles: [...ALL_PROCESSES, "command"],
     why: "Address that the status port listens on; keep it off public networks (default: 127.0.0.1, and 0.0.0.0 with a Redis on another machine).",
+  },
+
+  // --- several processes ---
+  processes: {
+    env: "CT_PROCESSES",
+    type: "number",
+    default: 1,
+    min: 1,
+    max: MAX_PROCESSES,
+    roles: ["balancer"],
+    why: "Independent processes of this balancer that share its public ports, for more cores and more connections; each has a status port of its own: the next one's is the next number.",
+  },
+  processNumber: {
+    env: "CT_PROCESS_NUMBER",
+    type: "number",
+    default: undefined,
+    min: 1,
+    max: MAX_PROCESSES,
+    internal: true,
+    roles: ["balancer"],
+    why: "Which of the CT_PROCESSES this one is.",
   },
 
   // --- the edge on one machine ---

@@ -60,6 +60,23 @@ test("check shows the effective settings, without secrets", async () => {
   expect(text).not.toContain("canary");
 });
 
+test("check tries the status port of each process, and warns of more processes than cores", async () => {
+  const port = await freePort();
+  const held = await holdPort(port + 1);
+  const settings = readSettings({ role: "balancer", env: { ...BASE, CT_PROCESSES: "64" } });
+  const deps = { env: {}, nowMs: NOW_MS, statusPort: port };
+  const two = await checkSettings({ ...settings, processes: 2, logDir: folder }, deps);
+  const many = await checkSettings({ ...settings, statusPort: 0 }, { ...deps, statusPort: 0 });
+  await held.release();
+  const text = two.lines.join("\n");
+  expect(text).toMatch(new RegExp(`CT_STATUS_PORT 127\\.0\\.0\\.1:${port} +free`));
+  expect(text).toMatch(new RegExp(`CT_STATUS_PORT 127\\.0\\.0\\.1:${port + 1} +in use now`));
+  expect(text).toMatch(/access-1\.log, error-1\.log, … +\//);
+  expect(many.warnings).toEqual([
+    expect.stringMatching(/^CT_PROCESSES=64 is more than the \d+ cores/),
+  ]);
+});
+
 test("check reports a TLS key with a passphrase as such", async () => {
   const files = await certificateFor(100);
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
