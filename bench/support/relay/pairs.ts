@@ -21,6 +21,8 @@ export interface Pair {
   readonly placement: Placement;
   /** Of the proxy. */
   readonly port: number;
+  /** Of all proxies, where there are several. */
+  readonly ports: readonly number[];
   readonly proxy: Program;
   readonly server: Program;
   /** Open connections of the proxy to the server. */
@@ -102,6 +104,7 @@ async function startPair(
     name,
     placement,
     port: proxy.port,
+    ports: [proxy.port],
     proxy: proxy.program,
     server: server.program,
     connections: () => connectionsTo(server.port),
@@ -120,8 +123,15 @@ function proxyCore(placement: Placement): string | undefined {
 
 // --- ours ---
 
-const SECRET = "a secret for the benchmark of relays";
-const dist = (program: string): string =>
+export const SECRET = "a secret for the benchmark of relays";
+/** Settings of a worker: all people are the same user here, who types faster than people do. */
+export const WITHOUT_LIMITS: Readonly<Record<string, string>> = {
+  CT_LOGIN_SIMPLE: "on",
+  CT_MAX_SESSIONS_PER_USER: "100000",
+  CT_MAX_MESSAGES_PER_SECOND: "1000000",
+  CT_MAX_ADMISSIONS_PER_SECOND: "1000000",
+};
+export const dist = (program: string): string =>
   fileURLToPath(new URL(`../../../dist/${program}/main.js`, import.meta.url));
 
 function startOurs(
@@ -165,11 +175,7 @@ async function startWorker(folder: string, env: Readonly<Record<string, string>>
       CT_WORKER_ID: "worker-1",
       CT_WORKER_PORT: String(port),
       CT_STATUS_PORT: "0",
-      CT_LOGIN_SIMPLE: "on",
-      // All people are the same user here, who types faster than people do.
-      CT_MAX_SESSIONS_PER_USER: "100000",
-      CT_MAX_MESSAGES_PER_SECOND: "1000000",
-      CT_MAX_ADMISSIONS_PER_SECOND: "1000000",
+      ...WITHOUT_LIMITS,
       ...env,
     },
   });

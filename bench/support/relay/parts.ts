@@ -1,8 +1,8 @@
 /** What relay.ts's load process and the program that starts it say to each other, and what the process's threads share. */
 
-/** People who are in sessions, behind the proxy at `port`. */
+/** People who are in sessions, behind the proxies at `ports`: each session is behind one of them, in turn. */
 export interface OpenSessions {
-  readonly port: number;
+  readonly ports: readonly number[];
   readonly sessions: number;
   /** Of each session, its host included. */
   readonly people: number;

@@ -46,26 +46,35 @@ const READ_BUFFER = Buffer.allocUnsafeSlow(262_144);
 
 /** Opens the sessions; the people of each stand side by side. */
 export async function openSessions(options: OpenSessions, listener: Listener): Promise<Person[]> {
-  const api = createApi(`http://127.0.0.1:${options.port}`);
+  const proxies = options.ports.map((port) => ({
+    port,
+    api: createApi(`http://127.0.0.1:${port}`),
+  }));
   const people: Person[][] = [];
   let next = 0;
   const openNext = async (): Promise<void> => {
     while (next < options.sessions) {
       const session = next++;
-      people[session] = await openSession(api, options, session * options.people, listener);
+      const proxy = proxies[session % proxies.length] as Proxy;
+      people[session] = await openSession(proxy, options, session * options.people, listener);
     }
   };
   try {
-    await api.signIn();
+    for (const { api } of proxies) await api.signIn();
     await Promise.all(Array.from({ length: AT_ONCE }, openNext));
   } finally {
-    await api.close();
+    for (const { api } of proxies) await api.close();
   }
   return people.flat();
 }
 
+interface Proxy {
+  readonly port: number;
+  readonly api: Api;
+}
+
 async function openSession(
-  api: Api,
+  { port, api }: Proxy,
   options: OpenSessions,
   first: number,
   listener: Listener,
@@ -74,7 +83,7 @@ async function openSession(
   const entered: Client[] = [];
   const enter = async (roomToken: string): Promise<void> => {
     const client = new Client(first + entered.length, listener);
-    await client.enter(options.port, { roomToken, publicKey: options.publicKey });
+    await client.enter(port, { roomToken, publicKey: options.publicKey });
     entered.push(client);
   };
   await enter(created.roomToken);

@@ -20,7 +20,7 @@ export interface Scenario {
 }
 
 /** Loads the pair for about `seconds`. */
-type Measurement = (pair: Pair, load: Load, seconds: number) => Promise<Figures>;
+export type Measurement = (pair: Pair, load: Load, seconds: number) => Promise<Figures>;
 
 const DELIVERED = "delivered message";
 /** Rates at which a program has warmed up after 5 s. */
@@ -67,13 +67,13 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "1 host and 9 guests, as many as are delivered",
     sessions: ONE_AND_NINE,
     isOnTwoCores: true,
-    measure: knee,
+    measure: (pair, load, seconds) => knee(pair, load, seconds, FIRST_RATE),
     warmUp: (pair, load, seconds) => relayed(pair, load, WARM.delivered, seconds),
   },
 ];
 
 /** Edits of all people in turn, each to all others of its session. */
-async function relayed(
+export async function relayed(
   pair: Pair,
   load: Load,
   deliveredPerSecond: number,
@@ -143,10 +143,15 @@ async function idleWebSockets({ port, proxy, server }: Pair, load: Load): Promis
 }
 
 /** Raises the rate until messages arrive late. Once may be the fault of other programs on the machine. */
-async function knee(pair: Pair, load: Load, seconds: number): Promise<Figures> {
+export async function knee(
+  pair: Pair,
+  load: Load,
+  seconds: number,
+  firstRate: number,
+): Promise<Figures> {
   let best: Figures = {};
   let missed = 0;
-  for (let rate = FIRST_RATE; rate < MAX_RATE && missed < MAX_MISSED; rate *= NEXT_RATE) {
+  for (let rate = firstRate; rate < MAX_RATE && missed < MAX_MISSED; rate *= NEXT_RATE) {
     const run = await load.prepare({ deliveredPerSecond: rate, seconds });
     const { outcome, ...costs } = await measureCosts(pair, run);
     const perSecond = outcome.inTime / outcome.seconds;
@@ -176,7 +181,7 @@ interface Costs {
   readonly busyUs: number;
 }
 
-async function measureCosts<T>(
+export async function measureCosts<T>(
   { proxy, server }: Pair,
   load: () => Promise<T>,
 ): Promise<Costs & { outcome: T }> {
