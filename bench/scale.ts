@@ -1,9 +1,10 @@
 /**
- * Does an edge cost the same for each person as it grows? Four parts, by their names in `BENCH_ONLY` (separated by `|`):
+ * Does an edge cost the same for each person as it grows? Five parts, by their names in `BENCH_ONLY` (separated by `|`):
  *
  * - `routing`: a routing decision with 10 to 100,000 known sessions.
- * - `members`: 10 to 990 simulated workers, and `SCALE_SESSIONS` (100,000) sessions in Redis.
- * - `idle`: 1,000 to 9,000 idle WebSockets, 18,000 with two processes; `SCALE_SOCKETS` limits them.
+ * - `members`: 10 to 990 simulated workers; `SCALE_MEMBERS` limits them.
+ * - `stored`: `SCALE_SESSIONS` (50,000) sessions of three people in Redis.
+ * - `idle`: 1,000 to 9,000 idle WebSockets, 15,000 with two processes; `SCALE_SOCKETS` limits them.
  * - `workers`: real messages through 1 to 8 workers, 2 balancers and 2 balancer processes.
  *
  * `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS` set the duration. Linux, with redis-server.
@@ -17,19 +18,20 @@ import { measureGrowingEdge, NET_COST, SHAPES } from "./support/scale/growing-ed
 import { measureIdleSockets } from "./support/scale/idle-sockets.ts";
 import { measureManyMembers } from "./support/scale/many-members.ts";
 import { measureRoutingDecision } from "./support/scale/routing-decision.ts";
+import { measureStoredSessions } from "./support/scale/stored-sessions.ts";
 
 const DURATION = durationFromEnv({ rounds: 3, seconds: 3, warmSeconds: 3 });
-const MAX_SOCKETS = Number(process.env["SCALE_SOCKETS"] ?? 18_000);
+const MAX_SOCKETS = Number(process.env["SCALE_SOCKETS"] ?? 15_000);
 const MAX_MEMBERS = Number(process.env["SCALE_MEMBERS"] ?? 1000);
-const SESSIONS = Number(process.env["SCALE_SESSIONS"] ?? 100_000);
+const SESSIONS = Number(process.env["SCALE_SESSIONS"] ?? 50_000);
 const ONLY = process.env["BENCH_ONLY"]?.split("|");
 
 const DRAWN_UNITS = [NET_COST, "% of a core at rest"];
 
 const PARTS: Readonly<Record<string, () => Promise<Result[]>>> = {
   routing: () => measureRoutingDecision(DURATION.rounds),
-  members: () =>
-    measureManyMembers({ seconds: DURATION.seconds, maxMembers: MAX_MEMBERS, sessions: SESSIONS }),
+  members: () => measureManyMembers({ seconds: DURATION.seconds, maxMembers: MAX_MEMBERS }),
+  stored: () => measureStoredSessions(SESSIONS),
   idle: () => measureIdleSockets(MAX_SOCKETS),
   workers: () => measureGrowingEdge(DURATION),
 };

@@ -38,7 +38,9 @@ export function printResults(question: string, results: readonly Result[]): void
     for (const [name, summary] of Object.entries(figures)) {
       const ratio = ratios[name];
       const beside =
-        ratio === undefined || unit === OTHER_LOAD ? "" : `   ours/${name} ${spread(ratio, 2)}`;
+        ratio === undefined || unit.startsWith(OTHER_LOAD)
+          ? ""
+          : `   ours/${name} ${spread(ratio, 2)}`;
       process.stdout.write(`    ${name.padEnd(12)}${spread(summary, 1).padEnd(26)}${beside}\n`);
     }
   }

@@ -1,11 +1,9 @@
 /**
  * What 10 to 1,000 workers cost a balancer and Redis, in simulation: leases, the view of the members, the ring and the router are
- * the product's, Redis is real, and the workers do nothing else. And what a million sessions take in Redis.
+ * the product's, Redis is real, and the workers do nothing else.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import { systemClock } from "../../../shared/base/clock.ts";
-import { newSessionId } from "../../../shared/base/ids.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
 import { openStore, settle, startRedis, type TestRedis } from "../../../test/support/redis.ts";
@@ -13,22 +11,20 @@ import { until } from "../../../test/support/until.ts";
 import { describePowerLaw, fitPowerLaw } from "../growth-law.ts";
 import type { Result } from "../results.ts";
 import type { Figures } from "../rounds.ts";
-import { openRouter, RING_KEY, usedBytes, workerRecord } from "../routing.ts";
+import { openRouter, RING_KEY, usedBytes } from "../routing.ts";
 import { summarize } from "../statistics.ts";
 import { type Leases, startLeases } from "./leases.ts";
+import { perSecond } from "./redis-usage.ts";
 
 const COUNTS = [10, 30, 100, 300, 990];
 const CONVERGENCE_MS = 30_000;
 /** So many that what they cost stands out from what the leases cost. */
 const VIEWS = 8;
-/** Sessions that are created at the same time. */
-const AT_ONCE = 200;
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
 export async function measureManyMembers(options: {
   readonly seconds: number;
   readonly maxMembers: number;
-  readonly sessions: number;
 }): Promise<Result[]> {
   const redis = await startRedis();
   const byCount = new Map<number, Figures>();
@@ -37,11 +33,10 @@ export async function measureManyMembers(options: {
     for (const count of COUNTS.filter((one) => one <= options.maxMembers)) {
       byCount.set(count, await measureCount(redis, count, options.seconds));
     }
-    await measureSessions(redis, options.sessions);
+    return resultsBy(byCount);
   } finally {
     await redis.close();
   }
-  return resultsBy(byCount);
 }
 
 async function measureCount(redis: TestRedis, count: number, seconds: number): Promise<Figures> {
@@ -122,73 +117,6 @@ async function convergence(view: MembershipView, leases: Leases, count: number):
   const announcedMs = await leases.addOne();
   const late = delay(CONVERGENCE_MS, Number.NaN, { ref: false });
   return Math.max(0, (await Promise.race([seen, late])) - announcedMs);
-}
-
-interface PerSecond {
-  readonly seconds: number;
-  /** Scripts: everything that the product asks of Redis. */
-  readonly calls: number;
-  readonly cpuUs: number;
-  /** Sent by Redis. */
-  readonly bytes: number;
-}
-
-async function perSecond(admin: Redis, seconds: number): Promise<PerSecond> {
-  const before = await readInfo(admin);
-  await delay(seconds * 1000);
-  const after = await readInfo(admin);
-  const took = (after.atMs - before.atMs) / 1000;
-  return {
-    seconds: took,
-    calls: (after.calls - before.calls) / took,
-    cpuUs: (after.cpuUs - before.cpuUs) / took,
-    bytes: (after.bytes - before.bytes) / took,
-  };
-}
-
-async function readInfo(admin: Redis) {
-  const text = await admin.info("everything");
-  const read = (pattern: RegExp): number => Number(pattern.exec(text)?.[1] ?? 0);
-  return {
-    atMs: performance.now(),
-    calls: read(/cmdstat_evalsha:calls=(\d+)/),
-    cpuUs: (read(/used_cpu_sys:([\d.]+)/) + read(/used_cpu_user:([\d.]+)/)) * 1e6,
-    bytes: read(/total_net_output_bytes:(\d+)/),
-    memoryBytes: read(/used_memory:(\d+)/),
-  };
-}
-
-/** Memory that sessions of a host and two guests take in Redis. */
-async function measureSessions(redis: TestRedis, sessions: number): Promise<void> {
-  const { store } = openStore(redis.url);
-  const admin = redis.admin();
-  const owner = workerRecord("worker-0");
-  await store.announce(owner);
-  const before = await readInfo(admin);
-  const beganMs = performance.now();
-  let left = sessions;
-  async function createNext(): Promise<void> {
-    while (left-- > 0) {
-      const created = await store.createSession({
-        sessionId: newSessionId(),
-        owner: owner.id,
-        incarnation: owner.incarnation,
-        userId: `user-${left}`,
-        maxPerUser: 1,
-      });
-      if (created.outcome !== "created")
-        throw new Error(`a session was not created: ${created.outcome}`);
-    }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, createNext));
-  const after = await readInfo(admin);
-  await store.close();
-  process.stdout.write(
-    `\n${sessions.toLocaleString("en")} sessions: ` +
-      `${((after.memoryBytes - before.memoryBytes) / sessions).toFixed(0)} bytes of Redis's memory each, ` +
-      `${((after.cpuUs - before.cpuUs) / sessions).toFixed(0)} µs of its CPU to create one ` +
-      `(${Math.round(sessions / ((performance.now() - beganMs) / 1000))}/s)\n`,
-  );
 }
 
 /** Prints each figure by the number of members, with its law, and returns them as results. */
