@@ -12,6 +12,7 @@ import { sessionsCommand } from "./commands/cluster/sessions.ts";
 import { signOutCommand } from "./commands/cluster/sign-out.ts";
 import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
+import { verifyCommand } from "./commands/cluster/verify.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
 import { autoscaleCommand } from "./commands/machine/autoscale.ts";
 import { checkCommand } from "./commands/machine/check.ts";
@@ -58,6 +59,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(logsCommand())
     .addCommand(licenseCommand())
     .addCommand(checkCommand())
+    .addCommand(verifyCommand())
     .addCommand(workerCommand("suspend"))
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))

@@ -20,7 +20,7 @@ export interface Output {
   /** Lines for standard error: what must not mix with JSON. */
   readonly notes?: readonly string[];
   /** The exit status, 0 by default. */
-  readonly status?: 0 | 1;
+  readonly status?: number;
 }
 
 export interface CommonFlags {
@@ -139,7 +139,7 @@ export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]
 }
 
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
-function storeOptions(): Option[] {
+export function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
   const others = new Set([flagOf("autoscaleToken"), flagOf("statusBind")]);
   const options = settingOptions("command").filter(({ long }) => !others.has(long ?? ""));

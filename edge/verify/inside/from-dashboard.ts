@@ -1,0 +1,187 @@
+/** The inside of a deployment, from the JSON of its dashboard, with an operator's token (CT_DASHBOARD_TOKENS). */
+import { z } from "zod";
+import { newSessionId } from "../../../shared/base/ids.ts";
+import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
+import type { HttpAnswer } from "../model/observations.ts";
+import { pollHandshake } from "../probes/engine.ts";
+import type { HttpProbe } from "../probes/http.ts";
+import type { Controls, Inside, StatsdState, Unreachable } from "./inside.ts";
+
+const word = z.string().max(2000);
+
+const workersSchema = z.object({
+  workers: z
+    .array(
+      z.object({
+        id: word,
+        status: word,
+        reason: word,
+        version: word,
+        sessions: z.number().nullable(),
+      }),
+    )
+    .max(1000),
+  balancers: z.array(z.object({ id: word, version: word })).max(1000),
+});
+
+const checksSchema = z.object({
+  checks: z.array(z.object({ name: word, outcome: word, detail: word })).max(100),
+});
+
+const echoSchema = z.object({ worker: word });
+const replySchema = z.object({ outcome: word, message: word });
+
+/** The dashboard cannot be read. The message says why, and what to do. */
+export class DashboardError extends Error {}
+
+type Workers = z.infer<typeof workersSchema>;
+type Checks = z.infer<typeof checksSchema>["checks"];
+
+export interface Dashboard {
+  read(): Promise<Inside>;
+  /** The name of the worker that a key is routed to. */
+  workerOf(key: string): Promise<string | undefined>;
+  readonly controls: Controls;
+}
+
+export function openDashboard(http: HttpProbe, token: string): Dashboard {
+  const authorization = `Bearer ${token}`;
+
+  async function ask<T>(
+    path: string,
+    schema: z.ZodType<T>,
+    how: { readonly method?: "POST"; readonly headers?: Record<string, string> } = {},
+  ): Promise<T> {
+    const answer = await http.send(`/dashboard/api/${path}`, {
+      method: how.method ?? "GET",
+      headers: { authorization, ...how.headers },
+      timeoutMs: 15_000,
+    });
+    return parse(answer, schema);
+  }
+
+  async function command(worker: string, kind: "drain" | "resume"): Promise<string> {
+    const path = `workers/${encodeURIComponent(worker)}/${kind}`;
+    const reply = await ask(path, replySchema, { method: "POST" });
+    return reply.outcome === "done" ? "done" : reply.message;
+  }
+
+  return {
+    async read() {
+      const [members, { checks }] = await Promise.all([
+        ask("workers", workersSchema),
+        ask("check", checksSchema),
+      ]);
+      return describeDashboard(members, checks);
+    },
+    async workerOf(key) {
+      return (await ask("echo", echoSchema, { headers: { ctstickiness: key } })).worker;
+    },
+    controls: {
+      drain: (worker) => command(worker, "drain"),
+      resume: (worker) => command(worker, "resume"),
+      async stateOf(worker) {
+        const { workers } = await ask("workers", workersSchema);
+        const found = workers.find(({ id }) => id === worker);
+        return found && { state: found.status, sessions: found.sessions ?? 0 };
+      },
+    },
+  };
+}
+
+function parse<T>(answer: HttpAnswer, schema: z.ZodType<T>): T {
+  if (answer.outcome === "failed") throw new DashboardError(answer.detail);
+  if (answer.status === 401) throw new DashboardError("the dashboard does not know the token");
+  if (answer.status === 403) throw new DashboardError(answer.body.slice(0, 200));
+  if (answer.status !== 200) throw new DashboardError(`status ${answer.status}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(answer.body);
+  } catch {
+    throw new DashboardError("its response is not JSON, or too long");
+  }
+  const parsed = schema.safeParse(value).data;
+  if (parsed === undefined) throw new DashboardError("its JSON is not that of a dashboard");
+  return parsed;
+}
+
+/** Names of checks in worker/dashboard/checks.ts. */
+const RINGS = "Balancers agree";
+const STATSD = "StatsD";
+const SECRET = "Secret";
+
+/** Pure. */
+export function describeDashboard({ workers, balancers }: Workers, checks: Checks): Inside {
+  const checkOf = (name: string) => checks.find((check) => check.name === name);
+  const rings = checkOf(RINGS);
+  const secret = checkOf(SECRET);
+  const live = workers.filter(({ reason }) => reason !== "its lease has expired");
+  return {
+    source: "dashboard",
+    processes: [
+      ...balancers.map(({ id, version }) => processOf("balancer", id, version, undefined)),
+      ...live.map(({ id, version, status }) => processOf("worker", id, version, status)),
+    ],
+    ringProblem: rings?.outcome === "bad" ? rings.detail : undefined,
+    unreachable: live.flatMap(unreachableOf),
+    statsd: statsdOf(checkOf(STATSD)),
+    secretProblem:
+      secret === undefined || secret.outcome === "unknown"
+        ? undefined
+        : secret.outcome === "bad"
+          ? secret.detail
+          : "none",
+  };
+}
+
+function processOf(
+  kind: "balancer" | "worker",
+  id: string,
+  version: string,
+  state: string | undefined,
+): Inside["processes"][number] {
+  return { kind, id, version, secrets: undefined, tag: undefined, state };
+}
+
+function unreachableOf({ id, status, reason }: Workers["workers"][number]): Unreachable[] {
+  if (status !== "unhealthy" && status !== "down") return [];
+  const [, why = reason, who = "a balancer"] = /^(.*) \(seen by (.*)\)$/.exec(reason) ?? [];
+  return [{ worker: id, from: who, reason: `${status}, ${why}` }];
+}
+
+function statsdOf(check: Checks[number] | undefined): StatsdState | undefined {
+  switch (check?.outcome) {
+    case "off":
+      return { state: "off" };
+    case "good":
+      return { state: "sending", detail: check.detail };
+    case "bad":
+      return { state: "away", detail: check.detail };
+    default:
+      return undefined;
+  }
+}
+
+/** Keys until each of two workers is found: nine of ten times enough for four workers. */
+const TRIES = 12;
+
+/** The names of workers by their tags, found by asking where keys go. */
+export async function nameWorkers(
+  http: HttpProbe,
+  dashboard: Pick<Dashboard, "workerOf">,
+  wanted: string | undefined,
+): Promise<ReadonlyMap<WorkerTag, string>> {
+  const names = new Map<WorkerTag, string>();
+  for (let tried = 0; tried < TRIES; tried++) {
+    const key = newSessionId();
+    const [name, handshake] = await Promise.all([
+      dashboard.workerOf(key),
+      pollHandshake(http, { headers: { ctstickiness: key } }),
+    ]);
+    if (name !== undefined && handshake.outcome === "open" && handshake.tag !== undefined) {
+      names.set(handshake.tag, name);
+      if (wanted !== undefined ? name === wanted : names.size > 1) break;
+    }
+  }
+  return names;
+}

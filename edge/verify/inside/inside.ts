@@ -1,0 +1,54 @@
+/**
+ * What a deployment says of itself, read from its store or from its dashboard. Both give the same values; what one of them
+ * does not know is undefined.
+ */
+import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
+
+export interface Inside {
+  readonly source: "redis" | "dashboard";
+  readonly processes: readonly InsideProcess[];
+  /** Undefined: rings agree. */
+  readonly ringProblem: string | undefined;
+  /** Workers that a balancer does not reach. */
+  readonly unreachable: readonly Unreachable[];
+  /** Undefined: not known. */
+  readonly statsd: StatsdState | undefined;
+  /** Of the dashboard, which compares the secrets itself; undefined: read from the records, or an older edge. */
+  readonly secretProblem: string | "none" | undefined;
+}
+
+export interface InsideProcess {
+  readonly kind: "balancer" | "worker";
+  readonly id: string;
+  readonly version: string;
+  /** Fingerprints of the secret in use and of the next one; undefined: not known. */
+  readonly secrets: readonly string[] | undefined;
+  /** Of a worker; undefined: not known. */
+  readonly tag: WorkerTag | undefined;
+  readonly state: string | undefined;
+}
+
+export interface Unreachable {
+  readonly worker: string;
+  /** Which balancers, in words. */
+  readonly from: string;
+  readonly reason: string;
+}
+
+export type StatsdState =
+  | { readonly state: "off" }
+  | { readonly state: "sending"; readonly detail: string }
+  | { readonly state: "away"; readonly detail: string };
+
+/** Operators' commands, for watching a drain. */
+export interface Controls {
+  drain(worker: string): Promise<string>;
+  resume(worker: string): Promise<string>;
+  /** Its state and sessions; undefined: there is no such worker. */
+  stateOf(
+    worker: string,
+  ): Promise<{ readonly state: string; readonly sessions: number } | undefined>;
+}
+
+/** Tag and name of workers, as far as they are known. */
+export type WorkerNames = ReadonlyMap<WorkerTag, string>;

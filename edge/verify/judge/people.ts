@@ -1,0 +1,107 @@
+/** Judges whether people can sign in and work together. Pure. */
+import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import type { Step } from "../people/person.ts";
+import type { Played } from "../people/sessions.ts";
+import type { SignInAnswer } from "../people/sign-in.ts";
+
+const GIVE_CREDENTIALS =
+  "give a key of CT_LOGIN_API_KEY with --api-key @FILE, or a user token with --user-token @FILE";
+
+/** Undefined: interrupted before. */
+export function judgeSignIn(answer: SignInAnswer | undefined): Finding {
+  const id = "sign-in";
+  if (answer === undefined) return unknown(id, "interrupted", "run verify again");
+  switch (answer.outcome) {
+    case "signed in":
+      return held(id, `signed in by ${answer.by}`);
+    case "no way":
+      return unknown(
+        id,
+        `the edge offers ${answer.ways.join(", ")}, at which a program cannot sign in by itself`,
+        GIVE_CREDENTIALS,
+      );
+    case "failed":
+      return broken(
+        id,
+        `the sign-in failed: ${answer.detail}`,
+        "check the key or token; the log of the workers has the reason",
+      );
+  }
+}
+
+const CURE_BY_STEP: Readonly<Record<Step, string>> = {
+  "create the session":
+    "the log of the workers has the reason; `ct-edge list`: do workers take new sessions?",
+  "connect the host": "see the findings about WebSockets, long polling and stickiness",
+  "ask to join": "see the findings about idle connections and stickiness",
+  "connect the guest": "see the findings about WebSockets, long polling and stickiness",
+  "exchange messages": "see the findings about WebSockets and idle connections",
+  "send a file": "see the finding about large messages",
+};
+
+const NOT_SIGNED_IN = "nobody could sign in";
+
+/** Undefined: not tried, because there was no sign-in. */
+export function judgeSession(played: Played | undefined): Finding {
+  const id = "session";
+  if (played === undefined) return unknown(id, NOT_SIGNED_IN, GIVE_CREDENTIALS);
+  if (played.outcome === "failed") return failed(id, played);
+  const { transport, tookMs } = played;
+  const text = `created, joined, exchanged messages and a file, closed, in ${(tookMs / 1000).toFixed(1)} s`;
+  return transport === "websocket"
+    ? held(id, text)
+    : held(
+        id,
+        text,
+        "by long polling: clients did not get a WebSocket, and all they do costs more",
+      );
+}
+
+/** `second`: through /k/KEY, at another worker where there is one. */
+export function judgeTwoWorkers(
+  first: Played | undefined,
+  second: Played | undefined,
+  workers: number | undefined,
+): Finding {
+  const id = "two-workers";
+  if (first === undefined || second === undefined) {
+    return unknown(id, NOT_SIGNED_IN, GIVE_CREDENTIALS);
+  }
+  if (second.outcome === "failed") return failed(id, second);
+  if (first.outcome === "failed")
+    return unknown(id, "the first session failed", CURE_BY_STEP[first.step]);
+  if (first.tag !== undefined && second.tag !== undefined && first.tag !== second.tag) {
+    return held(id, "one session on each, the second by /k/KEY");
+  }
+  if (workers === 1)
+    return held(
+      id,
+      "there is one worker",
+      "a single worker cannot drain: a restart interrupts people",
+    );
+  return unknown(
+    id,
+    "both sessions were on the same worker",
+    workers === undefined
+      ? "with --token or --redis it is known whether there is another"
+      : "`ct-edge list`: do the other workers take new sessions?",
+  );
+}
+
+function failed(
+  id: "session" | "two-workers",
+  played: Extract<Played, { outcome: "failed" }>,
+): Finding {
+  const { step, detail } = played;
+  if (/Incompatible protocol versions/i.test(detail)) {
+    return unknown(id, detail, "use the ct-edge of the version that runs there");
+  }
+  if (detail === "interrupted" || /aborted/.test(detail)) {
+    return unknown(
+      id,
+      `${step}: no answer in time, or interrupted`,
+      "run verify again; under load, when it is quieter",
+    );
+  }
+  return broken(id, `${step}: ${detail}`, CURE_BY_STEP[step]);
+}

@@ -1,0 +1,252 @@
+/** One client of the protocol in one session, as host or guest. */
+import { randomBytes } from "node:crypto";
+import type { Peer, ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { readTag, type WorkerTag } from "../../../shared/base/worker-tag.ts";
+import type { HttpProbe } from "../probes/http.ts";
+import {
+  CONNECT_TIMEOUT_MS,
+  createProvider,
+  PROTOCOL_VERSION,
+  type TransportNames,
+  type Watched,
+} from "./protocol.ts";
+
+export interface Person {
+  /** Creates a session and enters it; its id. */
+  host(): Promise<string>;
+  join(sessionId: string): Promise<void>;
+  /** Of the connected client. */
+  readonly peerId: string;
+  readonly tag: WorkerTag | undefined;
+  readonly transport: string;
+  /** How often it has lost its connection. */
+  readonly disconnects: number;
+  /** What its transport has said about failures. */
+  readonly failures: readonly string[];
+  say(text: string): Promise<void>;
+  onHeard(listener: (text: string) => void): void;
+  /** Reads a file of so many bytes from the other person; whether it came whole. */
+  readFile(peerId: string, bytes: number): Promise<boolean>;
+  /** Resolves when it has changed to a WebSocket, or when it has not done so in time. */
+  upgraded(): Promise<void>;
+  /** A host that leaves ends its session. Never rejects. */
+  leave(): Promise<void>;
+}
+
+/** What a step of a person's way failed with. */
+export class StepError extends Error {
+  readonly step: Step;
+  constructor(step: Step, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.step = step;
+  }
+}
+
+export type Step =
+  | "create the session"
+  | "connect the host"
+  | "ask to join"
+  | "connect the guest"
+  | "exchange messages"
+  | "send a file";
+
+const WORKSPACE = { name: "ct-edge verify", folders: ["verify"] };
+const REQUEST_TIMEOUT_MS = 12_000;
+const UPGRADE_TIMEOUT_MS = 4000;
+/** Between the message that one leaves and the end of the connection: together they would be lost. */
+const LEAVE_GRACE_MS = 100;
+
+export function createPerson(options: {
+  readonly http: HttpProbe;
+  readonly baseUrl: string;
+  readonly userToken: string;
+  readonly transports: TransportNames;
+  readonly signal: AbortSignal;
+}): Person {
+  const { signal } = options;
+  let watched: Watched | undefined;
+  let connection: ProtocolBroadcastConnection | undefined;
+  let peerId = "";
+  let disconnects = 0;
+  const files = new Map<string, Buffer>();
+  const listeners: ((text: string) => void)[] = [];
+  const provider = createProvider({
+    ...options,
+    onTransport(transport) {
+      watched = transport;
+      transport.socket.on("disconnect", () => disconnects++);
+    },
+    signIn: async () => false,
+  });
+
+  /** Resolves when the server has said who this is. */
+  async function enter(
+    roomToken: string,
+    host: Peer | undefined,
+    handle: (entered: ProtocolBroadcastConnection) => void,
+  ): Promise<void> {
+    const entered = await provider.connect(roomToken, host);
+    connection = entered;
+    const known = new Promise<void>((resolve) => {
+      entered.peer.onInfo((_, peer) => {
+        peerId = peer.id;
+        resolve();
+      });
+    });
+    entered.chat.onMessage((_, text) => {
+      for (const listener of listeners) listener(text);
+    });
+    entered.fs.onReadFile((_, path) => ({ content: files.get(path) ?? madeUp(path) }));
+    // Others are of no interest, and without a handler the package logs them.
+    entered.onBroadcast(() => {});
+    entered.onNotification(() => {});
+    entered.onError(() => {});
+    handle(entered);
+    await inTime(known, CONNECT_TIMEOUT_MS, signal, () => lastFailure() ?? "no answer in time");
+  }
+
+  function lastFailure(): string | undefined {
+    return watched?.failures.at(-1);
+  }
+
+  function madeUp(path: string): Buffer {
+    const bytes = Math.min(8 * 1024 * 1024, Number(/\d+$/.exec(path)?.[0] ?? 0));
+    const content = randomBytes(bytes);
+    files.set(path, content);
+    return content;
+  }
+
+  function open(): ProtocolBroadcastConnection {
+    if (connection === undefined) throw new Error("not in a session");
+    return connection;
+  }
+
+  return {
+    async host() {
+      const { roomId, roomToken } = await step("create the session", () =>
+        within(signal, (abortSignal) => provider.createRoom({ abortSignal })),
+      );
+      await step("connect the host", () =>
+        enter(roomToken, undefined, (entered) => listenAsHost(entered, () => peerId)),
+      );
+      return roomId;
+    },
+    async join(sessionId) {
+      const { roomToken, host } = await step("ask to join", () =>
+        within(signal, (abortSignal) => provider.joinRoom({ roomId: sessionId, abortSignal })),
+      );
+      await step("connect the guest", async () => {
+        let initialized = (): void => {};
+        const init = new Promise<void>((resolve) => {
+          initialized = resolve;
+        });
+        await enter(roomToken, host, (entered) => entered.peer.onInit(() => initialized()));
+        await inTime(init, CONNECT_TIMEOUT_MS, signal, () => "the host's greeting did not arrive");
+      });
+    },
+    get peerId() {
+      return peerId;
+    },
+    get tag() {
+      return readTag(watched?.socket.io.engine?.id ?? "");
+    },
+    get transport() {
+      return watched?.socket.io.engine?.transport?.name ?? "none";
+    },
+    get disconnects() {
+      return disconnects;
+    },
+    get failures() {
+      return watched?.failures ?? [];
+    },
+    say: (text) => open().chat.sendMessage(text),
+    onHeard(listener) {
+      listeners.push(listener);
+    },
+    async readFile(from, bytes) {
+      const { content } = await inTime(
+        open().fs.readFile(from, `file-${bytes}`),
+        REQUEST_TIMEOUT_MS,
+        signal,
+        () => lastFailure() ?? "it did not arrive in time",
+      );
+      return content.length === bytes;
+    },
+    async upgraded() {
+      const engine = watched?.socket.io.engine;
+      if (engine === undefined || engine.transport.name === "websocket") return;
+      const upgrade = new Promise<void>((resolve) => engine.once("upgrade", () => resolve()));
+      await inTime(upgrade, UPGRADE_TIMEOUT_MS, signal, () => "").catch(() => {});
+    },
+    async leave() {
+      const leaving = connection;
+      connection = undefined;
+      try {
+        if (leaving !== undefined && watched?.socket.connected === true) {
+          await leaving.room.leave();
+          await new Promise((resolve) => setTimeout(resolve, LEAVE_GRACE_MS));
+        }
+      } catch {
+        // The connection is gone, so the server ends the stay by itself.
+      }
+      leaving?.dispose();
+      watched?.socket.close();
+    },
+  };
+}
+
+function listenAsHost(connection: ProtocolBroadcastConnection, ownId: () => string): void {
+  connection.peer.onJoinRequest(() => ({ workspace: WORKSPACE }));
+  connection.room.onJoin((_, peer) => {
+    const host: Peer = { ...peer, id: ownId(), host: true, name: WORKSPACE.name };
+    connection.peer
+      .init(peer.id, {
+        protocol: PROTOCOL_VERSION,
+        host,
+        guests: [],
+        permissions: { readonly: false },
+        capabilities: {},
+        workspace: WORKSPACE,
+      })
+      // The guest is gone again.
+      .catch(() => {});
+  });
+}
+
+async function step<T>(name: Step, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw new StepError(name, error);
+  }
+}
+
+function within<T>(
+  signal: AbortSignal,
+  action: (abortSignal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return action(AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]));
+}
+
+/** Rejects with `why()` after `ms`, and when `signal` is aborted. */
+async function inTime<T>(
+  promise: Promise<T>,
+  ms: number,
+  signal: AbortSignal,
+  why: () => string,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  let abort = (): void => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(why())), ms);
+    abort = () => reject(new Error("interrupted"));
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, failed]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,142 @@
+/** Sessions that are opened to be looked at: two people who talk, and what became of it. */
+import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
+import type { HttpProbe } from "../probes/http.ts";
+import { createPerson, type Person, type Step, StepError } from "./person.ts";
+import type { TransportNames } from "./protocol.ts";
+
+export interface OpenSession {
+  readonly sessionId: string;
+  readonly host: Person;
+  readonly guest: Person;
+  close(): Promise<void>;
+}
+
+/** Of a session that was tried. */
+export type Played =
+  | {
+      readonly outcome: "done";
+      readonly tag: WorkerTag | undefined;
+      readonly transport: string;
+      readonly tookMs: number;
+    }
+  | { readonly outcome: "failed"; readonly step: Step; readonly detail: string };
+
+/** Adds what must be undone. */
+export type OnCleanup = (undo: () => Promise<void>) => void;
+
+export interface SessionDeps {
+  readonly http: HttpProbe;
+  readonly userToken: string;
+  readonly signal: AbortSignal;
+  readonly onCleanup: OnCleanup;
+}
+
+const DEFAULT_TRANSPORTS: TransportNames = ["polling", "websocket"];
+const HEARD_TIMEOUT_MS = 8000;
+/** Above what nginx accepts by default, 1 MiB. */
+export const FILE_BYTES = 2 * 1024 * 1024;
+
+/** Rejects with `StepError`; what it had opened is closed then. */
+export async function openSession(
+  baseUrl: string,
+  deps: SessionDeps,
+  guestTransports: TransportNames = DEFAULT_TRANSPORTS,
+): Promise<OpenSession> {
+  const personWith = (transports: TransportNames): Person =>
+    createPerson({ ...deps, baseUrl, transports });
+  const host = personWith(DEFAULT_TRANSPORTS);
+  const guest = personWith(guestTransports);
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    // The host ends the session.
+    closing ??= Promise.all([guest.leave(), host.leave()]).then(() => {});
+    return closing;
+  };
+  deps.onCleanup(close);
+  try {
+    const sessionId = await host.host();
+    await guest.join(sessionId);
+    return { sessionId, host, guest, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Opens a session, exchanges messages and a file, and closes it. Never rejects. */
+export async function playSession(baseUrl: string, deps: SessionDeps): Promise<Played> {
+  const startMs = performance.now();
+  try {
+    const session = await openSession(baseUrl, deps);
+    const { host, guest } = session;
+    const { tag } = host;
+    await Promise.all([host.upgraded(), guest.upgraded()]);
+    await exchange(host, guest);
+    await sendFile(host, guest);
+    const transport = transportOf(host, guest);
+    await session.close();
+    return { outcome: "done", tag, transport, tookMs: performance.now() - startMs };
+  } catch (error) {
+    return failedWith(error);
+  }
+}
+
+/** A guest that polls only sends the host a file, which then goes in the body of one request. Never rejects. */
+export async function playLargeBody(baseUrl: string, deps: SessionDeps): Promise<Played> {
+  const startMs = performance.now();
+  try {
+    const session = await openSession(baseUrl, deps, ["polling"]);
+    const { host, guest } = session;
+    const { tag, transport } = guest;
+    try {
+      await sendFile(host, guest);
+    } finally {
+      await session.close();
+    }
+    return { outcome: "done", tag, transport, tookMs: performance.now() - startMs };
+  } catch (error) {
+    return failedWith(error);
+  }
+}
+
+function transportOf(...people: readonly Person[]): string {
+  return people.every(({ transport }) => transport === "websocket") ? "websocket" : "polling";
+}
+
+async function exchange(host: Person, guest: Person): Promise<void> {
+  try {
+    await Promise.all([speak(host, guest, "from the host"), speak(guest, host, "from the guest")]);
+  } catch (error) {
+    throw new StepError("exchange messages", error);
+  }
+}
+
+/** The sender is the reader's peer: its transport fails, when the body is too large. */
+async function sendFile(reader: Person, sender: Person): Promise<void> {
+  try {
+    if (!(await reader.readFile(sender.peerId, FILE_BYTES))) throw new Error("it was cut");
+  } catch (error) {
+    throw new StepError("send a file", sender.failures.at(-1) ?? error);
+  }
+}
+
+function speak(speaker: Person, listener: Person, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => {
+      reject(new Error(speaker.failures.at(-1) ?? "a message did not arrive"));
+    }, HEARD_TIMEOUT_MS);
+    listener.onHeard((heard) => {
+      if (heard !== text) return;
+      clearTimeout(late);
+      resolve();
+    });
+    speaker.say(text).catch(reject);
+  });
+}
+
+function failedWith(error: unknown): Played {
+  if (error instanceof StepError) {
+    return { outcome: "failed", step: error.step, detail: error.message };
+  }
+  throw error;
+}

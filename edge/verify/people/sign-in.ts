@@ -1,0 +1,152 @@
+/** Signs in as a program can: with a token that the operator gives, an API key, or a name where names are not checked. */
+import { z } from "zod";
+import type { HttpProbe } from "../probes/http.ts";
+import { CLIENT, createProvider } from "./protocol.ts";
+
+export interface Credentials {
+  /** A user token of the protocol. */
+  readonly userToken: string | undefined;
+  /** Of CT_LOGIN_API_KEY. */
+  readonly apiKey: string | undefined;
+}
+
+export type SignInAnswer =
+  | {
+      readonly outcome: "signed in";
+      readonly token: string;
+      readonly by: "token" | "API key" | "name";
+    }
+  /** The edge has only ways that need a person, or a key that was not given. */
+  | { readonly outcome: "no way"; readonly ways: readonly string[] }
+  | { readonly outcome: "failed"; readonly detail: string };
+
+const providersSchema = z
+  .array(z.object({ name: z.string(), type: z.string(), endpoint: z.string() }))
+  .max(100);
+
+/** The name that hosts and operators see. */
+export const NAME = "ct-edge verify";
+const TIMEOUT_MS = 12_000;
+
+/** Never rejects. */
+export async function signIn(
+  { http, baseUrl, signal }: { http: HttpProbe; baseUrl: string; signal: AbortSignal },
+  credentials: Credentials,
+): Promise<SignInAnswer> {
+  const { userToken } = credentials;
+  if (userToken !== undefined) return checkToken(http, userToken);
+  let ways: readonly string[] = [];
+  let by: "API key" | "name" | undefined;
+  let refusal: string | undefined;
+  const provider = createProvider({
+    http,
+    baseUrl,
+    transports: [],
+    userToken: undefined,
+    onTransport() {},
+    async signIn(token, offered) {
+      const providers = providersSchema.safeParse(offered).data ?? [];
+      ways = providers.map(({ name }) => name);
+      const form = formFor(
+        providers.map(({ name }) => name),
+        credentials,
+      );
+      const way = providers.find(({ name }) => name === form?.name);
+      if (form === undefined || way === undefined) return false;
+      by = form.by;
+      const answer = await completeSignIn(http, way.endpoint, { ...form.fields, token });
+      if (answer !== "done") refusal = answer;
+      return answer === "done";
+    },
+  });
+  try {
+    const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const token = await provider.login({ abortSignal });
+    return { outcome: "signed in", token, by: by ?? "name" };
+  } catch (error) {
+    if (refusal !== undefined) return { outcome: "failed", detail: refusal };
+    if (by === undefined && ways.length > 0) return { outcome: "no way", ways };
+    return { outcome: "failed", detail: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+interface Form {
+  readonly name: string;
+  readonly by: "API key" | "name";
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+/** The way to sign in, of those that the edge offers. Pure. */
+export function formFor(
+  offered: readonly string[],
+  { apiKey }: Pick<Credentials, "apiKey">,
+): Form | undefined {
+  if (apiKey !== undefined && offered.includes("apikey")) {
+    return { name: "apikey", by: "API key", fields: { apiKey } };
+  }
+  if (offered.includes("unverified")) {
+    return { name: "unverified", by: "name", fields: { user: NAME } };
+  }
+  return undefined;
+}
+
+/** `done`, or why not. */
+async function completeSignIn(
+  http: HttpProbe,
+  endpoint: string,
+  fields: Readonly<Record<string, string>>,
+): Promise<string> {
+  const answer = await http.send(endpoint.replace(/^\/*/, "/"), {
+    method: "POST",
+    headers: { "content-type": "application/json", "user-agent": CLIENT },
+    body: JSON.stringify(fields),
+  });
+  if (answer.outcome === "failed") return answer.detail;
+  return answer.status === 200 ? "done" : `status ${answer.status}: ${answer.body.slice(0, 200)}`;
+}
+
+const validResponse = z.object({ valid: z.boolean() });
+
+async function checkToken(http: HttpProbe, token: string): Promise<SignInAnswer> {
+  const answer = await http.send("/api/login/validate", {
+    method: "POST",
+    headers: { "x-oct-jwt": token },
+  });
+  if (answer.outcome === "failed") return { outcome: "failed", detail: answer.detail };
+  try {
+    if (validResponse.parse(JSON.parse(answer.body)).valid) {
+      return { outcome: "signed in", token, by: "token" };
+    }
+  } catch {
+    // Not the response of an edge.
+  }
+  return { outcome: "failed", detail: "the edge does not accept the user token" };
+}
+
+const pollResponse = z.object({ loginToken: z.string() });
+
+/** Completes a sign-in that was begun and polled for, and signs out: an open one would stay in the store for five minutes. */
+export async function finishSignIn(
+  http: HttpProbe,
+  token: string,
+  { apiKey }: Credentials,
+): Promise<void> {
+  const forms = [
+    ...(apiKey === undefined ? [] : [{ path: "/api/login/apikey", fields: { apiKey } }]),
+    { path: "/api/login/simple", fields: { user: NAME } },
+  ];
+  for (const { path, fields } of forms) {
+    if ((await completeSignIn(http, path, { ...fields, token })) !== "done") continue;
+    const answer = await http.send(`/api/login/poll/${encodeURIComponent(token)}`, {
+      method: "POST",
+    });
+    if (answer.outcome !== "response" || answer.status !== 200) return;
+    const read = pollResponse.safeParse(JSON.parse(answer.body)).data;
+    if (read !== undefined) await signOut(http, read.loginToken);
+    return;
+  }
+}
+
+export async function signOut(http: HttpProbe, token: string): Promise<void> {
+  await http.send("/api/logout", { headers: { "x-oct-jwt": token } });
+}

@@ -1,0 +1,117 @@
+/**
+ * Opens a WebSocket and a long poll and leaves them idle, from the first moment on: what in front cuts idle connections shows
+ * itself only by doing so. engine.io pings every 25 s, so nothing on a WebSocket is idle for longer; the poll of a sign-in
+ * is silent for 30 s.
+ */
+import { z } from "zod";
+import type { HttpAnswer, Silence } from "../model/observations.ts";
+import type { Target } from "../model/target.ts";
+import { openWebSocket } from "./engine.ts";
+import type { HttpProbe } from "./http.ts";
+
+/** How long the edge lets a poll wait (worker/api/long-polls.ts). */
+export const LONG_POLL_MS = 30_000;
+/** For the response, and for what in front measures a little later than the edge. */
+const GRACE_MS = 300;
+
+const initialResponse = z.object({ pollToken: z.string().min(1).max(512) });
+
+/** Watches for `watchMs`. `onToken` gets the token of the sign-in that is polled for. Never rejects. */
+export async function watchSilence(
+  { http, target, signal }: { http: HttpProbe; target: Target; signal: AbortSignal },
+  watchMs: number,
+  onToken: (token: string) => void = () => {},
+): Promise<readonly Silence[]> {
+  return Promise.all([
+    watchWebSocket(target, signal, watchMs),
+    watchLongPoll(http, watchMs, onToken),
+  ]);
+}
+
+async function watchWebSocket(
+  target: Target,
+  signal: AbortSignal,
+  watchMs: number,
+): Promise<Silence> {
+  const opened = await openWebSocket(target, signal);
+  if ("outcome" in opened) {
+    return { what: "websocket", watchedMs: 0, end: { how: "not opened", detail: shortOf(opened) } };
+  }
+  const startMs = performance.now();
+  const result = await within(opened.closed, watchMs + GRACE_MS, signal);
+  const afterMs = performance.now() - startMs;
+  opened.close();
+  const end: Silence["end"] =
+    result === "later" || signal.aborted
+      ? { how: "open" }
+      : { how: "cut", afterMs, detail: result.detail };
+  return { what: "websocket", watchedMs: afterMs, end };
+}
+
+async function watchLongPoll(
+  http: HttpProbe,
+  watchMs: number,
+  onToken: (token: string) => void,
+): Promise<Silence> {
+  const token = readToken(await http.send("/api/login/initial", { method: "POST" }));
+  if (typeof token !== "string") {
+    const detail = shortOf(token.answer);
+    return { what: "long poll", watchedMs: 0, end: { how: "not opened", detail } };
+  }
+  onToken(token);
+  const startMs = performance.now();
+  const giveUp = AbortSignal.timeout(Math.min(watchMs, LONG_POLL_MS) + 3 * GRACE_MS);
+  const answer = await http.send(`/api/login/poll/${encodeURIComponent(token)}`, {
+    method: "POST",
+    timeoutMs: LONG_POLL_MS + 10_000,
+    signal: giveUp,
+    fresh: true,
+  });
+  const afterMs = performance.now() - startMs;
+  return { what: "long poll", watchedMs: afterMs, end: endOf(answer, afterMs, giveUp.aborted) };
+}
+
+function endOf(answer: HttpAnswer, afterMs: number, hasGivenUp: boolean): Silence["end"] {
+  if (answer.outcome === "response" && (answer.status === 204 || answer.status === 200)) {
+    return { how: "answered", afterMs };
+  }
+  if (answer.outcome === "failed" && (hasGivenUp || answer.reason === "interrupted")) {
+    return { how: "open" };
+  }
+  return { how: "cut", afterMs, detail: shortOf(answer) };
+}
+
+function readToken(answer: HttpAnswer): string | { readonly answer: HttpAnswer } {
+  if (answer.outcome !== "response" || answer.status !== 200) return { answer };
+  try {
+    const read = initialResponse.safeParse(JSON.parse(answer.body)).data;
+    return read?.pollToken ?? { answer };
+  } catch {
+    return { answer };
+  }
+}
+
+function shortOf(answer: HttpAnswer): string {
+  return answer.outcome === "response" ? `status ${answer.status}` : answer.detail;
+}
+
+/** The result of `promise`, or `later` after `ms` and when `signal` is aborted. */
+async function within<T>(
+  promise: Promise<T>,
+  ms: number,
+  signal: AbortSignal,
+): Promise<T | "later"> {
+  let timer: NodeJS.Timeout | undefined;
+  let abort = (): void => {};
+  const later = new Promise<"later">((resolve) => {
+    timer = setTimeout(() => resolve("later"), ms);
+    abort = () => resolve("later");
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    return await Promise.race([promise, later]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,164 @@
+/** The result of a verification, and how it is printed: a table, then what to do. Pure. */
+import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
+import { type Column, table } from "../output/table.ts";
+import { CHECK_IDS, CHECKS, type CheckId, linkOf } from "./model/checks.ts";
+import type { Finding, FindingState } from "./model/finding.ts";
+
+export interface Report {
+  readonly url: string;
+  readonly tookMs: number;
+  /** In the order of `CHECKS`. */
+  readonly findings: readonly Finding[];
+  /** By the operator, before it was complete. */
+  readonly wasInterrupted: boolean;
+  /** Sessions and sign-ins that could not be removed; they end by themselves. */
+  readonly leftBehind: number;
+}
+
+/** What `--json` prints. Fields are added, never changed. */
+export interface VerifyAnswer {
+  readonly url: string;
+  readonly tookMs: number;
+  readonly held: number;
+  readonly broken: number;
+  readonly unknown: number;
+  readonly interrupted: boolean;
+  readonly leftBehind: number;
+  readonly findings: readonly {
+    readonly id: CheckId;
+    readonly promise: string;
+    readonly state: FindingState;
+    readonly cause: string;
+    readonly cure: string;
+    readonly warning?: string;
+    readonly link: string;
+  }[];
+}
+
+export function sortFindings(findings: readonly Finding[]): Finding[] {
+  const place = (id: CheckId): number => CHECK_IDS.indexOf(id);
+  return [...findings].sort((a, b) => place(a.id) - place(b.id));
+}
+
+/**
+ * 0: nothing is broken, 1: a promise is broken, 2: there is nothing to verify at the URL, or, with `isStrict`, something is
+ * unknown. An interrupted run has found too little for 0.
+ */
+export function statusOf(
+  { findings, wasInterrupted }: Pick<Report, "findings" | "wasInterrupted">,
+  isStrict = false,
+): 0 | 1 | 2 {
+  if (findings.find(({ id }) => id === "edge")?.state !== "held") return 2;
+  if (findings.some(({ state }) => state === "broken")) return 1;
+  const isUnclear = findings.some(({ state }) => state === "unknown");
+  return wasInterrupted || (isStrict && isUnclear) ? 2 : 0;
+}
+
+export function verifyAnswer({ url, tookMs, findings, ...rest }: Report): VerifyAnswer {
+  return {
+    url,
+    tookMs: Math.round(tookMs),
+    ...countStates(findings),
+    interrupted: rest.wasInterrupted,
+    leftBehind: rest.leftBehind,
+    findings: findings.map((finding) => ({
+      id: finding.id,
+      promise: CHECKS[finding.id].promise,
+      state: finding.state,
+      cause: finding.cause,
+      cure: finding.cure,
+      ...(finding.warning !== undefined && { warning: finding.warning }),
+      link: linkOf(finding.id),
+    })),
+  };
+}
+
+export function reportJson(report: Report): string {
+  return `${escapeJson(verifyAnswer(report), 2)}\n`;
+}
+
+function countStates(findings: readonly Finding[]): Record<FindingState, number> {
+  const counts = { held: 0, broken: 0, unknown: 0 };
+  for (const { state } of findings) counts[state]++;
+  return counts;
+}
+
+// --- text ---
+
+const COLUMNS: readonly Column[] = [{ title: "STATE" }, { title: "PROMISE" }, { title: "SEEN" }];
+const MAX_CHARS = 400;
+
+export function reportText(report: Report): string {
+  const { findings } = report;
+  const rows = findings.map(({ id, state, cause, warning }) => [
+    warning === undefined ? state : `${state} !`,
+    CHECKS[id].promise,
+    cause,
+  ]);
+  const counts = countStates(findings);
+  const summary = `${escapeForTerminal(report.url)}: ${counts.held} held, ${counts.broken} broken, ${counts.unknown} unknown, in ${(report.tookMs / 1000).toFixed(1)} s`;
+  return [table(COLUMNS, rows), ...blocksOf(findings), ...notesOn(report), `${summary}\n`].join(
+    "\n",
+  );
+}
+
+/** What to do: broken promises first. */
+function blocksOf(findings: readonly Finding[]): string[] {
+  const inState = (wanted: FindingState): Finding[] =>
+    findings.filter(({ state }) => state === wanted);
+  return [
+    ...inState("broken").map((finding) => block(`BROKEN: ${CHECKS[finding.id].promise}`, finding)),
+    ...groupUnknown(inState("unknown")),
+    ...inState("held").flatMap((finding) =>
+      finding.warning === undefined
+        ? []
+        : [
+            lines(
+              `WARNING: ${CHECKS[finding.id].promise}`,
+              finding.warning,
+              "",
+              linkOf(finding.id),
+            ),
+          ],
+    ),
+  ];
+}
+
+/** Those with the same cause and cure together: many need the same means. */
+function groupUnknown(findings: readonly Finding[]): string[] {
+  const groups = new Map<string, Finding[]>();
+  for (const finding of findings) {
+    const key = `${finding.cause}\n${finding.cure}`;
+    groups.set(key, [...(groups.get(key) ?? []), finding]);
+  }
+  return [...groups.values()].map((group) => {
+    const [first] = group as [Finding];
+    const promises = group.map(({ id }) => CHECKS[id].promise).join("; ");
+    return block(`UNKNOWN: ${promises}`, first);
+  });
+}
+
+function block(title: string, { id, cause, cure }: Finding): string {
+  return lines(title, cause, cure, linkOf(id));
+}
+
+function lines(title: string, cause: string, cure: string, link: string): string {
+  const shown = [
+    title,
+    `  ${escapeForTerminal(cause, MAX_CHARS)}`,
+    ...(cure === "" ? [] : [`  cure: ${escapeForTerminal(cure, MAX_CHARS)}`]),
+    `  see:  ${link}`,
+  ];
+  return shown.map((line) => `${line}\n`).join("");
+}
+
+function notesOn({ wasInterrupted, leftBehind }: Report): string[] {
+  const notes: string[] = [];
+  if (wasInterrupted) notes.push("! Interrupted: what was not seen is unknown.\n");
+  if (leftBehind > 0) {
+    notes.push(
+      `! Not removed: ${leftBehind} sessions or sign-ins; sessions end 30 s after their host has gone, sign-ins after five minutes.\n`,
+    );
+  }
+  return notes;
+}

@@ -1,0 +1,324 @@
+/**
+ * Verifies a deployment: runs the probes, judges what they have seen, and removes what they have created. Everything runs
+ * beside the watch over idle connections, which takes the longest and begins first.
+ */
+
+import { EdgeError } from "../../shared/base/errors.ts";
+import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
+import { type Cleanup, createCleanup } from "./cleanup.ts";
+import { DashboardError, openDashboard } from "./inside/from-dashboard.ts";
+import { readFromStore } from "./inside/from-redis.ts";
+import type { RedisInfo } from "./inside/redis-info.ts";
+import { readRedisInfo } from "./inside/redis-info.ts";
+import {
+  judgeBasePath,
+  judgeCors,
+  judgeServerUrl,
+  type PageFile,
+  pageFiles,
+} from "./judge/address.ts";
+import { type InsideAnswer, judgeInside, workerCount } from "./judge/inside.ts";
+import {
+  headersOf,
+  judgeBodyLimit,
+  judgeFrontCookie,
+  judgeIdle,
+  judgePolling,
+  judgeRequestBuffering,
+  judgeResponseBuffering,
+  judgeWebSocket,
+} from "./judge/passage.ts";
+import { judgeSession, judgeSignIn, judgeTwoWorkers } from "./judge/people.ts";
+import { judgeCertificate, judgeClock, judgeEdge } from "./judge/reach.ts";
+import { judgeRedis } from "./judge/redis.ts";
+import { judgeStickiness, keyPerWorker } from "./judge/stickiness.ts";
+import { CHECK_IDS, type CheckId } from "./model/checks.ts";
+import { type Finding, unknown } from "./model/finding.ts";
+import type { Handshake, HttpAnswer } from "./model/observations.ts";
+import type { Target } from "./model/target.ts";
+import { prepareKeys } from "./people/protocol.ts";
+import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
+import { finishSignIn, type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
+import { readCertificate } from "./probes/certificate.ts";
+import { openWebSocket, pollHandshake } from "./probes/engine.ts";
+import { createHttpProbe, type HttpProbe } from "./probes/http.ts";
+import { watchSilence } from "./probes/silence.ts";
+import { type KeyedHandshakes, probeStickiness } from "./probes/stickiness.ts";
+import { beginEvents, beginUpload } from "./probes/streaming.ts";
+import { type Report, sortFindings } from "./report.ts";
+import type { VerifyOptions } from "./run-options.ts";
+import { watchMoves } from "./watch-moves.ts";
+
+/** For everything but the watches; a good edge needs a third of it. */
+const BUDGET_MS = 28_000;
+
+export async function verify(options: VerifyOptions): Promise<Report> {
+  const startMs = performance.now();
+  const cleanup = createCleanup();
+  const stopping = new AbortController();
+  const { signal } = options;
+  // Closing needs connections after an interruption, so it has a probe of its own.
+  const closing = createHttpProbe(options.target, new AbortController().signal);
+  const probing = AbortSignal.any([signal, stopping.signal]);
+  const http = createHttpProbe(options.target, probing);
+  const restore = muteLibraries();
+  let findings: readonly Finding[];
+  let leftBehind: number;
+  try {
+    findings = await look({ ...options, http, closing, cleanup, signal: probing });
+  } finally {
+    leftBehind = await cleanup.run();
+    stopping.abort();
+    await Promise.all([http.close(), closing.close()]);
+    restore();
+  }
+  return {
+    url: options.target.baseUrl,
+    tookMs: performance.now() - startMs,
+    findings: sortFindings(findings),
+    wasInterrupted: signal.aborted,
+    leftBehind,
+  };
+}
+
+interface Run extends VerifyOptions {
+  readonly http: HttpProbe;
+  /** Works after an interruption too. */
+  readonly closing: HttpProbe;
+  readonly cleanup: Cleanup;
+}
+
+async function look(run: Run): Promise<Finding[]> {
+  const { http, target, signal } = run;
+  run.onProgress(`looking for an edge at ${target.baseUrl}`);
+  const [meta, page, certificate] = await Promise.all([
+    http.send("/api/meta"),
+    http.send("/"),
+    target.isSecure ? readCertificate(target, signal, run.ca) : undefined,
+  ]);
+  const metaMs = Date.now();
+  const host = new URL(target.origin).hostname;
+  const first = [judgeEdge(meta), judgeCertificate(certificate, host, metaMs)];
+  if (first[0]?.state !== "held") return fillUp(first, "no edge responds at the URL", run);
+  first.push(judgeClock(meta, metaMs), judgeServerUrl(page, target));
+
+  // Begins before all the rest, because it takes longest.
+  const silences = watchSilence(run, run.watchMs, (token) => {
+    run.cleanup.add(() => finishSignIn(run.closing, token, run.credentials));
+  });
+  prepareKeys();
+  const budget = AbortSignal.any([signal, AbortSignal.timeout(BUDGET_MS)]);
+  const others = await lookAround(run, budget, page, meta);
+  run.onProgress("watching idle connections");
+  const idle = judgeIdle(await silences, signal.aborted);
+  return fillUp([...first, ...others, idle], "interrupted", run);
+}
+
+/** Everything but the idle connections. */
+async function lookAround(
+  run: Run,
+  budget: AbortSignal,
+  page: HttpAnswer,
+  meta: HttpAnswer,
+): Promise<Finding[]> {
+  const { target, token } = run;
+  const http: HttpProbe = {
+    ...run.http,
+    send: (where, options) => run.http.send(where, { ...options, signal: budget }),
+  };
+  run.onProgress("looking at what passes");
+  const [webSocket, polls, files, cors, upload, events, inside, redis] = await Promise.all([
+    handshakeByWebSocket(target, budget),
+    twoPolls(http),
+    readFiles(http, target, page),
+    askAsPages(http, target),
+    beginUpload(target, budget),
+    token === undefined ? undefined : beginEvents(target, budget, token),
+    lookInside(run, http),
+    redisInfoOf(run),
+  ]);
+  const accepts = polls.every(({ outcome }) => outcome === "open");
+  run.onProgress("looking where requests go");
+  const [keyed, invitation] = await Promise.all([
+    accepts ? probeStickiness(http) : [],
+    http.send(`/join/${"A".repeat(24)}`),
+  ]);
+  const workers = workerCount(inside);
+  const people = accepts ? await meetPeople(run, budget, keyed) : undefined;
+  const moves = await watchMoves({ ...run, keyed, inside, userToken: people?.userToken });
+  return [
+    judgeWebSocket(webSocket),
+    judgePolling(...polls),
+    judgeBasePath(page, files, target),
+    judgeCors(...cors),
+    judgeRequestBuffering(upload),
+    judgeResponseBuffering(events),
+    judgeBodyLimit(upload, people?.file),
+    judgeFrontCookie(headersOf([meta, webSocket, ...polls, ...cors])),
+    ...judgeStickiness(keyed, invitation, workers),
+    judgeSignIn(people?.signIn),
+    judgeSession(people?.first),
+    judgeTwoWorkers(people?.first, people?.second, workers),
+    ...judgeInside(inside, tagsOf(keyed, polls)),
+    ...judgeRedis(redis),
+    ...moves,
+  ];
+}
+
+// --- what passes ---
+
+async function handshakeByWebSocket(target: Target, signal: AbortSignal): Promise<Handshake> {
+  const opened = await openWebSocket(target, signal);
+  if ("outcome" in opened) return opened;
+  opened.close();
+  return opened.handshake;
+}
+
+/** One after the other: a cache in between would answer the second. */
+async function twoPolls(http: HttpProbe): Promise<[Handshake, Handshake]> {
+  const first = await pollHandshake(http);
+  return [first, first.outcome === "open" ? await pollHandshake(http) : first];
+}
+
+const MAX_FILES = 3;
+
+async function readFiles(
+  http: HttpProbe,
+  { origin }: Target,
+  page: HttpAnswer,
+): Promise<PageFile[]> {
+  return Promise.all(
+    pageFiles(page)
+      .slice(0, MAX_FILES)
+      .map(async (path) => ({ path, answer: await http.send(origin + path) })),
+  );
+}
+
+/** As pages of another origin, and of the edge's own, ask. */
+async function askAsPages(
+  http: HttpProbe,
+  target: Target,
+): Promise<[HttpAnswer, HttpAnswer, HttpAnswer]> {
+  const origin = "https://ide.example.com";
+  return Promise.all([
+    http.send("/api/login/initial", {
+      method: "OPTIONS",
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-oct-jwt,content-type",
+      },
+    }),
+    http.send("/api/meta", { headers: { origin } }),
+    http.send("/api/meta", { headers: { origin: target.origin } }),
+  ]);
+}
+
+function tagsOf(
+  keyed: readonly KeyedHandshakes[],
+  polls: readonly Handshake[],
+): ReadonlySet<WorkerTag> {
+  const all = keyed.flatMap(({ tags }) => Object.values(tags).flat());
+  for (const poll of polls) if (poll.outcome === "open") all.push(readTag(poll.sid));
+  return new Set(all.filter((tag) => tag !== undefined));
+}
+
+// --- the inside ---
+
+/** From the store, which knows more, or else from the dashboard. */
+async function lookInside(run: Run, http: HttpProbe): Promise<InsideAnswer> {
+  const { store, token } = run;
+  try {
+    if (store !== undefined) {
+      return { outcome: "read", inside: await store.withStore(readFromStore) };
+    }
+    if (token !== undefined) {
+      return { outcome: "read", inside: await openDashboard(http, token).read() };
+    }
+    return { outcome: "not asked" };
+  } catch (error) {
+    if (error instanceof DashboardError || error instanceof EdgeError) {
+      return { outcome: "failed", detail: error.message };
+    }
+    throw error;
+  }
+}
+
+async function redisInfoOf({ store }: Run): Promise<RedisInfo | "embedded" | "not asked"> {
+  if (store === undefined) return "not asked";
+  return store.redis === undefined ? "embedded" : readRedisInfo(store.redis);
+}
+
+// --- people ---
+
+interface People {
+  readonly signIn: SignInAnswer;
+  readonly userToken: string | undefined;
+  readonly first: Played | undefined;
+  readonly second: Played | undefined;
+  readonly file: Played | undefined;
+}
+
+async function meetPeople(
+  run: Run,
+  signal: AbortSignal,
+  keyed: readonly KeyedHandshakes[],
+): Promise<People> {
+  const { http, target, cleanup } = run;
+  run.onProgress("signing in");
+  const answer = await signIn({ http, baseUrl: target.baseUrl, signal }, run.credentials);
+  if (answer.outcome !== "signed in") {
+    return {
+      signIn: answer,
+      userToken: undefined,
+      first: undefined,
+      second: undefined,
+      file: undefined,
+    };
+  }
+  const { token, by } = answer;
+  // A token that was given stays valid.
+  if (by !== "token") cleanup.add(() => signOut(run.closing, token));
+  const deps: SessionDeps = { http, userToken: token, signal, onCleanup: cleanup.add };
+  run.onProgress("opening sessions");
+  const first = await playSession(target.baseUrl, deps);
+  const keys = keyPerWorker(keyed);
+  const own = first.outcome === "done" ? first.tag : undefined;
+  const [other] = [...keys].filter(([tag]) => tag !== own);
+  const key = other?.[1] ?? [...keys.values()][0];
+  const [second, file] = await Promise.all([
+    playSession(key === undefined ? target.baseUrl : `${target.baseUrl}/k/${key}`, deps),
+    playLargeBody(target.baseUrl, deps),
+  ]);
+  return { signIn: answer, userToken: token, first, second, file };
+}
+
+// --- the rest ---
+
+/** With a finding for each check that has none. Those that are only made on request are left out. */
+function fillUp(
+  findings: readonly Finding[],
+  why: string,
+  { drain, kill }: Pick<Run, "drain" | "kill">,
+): Finding[] {
+  const there = new Set(findings.map(({ id }) => id));
+  const isWanted = (id: CheckId): boolean =>
+    (id !== "drain" || drain !== undefined) && (id !== "kill" || kill !== undefined);
+  const missing = CHECK_IDS.filter((id) => !there.has(id) && isWanted(id));
+  return [...findings, ...missing.map((id) => unknown(id, why, "see the first finding"))];
+}
+
+/**
+ * The packages log what they cannot read to the console, with text of the server, and reject promises of their own when a
+ * connection ends. Neither may reach the terminal or end this process before it has cleaned up. Returns how to undo it.
+ */
+function muteLibraries(): () => void {
+  const { error, warn, log } = console;
+  const ignore = (): void => {};
+  Object.assign(console, { error: ignore, warn: ignore, log: ignore });
+  process.on("unhandledRejection", ignore);
+  return () => {
+    Object.assign(console, { error, warn, log });
+    process.off("unhandledRejection", ignore);
+  };
+}

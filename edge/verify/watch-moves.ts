@@ -1,0 +1,187 @@
+/**
+ * `--drain` and `--kill`: opens a session on the named worker and watches what becomes of it. The drain is ordered here and
+ * ended afterwards; killing is left to the operator.
+ */
+
+import { newSessionId } from "../../shared/base/ids.ts";
+import type { WorkerTag } from "../../shared/base/worker-tag.ts";
+import type { Cleanup } from "./cleanup.ts";
+import { nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
+import { storeControls } from "./inside/from-redis.ts";
+import type { Controls } from "./inside/inside.ts";
+import type { InsideAnswer } from "./judge/inside.ts";
+import { judgeDrain, judgeKill, type Watch } from "./judge/moves.ts";
+import { keyPerWorker } from "./judge/stickiness.ts";
+import type { Finding } from "./model/finding.ts";
+import { watchMove } from "./people/moves.ts";
+import { StepError } from "./people/person.ts";
+import { type OpenSession, openSession } from "./people/sessions.ts";
+import { pollHandshake } from "./probes/engine.ts";
+import type { HttpProbe } from "./probes/http.ts";
+import type { KeyedHandshakes } from "./probes/stickiness.ts";
+import type { VerifyOptions } from "./run-options.ts";
+
+interface Deps extends VerifyOptions {
+  readonly http: HttpProbe;
+  readonly closing: HttpProbe;
+  readonly cleanup: Cleanup;
+  readonly keyed: readonly KeyedHandshakes[];
+  readonly inside: InsideAnswer;
+  readonly userToken: string | undefined;
+}
+
+const DRAIN_WAIT_MS = 60_000;
+const KILL_WAIT_MS = 180_000;
+/** Keys that are tried until one leads to the worker. */
+const MAX_TRIES = 40;
+
+export async function watchMoves(deps: Deps): Promise<Finding[]> {
+  const { drain, kill } = deps;
+  if (drain === undefined && kill === undefined) return [];
+  const names = await namesOf(deps, drain ?? kill);
+  const nameOf = (tag: string): string => names.get(tag as WorkerTag) ?? "another worker";
+  const findings: Finding[] = [];
+  if (drain !== undefined) {
+    findings.push(judgeDrain(await watchDrain(deps, drain, names), nameOf));
+  }
+  if (kill !== undefined) findings.push(judgeKill(await watchKill(deps, kill, names), nameOf));
+  return findings;
+}
+
+type Names = ReadonlyMap<WorkerTag, string>;
+
+async function namesOf(deps: Deps, wanted: string | undefined): Promise<Names> {
+  const { inside, token, http } = deps;
+  const known = inside.outcome === "read" ? inside.inside.processes : [];
+  const names = new Map(known.flatMap(({ tag, id }) => (tag === undefined ? [] : [[tag, id]])));
+  if (names.size > 0 || token === undefined) return names;
+  return nameWorkers(http, openDashboard(http, token), wanted).catch(() => new Map());
+}
+
+async function watchDrain(deps: Deps, worker: string, names: Names): Promise<Watch> {
+  const { store, token, closing } = deps;
+  const useControls = <T>(use: (controls: Controls) => Promise<T>): Promise<T> | undefined => {
+    if (store !== undefined) return store.withStore((opened) => use(storeControls(opened)));
+    return token === undefined ? undefined : use(openDashboard(closing, token).controls);
+  };
+  const state = await useControls((controls) => controls.stateOf(worker));
+  if (state === undefined) return noWorker(deps, worker);
+  if (state.state !== "up") {
+    return notWatched(`worker ${worker} is ${state.state}`, `\`ct-edge resume ${worker}\` first`);
+  }
+  const place = await openAt(deps, worker, names);
+  if ("outcome" in place) return place;
+  const { session, tag } = place;
+  try {
+    deps.onProgress(`draining ${worker}`);
+    deps.cleanup.add(async () => {
+      await useControls((controls) => controls.resume(worker));
+    });
+    const answer = await useControls((controls) => controls.drain(worker));
+    if (answer !== "done") {
+      return notWatched(`the drain was refused: ${answer}`, "a token needs the scope drain");
+    }
+    return await watchMove(session, tag, { ...movesOf(deps), waitMs: DRAIN_WAIT_MS });
+  } finally {
+    await session.close();
+  }
+}
+
+async function watchKill(deps: Deps, worker: string, names: Names): Promise<Watch> {
+  const place = await openAt(deps, worker, names);
+  if ("outcome" in place) return place;
+  const { session, tag } = place;
+  try {
+    for (const line of killInstructions(worker)) deps.onProgress(line);
+    return await watchMove(session, tag, { ...movesOf(deps), waitMs: KILL_WAIT_MS });
+  } finally {
+    await session.close();
+  }
+}
+
+function killInstructions(worker: string): readonly string[] {
+  return [
+    `two people talk in a session on ${worker}; kill it now, in another terminal:`,
+    "  on one machine:  kill -9 PID           (`ct-edge ps` has the pid)",
+    `  in compose:      docker kill ${worker}`,
+    `  on Kubernetes:   kubectl delete pod ${worker} --grace-period=0 --force`,
+    `waiting for up to ${KILL_WAIT_MS / 1000} s; Ctrl-C ends the session`,
+  ];
+}
+
+// --- the session ---
+
+/** Opens a session on the worker; or why there is none. */
+async function openAt(
+  deps: Deps,
+  worker: string,
+  names: Names,
+): Promise<{ session: OpenSession; tag: WorkerTag } | Watch> {
+  const { userToken, http, target } = deps;
+  if (userToken === undefined) {
+    return notWatched("nobody could sign in to open a session", "see the finding about sign-in");
+  }
+  const tag = [...names].find(([, name]) => name === worker)?.[0];
+  if (tag === undefined) return noWorker(deps, worker);
+  const key = await keyFor(deps, tag);
+  if (key === undefined) {
+    return notWatched(`no key leads to ${worker}`, "`ct-edge list`: is it up?");
+  }
+  try {
+    const session = await openSession(`${target.baseUrl}/k/${key}`, {
+      http,
+      userToken,
+      signal: deps.signal,
+      onCleanup: deps.cleanup.add,
+    });
+    await Promise.all([session.host.upgraded(), session.guest.upgraded()]);
+    return { session, tag };
+  } catch (error) {
+    if (error instanceof StepError) {
+      return notWatched(`${error.step}: ${error.message}`, "see the findings about sessions");
+    }
+    throw error;
+  }
+}
+
+async function keyFor({ http, keyed }: Deps, wanted: WorkerTag): Promise<string | undefined> {
+  const known = keyPerWorker(keyed).get(wanted);
+  if (known !== undefined) return known;
+  for (let tried = 0; tried < MAX_TRIES; tried++) {
+    const key = newSessionId();
+    const handshake = await pollHandshake(http, { prefix: `/k/${key}` });
+    if (handshake.outcome === "open" && handshake.tag === wanted) return key;
+  }
+  return undefined;
+}
+
+function movesOf({ http, signal }: Deps) {
+  return {
+    signal,
+    async ownerOf(sessionId: string): Promise<WorkerTag | undefined> {
+      const handshake = await pollHandshake(http, { headers: { ctstickiness: sessionId } });
+      return handshake.outcome === "open" ? handshake.tag : undefined;
+    },
+  };
+}
+
+function noWorker({ inside, store, token }: Deps, worker: string): Watch {
+  if (store === undefined && token === undefined) {
+    return notWatched(
+      "without means to look inside, workers have no names",
+      "give --redis or --token",
+    );
+  }
+  const workers =
+    inside.outcome === "read"
+      ? inside.inside.processes.filter(({ kind }) => kind === "worker").map(({ id }) => id)
+      : [];
+  return notWatched(
+    `there is no worker ${worker}`,
+    `workers: ${workers.join(", ") || "none known"}`,
+  );
+}
+
+function notWatched(why: string, cure: string): Watch {
+  return { outcome: "not watched", why, cure };
+}
