@@ -49,6 +49,8 @@ import { type Report, sortFindings } from "./report.ts";
 import type { VerifyOptions } from "./run-options.ts";
 import { watchMoves } from "./watch-moves.ts";
 
+/** To complete what was begun, after an interruption. */
+const PATIENCE_MS = 6000;
 /** For everything but the watches; a good edge needs a third of it. */
 const BUDGET_MS = 28_000;
 
@@ -57,19 +59,19 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   const cleanup = createCleanup();
   const stopping = new AbortController();
   const { signal } = options;
-  // Closing needs connections after an interruption, so it has a probe of its own.
-  const closing = createHttpProbe(options.target, new AbortController().signal);
+  const patience = later(signal, PATIENCE_MS);
+  const patient = createHttpProbe(options.target, patience);
   const probing = AbortSignal.any([signal, stopping.signal]);
   const http = createHttpProbe(options.target, probing);
   const restore = muteLibraries();
   let findings: readonly Finding[];
   let leftBehind: number;
   try {
-    findings = await look({ ...options, http, closing, cleanup, signal: probing });
+    findings = await look({ ...options, http, patient, patience, cleanup, signal: probing });
   } finally {
     leftBehind = await cleanup.run();
     stopping.abort();
-    await Promise.all([http.close(), closing.close()]);
+    await Promise.all([http.close(), patient.close()]);
     restore();
   }
   return {
@@ -81,10 +83,22 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   };
 }
 
+/** Is aborted `delayMs` after `signal`. */
+function later(signal: AbortSignal, delayMs: number): AbortSignal {
+  const controller = new AbortController();
+  const abort = (): void => {
+    setTimeout(() => controller.abort(), delayMs).unref();
+  };
+  signal.addEventListener("abort", abort, { once: true });
+  return controller.signal;
+}
+
 interface Run extends VerifyOptions {
   readonly http: HttpProbe;
-  /** Works after an interruption too. */
-  readonly closing: HttpProbe;
+  /** For what creates and removes something: an interruption must not cut it off half-way. */
+  readonly patient: HttpProbe;
+  /** Is aborted some seconds after `signal`. */
+  readonly patience: AbortSignal;
   readonly cleanup: Cleanup;
 }
 
@@ -103,9 +117,10 @@ async function look(run: Run): Promise<Finding[]> {
   first.push(judgeClock(meta, metaMs), judgeServerUrl(page, target));
 
   // Begins before all the rest, because it takes longest.
-  const silences = watchSilence(run, run.watchMs, (token) => {
-    run.cleanup.add(() => finishSignIn(run.closing, token, run.credentials));
-  });
+  const onToken = (token: string): void => {
+    run.cleanup.add(() => finishSignIn(run.patient, token, run.credentials));
+  };
+  const silences = watchSilence({ ...run, onToken }, run.watchMs);
   prepareKeys();
   const budget = AbortSignal.any([signal, AbortSignal.timeout(BUDGET_MS)]);
   const others = await lookAround(run, budget, page, meta);
@@ -121,7 +136,7 @@ async function lookAround(
   page: HttpAnswer,
   meta: HttpAnswer,
 ): Promise<Finding[]> {
-  const { target, token } = run;
+  const { target, token, signal } = run;
   const http: HttpProbe = {
     ...run.http,
     send: (where, options) => run.http.send(where, { ...options, signal: budget }),
@@ -137,7 +152,7 @@ async function lookAround(
     lookInside(run, http),
     redisInfoOf(run),
   ]);
-  const accepts = polls.every(({ outcome }) => outcome === "open");
+  const accepts = !signal.aborted && polls.every(({ outcome }) => outcome === "open");
   run.onProgress("looking where requests go");
   const [keyed, invitation] = await Promise.all([
     accepts ? probeStickiness(http) : [],
@@ -264,9 +279,10 @@ async function meetPeople(
   signal: AbortSignal,
   keyed: readonly KeyedHandshakes[],
 ): Promise<People> {
-  const { http, target, cleanup } = run;
+  const { patient, patience, target, cleanup } = run;
   run.onProgress("signing in");
-  const answer = await signIn({ http, baseUrl: target.baseUrl, signal }, run.credentials);
+  const { baseUrl } = target;
+  const answer = await signIn({ http: patient, baseUrl, signal: patience }, run.credentials);
   if (answer.outcome !== "signed in") {
     return {
       signIn: answer,
@@ -278,8 +294,9 @@ async function meetPeople(
   }
   const { token, by } = answer;
   // A token that was given stays valid.
-  if (by !== "token") cleanup.add(() => signOut(run.closing, token));
-  const deps: SessionDeps = { http, userToken: token, signal, onCleanup: cleanup.add };
+  if (by !== "token") cleanup.add(() => signOut(patient, token));
+  const onCleanup = cleanup.add;
+  const deps: SessionDeps = { http: patient, userToken: token, signal, patience, onCleanup };
   run.onProgress("opening sessions");
   const first = await playSession(target.baseUrl, deps);
   const keys = keyPerWorker(keyed);

@@ -23,7 +23,8 @@ import type { VerifyOptions } from "./run-options.ts";
 
 interface Deps extends VerifyOptions {
   readonly http: HttpProbe;
-  readonly closing: HttpProbe;
+  readonly patient: HttpProbe;
+  readonly patience: AbortSignal;
   readonly cleanup: Cleanup;
   readonly keyed: readonly KeyedHandshakes[];
   readonly inside: InsideAnswer;
@@ -59,10 +60,10 @@ async function namesOf(deps: Deps, wanted: string | undefined): Promise<Names> {
 }
 
 async function watchDrain(deps: Deps, worker: string, names: Names): Promise<Watch> {
-  const { store, token, closing } = deps;
+  const { store, token, patient } = deps;
   const useControls = <T>(use: (controls: Controls) => Promise<T>): Promise<T> | undefined => {
     if (store !== undefined) return store.withStore((opened) => use(storeControls(opened)));
-    return token === undefined ? undefined : use(openDashboard(closing, token).controls);
+    return token === undefined ? undefined : use(openDashboard(patient, token).controls);
   };
   const state = await useControls((controls) => controls.stateOf(worker));
   if (state === undefined) return noWorker(deps, worker);
@@ -117,7 +118,7 @@ async function openAt(
   worker: string,
   names: Names,
 ): Promise<{ session: OpenSession; tag: WorkerTag } | Watch> {
-  const { userToken, http, target } = deps;
+  const { userToken, target } = deps;
   if (userToken === undefined) {
     return notWatched("nobody could sign in to open a session", "see the finding about sign-in");
   }
@@ -129,9 +130,10 @@ async function openAt(
   }
   try {
     const session = await openSession(`${target.baseUrl}/k/${key}`, {
-      http,
+      http: deps.patient,
       userToken,
       signal: deps.signal,
+      patience: deps.patience,
       onCleanup: deps.cleanup.add,
     });
     await Promise.all([session.host.upgraded(), session.guest.upgraded()]);

@@ -33,6 +33,52 @@ export function compareRings(
   return { majority, differing: new Set(differing.map(({ id }) => id).sort()) };
 }
 
+// --- secrets ---
+
+export type SecretAgreement =
+  | { readonly state: "one" }
+  /** The secret is being changed, and all members know the new one. */
+  | { readonly state: "changing" }
+  /**
+   * Members with another secret ignore each other. `twoEdges`: more than one secret has both a balancer and a worker, so
+   * these are edges that share a store by mistake.
+   */
+  | {
+      readonly state: "several";
+      readonly twoEdges: boolean;
+      /** Ids by secret, the largest group first. */
+      readonly groups: readonly (readonly string[])[];
+    };
+
+type SecretHolder = Pick<
+  MemberRecord,
+  "kind" | "id" | "secretFingerprint" | "nextSecretFingerprint"
+>;
+
+export function compareSecrets(members: readonly SecretHolder[]): SecretAgreement {
+  const bySecret = new Map<string, SecretHolder[]>();
+  for (const member of members) {
+    const { secretFingerprint } = member;
+    bySecret.set(secretFingerprint, [...(bySecret.get(secretFingerprint) ?? []), member]);
+  }
+  if (bySecret.size <= 1) return { state: "one" };
+  const isKnownToAll = (secret: string): boolean =>
+    members.every(
+      ({ secretFingerprint, nextSecretFingerprint }) =>
+        secretFingerprint === secret || nextSecretFingerprint === secret,
+    );
+  if ([...bySecret.keys()].some(isKnownToAll)) return { state: "changing" };
+  const groups = [...bySecret.values()].sort((a, b) => b.length - a.length);
+  const edges = groups.filter((group) =>
+    (["balancer", "worker"] as const).every((kind) => group.some((one) => one.kind === kind)),
+  );
+  return {
+    state: "several",
+    twoEdges: edges.length > 1,
+    groups: groups.map((group) => group.map(({ id }) => id).sort()),
+  };
+}
+
 // --- sessions ---
 
 /** `restarted`: the owner runs, but has not taken the session up again since its restart. */

@@ -3,7 +3,7 @@
  * or here where an operator's input is in them.
  */
 import { escapeForTerminal } from "../logs/escape.ts";
-import type { RingAgreement } from "./describe.ts";
+import type { RingAgreement, SecretAgreement } from "./describe.ts";
 
 /** While a store is new or was flushed, members and sessions reappear with the next heartbeats. */
 export const STORE_NOT_SETTLED =
@@ -17,6 +17,23 @@ export function ringProblem({ majority, differing }: RingAgreement): string | un
       ? "Rings differ and none has a majority"
       : `Ring differs from the majority: ${[...differing].join(", ")}`;
   return `${which}; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.`;
+}
+
+/** Names of one group that are shown. */
+const MAX_NAMES = 4;
+
+/** Undefined when all processes have one secret. */
+export function secretProblem(agreement: SecretAgreement): string | undefined {
+  if (agreement.state !== "several") return undefined;
+  const groups = agreement.groups
+    .map((ids) => {
+      const shown = ids.slice(0, MAX_NAMES).join(", ");
+      return ids.length > MAX_NAMES ? `${shown} and ${ids.length - MAX_NAMES} more` : shown;
+    })
+    .join(" | ");
+  return agreement.twoEdges
+    ? `two edges share this store: ${groups}`
+    : `CT_SECRET differs, so that processes ignore each other: ${groups}`;
 }
 
 /** For a worker id that matches no member. */

@@ -199,6 +199,7 @@ describe.runIf(hasChromium)("in a browser", () => {
         ["Store", "good"],
         ["Workers", "good"],
         ["Balancers agree", "good"],
+        ["Secret", "good"],
         ["TLS certificate", "unknown"],
         ["StatsD", "off"],
         ["License", "off"],

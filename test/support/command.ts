@@ -19,6 +19,7 @@ const KILL_MS = 20_000;
 export async function runCommand(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  killMs = KILL_MS,
 ): Promise<CommandResult> {
   await buildOnce();
   const inherited = Object.entries(process.env).filter(([name]) => !/^(CT_|npm_)/.test(name));
@@ -26,7 +27,7 @@ export async function runCommand(
     env: { ...Object.fromEntries(inherited), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  const kill = setTimeout(() => child.kill("SIGKILL"), KILL_MS);
+  const kill = setTimeout(() => child.kill("SIGKILL"), killMs);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

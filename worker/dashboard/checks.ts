@@ -4,8 +4,8 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
-import { compareRings } from "../../shared/cluster/describe.ts";
-import { ringProblem } from "../../shared/cluster/format.ts";
+import { compareRings, compareSecrets } from "../../shared/cluster/describe.ts";
+import { ringProblem, secretProblem } from "../../shared/cluster/format.ts";
 import type { PublishedView } from "../../shared/cluster/read.ts";
 import type { ReportedCertificate } from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
@@ -52,6 +52,7 @@ export function checkMembers(snapshot: Snapshot): Check[] {
   return [
     checkWorkers(snapshot),
     checkRings(snapshot),
+    checkSecrets(snapshot),
     ...checkCertificates(snapshot),
     checkStatsd(snapshot.views),
   ];
@@ -90,6 +91,19 @@ function checkRings(snapshot: Snapshot): Check {
         outcome: "good",
         detail: `${balancers.length} of ${balancers.length} have the same ring`,
       }
+    : { name, outcome: "bad", detail: problem };
+}
+
+/** By the records: a process with another secret is ignored by the others, and its own reports say nothing of that. */
+function checkSecrets({ membership, isCurrent }: Snapshot): Check {
+  const name = "Secret";
+  if (!isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
+  if (membership.members.every(({ kind }) => kind === "worker")) {
+    return { name, outcome: "unknown", detail: "no balancer has a lease" };
+  }
+  const problem = secretProblem(compareSecrets(membership.members));
+  return problem === undefined
+    ? { name, outcome: "good", detail: `${membership.members.length} processes have the same` }
     : { name, outcome: "bad", detail: problem };
 }
 

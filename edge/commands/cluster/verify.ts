@@ -121,10 +121,14 @@ function secretOption(flags: string, description: string): Option {
 
 /** With those that Node knows: one more authority must not replace them. */
 function readAuthorities(file: string): readonly string[] {
+  return [...rootCertificates, readPem("--ca", file)];
+}
+
+function readPem(option: string, file: string): string {
   try {
-    return [...rootCertificates, readFileSync(file, "utf8")];
+    return readFileSync(file, "utf8");
   } catch (error) {
-    throw new CommandError(`--ca ${escapeForTerminal(file)}: ${describeError(error)}`);
+    throw new CommandError(`${option} ${escapeForTerminal(file)}: ${describeError(error)}`);
   }
 }
 
@@ -136,7 +140,14 @@ function storeAccess(flags: Flags): VerifyOptions["store"] {
   if (redisUrl === undefined && !isNamed) return undefined;
   return {
     withStore: (use) => withStore(settings, ({ store }) => use(store)),
-    redis: redisUrl === undefined ? undefined : { url: redisUrl, ca: redisCa, prefix: redisPrefix },
+    redis:
+      redisUrl === undefined
+        ? undefined
+        : {
+            url: redisUrl,
+            ca: redisCa === undefined ? undefined : readPem("CT_REDIS_CA", redisCa),
+            prefix: redisPrefix,
+          },
   };
 }
 

@@ -5,7 +5,7 @@ import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { HttpAnswer } from "../model/observations.ts";
 import { pollHandshake } from "../probes/engine.ts";
 import type { HttpProbe } from "../probes/http.ts";
-import type { Controls, Inside, StatsdState, Unreachable } from "./inside.ts";
+import type { Controls, Inside, SecretState, StatsdState, Unreachable } from "./inside.ts";
 
 const word = z.string().max(2000);
 
@@ -125,12 +125,7 @@ export function describeDashboard({ workers, balancers }: Workers, checks: Check
     ringProblem: rings?.outcome === "bad" ? rings.detail : undefined,
     unreachable: live.flatMap(unreachableOf),
     statsd: statsdOf(checkOf(STATSD)),
-    secretProblem:
-      secret === undefined || secret.outcome === "unknown"
-        ? undefined
-        : secret.outcome === "bad"
-          ? secret.detail
-          : "none",
+    secret: secretOf(secret),
   };
 }
 
@@ -140,7 +135,15 @@ function processOf(
   version: string,
   state: string | undefined,
 ): Inside["processes"][number] {
-  return { kind, id, version, secrets: undefined, tag: undefined, state };
+  return { kind, id, version, tag: undefined, state };
+}
+
+/** As worded in shared/cluster/format.ts. */
+function secretOf(check: Checks[number] | undefined): SecretState | undefined {
+  if (check?.outcome === "good") return { state: "one" };
+  if (check?.outcome !== "bad") return undefined;
+  const twoEdges = check.detail.startsWith("two edges");
+  return { state: "several", twoEdges, problem: check.detail };
 }
 
 function unreachableOf({ id, status, reason }: Workers["workers"][number]): Unreachable[] {

@@ -2,13 +2,13 @@
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { isWorkerName } from "../../../shared/base/ids.ts";
 import { workerTag } from "../../../shared/base/worker-tag.ts";
-import { compareRings } from "../../../shared/cluster/describe.ts";
-import { ringProblem } from "../../../shared/cluster/format.ts";
+import { compareRings, compareSecrets } from "../../../shared/cluster/describe.ts";
+import { ringProblem, secretProblem } from "../../../shared/cluster/format.ts";
 import { type PublishedView, readMembers, readViews } from "../../../shared/cluster/read.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Store } from "../../../shared/store/store.ts";
-import type { Controls, Inside, StatsdState, Unreachable } from "./inside.ts";
+import type { Controls, Inside, SecretState, StatsdState, Unreachable } from "./inside.ts";
 
 /** Records show a change of members with the next heartbeat of each process; until then their rings differ. */
 const RING_PATIENCE_MS = 3 * HEARTBEAT_MS;
@@ -37,17 +37,22 @@ export function describeInside(
       kind: member.kind,
       id: member.id,
       version: member.version,
-      secrets: [member.secretFingerprint, member.nextSecretFingerprint].filter(
-        (fingerprint) => fingerprint !== undefined,
-      ),
       tag: member.kind === "worker" ? workerTag(member.id, member.incarnation) : undefined,
       state: member.kind === "worker" ? member.state : undefined,
     })),
     ringProblem: ringProblem(compareRings(members)),
     unreachable: unreachableOf(members, views),
     statsd: views.length === 0 ? undefined : statsdOf(views),
-    secretProblem: undefined,
+    secret: secretOf(members),
   };
+}
+
+function secretOf(members: readonly MemberRecord[]): SecretState {
+  const agreement = compareSecrets(members);
+  const problem = secretProblem(agreement);
+  return agreement.state === "several" && problem !== undefined
+    ? { state: "several", twoEdges: agreement.twoEdges, problem }
+    : { state: "one" };
 }
 
 /** Of workers that have a lease: one that has ended is no fault of the network. */

@@ -13,20 +13,23 @@ export interface Inside {
   readonly unreachable: readonly Unreachable[];
   /** Undefined: not known. */
   readonly statsd: StatsdState | undefined;
-  /** Of the dashboard, which compares the secrets itself; undefined: read from the records, or an older edge. */
-  readonly secretProblem: string | "none" | undefined;
+  /** Undefined: an edge of an older version does not tell. */
+  readonly secret: SecretState | undefined;
 }
 
 export interface InsideProcess {
   readonly kind: "balancer" | "worker";
   readonly id: string;
   readonly version: string;
-  /** Fingerprints of the secret in use and of the next one; undefined: not known. */
-  readonly secrets: readonly string[] | undefined;
   /** Of a worker; undefined: not known. */
   readonly tag: WorkerTag | undefined;
   readonly state: string | undefined;
 }
+
+export type SecretState =
+  | { readonly state: "one" }
+  /** `problem` names the processes. */
+  | { readonly state: "several"; readonly twoEdges: boolean; readonly problem: string };
 
 export interface Unreachable {
   readonly worker: string;

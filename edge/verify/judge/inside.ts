@@ -89,70 +89,35 @@ function judgeMatch({ source, processes }: Inside, seen: ReadonlySet<WorkerTag>)
 
 // --- secrets ---
 
-/** Processes by the secret that they use. */
-function secretGroups({ processes }: Inside): ReadonlyMap<string, Inside["processes"]> {
-  const groups = new Map<string, Inside["processes"][number][]>();
-  for (const process of processes) {
-    const [used] = process.secrets ?? [];
-    if (used === undefined) continue;
-    groups.set(used, [...(groups.get(used) ?? []), process]);
-  }
-  return groups;
-}
+const NOT_TOLD = "an edge of this version does not tell";
+const GIVE_REDIS = "give --redis (CT_REDIS_URL)";
 
-/** Groups with a balancer and a worker each: each is an edge of its own. */
-function edgesIn(inside: Inside): number {
-  return [...secretGroups(inside).values()].filter(
-    (group) =>
-      group.some(({ kind }) => kind === "balancer") && group.some(({ kind }) => kind === "worker"),
-  ).length;
-}
-
-function judgeOneEdge(inside: Inside): Finding {
+function judgeOneEdge({ secret }: Inside): Finding {
   const id = "one-edge";
-  if (inside.source === "dashboard" && inside.secretProblem === undefined) {
-    return unknown(id, "an edge of this version does not tell", "give --redis (CT_REDIS_URL)");
-  }
-  const problem = inside.secretProblem ?? "none";
-  if (/two edges/.test(problem) || edgesIn(inside) > 1) {
-    return broken(
-      id,
-      `two edges with secrets of their own share this store: ${namesByGroup(inside) || problem}`,
-      "give each edge its own CT_REDIS_PREFIX, like {ct-b}:, or its own Redis",
-    );
-  }
-  return held(id, "no process of another edge");
+  if (secret === undefined) return unknown(id, NOT_TOLD, GIVE_REDIS);
+  if (secret.state === "one" || !secret.twoEdges) return held(id, "no process of another edge");
+  return broken(
+    id,
+    secret.problem,
+    "give each edge its own CT_REDIS_PREFIX, like {ct-b}:, or its own Redis",
+  );
 }
 
-function judgeSecret(inside: Inside): Finding {
+function judgeSecret({ secret, processes }: Inside): Finding {
   const id = "secret";
-  const cure = "give all processes the same CT_SECRET; to change it, CT_SECRET_PREVIOUS too";
-  if (inside.source === "dashboard") {
-    if (inside.secretProblem === undefined) {
-      return unknown(id, "an edge of this version does not tell", "give --redis (CT_REDIS_URL)");
-    }
-    if (inside.secretProblem === "none") return held(id, "the dashboard says so");
-    return broken(id, inside.secretProblem, cure);
-  }
-  const groups = secretGroups(inside);
-  if (groups.size <= 1) return held(id, `${inside.processes.length} processes, one secret`);
-  if (edgesIn(inside) > 1)
+  if (secret === undefined) return unknown(id, NOT_TOLD, GIVE_REDIS);
+  if (secret.state === "one") return held(id, `${processes.length} processes`);
+  if (secret.twoEdges) {
     return unknown(id, "two edges share this store", "see the finding about one edge");
-  const isChanging = [...groups.keys()].some((secret) =>
-    inside.processes.every(({ secrets }) => secrets?.includes(secret) === true),
+  }
+  return broken(
+    id,
+    secret.problem,
+    "give all processes the same CT_SECRET; to change it, CT_SECRET_PREVIOUS too",
   );
-  if (isChanging) return held(id, "the secret is being changed, and all know the new one");
-  return broken(id, `CT_SECRET differs: ${namesByGroup(inside)}; they ignore each other`, cure);
 }
 
 const MAX_NAMES = 4;
-
-function namesByGroup(inside: Inside): string {
-  return [...secretGroups(inside).values()]
-    .sort((a, b) => b.length - a.length)
-    .map((group) => namesOf(group.map(({ id }) => id)))
-    .join(" | ");
-}
 
 function namesOf(names: readonly string[]): string {
   const shown = names.slice(0, MAX_NAMES).join(", ");
@@ -190,7 +155,14 @@ function judgeReachable({ processes, unreachable }: Inside): Finding {
   return held(id, `${workers} workers, ${processes.length - workers} balancers`);
 }
 
-function judgeRing({ ringProblem }: Inside): Finding {
+function judgeRing({ ringProblem, secret }: Inside): Finding {
+  if (secret?.state === "several") {
+    return unknown(
+      "ring",
+      "it follows from the secret, which differs",
+      "see the finding about that",
+    );
+  }
   return ringProblem === undefined
     ? held("ring", "all route a key to the same worker")
     : broken(

@@ -61,9 +61,12 @@ export function createPerson(options: {
   readonly baseUrl: string;
   readonly userToken: string;
   readonly transports: TransportNames;
+  /** Ends everything, but for the creation of a session, which could not be closed if it were cut off half-way. */
   readonly signal: AbortSignal;
+  /** Is aborted some seconds after `signal`. */
+  readonly patience: AbortSignal;
 }): Person {
-  const { signal } = options;
+  const { signal, patience } = options;
   let watched: Watched | undefined;
   let connection: ProtocolBroadcastConnection | undefined;
   let peerId = "";
@@ -83,6 +86,7 @@ export function createPerson(options: {
   async function enter(
     roomToken: string,
     host: Peer | undefined,
+    until: AbortSignal,
     handle: (entered: ProtocolBroadcastConnection) => void,
   ): Promise<void> {
     const entered = await provider.connect(roomToken, host);
@@ -102,7 +106,7 @@ export function createPerson(options: {
     entered.onNotification(() => {});
     entered.onError(() => {});
     handle(entered);
-    await inTime(known, CONNECT_TIMEOUT_MS, signal, () => lastFailure() ?? "no answer in time");
+    await inTime(known, CONNECT_TIMEOUT_MS, until, () => lastFailure() ?? "no answer in time");
   }
 
   function lastFailure(): string | undefined {
@@ -123,11 +127,12 @@ export function createPerson(options: {
 
   return {
     async host() {
+      signal.throwIfAborted();
       const { roomId, roomToken } = await step("create the session", () =>
-        within(signal, (abortSignal) => provider.createRoom({ abortSignal })),
+        within(patience, (abortSignal) => provider.createRoom({ abortSignal })),
       );
       await step("connect the host", () =>
-        enter(roomToken, undefined, (entered) => listenAsHost(entered, () => peerId)),
+        enter(roomToken, undefined, patience, (entered) => listenAsHost(entered, () => peerId)),
       );
       return roomId;
     },
@@ -140,7 +145,7 @@ export function createPerson(options: {
         const init = new Promise<void>((resolve) => {
           initialized = resolve;
         });
-        await enter(roomToken, host, (entered) => entered.peer.onInit(() => initialized()));
+        await enter(roomToken, host, signal, (entered) => entered.peer.onInit(() => initialized()));
         await inTime(init, CONNECT_TIMEOUT_MS, signal, () => "the host's greeting did not arrive");
       });
     },

@@ -28,6 +28,7 @@ export interface SessionDeps {
   readonly http: HttpProbe;
   readonly userToken: string;
   readonly signal: AbortSignal;
+  readonly patience: AbortSignal;
   readonly onCleanup: OnCleanup;
 }
 
@@ -138,5 +139,6 @@ function failedWith(error: unknown): Played {
   if (error instanceof StepError) {
     return { outcome: "failed", step: error.step, detail: error.message };
   }
-  throw error;
+  const detail = error instanceof Error ? error.message : String(error);
+  return { outcome: "failed", step: "create the session", detail };
 }

@@ -35,6 +35,8 @@ function reasonOf(error: unknown): FailureReason | undefined {
     if (error.name === "TimeoutError") return "timeout";
     if (error.name === "AbortError") return "interrupted";
   }
+  // undici's parser errors have a code for some faults only.
+  if (error instanceof Error && error.name === "HTTPParserError") return "not-http";
   const code = errorCode(error) ?? "";
   if (code.startsWith("HPE_")) return "not-http";
   if (code.startsWith("ERR_SSL") || code.startsWith("ERR_TLS")) return "tls";

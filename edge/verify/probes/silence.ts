@@ -12,27 +12,26 @@ import type { HttpProbe } from "./http.ts";
 /** How long the edge lets a poll wait (worker/api/long-polls.ts). */
 export const LONG_POLL_MS = 30_000;
 /** For the response, and for what in front measures a little later than the edge. */
-const GRACE_MS = 300;
+const GRACE_MS = 100;
 
 const initialResponse = z.object({ pollToken: z.string().min(1).max(512) });
 
-/** Watches for `watchMs`. `onToken` gets the token of the sign-in that is polled for. Never rejects. */
-export async function watchSilence(
-  { http, target, signal }: { http: HttpProbe; target: Target; signal: AbortSignal },
-  watchMs: number,
-  onToken: (token: string) => void = () => {},
-): Promise<readonly Silence[]> {
-  return Promise.all([
-    watchWebSocket(target, signal, watchMs),
-    watchLongPoll(http, watchMs, onToken),
-  ]);
+interface Deps {
+  readonly http: HttpProbe;
+  /** For what must not be cut off half-way: the beginning of a sign-in. */
+  readonly patient: HttpProbe;
+  readonly target: Target;
+  readonly signal: AbortSignal;
+  /** Gets the token of the sign-in that is polled for. */
+  readonly onToken: (token: string) => void;
 }
 
-async function watchWebSocket(
-  target: Target,
-  signal: AbortSignal,
-  watchMs: number,
-): Promise<Silence> {
+/** Watches for `watchMs`. Never rejects. */
+export async function watchSilence(deps: Deps, watchMs: number): Promise<readonly Silence[]> {
+  return Promise.all([watchWebSocket(deps, watchMs), watchLongPoll(deps, watchMs)]);
+}
+
+async function watchWebSocket({ target, signal }: Deps, watchMs: number): Promise<Silence> {
   const opened = await openWebSocket(target, signal);
   if ("outcome" in opened) {
     return { what: "websocket", watchedMs: 0, end: { how: "not opened", detail: shortOf(opened) } };
@@ -48,19 +47,15 @@ async function watchWebSocket(
   return { what: "websocket", watchedMs: afterMs, end };
 }
 
-async function watchLongPoll(
-  http: HttpProbe,
-  watchMs: number,
-  onToken: (token: string) => void,
-): Promise<Silence> {
-  const token = readToken(await http.send("/api/login/initial", { method: "POST" }));
+async function watchLongPoll({ http, patient, onToken }: Deps, watchMs: number): Promise<Silence> {
+  const token = readToken(await patient.send("/api/login/initial", { method: "POST" }));
   if (typeof token !== "string") {
     const detail = shortOf(token.answer);
     return { what: "long poll", watchedMs: 0, end: { how: "not opened", detail } };
   }
   onToken(token);
   const startMs = performance.now();
-  const giveUp = AbortSignal.timeout(Math.min(watchMs, LONG_POLL_MS) + 3 * GRACE_MS);
+  const giveUp = AbortSignal.timeout(Math.min(watchMs, LONG_POLL_MS) + 10 * GRACE_MS);
   const answer = await http.send(`/api/login/poll/${encodeURIComponent(token)}`, {
     method: "POST",
     timeoutMs: LONG_POLL_MS + 10_000,

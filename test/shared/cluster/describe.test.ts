@@ -1,8 +1,8 @@
 /** What a snapshot of the cluster says of rings and of sessions. */
 import { expect, test } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import { compareRings, sessionReports } from "../../../shared/cluster/describe.ts";
-import { ringProblem } from "../../../shared/cluster/format.ts";
+import { compareRings, compareSecrets, sessionReports } from "../../../shared/cluster/describe.ts";
+import { ringProblem, secretProblem } from "../../../shared/cluster/format.ts";
 
 function members(rings: Readonly<Record<string, string>>) {
   return Object.entries(rings).map(([id, ringFingerprint]) => ({
@@ -50,4 +50,41 @@ test("a session's report is its owner's, not that of the worker that had it befo
   ];
   const ownerById = new Map([[id, "w2" as WorkerId]]);
   expect([...sessionReports({ views, ownerById })]).toEqual([[id, session(2)]]);
+});
+
+// --- secrets ---
+
+function holder(kind: "balancer" | "worker", id: string, secret: string, next?: string) {
+  return { kind, id: id as WorkerId, secretFingerprint: secret, nextSecretFingerprint: next };
+}
+
+test("members with one secret agree, and so do members that all know the new one", () => {
+  const same = [holder("balancer", "b1", "s"), holder("worker", "w1", "s")];
+  expect(compareSecrets(same)).toEqual({ state: "one" });
+  expect(compareSecrets([])).toEqual({ state: "one" });
+  const changing = [holder("balancer", "b1", "new"), holder("worker", "w1", "old", "new")];
+  expect(compareSecrets(changing)).toEqual({ state: "changing" });
+  expect(secretProblem(compareSecrets(changing))).toBeUndefined();
+});
+
+test("a member that knows only another secret is named", () => {
+  const agreement = compareSecrets([
+    holder("balancer", "b1", "s"),
+    holder("worker", "w1", "s", "t"),
+    holder("worker", "w2", "t"),
+  ]);
+  expect(agreement).toEqual({ state: "several", twoEdges: false, groups: [["b1", "w1"], ["w2"]] });
+  expect(secretProblem(agreement)).toBe(
+    "CT_SECRET differs, so that processes ignore each other: b1, w1 | w2",
+  );
+});
+
+test("two secrets with a balancer and a worker each are two edges", () => {
+  const agreement = compareSecrets([
+    holder("balancer", "b1", "s"),
+    holder("worker", "w1", "s"),
+    holder("balancer", "b2", "t"),
+    holder("worker", "w2", "t"),
+  ]);
+  expect(secretProblem(agreement)).toBe("two edges share this store: b1, w1 | b2, w2");
 });

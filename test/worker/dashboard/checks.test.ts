@@ -69,6 +69,7 @@ test("checks of a healthy edge are good, and unused features are off", () => {
   expect(checks).toEqual([
     { name: "Workers", outcome: "good", detail: "1 of 1 take new sessions" },
     { name: "Balancers agree", outcome: "good", detail: "1 of 1 have the same ring" },
+    { name: "Secret", outcome: "good", detail: "2 processes have the same" },
     { name: "TLS certificate", outcome: "good", detail: "DNS:edge: expires in 80 days" },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
@@ -84,12 +85,12 @@ test("during a store outage, or without reports, no check is good", () => {
   }
 });
 
-test("a worker that is down, rings that differ and certificates that expire are bad", () => {
+test("a worker that is down, rings and secrets that differ, and certificates that expire are bad", () => {
   const members = [
     member("worker", "w1"),
     member("balancer", "b1"),
     member("balancer", "b2"),
-    member("balancer", "b3", { ringFingerprint: "other" }),
+    member("balancer", "b3", { ringFingerprint: "other", secretFingerprint: "t" }),
   ];
   const checks = checkMembers(
     snapshot(members, {
@@ -103,13 +104,18 @@ test("a worker that is down, rings that differ and certificates that expire are 
       b2: balancer({ certificates: [{ names: "soon", expiresInMs: 13 * DAY_MS }] }),
     }),
   );
-  expect(checks.slice(0, 4)).toEqual([
+  expect(checks.slice(0, 5)).toEqual([
     { name: "Workers", outcome: "bad", detail: "w9 is down: its lease has expired" },
     {
       name: "Balancers agree",
       outcome: "bad",
       detail:
         "Ring differs from the majority: b3; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.",
+    },
+    {
+      name: "Secret",
+      outcome: "bad",
+      detail: "CT_SECRET differs, so that processes ignore each other: b1, b2, w1 | b3",
     },
     { name: "TLS certificate", outcome: "bad", detail: "old: has expired" },
     { name: "TLS certificate", outcome: "bad", detail: "soon: expires in 13 days" },

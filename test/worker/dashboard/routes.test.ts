@@ -293,6 +293,7 @@ test("the checks are listed, and the echo names the worker that responded", asyn
     ["Store", "good"],
     ["Workers", "good"],
     ["Balancers agree", "unknown"],
+    ["Secret", "unknown"],
     ["TLS certificate", "unknown"],
     ["StatsD", "unknown"],
     ["License", "off"],

@@ -1,0 +1,410 @@
+/**
+ * `ct-edge verify` against a real edge: a good one is green, each planted fault is named, whatever else responds is told apart
+ * from an edge, and nothing is left behind. Faults of fronts are planted in a small proxy here; `npm run bench -- verify` plants
+ * them in nginx, HAProxy and Caddy.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import { generate } from "selfsigned";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { VerifyAnswer } from "../../edge/verify/report.ts";
+import { statusOf } from "../../edge/verify/report.ts";
+import { sessionIds } from "../../shared/cluster/read.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { runCommand } from "../support/command.ts";
+import { type FrontFaults, startFaultyFront } from "../support/faulty-front.ts";
+import {
+  INSIDE_FAULTS,
+  type InsideFault,
+  OPERATOR_TOKEN,
+  plant,
+  startVerifiedCluster,
+} from "../support/planted-faults.ts";
+import { freePort } from "../support/ports.ts";
+import { openStore } from "../support/redis.ts";
+import { until } from "../support/until.ts";
+import { idsIn, verifyUrl } from "../support/verify.ts";
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startVerifiedCluster();
+});
+afterAll(() => cluster?.dispose());
+
+async function frontWith(faults: FrontFaults): Promise<string> {
+  const front = await startFaultyFront(
+    cluster.balancers.map(({ port }) => port),
+    faults,
+  );
+  onTestFinished(() => front.close());
+  return front.url;
+}
+
+const inside = () => ({ redisUrl: cluster.redisUrl, token: OPERATOR_TOKEN });
+
+/** Sessions that are not closed, and sign-ins that wait. Of closed sessions the edge itself keeps a trace for a while. */
+async function leftInStore(): Promise<readonly string[]> {
+  const { store } = openStore(cluster.redis.url);
+  try {
+    const tickets = await cluster.redis.admin().keys("{ct}:ticket:login:*");
+    return [...(await sessionIds(store)), ...tickets];
+  } finally {
+    await store.close();
+  }
+}
+
+// --- a good edge ---
+
+test("all promises of a good edge are held, which takes as long as a long poll", async () => {
+  const url = await frontWith({});
+  const cut = await frontWith({ idleMs: 30_000 });
+  const args = ["--json", "--redis", cluster.redisUrl, "--token", OPERATOR_TOKEN];
+  // Side by side, because both wait for 30 s.
+  const [good, faulty] = await Promise.all([
+    runCommand(["verify", url, ...args], {}, 60_000),
+    runCommand(["verify", cut, ...args], {}, 60_000),
+  ]);
+  const answer = JSON.parse(good.stdout) as VerifyAnswer;
+  expect(answer.findings.filter(({ state }) => state !== "held")).toEqual([]);
+  expect(answer).toMatchObject({ broken: 0, unknown: 0, interrupted: false, leftBehind: 0 });
+  expect(answer.tookMs).toBeLessThan(31_500);
+  expect(good.status).toBe(0);
+
+  const cutAnswer = JSON.parse(faulty.stdout) as VerifyAnswer;
+  const broken = cutAnswer.findings.filter(({ state }) => state === "broken");
+  expect(broken).toMatchObject([
+    { id: "idle", cause: expect.stringMatching(/^a long poll was cut after 30\.\d s/) },
+  ]);
+  expect(faulty.status).toBe(1);
+  expect(await leftInStore()).toEqual([]);
+}, 90_000);
+
+// --- faults of the front ---
+
+const FRONT_FAULTS: readonly {
+  readonly fault: string;
+  readonly front: FrontFaults;
+  readonly broken: readonly string[];
+  readonly cure: RegExp;
+}[] = [
+  {
+    fault: "a front without upgrade",
+    front: { noUpgrade: true },
+    broken: ["websocket"],
+    cure: /proxy_http_version 1\.1/,
+  },
+  {
+    fault: "a sticky cookie of the front",
+    front: { setCookie: "SERVERID=one; path=/" },
+    broken: ["front-cookie"],
+    cure: /turn its stickiness off/,
+  },
+  {
+    fault: "a front that strips cookies",
+    front: { stripCookies: true },
+    broken: ["sticky-cookie"],
+    cure: /pass the header Cookie on/,
+  },
+  {
+    fault: "a front that buffers",
+    front: { buffers: true },
+    broken: ["request-buffering", "response-buffering"],
+    cure: /proxy_request_buffering off/,
+  },
+  {
+    fault: "a front that limits bodies",
+    front: { maxBodyBytes: 1024 * 1024 },
+    broken: ["body-limit"],
+    cure: /client_max_body_size 20m/,
+  },
+  {
+    fault: "a front that strips the header ctstickiness",
+    front: { strips: ["ctstickiness"] },
+    broken: ["sticky-header"],
+    cure: /pass the header ctstickiness on/,
+  },
+];
+
+test.each(FRONT_FAULTS)("$fault is named, with the cure", async ({ front, broken, cure }) => {
+  const report = await verifyUrl({ ...inside(), url: await frontWith(front) });
+  expect(idsIn(report, "broken")).toEqual(broken);
+  expect(report.findings.find(({ id }) => id === broken[0])?.cure).toMatch(cure);
+  expect(statusOf(report)).toBe(1);
+});
+
+test("an idle cut below the interval of pings is seen on the WebSocket too", async () => {
+  const report = await verifyUrl({ url: await frontWith({ idleMs: 1000 }), watchMs: 2000 });
+  expect(report.findings.find(({ id }) => id === "idle")).toMatchObject({
+    state: "broken",
+    cause: expect.stringMatching(/was cut after 1\.\d s/),
+  });
+});
+
+test("a certificate that has expired is named, one that the operator trusts is held", async () => {
+  const make = (notBefore: Date, days: number) =>
+    generate([{ name: "commonName", value: "localhost" }], {
+      notBeforeDate: notBefore,
+      notAfterDate: new Date(notBefore.getTime() + days * 86_400_000),
+      extensions: [{ name: "subjectAltName", altNames: [{ type: 2, value: "localhost" }] }],
+    });
+  const now = Date.now();
+  const expired = await make(new Date(now - 10 * 86_400_000), 7);
+  const valid = await make(new Date(now - 86_400_000), 300);
+  const [first, second] = await Promise.all(
+    [expired, valid].map(async ({ cert, private: key }) =>
+      verifyUrl({ ...inside(), url: await frontWith({ tls: { cert, key } }), ca: cert }),
+    ),
+  );
+  expect(first?.findings.find(({ id }) => id === "certificate")).toMatchObject({
+    state: "broken",
+    cause: "it expired 3 days ago",
+    cure: expect.stringContaining("renew it"),
+  });
+  // One fault hides no other promise.
+  expect(first && idsIn(first, "broken")).toEqual(["certificate"]);
+  expect(second && idsIn(second, "broken")).toEqual([]);
+});
+
+// --- faults of the inside ---
+
+test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
+  "%s is named as %s, from the store and from the dashboard",
+  async (fault, id) => {
+    const url = await frontWith({});
+    const remove = await plant(cluster, fault);
+    try {
+      const report = await verifyUrl({ ...inside(), url });
+      expect(idsIn(report, "broken")).toEqual([id]);
+      expect(report.findings.find((finding) => finding.id === id)?.cure).not.toBe("");
+      if (fault !== "evicting Redis") {
+        const outside = await verifyUrl({ url, token: OPERATOR_TOKEN });
+        expect(idsIn(outside, "broken")).toEqual([id]);
+      }
+    } finally {
+      await remove();
+    }
+  },
+);
+
+test("a Redis of another edge is noticed, and nothing is concluded from it", async () => {
+  const other = await startCluster({ workers: 1, balancers: 1 });
+  onTestFinished(() => other.dispose());
+  const report = await verifyUrl({ url: await frontWith({}), redisUrl: other.redisUrl });
+  expect(idsIn(report, "broken")).toEqual(["inside"]);
+  expect(idsIn(report, "unknown")).toContain("ring");
+});
+
+test("a wrong CT_SERVER_URL is named", async () => {
+  const strange = await startVerifiedCluster({ CT_SERVER_URL: "https://old.example.com" });
+  onTestFinished(() => strange.dispose());
+  const url = strange.balancers[0]?.url ?? "";
+  const report = await verifyUrl({ url });
+  expect(idsIn(report, "broken")).toContain("server-url");
+  expect(report.findings.find(({ id }) => id === "server-url")).toMatchObject({
+    cause: expect.stringMatching(/^CT_SERVER_URL is https:\/\/old\.example\.com/),
+    cure: `set CT_SERVER_URL=${url} on balancers and workers, or verify https://old.example.com`,
+  });
+});
+
+// --- drain ---
+
+test("--drain watches a session while its worker is drained, and resumes the worker", async () => {
+  const url = await frontWith({});
+  const args = ["--quick", "--json", "--redis", cluster.redisUrl, "--drain", "worker-1"];
+  const { stdout, status } = await runCommand(["verify", url, ...args], {}, 60_000);
+  const { findings } = JSON.parse(stdout) as VerifyAnswer;
+  expect(findings.find(({ id }) => id === "drain")).toMatchObject({
+    state: "held",
+    cause: expect.stringMatching(/moved to worker-2: no disconnect, \d+ messages/),
+  });
+  expect(status).toBe(0);
+  const { store } = openStore(cluster.redis.url);
+  try {
+    await until("the worker takes sessions again", async () => {
+      const { members } = await store.members();
+      return members.some(
+        (one) => one.id === "worker-1" && one.kind === "worker" && one.state === "up",
+      );
+    });
+  } finally {
+    await store.close();
+  }
+}, 60_000);
+
+// --- whatever is no edge ---
+
+async function serverThat(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function peerThat(listener: (socket: Socket) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createTcpServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    listener(socket);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+describe.concurrent("what is no edge is named", () => {
+  test.each([
+    {
+      what: "the default page of a web server",
+      url: () =>
+        serverThat((_, res) =>
+          res.writeHead(404, { server: "nginx/1.22.1" }).end("<title>404 Not Found</title>"),
+        ),
+      cause: 'another server responds (status 404, by nginx/1.22.1, page "404 Not Found")',
+    },
+    {
+      what: "a captive portal",
+      url: () =>
+        serverThat((_, res) =>
+          res.writeHead(302, { location: "http://portal.example/login" }).end(),
+        ),
+      cause: "another server redirects to http://portal.example/login (status 302)",
+    },
+    {
+      what: "a login wall",
+      url: () => serverThat((_, res) => res.writeHead(401).end("<title>Sign in</title>")),
+      cause: 'something in front asks for a sign-in of its own (status 401, page "Sign in")',
+    },
+    {
+      what: "a page that responds to everything",
+      url: () => serverThat((_, res) => res.end("<html><title>Welcome!</title>")),
+      cause: 'another server responds (status 200, page "Welcome!")',
+    },
+    {
+      what: "a front without an upstream",
+      url: () => serverThat((_, res) => res.writeHead(502).end()),
+      cause: "what is in front does not reach the edge (status 502)",
+    },
+    {
+      what: "a port where nothing listens",
+      url: async () => `http://127.0.0.1:${await freePort()}`,
+      cause: /^the connection was refused \(/,
+    },
+    {
+      what: "a name without an address",
+      url: async () => "http://no-such-host.invalid",
+      cause: /^the host name has no address \(/,
+    },
+    {
+      what: "TLS towards a port without it",
+      url: async () => (await serverThat((_, res) => res.end())).replace("http://", "https://"),
+      cause: /^the TLS handshake failed \(/,
+    },
+    {
+      what: "a peer that speaks no HTTP",
+      url: () => peerThat((socket) => socket.end("SSH-2.0-OpenSSH_9.2\r\n")),
+      cause: /^what listens there does not speak HTTP \(/,
+    },
+    {
+      what: "a peer that closes the connection",
+      url: () => peerThat((socket) => socket.once("data", () => socket.destroy())),
+      cause: /^the connection was closed without a response \(/,
+    },
+    {
+      what: "a peer that never responds",
+      url: () => peerThat(() => {}),
+      cause: /^no response in time \(/,
+    },
+    {
+      what: "a response that never ends",
+      url: () =>
+        serverThat((_, res) => {
+          const more = (): void => {
+            while (!res.destroyed && res.write("x".repeat(65_536)));
+          };
+          res.on("drain", more);
+          more();
+        }),
+      cause: "another server responds (status 200)",
+    },
+  ])("$what", async ({ url, cause }) => {
+    const report = await verifyUrl({ url: await url(), watchMs: 30_000 });
+    const finding = report.findings.find(({ id }) => id === "edge");
+    expect(finding).toMatchObject({ state: "broken" });
+    if (typeof cause === "string") expect(finding?.cause).toBe(cause);
+    else expect(finding?.cause).toMatch(cause);
+    expect(finding?.cure).not.toBe("");
+    // Never counted as healthy.
+    expect(report.findings.filter(({ state }) => state === "held")).toEqual(
+      report.findings.filter(({ id, state }) => id === "certificate" && state === "held"),
+    );
+    expect(statusOf(report)).toBe(2);
+    expect(report.tookMs).toBeLessThan(12_000);
+  });
+});
+
+test("escape sequences of a server do not reach the terminal", async () => {
+  const url = await serverThat((_, res) =>
+    res.writeHead(404).end("<title>\u001b]0;owned\u0007\u001b[2J\u202e</title>"),
+  );
+  const { stdout, stderr, status } = await runCommand(["verify", url]);
+  expect(stdout).toContain("\\u001b]0;owned\\u0007\\u001b[2J\\u202e");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is looked for.
+  expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f\u202e]/);
+  expect(status).toBe(2);
+});
+
+test.each([
+  { args: ["ftp://edge"], message: /is not the URL of an edge/ },
+  { args: ["https://user:secret@edge"], message: /is not the URL of an edge/ },
+  { args: ["http://127.0.0.1:1", "--ca", "/no/such/file"], message: /--ca \/no\/such\/file: / },
+])("$args is refused with status 2", async ({ args, message }) => {
+  const { stdout, stderr, status } = await runCommand(["verify", ...args]);
+  expect(stderr).toMatch(message);
+  expect(stdout).toBe("");
+  expect(status).toBe(2);
+});
+
+// --- interrupted ---
+
+test.each(["SIGINT", "SIGTERM"] as const)(
+  "%s in the middle leaves nothing behind",
+  async (signal) => {
+    const url = await frontWith({});
+    const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
+    const child = spawn(process.execPath, [program, "verify", url, "--redis", cluster.redisUrl], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (bytes: Buffer) => {
+      stdout += bytes.toString();
+    });
+    child.stderr.on("data", (bytes: Buffer) => {
+      stderr += bytes.toString();
+    });
+    const ended = once(child, "close") as Promise<[number | null]>;
+    const { store } = openStore(cluster.redis.url);
+    onTestFinished(() => store.close());
+    await until("it has opened a session", async () => (await sessionIds(store)).length > 0);
+    child.kill(signal);
+    const [status] = await ended;
+    expect(status).toBe(signal === "SIGINT" ? 130 : 143);
+    expect(stderr).toContain("interrupted; closing what was opened");
+    expect(stdout).toContain("! Interrupted: what was not seen is unknown.");
+    expect(stdout).not.toContain("Not removed");
+    // An interruption is no fault of the edge.
+    expect(stdout).toContain("0 broken");
+    await until("nothing is left in the store", async () => (await leftInStore()).length === 0);
+  },
+);
