@@ -34,7 +34,7 @@ import { judgeRedis } from "./judge/redis.ts";
 import { judgeStickiness, keyPerWorker } from "./judge/stickiness.ts";
 import { CHECK_IDS, type CheckId } from "./model/checks.ts";
 import { type Finding, unknown } from "./model/finding.ts";
-import type { Handshake, HttpAnswer } from "./model/observations.ts";
+import type { Handshake, HttpAnswer, Silence } from "./model/observations.ts";
 import type { Target } from "./model/target.ts";
 import { prepareKeys } from "./people/protocol.ts";
 import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
@@ -103,30 +103,62 @@ interface Run extends VerifyOptions {
 }
 
 async function look(run: Run): Promise<Finding[]> {
-  const { http, target, signal } = run;
+  const { target, signal } = run;
+  const watch = beginWatch(run);
   run.onProgress(`looking for an edge at ${target.baseUrl}`);
   const [meta, page, certificate] = await Promise.all([
-    http.send("/api/meta"),
-    http.send("/"),
+    run.http.send("/api/meta"),
+    run.http.send("/"),
     target.isSecure ? readCertificate(target, signal, run.ca) : undefined,
   ]);
-  const metaMs = Date.now();
-  const host = new URL(target.origin).hostname;
-  const first = [judgeEdge(meta), judgeCertificate(certificate, host, metaMs)];
-  if (first[0]?.state !== "held") return fillUp(first, "no edge responds at the URL", run);
-  first.push(judgeClock(meta, metaMs), judgeServerUrl(page, target));
-
-  // Begins before all the rest, because it takes longest.
-  const onToken = (token: string): void => {
-    run.cleanup.add(() => finishSignIn(run.patient, token, run.credentials));
-  };
-  const silences = watchSilence({ ...run, onToken }, run.watchMs);
+  const nowMs = Date.now();
+  const { hostname } = new URL(target.origin);
+  const edge = judgeEdge(meta);
+  const first = [edge, judgeCertificate(certificate, hostname, nowMs)];
+  if (edge.state !== "held") {
+    await watch.stop();
+    return fillUp(first, "no edge responds at the URL", run);
+  }
+  first.push(judgeClock(meta, nowMs), judgeServerUrl(page, target));
   prepareKeys();
   const budget = AbortSignal.any([signal, AbortSignal.timeout(BUDGET_MS)]);
   const others = await lookAround(run, budget, page, meta);
   run.onProgress("watching idle connections");
-  const idle = judgeIdle(await silences, signal.aborted);
+  const idle = judgeIdle(await watch.silences, signal.aborted);
   return fillUp([...first, ...others, idle], "interrupted", run);
+}
+
+/** Before all the rest, because it takes longest. */
+function beginWatch(run: Run): { silences: Promise<readonly Silence[]>; stop(): Promise<unknown> } {
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([run.signal, stopping.signal]);
+  const stoppable = (http: HttpProbe): HttpProbe => ({
+    ...http,
+    send: (where, options) =>
+      http.send(where, {
+        ...options,
+        signal: AbortSignal.any([stopping.signal, ...(options?.signal ? [options.signal] : [])]),
+      }),
+  });
+  const silences = watchSilence(
+    {
+      target: run.target,
+      signal,
+      http: stoppable(run.http),
+      patient: stoppable(run.patient),
+      onToken(token) {
+        run.cleanup.add(() => finishSignIn(run.patient, token, run.credentials));
+      },
+    },
+    run.watchMs,
+  );
+  return {
+    silences,
+    stop() {
+      stopping.abort();
+      return silences;
+    },
+  };
 }
 
 /** Everything but the idle connections. */

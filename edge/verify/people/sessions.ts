@@ -34,6 +34,7 @@ export interface SessionDeps {
 
 const DEFAULT_TRANSPORTS: TransportNames = ["polling", "websocket"];
 const HEARD_TIMEOUT_MS = 8000;
+const FAILURE_POLL_MS = 50;
 /** Above what nginx accepts by default, 1 MiB. */
 export const FILE_BYTES = 2 * 1024 * 1024;
 
@@ -112,12 +113,23 @@ async function exchange(host: Person, guest: Person): Promise<void> {
   }
 }
 
-/** The sender is the reader's peer: its transport fails, when the body is too large. */
+/** The sender is the reader's peer: its transport fails when the body is too large, and tries repeatedly. */
 async function sendFile(reader: Person, sender: Person): Promise<void> {
+  const before = sender.failures.length;
+  let watch: NodeJS.Timeout | undefined;
+  const failed = new Promise<never>((_resolve, reject) => {
+    watch = setInterval(() => {
+      const failure = sender.failures[before];
+      if (failure !== undefined) reject(new Error(failure));
+    }, FAILURE_POLL_MS);
+  });
   try {
-    if (!(await reader.readFile(sender.peerId, FILE_BYTES))) throw new Error("it was cut");
+    const isWhole = await Promise.race([reader.readFile(sender.peerId, FILE_BYTES), failed]);
+    if (!isWhole) throw new Error("it was cut");
   } catch (error) {
-    throw new StepError("send a file", sender.failures.at(-1) ?? error);
+    throw new StepError("send a file", error);
+  } finally {
+    clearInterval(watch);
   }
 }
 
