@@ -1,7 +1,9 @@
-/** What a verification is given. */
+/** What a verification is given, and what its parts share. */
 import type { Store } from "../../shared/store/store.ts";
+import type { Cleanup } from "./cleanup.ts";
 import type { Target } from "./model/target.ts";
 import type { Credentials } from "./people/sign-in.ts";
+import type { HttpProbe } from "./probes/http.ts";
 
 /** The way to the store of the deployment. */
 export interface StoreAccess {
@@ -28,4 +30,13 @@ export interface VerifyOptions {
   readonly signal: AbortSignal;
   /** What is being done, for a person who waits. */
   readonly onProgress: (text: string) => void;
+}
+
+export interface Run extends VerifyOptions {
+  readonly http: HttpProbe;
+  /** For what creates and removes something: an interruption must not cut it off half-way. */
+  readonly patient: HttpProbe;
+  /** Is aborted some seconds after `signal`. */
+  readonly patience: AbortSignal;
+  readonly cleanup: Cleanup;
 }

@@ -3,13 +3,8 @@
  * beside the watch over idle connections, which takes the longest and begins first.
  */
 
-import { EdgeError } from "../../shared/base/errors.ts";
 import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
-import { type Cleanup, createCleanup } from "./cleanup.ts";
-import { DashboardError, openDashboard } from "./inside/from-dashboard.ts";
-import { readFromStore } from "./inside/from-redis.ts";
-import type { RedisInfo } from "./inside/redis-info.ts";
-import { readRedisInfo } from "./inside/redis-info.ts";
+import { createCleanup } from "./cleanup.ts";
 import {
   judgeBasePath,
   judgeCors,
@@ -17,7 +12,7 @@ import {
   type PageFile,
   pageFiles,
 } from "./judge/address.ts";
-import { type InsideAnswer, judgeInside, workerCount } from "./judge/inside.ts";
+import { judgeInside, workerCount } from "./judge/inside.ts";
 import {
   headersOf,
   judgeBodyLimit,
@@ -31,14 +26,16 @@ import {
 import { judgeSession, judgeSignIn, judgeTwoWorkers } from "./judge/people.ts";
 import { judgeCertificate, judgeClock, judgeEdge } from "./judge/reach.ts";
 import { judgeRedis } from "./judge/redis.ts";
-import { judgeStickiness, keyPerWorker } from "./judge/stickiness.ts";
+import { judgeStickiness } from "./judge/stickiness.ts";
+import { lookInside, redisInfoOf } from "./look-inside.ts";
+import { meetPeople } from "./meet-people.ts";
 import { CHECK_IDS, type CheckId } from "./model/checks.ts";
 import { type Finding, unknown } from "./model/finding.ts";
 import type { Handshake, HttpAnswer, Silence } from "./model/observations.ts";
 import type { Target } from "./model/target.ts";
+import { muteLibraries } from "./mute-libraries.ts";
 import { prepareKeys } from "./people/protocol.ts";
-import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
-import { finishSignIn, type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
+import { finishSignIn } from "./people/sign-in.ts";
 import { readCertificate } from "./probes/certificate.ts";
 import { openWebSocket, pollHandshake } from "./probes/engine.ts";
 import { createHttpProbe, type HttpProbe } from "./probes/http.ts";
@@ -46,7 +43,7 @@ import { watchSilence } from "./probes/silence.ts";
 import { type KeyedHandshakes, probeStickiness } from "./probes/stickiness.ts";
 import { beginEvents, beginUpload } from "./probes/streaming.ts";
 import { type Report, sortFindings } from "./report.ts";
-import type { VerifyOptions } from "./run-options.ts";
+import type { Run, VerifyOptions } from "./run-options.ts";
 import { watchMoves } from "./watch-moves.ts";
 
 /** To complete what was begun, after an interruption. */
@@ -91,15 +88,6 @@ function later(signal: AbortSignal, delayMs: number): AbortSignal {
   };
   signal.addEventListener("abort", abort, { once: true });
   return controller.signal;
-}
-
-interface Run extends VerifyOptions {
-  readonly http: HttpProbe;
-  /** For what creates and removes something: an interruption must not cut it off half-way. */
-  readonly patient: HttpProbe;
-  /** Is aborted some seconds after `signal`. */
-  readonly patience: AbortSignal;
-  readonly cleanup: Cleanup;
 }
 
 async function look(run: Run): Promise<Finding[]> {
@@ -270,78 +258,6 @@ function tagsOf(
   return new Set(all.filter((tag) => tag !== undefined));
 }
 
-// --- the inside ---
-
-/** From the store, which knows more, or else from the dashboard. */
-async function lookInside(run: Run, http: HttpProbe): Promise<InsideAnswer> {
-  const { store, token } = run;
-  try {
-    if (store !== undefined) {
-      return { outcome: "read", inside: await store.withStore(readFromStore) };
-    }
-    if (token !== undefined) {
-      return { outcome: "read", inside: await openDashboard(http, token).read() };
-    }
-    return { outcome: "not asked" };
-  } catch (error) {
-    if (error instanceof DashboardError || error instanceof EdgeError) {
-      return { outcome: "failed", detail: error.message };
-    }
-    throw error;
-  }
-}
-
-async function redisInfoOf({ store }: Run): Promise<RedisInfo | "embedded" | "not asked"> {
-  if (store === undefined) return "not asked";
-  return store.redis === undefined ? "embedded" : readRedisInfo(store.redis);
-}
-
-// --- people ---
-
-interface People {
-  readonly signIn: SignInAnswer;
-  readonly userToken: string | undefined;
-  readonly first: Played | undefined;
-  readonly second: Played | undefined;
-  readonly file: Played | undefined;
-}
-
-async function meetPeople(
-  run: Run,
-  signal: AbortSignal,
-  keyed: readonly KeyedHandshakes[],
-): Promise<People> {
-  const { patient, patience, target, cleanup } = run;
-  run.onProgress("signing in");
-  const { baseUrl } = target;
-  const answer = await signIn({ http: patient, baseUrl, signal: patience }, run.credentials);
-  if (answer.outcome !== "signed in") {
-    return {
-      signIn: answer,
-      userToken: undefined,
-      first: undefined,
-      second: undefined,
-      file: undefined,
-    };
-  }
-  const { token, by } = answer;
-  // A token that was given stays valid.
-  if (by !== "token") cleanup.add(() => signOut(patient, token));
-  const onCleanup = cleanup.add;
-  const deps: SessionDeps = { http: patient, userToken: token, signal, patience, onCleanup };
-  run.onProgress("opening sessions");
-  const first = await playSession(target.baseUrl, deps);
-  const keys = keyPerWorker(keyed);
-  const own = first.outcome === "done" ? first.tag : undefined;
-  const [other] = [...keys].filter(([tag]) => tag !== own);
-  const key = other?.[1] ?? [...keys.values()][0];
-  const [second, file] = await Promise.all([
-    playSession(key === undefined ? target.baseUrl : `${target.baseUrl}/k/${key}`, deps),
-    playLargeBody(target.baseUrl, deps),
-  ]);
-  return { signIn: answer, userToken: token, first, second, file };
-}
-
 // --- the rest ---
 
 /** With a finding for each check that has none. Those that are only made on request are left out. */
@@ -355,19 +271,4 @@ function fillUp(
     (id !== "drain" || drain !== undefined) && (id !== "kill" || kill !== undefined);
   const missing = CHECK_IDS.filter((id) => !there.has(id) && isWanted(id));
   return [...findings, ...missing.map((id) => unknown(id, why, "see the first finding"))];
-}
-
-/**
- * The packages log what they cannot read to the console, with text of the server, and reject promises of their own when a
- * connection ends. Neither may reach the terminal or end this process before it has cleaned up. Returns how to undo it.
- */
-function muteLibraries(): () => void {
-  const { error, warn, log } = console;
-  const ignore = (): void => {};
-  Object.assign(console, { error: ignore, warn: ignore, log: ignore });
-  process.on("unhandledRejection", ignore);
-  return () => {
-    Object.assign(console, { error, warn, log });
-    process.off("unhandledRejection", ignore);
-  };
 }

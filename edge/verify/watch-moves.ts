@@ -5,7 +5,6 @@
 
 import { newSessionId } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/worker-tag.ts";
-import type { Cleanup } from "./cleanup.ts";
 import { nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
 import { storeControls } from "./inside/from-redis.ts";
 import type { Controls } from "./inside/inside.ts";
@@ -17,15 +16,10 @@ import { watchMove } from "./people/moves.ts";
 import { StepError } from "./people/person.ts";
 import { type OpenSession, openSession } from "./people/sessions.ts";
 import { pollHandshake } from "./probes/engine.ts";
-import type { HttpProbe } from "./probes/http.ts";
 import type { KeyedHandshakes } from "./probes/stickiness.ts";
-import type { VerifyOptions } from "./run-options.ts";
+import type { Run } from "./run-options.ts";
 
-interface Deps extends VerifyOptions {
-  readonly http: HttpProbe;
-  readonly patient: HttpProbe;
-  readonly patience: AbortSignal;
-  readonly cleanup: Cleanup;
+interface Deps extends Run {
   readonly keyed: readonly KeyedHandshakes[];
   readonly inside: InsideAnswer;
   readonly userToken: string | undefined;
@@ -134,7 +128,7 @@ async function openAt(
       userToken,
       signal: deps.signal,
       patience: deps.patience,
-      onCleanup: deps.cleanup.add,
+      onCleanup: (undo) => deps.cleanup.add(undo),
     });
     await Promise.all([session.host.upgraded(), session.guest.upgraded()]);
     return { session, tag };

@@ -169,7 +169,9 @@ function tunnel(
       side.once("close", () => clearTimeout(timer));
     }
   }
-  const lines = Object.entries(headersOf(req, faults)).map(([name, value]) => `${name}: ${value}`);
+  const lines = Object.entries(headersOf(req, faults)).map(
+    ([name, value]) => `${name}: ${String(value)}`,
+  );
   upstream.write(`${req.method} ${req.url} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`);
   upstream.write(head);
 }

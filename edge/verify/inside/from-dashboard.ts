@@ -153,16 +153,9 @@ function unreachableOf({ id, status, reason }: Workers["workers"][number]): Unre
 }
 
 function statsdOf(check: Checks[number] | undefined): StatsdState | undefined {
-  switch (check?.outcome) {
-    case "off":
-      return { state: "off" };
-    case "good":
-      return { state: "sending", detail: check.detail };
-    case "bad":
-      return { state: "away", detail: check.detail };
-    default:
-      return undefined;
-  }
+  if (check?.outcome === "off") return { state: "off" };
+  if (check?.outcome === "good") return { state: "sending", detail: check.detail };
+  return check?.outcome === "bad" ? { state: "away", detail: check.detail } : undefined;
 }
 
 /** Keys until each of two workers is found: nine of ten times enough for four workers. */

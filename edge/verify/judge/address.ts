@@ -18,7 +18,7 @@ export function judgeServerUrl(page: HttpAnswer, target: Target): Finding {
   }
   if (normal(seen) === normal(target.baseUrl)) return held(id, `it is ${seen}`);
   const cure = `set CT_SERVER_URL=${target.baseUrl} on balancers and workers, or verify ${seen}`;
-  // Only an edge with CT_SERVER_URL asks for HTTPS for ever.
+  // Only an edge with CT_SERVER_URL sends this header.
   const isSet = headerValues(page.headers, "strict-transport-security").length > 0;
   if (isSet) {
     return broken(

@@ -1,0 +1,51 @@
+/** Signs in, opens sessions, and notes what became of them. */
+import { keyPerWorker } from "./judge/stickiness.ts";
+import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
+import { type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
+import type { KeyedHandshakes } from "./probes/stickiness.ts";
+import type { Run } from "./run-options.ts";
+
+export interface People {
+  readonly signIn: SignInAnswer;
+  readonly userToken: string | undefined;
+  readonly first: Played | undefined;
+  readonly second: Played | undefined;
+  readonly file: Played | undefined;
+}
+
+/** `signal` ends it early; what was begun is completed. Never rejects. */
+export async function meetPeople(
+  run: Run,
+  signal: AbortSignal,
+  keyed: readonly KeyedHandshakes[],
+): Promise<People> {
+  const { patient, patience, target, cleanup } = run;
+  run.onProgress("signing in");
+  const { baseUrl } = target;
+  const answer = await signIn({ http: patient, baseUrl, signal: patience }, run.credentials);
+  if (answer.outcome !== "signed in") {
+    return {
+      signIn: answer,
+      userToken: undefined,
+      first: undefined,
+      second: undefined,
+      file: undefined,
+    };
+  }
+  const { token, by } = answer;
+  // A token that was given stays valid.
+  if (by !== "token") cleanup.add(() => signOut(patient, token));
+  const onCleanup: SessionDeps["onCleanup"] = (undo) => cleanup.add(undo);
+  const deps: SessionDeps = { http: patient, userToken: token, signal, patience, onCleanup };
+  run.onProgress("opening sessions");
+  const first = await playSession(target.baseUrl, deps);
+  const keys = keyPerWorker(keyed);
+  const own = first.outcome === "done" ? first.tag : undefined;
+  const [other] = [...keys].filter(([tag]) => tag !== own);
+  const key = other?.[1] ?? [...keys.values()][0];
+  const [second, file] = await Promise.all([
+    playSession(key === undefined ? target.baseUrl : `${target.baseUrl}/k/${key}`, deps),
+    playLargeBody(target.baseUrl, deps),
+  ]);
+  return { signIn: answer, userToken: token, first, second, file };
+}
