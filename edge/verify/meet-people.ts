@@ -17,7 +17,7 @@ export interface People {
 export async function meetPeople(
   run: Run,
   signal: AbortSignal,
-  keyed: readonly KeyedHandshakes[],
+  seen: { readonly keyed: readonly KeyedHandshakes[]; readonly upgrades: boolean },
 ): Promise<People> {
   const { patient, patience, target, cleanup } = run;
   run.onProgress("signing in");
@@ -36,10 +36,18 @@ export async function meetPeople(
   // A token that was given stays valid.
   if (by !== "token") cleanup.add(() => signOut(patient, token));
   const onCleanup: SessionDeps["onCleanup"] = (undo) => cleanup.add(undo);
-  const deps: SessionDeps = { http: patient, userToken: token, signal, patience, onCleanup };
+  const { upgrades } = seen;
+  const deps: SessionDeps = {
+    http: patient,
+    userToken: token,
+    signal,
+    patience,
+    onCleanup,
+    upgrades,
+  };
   run.onProgress("opening sessions");
   const first = await playSession(target.baseUrl, deps);
-  const keys = keyPerWorker(keyed);
+  const keys = keyPerWorker(seen.keyed);
   const own = first.outcome === "done" ? first.tag : undefined;
   const [other] = [...keys].filter(([tag]) => tag !== own);
   const key = other?.[1] ?? [...keys.values()][0];

@@ -179,7 +179,8 @@ async function lookAround(
     http.send(`/join/${"A".repeat(24)}`),
   ]);
   const workers = workerCount(inside);
-  const people = accepts ? await meetPeople(run, budget, keyed) : undefined;
+  const upgrades = webSocket.outcome === "open";
+  const people = accepts ? await meetPeople(run, budget, { keyed, upgrades }) : undefined;
   const moves = await watchMoves({ ...run, keyed, inside, userToken: people?.userToken });
   return [
     judgeWebSocket(webSocket),

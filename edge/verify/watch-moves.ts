@@ -128,6 +128,7 @@ async function openAt(
       userToken,
       signal: deps.signal,
       patience: deps.patience,
+      upgrades: true,
       onCleanup: (undo) => deps.cleanup.add(undo),
     });
     await Promise.all([session.host.upgraded(), session.guest.upgraded()]);

@@ -10,13 +10,13 @@ import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { generate } from "selfsigned";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { VerifyAnswer } from "../../edge/verify/report.ts";
 import { statusOf } from "../../edge/verify/report.ts";
 import { sessionIds } from "../../shared/cluster/read.ts";
-import { type Cluster, startCluster } from "../support/cluster.ts";
-import { runCommand } from "../support/command.ts";
-import { type FrontFaults, startFaultyFront } from "../support/faulty-front.ts";
+import type { Cluster } from "../support/cluster.ts";
+import { type CommandResult, runCommand } from "../support/command.ts";
+import { type FaultyFront, type FrontFaults, startFaultyFront } from "../support/faulty-front.ts";
 import {
   INSIDE_FAULTS,
   type InsideFault,
@@ -25,21 +25,35 @@ import {
   startVerifiedCluster,
 } from "../support/planted-faults.ts";
 import { freePort } from "../support/ports.ts";
-import { openStore } from "../support/redis.ts";
+import { openStore, startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
 import { idsIn, verifyUrl } from "../support/verify.ts";
 
 let cluster: Cluster;
+/** They wait for 30 s, so they run beside the first tests. */
+let longRuns: Promise<readonly CommandResult[]>;
+
 beforeAll(async () => {
   cluster = await startVerifiedCluster();
+  const fronts = await Promise.all([{}, { idleMs: 30_000 }].map(openFront));
+  const args = ["--json", "--redis", cluster.redisUrl, "--token", OPERATOR_TOKEN];
+  longRuns = Promise.all(fronts.map(({ url }) => runCommand(["verify", url, ...args], {}, 60_000)));
+  return async () => {
+    await longRuns;
+    await Promise.all(fronts.map((front) => front.close()));
+    await cluster.dispose();
+  };
 });
-afterAll(() => cluster?.dispose());
 
-async function frontWith(faults: FrontFaults): Promise<string> {
-  const front = await startFaultyFront(
+function openFront(faults: FrontFaults): Promise<FaultyFront> {
+  return startFaultyFront(
     cluster.balancers.map(({ port }) => port),
     faults,
   );
+}
+
+async function frontWith(faults: FrontFaults): Promise<string> {
+  const front = await openFront(faults);
   onTestFinished(() => front.close());
   return front.url;
 }
@@ -76,8 +90,7 @@ test("only this command loads the protocol's package and undici, and their licen
       if (kind === "import-statement") load(path);
     }
   };
-  const folder = Object.keys(outputs).find((file) => file.endsWith("/edge/main.js")) ?? "";
-  load(folder);
+  load(Object.keys(outputs).find((file) => file.endsWith("/edge/main.js")) ?? "");
   const packages = ["open-collaboration-protocol", "undici", "socket.io-client"];
   const holding = (name: string): string[] =>
     Object.keys(outputs).filter((file) =>
@@ -90,32 +103,6 @@ test("only this command loads the protocol's package and undici, and their licen
   const licenses = readFileSync(new URL("licenses.txt", dist), "utf8");
   for (const name of packages) expect(licenses).toMatch(new RegExp(`^${name} \\d`, "m"));
 });
-
-// --- a good edge ---
-
-test("all promises of a good edge are held, which takes as long as a long poll", async () => {
-  const url = await frontWith({});
-  const cut = await frontWith({ idleMs: 30_000 });
-  const args = ["--json", "--redis", cluster.redisUrl, "--token", OPERATOR_TOKEN];
-  // Side by side, because both wait for 30 s.
-  const [good, faulty] = await Promise.all([
-    runCommand(["verify", url, ...args], {}, 60_000),
-    runCommand(["verify", cut, ...args], {}, 60_000),
-  ]);
-  const answer = JSON.parse(good.stdout) as VerifyAnswer;
-  expect(answer.findings.filter(({ state }) => state !== "held")).toEqual([]);
-  expect(answer).toMatchObject({ broken: 0, unknown: 0, interrupted: false, leftBehind: 0 });
-  expect(answer.tookMs).toBeLessThan(31_500);
-  expect(good.status).toBe(0);
-
-  const cutAnswer = JSON.parse(faulty.stdout) as VerifyAnswer;
-  const broken = cutAnswer.findings.filter(({ state }) => state === "broken");
-  expect(broken).toMatchObject([
-    { id: "idle", cause: expect.stringMatching(/^a long poll was cut after 30\.\d s/) },
-  ]);
-  expect(faulty.status).toBe(1);
-  expect(await leftInStore()).toEqual([]);
-}, 90_000);
 
 // --- faults of the front ---
 
@@ -203,10 +190,28 @@ test("a certificate that has expired is named, one that the operator trusts is h
   expect(second && idsIn(second, "broken")).toEqual([]);
 });
 
+// --- a good edge ---
+
+test("all promises of a good edge are held, and a cut after 30 s is named, in as long as a long poll", async () => {
+  const [good, cut] = await longRuns;
+  const answer = JSON.parse(good?.stdout ?? "") as VerifyAnswer;
+  expect(answer.findings.filter(({ state }) => state !== "held")).toEqual([]);
+  expect(answer).toMatchObject({ broken: 0, unknown: 0, interrupted: false, leftBehind: 0 });
+  expect(answer.tookMs).toBeLessThan(32_000);
+  expect(good?.status).toBe(0);
+
+  const { findings } = JSON.parse(cut?.stdout ?? "") as VerifyAnswer;
+  expect(findings.filter(({ state }) => state === "broken")).toMatchObject([
+    { id: "idle", cause: expect.stringMatching(/^a long poll was cut after 30\.\d s/) },
+  ]);
+  expect(cut?.status).toBe(1);
+  await until("nothing is left in the store", async () => (await leftInStore()).length === 0);
+}, 60_000);
+
 // --- faults of the inside ---
 
 test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
-  "%s is named as %s, from the store and from the dashboard",
+  "%s is named as %s",
   async (fault, id) => {
     const url = await frontWith({});
     const remove = await plant(cluster, fault);
@@ -214,7 +219,8 @@ test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
       const report = await verifyUrl({ ...inside(), url });
       expect(idsIn(report, "broken")).toEqual([id]);
       expect(report.findings.find((finding) => finding.id === id)?.cure).not.toBe("");
-      if (fault !== "evicting Redis") {
+      // Once is enough: what the dashboard tells is tested apart.
+      if (fault === "two edges on one prefix") {
         const outside = await verifyUrl({ url, token: OPERATOR_TOKEN });
         expect(idsIn(outside, "broken")).toEqual([id]);
       }
@@ -225,15 +231,16 @@ test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
 );
 
 test("a Redis of another edge is noticed, and nothing is concluded from it", async () => {
-  const other = await startCluster({ workers: 1, balancers: 1 });
-  onTestFinished(() => other.dispose());
-  const report = await verifyUrl({ url: await frontWith({}), redisUrl: other.redisUrl });
+  const other = await startRedis({ port: true });
+  onTestFinished(() => other.close());
+  const redisUrl = `redis://127.0.0.1:${other.port}`;
+  const report = await verifyUrl({ url: await frontWith({}), redisUrl });
   expect(idsIn(report, "broken")).toEqual(["inside"]);
   expect(idsIn(report, "unknown")).toContain("ring");
 });
 
 test("a wrong CT_SERVER_URL is named", async () => {
-  const strange = await startVerifiedCluster({ CT_SERVER_URL: "https://old.example.com" });
+  const strange = await startVerifiedCluster({ CT_SERVER_URL: "https://old.example.com" }, 1);
   onTestFinished(() => strange.dispose());
   const url = strange.balancers[0]?.url ?? "";
   const report = await verifyUrl({ url });

@@ -3,7 +3,7 @@
  * removed again.
  */
 import { readViews } from "../../shared/cluster/read.ts";
-import { type Cluster, type Member, sees, startCluster } from "./cluster.ts";
+import { type Cluster, type Member, type Run, sees, startCluster } from "./cluster.ts";
 import { openStore } from "./redis.ts";
 import { until } from "./until.ts";
 
@@ -19,12 +19,17 @@ export const INSIDE_FAULTS = {
 } as const;
 export type InsideFault = keyof typeof INSIDE_FAULTS;
 
-export function startVerifiedCluster(env: Readonly<Record<string, string>> = {}): Promise<Cluster> {
+/** `size`: balancers, and workers. */
+export function startVerifiedCluster(
+  env: Readonly<Record<string, string>> = {},
+  size = 2,
+): Promise<Cluster> {
   return startCluster({
-    workers: 2,
-    balancers: 2,
+    workers: size,
+    balancers: size,
     env: {
       CT_TRUSTED_PROXIES: "127.0.0.1",
+      CT_DRAIN_DELAY_MS: "0",
       CT_DASHBOARD_TOKENS: `verify:read+drain:${OPERATOR_TOKEN}`,
       ...env,
     },
@@ -56,10 +61,7 @@ async function launchStrangers(
   const env = { CT_SECRET: "a secret that only these processes have", CT_WORKER_ID: "stranger" };
   const runs = programs.map((program) => cluster.launch(program, { env }));
   await Promise.all(runs.map((run) => run.ready()));
-  return async () => {
-    await Promise.all(runs.map((run) => run.kill()));
-    await forgotten(cluster);
-  };
+  return () => stopped(cluster, runs);
 }
 
 /** One more balancer, from which connections to the first worker are refused. */
@@ -77,10 +79,7 @@ async function launchCutOffBalancer(cluster: Cluster): Promise<() => Promise<voi
         view.role === "balancer" && view.workers.some(({ status }) => status !== "healthy"),
     );
   });
-  return async () => {
-    await run.kill();
-    await forgotten(cluster);
-  };
+  return () => stopped(cluster, [run]);
 }
 
 /** A module that leads connections to a port to one where nothing listens. */
@@ -95,11 +94,13 @@ Socket.prototype.connect = function (...args) {
   return `data:text/javascript,${encodeURIComponent(source)}`;
 }
 
-/** Resolves when the leases of processes that were killed have expired. */
-async function forgotten(cluster: Cluster): Promise<void> {
+/** Resolves when the processes have ended and withdrawn their leases. */
+async function stopped(cluster: Cluster, runs: readonly Run[]): Promise<void> {
+  for (const { child } of runs) child.kill("SIGTERM");
+  await Promise.all(runs.map((run) => run.ended()));
   const { store } = openStore(cluster.redis.url);
   try {
-    await until("the killed processes have no lease", async () => {
+    await until("the stopped processes have no lease", async () => {
       const { members } = await store.members();
       return members.length === cluster.workers.length + cluster.balancers.length;
     });

@@ -30,6 +30,8 @@ export interface SessionDeps {
   readonly signal: AbortSignal;
   readonly patience: AbortSignal;
   readonly onCleanup: OnCleanup;
+  /** Whether WebSockets pass: only then is it worth waiting for them. */
+  readonly upgrades: boolean;
 }
 
 const DEFAULT_TRANSPORTS: TransportNames = ["polling", "websocket"];
@@ -72,7 +74,7 @@ export async function playSession(baseUrl: string, deps: SessionDeps): Promise<P
     const session = await openSession(baseUrl, deps);
     const { host, guest } = session;
     const { tag } = host;
-    await Promise.all([host.upgraded(), guest.upgraded()]);
+    if (deps.upgrades) await Promise.all([host.upgraded(), guest.upgraded()]);
     await exchange(host, guest);
     await sendFile(host, guest);
     const transport = transportOf(host, guest);
