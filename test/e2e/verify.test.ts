@@ -394,6 +394,27 @@ describe.concurrent("what is no edge is named", () => {
   });
 });
 
+test("a server that imitates an edge is told apart, and cannot keep verify busy", async () => {
+  const meta = '{"owner":"x","version":"0.3.1","transports":["socket.io"]}';
+  const form = { type: "form", name: "unverified", endpoint: "//evil.example/api" };
+  const open =
+    '0{"sid":"0123456789abcdef\\u001b[2J","upgrades":[],"pingInterval":1,"pingTimeout":1}';
+  const bodyOf = (url = ""): string => {
+    if (url.startsWith("/api/meta")) return meta;
+    if (url.startsWith("/socket.io/")) return open;
+    if (!url.startsWith("/api/login/initial")) return "{}";
+    return JSON.stringify({ pollToken: "../x", auth: { loginPageUrl: "", providers: [form] } });
+  };
+  const report = await verifyUrl({
+    url: await serverThat((req, res) => res.end(bodyOf(req.url))),
+    token: OPERATOR_TOKEN,
+  });
+  expect(statusOf(report)).toBe(1);
+  expect(report.findings.find(({ id }) => id === "polling")?.cause).toMatch(/from a cache/);
+  expect(idsIn(report, "unknown")).toEqual(expect.arrayContaining(["session", "ring", "secret"]));
+  expect(report.tookMs).toBeLessThan(15_000);
+});
+
 test("escape sequences of a server do not reach the terminal", async () => {
   const url = await serverThat((_, res) =>
     res.writeHead(404).end("<title>\u001b]0;owned\u0007\u001b[2J\u202e</title>"),

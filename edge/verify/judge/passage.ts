@@ -86,6 +86,7 @@ export function judgePolling(first: Handshake, second: Handshake): Finding {
 
 /** What the edge itself leaves idle: a ping every 25 s, a poll of 30 s. */
 const NEEDED_MS = 30_000;
+const NAMES = { websocket: "WebSocket", "long poll": "long poll" } as const;
 /** A poll that ends this much early was not cut. */
 const TOLERANCE_MS = 500;
 
@@ -95,7 +96,7 @@ export function judgeIdle(silences: readonly Silence[], wasInterrupted: boolean)
     if (end.how === "cut" && !wasInterrupted) {
       return broken(
         id,
-        `a ${what === "websocket" ? "WebSocket" : "long poll"} was cut after ${seconds(end.afterMs)} (${end.detail})`,
+        `a ${NAMES[what]} was cut after ${seconds(end.afterMs)} (${end.detail})`,
         "raise the timeouts of what is in front to 60 s or more, an hour for WebSockets: proxy_read_timeout in nginx; timeout client, server and tunnel in HAProxy; the idle timeout of a cloud's load balancer",
       );
     }
@@ -105,7 +106,7 @@ export function judgeIdle(silences: readonly Silence[], wasInterrupted: boolean)
   if (missing?.end.how === "not opened") {
     return unknown(
       id,
-      `the ${missing.what} did not open (${missing.end.detail})`,
+      `the ${NAMES[missing.what]} did not open (${missing.end.detail})`,
       "see the other findings",
     );
   }

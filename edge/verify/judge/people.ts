@@ -4,13 +4,14 @@ import type { Step } from "../people/person.ts";
 import type { Played } from "../people/sessions.ts";
 import type { SignInAnswer } from "../people/sign-in.ts";
 
+const NOT_TRIED = "not tried, because no connection was accepted";
 const GIVE_CREDENTIALS =
   "give a key of CT_LOGIN_API_KEY with --api-key @FILE, or a user token with --user-token @FILE";
 
-/** Undefined: interrupted before. */
+/** Undefined: not tried. */
 export function judgeSignIn(answer: SignInAnswer | undefined): Finding {
   const id = "sign-in";
-  if (answer === undefined) return unknown(id, "interrupted", "run verify again");
+  if (answer === undefined) return unknown(id, NOT_TRIED, "see the finding about long polling");
   switch (answer.outcome) {
     case "signed in":
       return held(id, `signed in by ${answer.by}`);
@@ -21,6 +22,7 @@ export function judgeSignIn(answer: SignInAnswer | undefined): Finding {
         GIVE_CREDENTIALS,
       );
     case "failed":
+      if (answer.detail === "interrupted") return unknown(id, "interrupted", "run verify again");
       return broken(
         id,
         `the sign-in failed: ${answer.detail}`,
@@ -96,7 +98,7 @@ function failed(
   if (/Incompatible protocol versions/i.test(detail)) {
     return unknown(id, detail, "use the ct-edge of the version that runs there");
   }
-  if (detail === "interrupted" || /aborted/.test(detail)) {
+  if (detail === "interrupted" || detail === "no answer in time" || /aborted/.test(detail)) {
     return unknown(
       id,
       `${step}: no answer in time, or interrupted`,
