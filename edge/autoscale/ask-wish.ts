@@ -59,9 +59,6 @@ async function readWish(
   statusUrl: string,
   token: string | undefined,
 ): Promise<z.infer<typeof wishSchema> | string> {
-  // Loaded when it is needed, because every start of an edge and each command reads this file. The bundle of a CommonJS module
-  // has the default export only.
-  const { fetch } = (await import("undici")).default;
   try {
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
     const { status, body } = await askStatusPort(`${statusUrl}/autoscale`, { headers });
