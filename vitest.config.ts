@@ -3,8 +3,14 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take longest whatever their size: begun at the end, the last one would run alone. */
 const LONG = /\/test\/(e2e|model)\//;
-/** Files that start no processes and change nothing global; they share what they import. */
-const UNITS = ["test/{balancer,edge,shared,web,worker}/**/*.test.ts"];
+/**
+ * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
+ * whose package keeps timers for a minute after they are closed.
+ */
+const UNITS = [
+  "test/{balancer,edge,shared}/**/*.test.ts",
+  "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
+];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

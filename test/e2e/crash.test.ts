@@ -62,7 +62,10 @@ async function expectAllToHear({ all, moved, edge }: Killed): Promise<void> {
   }
   await until("everybody hears everybody", () => all.misheard().length === 0);
   // The restarted worker has found no session left to resume.
-  expect(await countOf(edge, "worker.sessions_resumed")).toBe(moved.length);
+  const resumed = await countOf(edge, "worker.sessions_resumed");
+  // Counted twice for one version, under its former cause: a take-over on a busy machine that waited for the lease's end.
+  const twice = await countOf(edge, "worker.sessions_resumed", "lease-gone");
+  expect(resumed - twice).toBe(moved.length);
 }
 
 test("the sessions of a killed worker are taken over at once, and none of their people is disconnected", async () => {
