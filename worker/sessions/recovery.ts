@@ -5,7 +5,7 @@
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { type Reassertion, type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Claims } from "./claims.ts";
 import { Session } from "./session.ts";
 import { shortId, TOMBSTONE_MS } from "./session-ownership.ts";
@@ -38,8 +38,8 @@ const MAX_CLOSED = 5000;
 
 export function createRecovery(deps: RecoveryDeps): Recovery {
   const { store, clock, log, self, sessions, isClosed } = deps;
-  /** Oldest first. */
-  const closed = new Map<SessionId, { readonly session: Session; readonly atMs: number }>();
+  /** Oldest first. The records, because a session keeps all of its people. */
+  const closed = new Map<SessionId, { readonly tombstone: Reassertion; readonly atMs: number }>();
   let confirming: Promise<void> | undefined;
   let mustRepeat = false;
 
@@ -88,24 +88,25 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
   async function restoreTombstones(): Promise<void> {
     const storeMs = await whenStoreResponds(() => store.timeMs());
     if (storeMs === undefined) return;
-    await forEach([...closed.values()], async ({ session, atMs }) => {
+    await forEach([...closed.values()], async ({ tombstone, atMs }) => {
       const untilMs = storeMs + TOMBSTONE_MS - (clock.nowMs() - atMs);
-      const tombstone = session.tombstone(untilMs);
-      if (tombstone !== undefined && untilMs > storeMs) {
-        await unlessRefused(session, () => store.reassertSession(tombstone));
-      }
+      if (untilMs <= storeMs) return;
+      await unlessRefused(tombstone, () => store.reassertSession({ ...tombstone, untilMs }));
     });
   }
 
   function noteClosed(session: Session): void {
+    // Its end is set when it is written.
+    const tombstone = session.tombstone(0);
+    if (tombstone === undefined) return;
     const [oldest] = closed.keys();
     if (closed.size >= MAX_CLOSED && oldest !== undefined) closed.delete(oldest);
-    closed.set(session.id, { session, atMs: clock.nowMs() });
+    closed.set(session.id, { tombstone, atMs: clock.nowMs() });
   }
 
   /** As `whenStoreResponds`; an error for one session must not keep the others from being confirmed. */
   async function unlessRefused<T>(
-    { id }: Session,
+    { id }: Pick<Session, "id">,
     request: () => Promise<T>,
   ): Promise<T | "refused" | undefined> {
     try {

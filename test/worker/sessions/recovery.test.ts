@@ -1,5 +1,11 @@
 /** A worker that restarts under its id: its sessions go on. */
 import { expect, it } from "vitest";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import type { Reassertion } from "../../../shared/store/store.ts";
+import { createRecovery } from "../../../worker/sessions/recovery.ts";
+import { TOMBSTONE_MS } from "../../../worker/sessions/session-ownership.ts";
+import { holdings } from "../../robustness/memory.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,
@@ -8,6 +14,7 @@ import {
   joinAnswer,
   rawPeer,
   requestJoin,
+  silentLog,
   startStore,
   startWorker,
   type WorkerFixture,
@@ -135,6 +142,53 @@ it("a guest that left before the restart cannot come back after it", async () =>
   const again = next.peer(token);
   await until("it is disconnected", () => again.disconnects.length === 1);
   expect(next.counters.value("worker.connects_refused", "left")).toBe(1);
+});
+
+it("a closed session with its people leaves the worker's memory", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const session = new WeakRef(worker.registry.live(sessionId) ?? {});
+  host.leave();
+  await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
+  host.close();
+  await until("it is collected", () => {
+    holdings();
+    return session.deref() === undefined;
+  });
+});
+
+it("a store that has lost its data gets the tombstone of a closed session again, for the time that is left of it", async () => {
+  const worker = await startWorker();
+  const { host, sessionId } = await worker.openSession();
+  const session = worker.registry.live(sessionId);
+  if (session === undefined) throw new Error("the session is not here");
+  host.leave();
+  await until("it is closed", () => session.isClosed);
+  const written: Reassertion[] = [];
+  let nowMs = 0;
+  const recovery = createRecovery({
+    store: {
+      sessionsOf: async () => [],
+      members: async () => ({ members: [], ignored: 0, booted: false }),
+      timeMs: async () => 1_000_000,
+      reassertSession: async (one) => {
+        written.push(one);
+        return "written";
+      },
+    },
+    clock: { ...systemClock, nowMs: () => nowMs },
+    log: silentLog(),
+    self: { id: "worker-1" as WorkerId },
+    resume: () => Promise.reject(new Error("nothing is resumed")),
+    sessions: new Map(),
+    isClosed: () => false,
+  });
+  recovery.noteClosed(session);
+  nowMs = 60_000;
+  await recovery.confirm();
+  expect(written).toMatchObject([
+    { id: sessionId, state: "closed", untilMs: 1_000_000 + TOMBSTONE_MS - 60_000 },
+  ]);
 });
 
 it("a closed session stays closed after a restart", async () => {
