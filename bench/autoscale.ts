@@ -19,14 +19,17 @@ import {
 } from "../test/support/light-teams.ts";
 import { until } from "../test/support/until.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
-const SESSIONS = Number(process.env["AUTOSCALE_SESSIONS"] ?? 300);
-const RAMP_MS = Number(process.env["AUTOSCALE_RAMP_S"] ?? 90) * 1000;
-const TALK_MS = Number(process.env["AUTOSCALE_TALK_MS"] ?? 3000);
-const HOLD_MS = 30_000;
+const SESSIONS = size("AUTOSCALE_SESSIONS", { long: 300, short: 40 });
+const RAMP_MS = size("AUTOSCALE_RAMP_S", { long: 90, short: 8 }) * 1000;
+const TALK_MS = size("AUTOSCALE_TALK_MS", { long: 3000, short: 3000 });
+const HOLD_MS = size("AUTOSCALE_HOLD_S", { long: 30, short: 8 }) * 1000;
 const MIN = 2;
-const MAX = 6;
+const MAX = size("AUTOSCALE_MAX", { long: 6, short: 4 });
+const UP_MS = size("AUTOSCALE_UP_MS", { long: 5000, short: 1000 });
+const DOWN_MS = size("AUTOSCALE_DOWN_MS", { long: 20_000, short: 3000 });
 /** Sessions open and end in groups, evenly over the ramp. */
 const GROUP = 10;
 const SAMPLE_MS = 500;
@@ -34,10 +37,10 @@ const SHRINK_MS = 240_000;
 
 const ENV = {
   CT_MAX_SESSIONS_PER_USER: "100000",
-  // Six workers at the top, with the reserve.
+  // All workers at the top, with the reserve.
   CT_AUTOSCALE_SESSIONS: String(Math.ceil((SESSIONS * 1.2) / MAX)),
-  CT_AUTOSCALE_UP_MS: "5000",
-  CT_AUTOSCALE_DOWN_MS: "20000",
+  CT_AUTOSCALE_UP_MS: String(UP_MS),
+  CT_AUTOSCALE_DOWN_MS: String(DOWN_MS),
 };
 
 export async function run(): Promise<void> {

@@ -17,11 +17,12 @@ import { settle, startRedis, type TestRedis } from "../test/support/redis.ts";
 import { until } from "../test/support/until.ts";
 import { type LightCrowd, type Return, startLightCrowd } from "./support/light-crowd.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
-const SESSIONS = Number(process.env["CRASH_SESSIONS"] ?? 500);
-const ROUNDS = Number(process.env["CRASH_ROUNDS"] ?? 3);
-const TALK_MS = Number(process.env["CRASH_TALK_MS"] ?? 10_000);
+const SESSIONS = size("CRASH_SESSIONS", { long: 500, short: 50 });
+const ROUNDS = size("CRASH_ROUNDS", { long: 3, short: 1 });
+const TALK_MS = size("CRASH_TALK_MS", { long: 10_000, short: 10_000 });
 const ADMISSIONS = process.env["CRASH_ADMISSIONS"];
 const IS_SHARED = process.env["CRASH_STORE"] === "redis";
 const PROFILES = process.env["CRASH_PROFILE"];

@@ -14,11 +14,11 @@ import { until } from "../test/support/until.ts";
 import { type Crowd, OPERATOR, startCrowd } from "./support/crowd.ts";
 import { CORES } from "./support/process.ts";
 import { type Result, writeResults } from "./support/results.ts";
+import { isPart, selector, size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
-/** Runs only measurements whose name contains this. */
-const ONLY = process.env["BENCH_ONLY"] ?? "";
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 1 });
+const isMeasured = selector("BENCH_ONLY", { short: ["measureFirstView"] });
 const WORKERS = 50;
 const SESSIONS = 1000;
 const WATCHED_MS = 16_000;
@@ -38,12 +38,12 @@ export async function run(): Promise<void> {
   try {
     const results: Result[] = [];
     for (const measure of MEASURES) {
-      if (!measure.name.includes(ONLY)) continue;
+      if (!isMeasured(measure.name)) continue;
       const measured = await measure(browser, crowd);
       for (const result of measured) print(result);
       results.push(...measured);
     }
-    if (ONLY === "") writeResults("dashboard", results);
+    if (!isPart("BENCH_ONLY")) writeResults("dashboard", results);
   } finally {
     await browser.close();
     await crowd.close();

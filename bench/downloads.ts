@@ -31,16 +31,17 @@ import { createScanner } from "../worker/clients/formats/scan.ts";
 import { wrk } from "./support/load.ts";
 import { CORES, type Program, start } from "./support/process.ts";
 import { type Result, writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
-const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 1 });
+const SECONDS = size("BENCH_SECONDS", { long: 4, short: 1 });
 const MIB = 1024 * 1024;
 const FILE_MIB = 20;
 const PARALLEL = 200;
-const PLUGINS = 500;
+const PLUGINS = size("DOWNLOADS_PLUGINS", { long: 500, short: 100 });
 const PLUGIN_BYTES = 10_000_000;
-const INDEX_REQUESTS = 2000;
+const INDEX_REQUESTS = size("DOWNLOADS_REQUESTS", { long: 2000, short: 300 });
 
 export async function run(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "ct-bench-downloads-"));
@@ -176,8 +177,8 @@ async function readManyPlugins(folder: string, worker: StartWorker): Promise<Res
       60_000,
     );
     return [
-      report("500 plugins, first scan", "ms", new Map([["ours", cold]])),
-      report("500 plugins, scanned again", "ms", new Map([["ours", warm]])),
+      report(`${PLUGINS} plugins, first scan`, "ms", new Map([["ours", cold]])),
+      report(`${PLUGINS} plugins, scanned again`, "ms", new Map([["ours", warm]])),
       report("longest block of the event loop meanwhile", "ms", new Map([["ours", blocked]])),
       await measureRequests(
         "updatePlugins.xml",
@@ -281,7 +282,7 @@ async function measureRequests(
   times.sort((a, b) => a - b);
   const at = (share: number): number => times[Math.floor(times.length * share)] ?? Number.NaN;
   return report(
-    `${what} over 500 plugins`,
+    `${what} over ${PLUGINS} plugins`,
     "ms",
     new Map([
       ["p50", [at(0.5)]],

@@ -20,12 +20,13 @@ import { type Cluster, type Member, sees, startCluster } from "../test/support/c
 import { type LightTeams, openLightTeams } from "../test/support/light-teams.ts";
 import { until } from "../test/support/until.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
-const SESSIONS = Number(process.env["DRAIN_SESSIONS"] ?? 1000);
-const TALK_MS = Number(process.env["DRAIN_TALK_MS"] ?? 10_000);
+const SESSIONS = size("DRAIN_SESSIONS", { long: 1000, short: 100 });
+const TALK_MS = size("DRAIN_TALK_MS", { long: 10_000, short: 5000 });
 /** Admissions per second and worker. */
-const CAP = Number(process.env["DRAIN_ADMISSIONS"] ?? 200);
+const CAP = size("DRAIN_ADMISSIONS", { long: 200, short: 200 });
 const SAMPLE_MS = 200;
 /** The gauge of a worker covers 10 s; without this wait it would include its start. */
 const IDLE_MS = 12_000;

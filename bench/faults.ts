@@ -18,12 +18,18 @@ import {
 } from "../test/support/fault-run.ts";
 import { freePort } from "../test/support/ports.ts";
 import { FAULT_PROXIES } from "./support/fault-proxies.ts";
+import { type Result, writeResults } from "./support/results.ts";
+import { FORM, isPart, size } from "./support/sizes.ts";
+import { summarize } from "./support/statistics.ts";
 
-const PHASE_MS = Number(process.env["FAULTS_PHASE_MS"] ?? 6000);
+const PHASE_MS = size("FAULTS_PHASE_MS", { long: 6000, short: 2500 });
+const IN_SHORT: readonly Fault[] = ["kill", "stop"];
 
 export async function run(): Promise<void> {
   await buildOnce();
   const named = process.env["FAULTS"]?.split(",") as Fault[] | undefined;
+  const faults = named ?? (FORM === "short" ? IN_SHORT : FAULTS);
+  const reported = new Map<string, readonly FaultReport[]>();
   const folder = mkdtempSync(join(tmpdir(), "edge-faults-"));
   process.stdout.write(
     "balancer  fault      requests  failed  slowest ms  routed away ms  moved  tunnels broken  p99 ms (before)\n",
@@ -41,9 +47,10 @@ export async function run(): Promise<void> {
           port: proxy.port,
           workers,
           load: { keys: 48, requestsPerSecond: 240, tunnels: 30, phaseMs: PHASE_MS },
-          faults: named ?? FAULTS,
+          faults,
         });
         for (const report of reports) print(kind.name, report);
+        reported.set(kind.name, reports);
       } finally {
         await proxy.program.end();
         await workers.close();
@@ -52,6 +59,40 @@ export async function run(): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+  if (!isPart("FAULTS"))
+    writeResults(
+      "faults",
+      faults.flatMap((fault) => resultsOf(fault, reported)),
+      versions(),
+    );
+}
+
+function versions(): Record<string, string> {
+  return Object.fromEntries(
+    FAULT_PROXIES.flatMap((kind) => {
+      const version = kind.version();
+      return version === undefined ? [] : [[kind.name, version]];
+    }),
+  );
+}
+
+function resultsOf(fault: Fault, reported: ReadonlyMap<string, readonly FaultReport[]>): Result[] {
+  const row = (what: string, unit: string, of: (report: FaultReport) => number): Result => ({
+    question: `${fault}: ${what}`,
+    unit,
+    figures: Object.fromEntries(
+      [...reported].flatMap(([name, reports]) => {
+        const report = reports.find((one) => one.fault === fault);
+        return report === undefined ? [] : [[name, summarize([of(report)])]];
+      }),
+    ),
+  });
+  return [
+    row("failed requests", "requests", ({ failed }) => failed),
+    row("longest wait", "ms", ({ slowestMs }) => slowestMs),
+    row("until requests avoid the worker", "ms", ({ routedAwayMs }) => routedAwayMs),
+    row("WebSockets of other workers broken", "WebSockets", ({ brokenTunnels }) => brokenTunnels),
+  ];
 }
 
 function print(name: string, report: FaultReport): void {

@@ -22,9 +22,10 @@ import { parseResponseHead as formerParseResponse } from "../test/support/former
 import { findRoute as formerRoute } from "../test/support/former-http1/session-key.ts";
 import { readMark as formerMark } from "../test/support/former-http1/session-marks.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = 9;
+const ROUNDS = size("BENCH_ROUNDS", { long: 9, short: 3 });
 const HEADS_PER_ROUND = 50_000;
 /** Different heads, read in turn. */
 const VARIANTS = 64;

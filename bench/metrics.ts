@@ -23,9 +23,10 @@ import { startStoreServer } from "../shared/store/embedded/server.ts";
 import { Cluster } from "../worker/usage/cluster.ts";
 import { createPeopleCounter } from "../worker/usage/people.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = 5;
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 1 });
 const REQUESTS = 1_000_000;
 const SESSIONS = 1000;
 const PEOPLE_PER_SESSION = 3;

@@ -21,17 +21,18 @@ import { PARTS, type Part } from "./support/moves/parts.ts";
 import { type Phase, runPhase, withoutMoves } from "./support/moves/phase.ts";
 import { printRounds, type Round, resultsOf } from "./support/moves/report.ts";
 import { type Result, writeResults } from "./support/results.ts";
+import { isPart, selector, size } from "./support/sizes.ts";
 
-const TIMES = Number(process.env["BENCH_TIMES"] ?? 20);
-const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
-const RATE = Number(process.env["MOVES_RATE"] ?? 10);
+const TIMES = size("BENCH_TIMES", { long: 20, short: 1 });
+const isAsked = selector("BENCH_ONLY", { short: ["rolling: Node, http", "kill: Node, http"] });
+const RATE = size("MOVES_RATE", { long: 10, short: 10 });
 const IS_SHARED = process.env["MOVES_STORE"] === "redis";
 const PEOPLE = 3;
 const OPEN_MS = 120_000;
 
 export async function run(): Promise<void> {
-  const parts = PARTS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
-  if (parts.length === 0) throw new Error(`no part's name contains ${ONLY.join(" or ")}`);
+  const parts = PARTS.filter(({ name }) => isAsked(name));
+  if (parts.length === 0) throw new Error("BENCH_ONLY selects no part");
   const browser = parts.some(({ client }) => client === "Chromium")
     ? await launchChromium()
     : undefined;
@@ -45,8 +46,7 @@ export async function run(): Promise<void> {
   } finally {
     await browser?.close();
   }
-  // Some parts would replace the results of all.
-  if (parts.length === PARTS.length) writeResults(IS_SHARED ? "moves-redis" : "moves", results);
+  if (!isPart("BENCH_ONLY")) writeResults(IS_SHARED ? "moves-redis" : "moves", results);
 }
 
 /** A Redis for each part: in an old one, the sessions of the part before would still be open. */

@@ -16,10 +16,11 @@ import { createLog } from "../shared/logs/log.ts";
 import { createCounters } from "../shared/metrics/metrics.ts";
 import { openStore, startRedis } from "../test/support/redis.ts";
 import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = 5;
-const ROUND_MS = 3000;
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 2 });
+const ROUND_MS = size("BENCH_SECONDS", { long: 3, short: 0.5 }) * 1000;
 const TICK_MS = 5;
 const RATES = [500, 20_000] as const;
 const WAYS = ["none", "file", "stream", "both"] as const;

@@ -5,13 +5,18 @@
 import { newSessionId, type SessionKey, type WorkerId } from "../shared/base/ids.ts";
 import { createRing } from "../shared/membership/ring.ts";
 import { deriveKeys, sign } from "../shared/settings/secret.ts";
+import { type Result, writeResults } from "./support/results.ts";
+import { spread } from "./support/rounds.ts";
+import { size } from "./support/sizes.ts";
+import { type Summary, summarize } from "./support/statistics.ts";
 
-const KEYS = 100_000;
-const ROUNDS = 5;
+const KEYS = size("RING_KEYS", { long: 100_000, short: 20_000 });
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 3 });
 
 export async function run(): Promise<void> {
   const ringKey = deriveKeys("a secret for the benchmark of the ring").ring;
   const keys = Array.from({ length: KEYS }, () => newSessionId());
+  const results: Result[] = [];
   process.stdout.write("workers  max/mean  rendezvous  µs/lookup (min–max)   rendezvous\n");
   for (const count of [2, 3, 10, 50]) {
     const ids = Array.from({ length: count }, (_, i) => `worker-${i}` as WorkerId);
@@ -23,20 +28,30 @@ export async function run(): Promise<void> {
     const peer = measure(keys, count, (key) => rendezvous(ids, ringKey, key));
     process.stdout.write(
       `${String(count).padEnd(9)}${ours.spread.toFixed(3).padEnd(10)}${peer.spread.toFixed(3).padEnd(12)}` +
-        `${ours.medianUs.toFixed(1)} (${ours.minUs.toFixed(1)}–${ours.maxUs.toFixed(1)})`.padEnd(
-          22,
-        ) +
-        `${peer.medianUs.toFixed(1)}\n`,
+        spread(ours.us, 1).padEnd(22) +
+        `${peer.us.median.toFixed(1)}\n`,
+    );
+    results.push(
+      {
+        question: `${count} workers, busiest to mean`,
+        unit: "keys of the busiest worker / mean",
+        figures: { ours: summarize([ours.spread]), rendezvous: summarize([peer.spread]) },
+      },
+      {
+        question: `${count} workers, a lookup`,
+        unit: "µs",
+        figures: { ours: ours.us, rendezvous: peer.us },
+      },
     );
   }
+  writeResults("ring", results);
 }
 
 interface Measured {
   /** Keys of the busiest worker divided by the mean. */
   readonly spread: number;
-  readonly medianUs: number;
-  readonly minUs: number;
-  readonly maxUs: number;
+  /** For each lookup. */
+  readonly us: Summary;
 }
 
 function measure(
@@ -55,12 +70,9 @@ function measure(
     }
     rounds.push(((performance.now() - start) * 1000) / keys.length);
   }
-  rounds.sort((a, b) => a - b);
   return {
     spread: Math.max(...counts.values()) / (keys.length / workers),
-    medianUs: rounds[Math.floor(ROUNDS / 2)] ?? 0,
-    minUs: rounds[0] ?? 0,
-    maxUs: rounds[ROUNDS - 1] ?? 0,
+    us: summarize(rounds),
   };
 }
 

@@ -5,6 +5,7 @@
 import type { Route } from "../balancer/routing/session-key.ts";
 import { trafficProbe } from "../balancer/upstreams/probe.ts";
 import { newSessionId, type WorkerId } from "../shared/base/ids.ts";
+import { type Result, writeResults } from "./support/results.ts";
 import {
   fixedView,
   learnAll,
@@ -14,6 +15,7 @@ import {
   usedBytes,
   workerRecord,
 } from "./support/routing.ts";
+import { summarize } from "./support/statistics.ts";
 
 const RECORDS = 100_000;
 const WORKERS = 10;
@@ -50,4 +52,17 @@ export async function run(): Promise<void> {
       `${peer.p50.toFixed(3)}, ${peer.p99.toFixed(3)}`,
     ].join("")}\n`,
   );
+  const both = (of: "p50" | "p99"): Result["figures"] => ({
+    ours: summarize([ours[of]]),
+    "Map.has": summarize([peer[of]]),
+  });
+  writeResults("router", [
+    { question: "a decision, median (limit 2)", unit: "µs", figures: both("p50") },
+    { question: "a decision, p99", unit: "µs", figures: both("p99") },
+    {
+      question: "memory of a cached session (limit 300)",
+      unit: "bytes",
+      figures: { ours: summarize([bytes]) },
+    },
+  ]);
 }

@@ -8,6 +8,7 @@ import {
   restartWorker,
   whereSessionsAre,
 } from "../../../test/support/worker-moves.ts";
+import { size } from "../sizes.ts";
 
 export interface Part {
   readonly name: string;
@@ -31,7 +32,6 @@ export interface Move {
 /** The moves of a round, one after the other. `first`: the worker that has the sessions, if they are gathered. */
 type Disturbance = (edge: EdgeProcess, first: string) => AsyncGenerator<Move>;
 
-const SESSIONS = Number(process.env["MOVES_SESSIONS"] ?? Number.NaN);
 const AFTER_POLLING: Transports = ["polling", "websocket"];
 
 function rolling(client: Part["client"], scheme: Part["scheme"], transports: Transports): Part {
@@ -63,7 +63,7 @@ function gathered(
 }
 
 function sessionsOr(count: number): number {
-  return Number.isNaN(SESSIONS) ? count : SESSIONS;
+  return size("MOVES_SESSIONS", { long: count, short: Math.ceil(count / 4) });
 }
 
 export const PARTS: readonly Part[] = [
