@@ -1,167 +1,171 @@
 /**
- * Does memory grow? Requests and WebSockets with churn for minutes, through a balancer with a fixed list of three workers:
- * memory after a garbage collection each minute, and open descriptors at the start and at the end.
+ * The long haul: is anything lost, and does anything grow, while a real edge works for ten minutes or for hours? Redis, two
+ * balancers and three workers, each a process of its own; sessions of three who talk all the time, sessions that open and
+ * close, clients that reconnect; and one after the other, in a random order, killed, drained and restarted processes. Limits:
+ * no session is lost; no message is lost, doubled or reordered between people who stay connected; memory and descriptors of
+ * the worker and the balancer that run all the time do not grow.
  *
- * `SOAK_MINUTES` (10), `SOAK_REQUESTS` per second (1,000) and `SOAK_TUNNELS` (1,000) set duration and load.
+ * `SOAK_MINUTES` (10) or `SOAK_HOURS`; `SOAK_SESSIONS` (40), `SOAK_TALK_MS` (1,000: a message of each person) set the load;
+ * `SOAK_SEED` repeats an order.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { Agent, request } from "undici";
-import { buildOnce } from "../test/support/build.ts";
-import { freePort } from "../test/support/ports.ts";
-import { start } from "./support/process.ts";
+import type { Redis } from "ioredis";
+import { createRandom } from "../test/model/random.ts";
+import { type Cluster, startCluster } from "../test/support/cluster.ts";
+import { type Line, openLine } from "../test/support/cut.ts";
+import { until } from "../test/support/until.ts";
+import { writeResults } from "./support/results.ts";
+import { size } from "./support/sizes.ts";
+import { Crowd } from "./support/soak/crowd.ts";
+import { inRandomOrder, type Stage } from "./support/soak/disturbances.ts";
+import {
+  failuresOf,
+  type Handled,
+  printMinute,
+  printSummary,
+  resultsOf,
+  type Soaked,
+  timelineOf,
+} from "./support/soak/report.ts";
+import { COLLECTS_GARBAGE, type Sample, takeSamples } from "./support/soak/samples.ts";
 
-const MINUTES = Number(process.env["SOAK_MINUTES"] ?? 10);
-const REQUESTS = Number(process.env["SOAK_REQUESTS"] ?? 1000);
-const TUNNELS = Number(process.env["SOAK_TUNNELS"] ?? 1000);
-/** WebSockets, and connections of requests, that are closed and reopened each second. */
-const CHURN = 20;
-const HANDSHAKE =
-  "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const HOURS = size("SOAK_HOURS", { long: 0, short: 0 });
+const MINUTES = HOURS > 0 ? HOURS * 60 : size("SOAK_MINUTES", { long: 10, short: 0.75 });
+const SESSIONS = size("SOAK_SESSIONS", { long: 40, short: 20 });
+const TALK_MS = size("SOAK_TALK_MS", { long: 1000, short: 1000 });
+const SEED = size("SOAK_SEED", { long: 1, short: 1 });
+/** About 30 samples in ten minutes, so that a slope is above their noise; one a minute in a run of hours. */
+const SAMPLE_MS = MINUTES > 30 ? 60_000 : MINUTES < 5 ? 10_000 : 20_000;
+const CLOSE_EVERY_MS = 2000;
+const DROP_EVERY_MS = 2000;
+/** Between two disturbances, when all people hear each other again. */
+const PAUSE_MS = { from: 2000, to: 8000 };
+const RECORDS_MS = 30_000;
+const RELEASED_MS = 30_000;
 
 export async function run(): Promise<void> {
-  await buildOnce();
-  const folder = mkdtempSync(join(tmpdir(), "edge-soak-"));
-  const ports = [await freePort(), await freePort(), await freePort()];
-  const workers = await start({
-    command: [
-      "node",
-      "--import",
-      "tsx",
-      fileURLToPath(new URL("./support/workers.ts", import.meta.url)),
-      ...ports.map(String),
-    ],
-    core: undefined,
-    port: ports[0] ?? 0,
+  const cluster = await startCluster({
+    workers: 3,
+    balancers: 2,
+    env: { CT_MAX_SESSIONS_PER_USER: "100000", CT_LOG_LEVEL: "error", ...COLLECTS_GARBAGE },
   });
-  const balancer = await startBalancer(ports, folder);
+  const lines = await openLines(cluster);
   try {
-    await soak(balancer);
+    const soaked = await soak(cluster, lines);
+    printSummary(soaked);
+    writeResults("soak", resultsOf(soaked), undefined, timelineOf(soaked));
+    const failures = failuresOf(soaked);
+    if (failures.length > 0) throw new Error(`limits not kept: ${failures.join("; ")}`);
   } finally {
-    balancer.child.kill("SIGKILL");
-    await workers.end();
-    rmSync(folder, { recursive: true, force: true });
+    for (const line of lines) await line.close();
+    await cluster.dispose();
   }
 }
 
-interface Balancer {
-  readonly child: ChildProcess;
-  readonly port: number;
+/** One for each balancer; its clients use the other one while it does not run. */
+async function openLines({ balancers }: Cluster): Promise<Line[]> {
+  const ports = (): number[] => balancers.map(({ port }) => port);
+  return [await openLine(ports), await openLine(() => ports().reverse())];
 }
 
-/** SIGUSR2 makes the process collect garbage, which is not growth. */
-async function startBalancer(workers: readonly number[], folder: string): Promise<Balancer> {
-  const port = await freePort();
-  const child = fork(fileURLToPath(new URL("../dist/balancer/main.js", import.meta.url)), [], {
-    execArgv: [
-      "--expose-gc",
-      "--import",
-      "data:text/javascript,process.on('SIGUSR2',()=>{globalThis.gc();globalThis.gc()})",
-    ],
-    env: {
-      PATH: process.env["PATH"] ?? "",
-      CT_BIND: "127.0.0.1",
-      CT_PORT: String(port),
-      CT_STATUS_PORT: "0",
-      CT_LOG_DIR: folder,
-      CT_DATA_DIR: folder,
-      CT_WORKERS: workers.map((worker) => `127.0.0.1:${worker}`).join(","),
-    },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+async function soak(cluster: Cluster, lines: readonly Line[]): Promise<Soaked> {
+  const admin = cluster.redis.admin();
+  const random = createRandom(SEED);
+  const crowd = new Crowd({
+    urls: lines.map(({ port }) => `http://127.0.0.1:${port}`),
+    sessions: SESSIONS,
+    talkMs: TALK_MS,
+    closeEveryMs: CLOSE_EVERY_MS,
+    dropEveryMs: DROP_EVERY_MS,
+    random,
   });
-  await once(child, "message");
-  return { child, port };
-}
-
-async function soak({ child, port }: Balancer): Promise<void> {
-  const pid = child.pid ?? 0;
-  const descriptorsAtStart = descriptorsOf(pid);
-  const agent = new Agent({ connections: 100, pipelining: 1 });
-  const tunnels: Socket[] = [];
-  let sent = 0;
-  let failed = 0;
-  let broken = 0;
-
-  function sendRequest(): void {
-    // Some requests close their connection.
-    const key = sent % 5000;
-    const reset = sent++ % Math.round(REQUESTS / CHURN) === 0;
-    request(`http://127.0.0.1:${port}/small`, {
-      dispatcher: agent,
-      reset,
-      headers: { ctstickiness: `key-${key}` },
-    })
-      .then(({ statusCode, body }) => {
-        if (statusCode !== 200) failed++;
-        return body.dump();
-      })
-      .catch(() => failed++);
-  }
-
-  function open(index: number): void {
-    const socket = connect(port, "127.0.0.1");
-    tunnels[index] = socket;
-    socket.on("error", () => {});
-    socket.write(`${HANDSHAKE}ctstickiness: key-${index}\r\n\r\n`);
-    socket.resume();
-    socket.once("close", () => {
-      if (tunnels[index] === socket) broken++;
-    });
-  }
-
-  for (let i = 0; i < TUNNELS; i++) open(i);
+  const atStart = await takeSamples(cluster, admin);
+  await crowd.open();
+  crowd.startChurn();
   const startMs = performance.now();
-  let next = 0;
-  const load = setInterval(() => {
-    const due = ((performance.now() - startMs) / 1000) * REQUESTS;
-    while (sent < due) sendRequest();
-  }, 5);
-  const churn = setInterval(() => {
-    for (let i = 0; i < CHURN && TUNNELS > 0; i++) {
-      const index = next++ % TUNNELS;
-      const old = tunnels[index];
-      open(index);
-      // Half of them close gracefully, half with a reset.
-      if (i % 2 === 0) old?.end();
-      else old?.resetAndDestroy();
-    }
-    for (const tunnel of tunnels) tunnel.write("ping");
-  }, 1000);
+  const endMs = startMs + MINUTES * 60_000;
+  process.stdout.write(`${SESSIONS} sessions of three are open; seed ${SEED}\n`);
+  const samples: Sample[] = [];
+  const handled: Handled[] = [];
+  const sampling = sampleUntil(endMs, async () => {
+    samples.push(...(await takeSamples(cluster, admin)));
+    printMinute({ startMs, crowd, samples, handled });
+  });
+  await disturbUntil(endMs, { cluster, admin, random }, crowd, handled);
+  await sampling;
+  await crowd.stopChurn();
+  await crowd.recovered(performance.now());
+  await crowd.settle();
+  const counts = crowd.counts();
+  const { disconnects } = crowd;
+  crowd.close();
+  const atEnd = await afterRelease(cluster, admin, atStart);
+  return {
+    minutes: MINUTES,
+    startMs,
+    samples,
+    handled,
+    atStart,
+    atEnd,
+    crowd,
+    counts,
+    disconnects,
+  };
+}
 
-  process.stdout.write("minute  memory MiB  descriptors  requests  failed  tunnels broken\n");
-  const memory: number[] = [];
-  for (let minute = 1; minute <= MINUTES; minute++) {
-    await delay(Math.max(0, startMs + minute * 60_000 - performance.now()));
-    child.kill("SIGUSR2");
-    await delay(500);
-    memory.push(residentMib(pid));
-    process.stdout.write(
-      `${String(minute).padEnd(8)}${(memory.at(-1) ?? 0).toFixed(1).padEnd(12)}${String(descriptorsOf(pid)).padEnd(13)}${String(sent).padEnd(10)}${String(failed).padEnd(8)}${broken}\n`,
-    );
+async function sampleUntil(endMs: number, act: () => Promise<void>): Promise<void> {
+  for (let dueMs = performance.now(); dueMs <= endMs; dueMs += SAMPLE_MS) {
+    await delay(Math.max(0, dueMs - performance.now()));
+    await act();
   }
-  clearInterval(load);
-  clearInterval(churn);
-  for (const tunnel of tunnels.splice(0)) tunnel.destroy();
-  await agent.close();
-  await delay(5000);
-  const growth = ((memory.at(-1) ?? 0) / (memory[1] ?? 1) - 1) * 100;
-  process.stdout.write(
-    `memory from minute 2 to ${MINUTES}: ${growth.toFixed(1)} %; descriptors at the start ${descriptorsAtStart}, at the end ${descriptorsOf(pid)}\n`,
-  );
 }
 
-function residentMib(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kib) / 1024;
+async function disturbUntil(
+  endMs: number,
+  stage: Stage,
+  crowd: Crowd,
+  handled: Handled[],
+): Promise<void> {
+  for (const { name, run } of inRandomOrder(stage.random)) {
+    await delay(stage.random.between(PAUSE_MS.from, PAUSE_MS.to));
+    if (performance.now() > endMs) return;
+    const atMs = performance.now();
+    const before = crowd.disconnects;
+    await run(stage);
+    await crowd.recovered(performance.now());
+    const recoveredMs = performance.now() - atMs;
+    const unrecorded = await unrecordedSessions(stage.admin, crowd);
+    handled.push({ name, atMs, recoveredMs, unrecorded, disconnects: crowd.disconnects - before });
+  }
 }
 
-function descriptorsOf(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length;
+/** Sessions that people are in, and that the store does not have after half a minute. */
+async function unrecordedSessions(admin: Redis, crowd: Crowd): Promise<number> {
+  let missing: string[] = [];
+  const areAll = async (): Promise<boolean> => {
+    const ids = crowd.sessions.map(({ id }) => id);
+    const known = await Promise.all(ids.map((id) => admin.exists(`{ct}:session:${id}`)));
+    missing = ids.filter((_, index) => known[index] === 0);
+    return missing.length === 0;
+  };
+  await until("the store has all sessions", areAll, RECORDS_MS).catch(() => {});
+  return missing.length;
+}
+
+/** When all clients have left, descriptors are as at the start, or half a minute has passed. */
+async function afterRelease(
+  cluster: Cluster,
+  admin: Redis,
+  atStart: readonly Sample[],
+): Promise<readonly Sample[]> {
+  let samples: readonly Sample[] = [];
+  const isReleased = async (): Promise<boolean> => {
+    samples = await takeSamples(cluster, admin);
+    return samples.every(({ name, pid, descriptors }) => {
+      const before = atStart.find((one) => one.name === name && one.pid === pid);
+      return before === undefined || descriptors <= before.descriptors;
+    });
+  };
+  await until("descriptors are as at the start", isReleased, RELEASED_MS).catch(() => {});
+  return samples;
 }

@@ -1,21 +1,16 @@
 /**
- * Draws results as a chart for the README: two columns of questions, for each of them one bar per program with its median, and
- * a line from the smallest to the largest round.
+ * Draws results as bars: two columns of questions, for each of them one bar per program with its median, and a line from the
+ * smallest to the largest round.
  */
-import { writeFileSync } from "node:fs";
 import type { Result } from "./results.ts";
 import type { Summary } from "./statistics.ts";
+import { type Point, svgPage, textAt as text } from "./svg.ts";
 
 export interface DrawnProgram {
   /** As in the results. */
   readonly name: string;
   readonly label: string;
   readonly colour: string;
-}
-
-interface Point {
-  readonly x: number;
-  readonly y: number;
 }
 
 const COLUMNS = 2;
@@ -31,40 +26,34 @@ const BETWEEN = 18;
 /** A bar that is longer than this many times the first program's is cut off, so that the others remain comparable. */
 const CUT_AT = 2.5;
 
-/** Writes docs/`name`.svg with the results that `programs` have figures for. */
-export function drawChart(
-  name: string,
+/** Draws the figures of `programs`; those without any are left out. */
+export function drawBars(
   title: string,
   results: readonly Result[],
   programs: readonly DrawnProgram[],
-): void {
-  const panelHeight = HEADING + programs.length * BAR.distance + BETWEEN;
+): string {
+  const most = Math.max(0, ...results.map((result) => drawnIn(result, programs).length));
+  const panelHeight = HEADING + most * BAR.distance + BETWEEN;
   const height = TITLE + Math.ceil(results.length / COLUMNS) * panelHeight - BETWEEN + 4;
-  const panels = results.flatMap((result, index) =>
+  const parts = results.flatMap((result, index) =>
     drawPanel(result, programs, {
       x: (index % COLUMNS) * (COLUMN.width + COLUMN.gap),
       y: TITLE + Math.floor(index / COLUMNS) * panelHeight,
     }),
   );
-  const parts = [
-    `<title>${escaped(title)}</title>`,
-    text({ x: 0, y: 16 }, title, 'font-size="15" font-weight="bold"'),
-    ...panels,
-  ];
-  // The grey of the text is readable on light and on dark pages.
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" fill="#7d8590">\n${parts.join("\n")}\n</svg>\n`;
-  writeFileSync(new URL(`../../docs/${name}.svg`, import.meta.url), svg);
+  return svgPage({ title, width: WIDTH, height, parts });
 }
 
-function drawPanel(
-  { question, unit, figures }: Result,
-  programs: readonly DrawnProgram[],
-  at: Point,
-): string[] {
-  const drawn = programs.filter((program) => figures[program.name] !== undefined);
+function drawnIn({ figures }: Result, programs: readonly DrawnProgram[]): DrawnProgram[] {
+  return programs.filter((program) => figures[program.name] !== undefined);
+}
+
+function drawPanel(result: Result, programs: readonly DrawnProgram[], at: Point): string[] {
+  const { question, unit, figures } = result;
+  const drawn = drawnIn(result, programs);
   const first = figures[drawn[0]?.name ?? ""]?.median ?? 0;
   const longest = Math.max(...drawn.map((program) => figures[program.name]?.max ?? 0));
-  const scale = BAR_WIDTH / Math.min(longest, first * CUT_AT);
+  const scale = BAR_WIDTH / ((first > 0 ? Math.min(longest, first * CUT_AT) : longest) || 1);
   return [
     text({ x: at.x, y: at.y + 12 }, question, 'font-weight="bold"'),
     text({ x: at.x, y: at.y + 28 }, unit),
@@ -96,12 +85,4 @@ function drawBar(program: DrawnProgram, figure: Summary, scale: number, at: Poin
       : `<path d="M${end(figure.min).toFixed(1)} ${middle}H${end(figure.max).toFixed(1)}" stroke="#7d8590" stroke-width="2"/>`,
     text({ x: Math.max(end(figure.median), end(figure.max)) + 5, y: baseline }, value),
   ];
-}
-
-function text({ x, y }: Point, words: string, attributes = ""): string {
-  return `<text x="${x.toFixed(1)}" y="${y}" ${attributes}>${escaped(words)}</text>`;
-}
-
-function escaped(words: string): string {
-  return words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

@@ -24,4 +24,13 @@ export class Tally {
   missingOf(sent: number): number {
     return this.#missing.size + Math.max(0, sent - this.#next);
   }
+
+  /** Their numbers. */
+  missing(sent: number): number[] {
+    const unheard = Array.from(
+      { length: Math.max(0, sent - this.#next) },
+      (_, i) => this.#next + i,
+    );
+    return [...this.#missing, ...unheard];
+  }
 }
