@@ -13,7 +13,6 @@ import { fileURLToPath } from "node:url";
 import { type CertificateFiles, keepCertificate } from "../edge/start/certificate.ts";
 import { buildOnce } from "../test/support/build.ts";
 import { freePort } from "../test/support/ports.ts";
-import { type DrawnProgram, drawChart } from "./support/chart.ts";
 import { QUESTIONS, type Question } from "./support/http-questions.ts";
 import { CORES, leaveMeasuredCore, type Program, start } from "./support/process.ts";
 import {
@@ -26,26 +25,27 @@ import {
   startProxy,
 } from "./support/proxies.ts";
 import { type Result, writeResults } from "./support/results.ts";
-import {
-  type Figures,
-  OTHER_LOAD,
-  printResults,
-  type Rounds,
-  resultsOf,
-} from "./support/rounds.ts";
+import { type Figures, printResults, type Rounds, resultsOf } from "./support/rounds.ts";
+import { isPart, selector, size } from "./support/sizes.ts";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
-const SECONDS = Number(process.env["BENCH_SECONDS"] ?? 4);
-const WARM_SECONDS = Number(process.env["BENCH_WARM_SECONDS"] ?? 5);
-const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
-const PEERS = process.env["BENCH_PEERS"]?.toLowerCase().split("|");
-const NOT_DRAWN = ["small GET, 1,000/s", "small GET with a key, saturated", "20 MiB body"];
+const ROUNDS = size("BENCH_ROUNDS", { long: 5, short: 1 });
+const SECONDS = size("BENCH_SECONDS", { long: 4, short: 1 });
+const WARM_SECONDS = size("BENCH_WARM_SECONDS", { long: 5, short: 2 });
+const isAsked = selector("BENCH_ONLY", {
+  short: [
+    "small GET, 6,000/s",
+    "1 MiB body",
+    "WebSocket echo, 96 bytes, 100 connections",
+    "idle WebSocket",
+  ],
+});
+const isPeer = selector("BENCH_PEERS", { short: ["nginx", "HAProxy"] });
 
 export async function run(): Promise<void> {
   leaveMeasuredCore();
-  const questions = QUESTIONS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
-  if (questions.length === 0) throw new Error(`no question's name contains ${ONLY.join(" or ")}`);
-  const versions = readVersions(PROXIES.filter((kind) => kind === OURS || isSelected(kind)));
+  const questions = QUESTIONS.filter(({ name }) => isAsked(name));
+  if (questions.length === 0) throw new Error("BENCH_ONLY selects no question");
+  const versions = readVersions(PROXIES.filter((kind) => kind === OURS || isPeer(kind.name)));
   const kinds = [...versions.keys()];
   const stage = await openStage();
   const results: Result[] = [];
@@ -63,43 +63,9 @@ export async function run(): Promise<void> {
   } finally {
     await stage.close();
   }
-  // A part of the questions would replace the results of all.
-  if (questions.length < QUESTIONS.length) return;
+  if (isPart("BENCH_ONLY")) return;
   const named = Object.fromEntries([...versions].map(([{ name }, version]) => [name, version]));
   writeResults("http", results, named);
-  drawChart(
-    "bench-http",
-    "Cost and latency of traffic: median and range of the rounds; shorter is better",
-    drawn(results),
-    [
-      { name: OURS.name, label: "this balancer", colour: "#2f81f7" },
-      newer("nginx", named, "#3fa45b"),
-      newer("HAProxy", named, "#a371f7"),
-      { name: "Caddy", label: `Caddy ${named["Caddy"]}`, colour: "#d29922" },
-      { name: "http-proxy", label: "http-proxy", colour: "#db6d6d" },
-    ].filter(({ name }) => name in named),
-  );
-}
-
-function drawn(results: readonly Result[]): Result[] {
-  return results.filter(
-    ({ question, unit }) =>
-      !NOT_DRAWN.includes(question) && unit !== "per second" && unit !== OTHER_LOAD,
-  );
-}
-
-/** Of the two versions of a peer the newer one, if it was measured. */
-function newer(
-  peer: string,
-  versions: Readonly<Record<string, string>>,
-  colour: string,
-): DrawnProgram {
-  const name = `${peer}-new` in versions ? `${peer}-new` : peer;
-  return { name, label: `${peer} ${versions[name]}`, colour };
-}
-
-function isSelected({ name }: ContenderKind): boolean {
-  return PEERS === undefined || PEERS.includes(name.toLowerCase());
 }
 
 // --- workers and proxies ---

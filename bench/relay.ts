@@ -9,34 +9,31 @@
  * `BENCH_CORES=two`, proxy and server do not share a core.
  */
 import { buildOnce } from "../test/support/build.ts";
-import { type DrawnProgram, drawChart } from "./support/chart.ts";
 import { leaveMeasuredCore } from "./support/process.ts";
 import { durationFromEnv, installedVersions, interleave } from "./support/relay/contenders.ts";
-import { OURS, PAIRS, type PairKind } from "./support/relay/pairs.ts";
+import { OURS, PAIRS } from "./support/relay/pairs.ts";
 import { SCENARIOS } from "./support/relay/scenarios.ts";
 import { type Result, writeResults } from "./support/results.ts";
 import { printResults, type Rounds, resultsOf, spread } from "./support/rounds.ts";
+import { isPart, selector } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
-const DURATION = durationFromEnv({ rounds: 5, seconds: 4, warmSeconds: 5 });
-const ONLY = process.env["BENCH_ONLY"]?.split("|") ?? [""];
-const PEERS = process.env["BENCH_PEERS"]?.toLowerCase().split("|");
+const DURATION = durationFromEnv({
+  long: { rounds: 5, seconds: 4, warmSeconds: 5 },
+  short: { rounds: 1, seconds: 1, warmSeconds: 2 },
+});
+const isAsked = selector("BENCH_ONLY", {
+  short: ["1 host and 9 guests, 18,000 delivered/s", "WebSocket echo, 100 connections"],
+});
+const isPeer = selector("BENCH_PEERS");
 const PLACEMENT = process.env["BENCH_CORES"] === "two" ? "two" : "one";
-
-const DRAWN: readonly DrawnProgram[] = [
-  { name: "ours", label: "this edge", colour: "#2f81f7" },
-  { name: "no link", label: "… CT_LINK=off", colour: "#79b8ff" },
-  { name: "nginx", label: "nginx", colour: "#3fa45b" },
-  { name: "reference", label: "nginx, reference", colour: "#d29922" },
-];
-const DRAWN_UNITS = [", both", "latency, p50", "latency, p99", "delivered per second"];
 
 export async function run(): Promise<void> {
   leaveMeasuredCore();
   await buildOnce();
-  const scenarios = SCENARIOS.filter(({ name }) => ONLY.some((part) => name.includes(part)));
-  if (scenarios.length === 0) throw new Error(`no scenario's name contains ${ONLY.join(" or ")}`);
-  const versions = installedVersions(PAIRS.filter((kind) => kind === OURS || isSelected(kind)));
+  const scenarios = SCENARIOS.filter(({ name }) => isAsked(name));
+  if (scenarios.length === 0) throw new Error("BENCH_ONLY selects no scenario");
+  const versions = installedVersions(PAIRS.filter((kind) => kind === OURS || isPeer(kind.name)));
   const kinds = PAIRS.filter(({ name }) => name in versions);
   const results: Result[] = [];
   for (const scenario of scenarios) {
@@ -46,19 +43,7 @@ export async function run(): Promise<void> {
     printResults(scenario.name, answers);
     printDifferences(rounds);
   }
-  // A part of the scenarios or pairs would replace the results of all.
-  if (scenarios.length < SCENARIOS.length || PEERS !== undefined) return;
-  writeResults("relay", results, versions);
-  drawChart(
-    "bench-relay",
-    "Cost and latency of sessions, proxy and server together: median and range of the rounds",
-    results.filter(({ unit }) => DRAWN_UNITS.some((part) => unit.endsWith(part))),
-    DRAWN.filter(({ name }) => name in versions),
-  );
-}
-
-function isSelected({ name }: PairKind): boolean {
-  return PEERS === undefined || PEERS.includes(name);
+  if (!isPart("BENCH_ONLY", "BENCH_PEERS")) writeResults("relay", results, versions);
 }
 
 // --- latencies ---

@@ -1,20 +1,74 @@
-/** `npm run bench` runs every benchmark, `npm run bench -- ring` the named ones. One file per benchmark. */
-import { readdirSync } from "node:fs";
+/**
+ * `npm run bench` runs the short forms of all benchmarks, within ten minutes, and writes the page (README.md) from their
+ * results. `npm run bench -- ring` runs the long form of the named ones, `npm run bench -- --short ring` their short form, and
+ * `npm run bench -- page` only writes the page again.
+ *
+ * Each benchmark has a process of its own: one that fails, hangs or moves to one core does not disturb the next one. When the
+ * ten minutes are over, what is left is ended as soon as it begins, and reported like that.
+ */
 
-const folder = new URL(".", import.meta.url);
-const all = readdirSync(folder)
-  .filter((file) => file.endsWith(".ts") && file !== "run.ts")
-  .map((file) => file.slice(0, -".ts".length))
-  .sort();
-const names = process.argv.length > 2 ? process.argv.slice(2) : all;
+import { buildOnce } from "../test/support/build.ts";
+import { BENCHMARKS, type Benchmark } from "./benchmarks.ts";
+import { writePage } from "./support/page/write.ts";
+import { type Outcome, runBenchmark } from "./support/run-benchmark.ts";
+import { writeRun } from "./support/short-run.ts";
 
-const unknown = names.find((name) => !all.includes(name));
-if (unknown !== undefined) {
-  process.stderr.write(`unknown benchmark "${unknown}"; use one of: ${all.join(", ")}\n`);
-  process.exit(1);
+const TOTAL_S = 600;
+/** A benchmark that takes this many times its usual time is ended. */
+const PATIENCE = 2.5;
+/** For the page, and for the end of a benchmark. */
+const RESERVED_S = 5;
+
+async function main(args: readonly string[]): Promise<void> {
+  const names = args.filter((arg) => arg !== "--short");
+  if (names[0] === "page") {
+    writePage();
+  } else if (names.length === 0) {
+    await runAll();
+  } else {
+    await runNamed(namedOnes(names), args.includes("--short"));
+  }
 }
-for (const name of names) {
-  process.stdout.write(`\n# ${name}\n`);
-  const benchmark = (await import(new URL(`${name}.ts`, folder).href)) as { run(): Promise<void> };
-  await benchmark.run();
+
+async function runAll(): Promise<void> {
+  const startMs = performance.now();
+  const leftS = (): number => TOTAL_S - RESERVED_S - (performance.now() - startMs) / 1000;
+  await buildOnce();
+  const outcomes: Outcome[] = [];
+  for (const benchmark of BENCHMARKS) {
+    const { name, seconds } = benchmark;
+    process.stdout.write(`\n# ${name}, short form\n`);
+    const limitMs = Math.max(0, Math.min(PATIENCE * seconds, leftS()) * 1000);
+    const limit = AbortSignal.timeout(limitMs);
+    outcomes.push(await runBenchmark(name, { form: "short", limit }));
+  }
+  const seconds = (performance.now() - startMs) / 1000;
+  writeRun(outcomes, seconds);
+  writePage();
+  const failed = outcomes.filter(({ failure }) => failure !== undefined);
+  process.stdout.write(
+    `\n${outcomes.length - failed.length} of ${outcomes.length} benchmarks in ${(seconds / 60).toFixed(1)} minutes; the figures are in bench/README.md\n`,
+  );
+  for (const { name, failure } of failed) process.stdout.write(`${name}: ${failure}\n`);
+  if (failed.length > 0) process.exitCode = 1;
 }
+
+async function runNamed(benchmarks: readonly Benchmark[], isShort: boolean): Promise<void> {
+  for (const { name } of benchmarks) {
+    process.stdout.write(`\n# ${name}\n`);
+    const outcome = await runBenchmark(name, { form: isShort ? "short" : "long" });
+    if (outcome.failure !== undefined) process.exitCode = 1;
+  }
+  writePage();
+}
+
+function namedOnes(names: readonly string[]): Benchmark[] {
+  return names.map((name) => {
+    const found = BENCHMARKS.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    const all = BENCHMARKS.map((one) => one.name).join(", ");
+    throw new Error(`unknown benchmark "${name}"; use one of: ${all}, page`);
+  });
+}
+
+await main(process.argv.slice(2));

@@ -2,6 +2,7 @@
 import { webcrypto } from "node:crypto";
 import { Encryption, initializeProtocol } from "open-collaboration-protocol";
 import type { Figures, Rounds } from "../rounds.ts";
+import { type Form, size } from "../sizes.ts";
 import { type Load, startLoad } from "./load.ts";
 import { OURS, type Pair, type PairKind, type Placement } from "./pairs.ts";
 import type { Scenario } from "./scenarios.ts";
@@ -15,13 +16,15 @@ export interface Duration {
   readonly warmSeconds: number;
 }
 
-/** `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS`, or the defaults. */
-export function durationFromEnv(defaults: Duration): Duration {
-  const { env } = process;
+/** `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS`, or those of the form. */
+export function durationFromEnv({ long, short }: Readonly<Record<Form, Duration>>): Duration {
   return {
-    rounds: Number(env["BENCH_ROUNDS"] ?? defaults.rounds),
-    seconds: Number(env["BENCH_SECONDS"] ?? defaults.seconds),
-    warmSeconds: Number(env["BENCH_WARM_SECONDS"] ?? defaults.warmSeconds),
+    rounds: size("BENCH_ROUNDS", { long: long.rounds, short: short.rounds }),
+    seconds: size("BENCH_SECONDS", { long: long.seconds, short: short.seconds }),
+    warmSeconds: size("BENCH_WARM_SECONDS", {
+      long: long.warmSeconds,
+      short: short.warmSeconds,
+    }),
   };
 }
 
