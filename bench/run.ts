@@ -10,6 +10,7 @@
 import { buildOnce } from "../test/support/build.ts";
 import { BENCHMARKS, type Benchmark } from "./benchmarks.ts";
 import { writePage } from "./support/page/write.ts";
+import { readResults } from "./support/results.ts";
 import { type Outcome, runBenchmark } from "./support/run-benchmark.ts";
 import { writeRun } from "./support/short-run.ts";
 
@@ -40,7 +41,7 @@ async function runAll(): Promise<void> {
     process.stdout.write(`\n# ${name}, short form\n`);
     const limitMs = Math.max(0, Math.min(PATIENCE * seconds, leftS()) * 1000);
     const limit = AbortSignal.timeout(limitMs);
-    outcomes.push(await runBenchmark(name, { form: "short", limit }));
+    outcomes.push(withFigures(await runBenchmark(name, { form: "short", limit })));
   }
   const seconds = (performance.now() - startMs) / 1000;
   writeRun(outcomes, seconds);
@@ -51,6 +52,13 @@ async function runAll(): Promise<void> {
   );
   for (const { name, failure } of failed) process.stdout.write(`${name}: ${failure}\n`);
   if (failed.length > 0) process.exitCode = 1;
+}
+
+/** A benchmark whose programs are not installed says so, and ends without results. */
+function withFigures(outcome: Outcome): Outcome {
+  if (outcome.failure !== undefined || readResults(outcome.name, "short") !== undefined)
+    return outcome;
+  return { ...outcome, failure: "no results: a program that it needs is not installed" };
 }
 
 async function runNamed(benchmarks: readonly Benchmark[], isShort: boolean): Promise<void> {

@@ -14,6 +14,7 @@ const MARK_COLOURS = ["#db6d6d", "#d29922", "#3fa45b", "#a371f7", "#2f81f7", "#7
 export function drawTimeline(title: string, { marks, panels }: Timeline): string {
   const lastS = Math.max(
     1,
+    ...marks.map(({ atS }) => atS),
     ...panels.flatMap(({ lines }) => lines.flatMap(({ points }) => points.map(({ atS }) => atS))),
   );
   const xOf = (atS: number): number => PLOT.left + (PLOT.width * atS) / lastS;
@@ -26,7 +27,7 @@ export function drawTimeline(title: string, { marks, panels }: Timeline): string
     const top = TITLE + index * panelHeight + PANEL.heading;
     const lines = marks.map(
       ({ atS, label }) =>
-        `<path d="M${xOf(atS).toFixed(1)} ${top}v${PLOT.height}" stroke="${colourOf(label)}" stroke-opacity="0.5"/>`,
+        `<path d="M${xOf(atS).toFixed(1)} ${top}v${PLOT.height}" stroke="${colourOf(label)}" stroke-opacity="0.4"/>`,
     );
     return [...lines, ...drawPanel(panel, top, xOf, lastS)];
   });

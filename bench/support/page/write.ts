@@ -8,8 +8,8 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { BENCHMARKS } from "../../benchmarks.ts";
-import { type DrawnProgram, drawBars } from "../chart.ts";
-import { type Results, readResults } from "../results.ts";
+import { drawBars } from "../chart.ts";
+import { type Result, type Results, readResults } from "../results.ts";
 import { readRun } from "../short-run.ts";
 import { drawTimeline } from "../timeline-chart.ts";
 import { figureTable, headlinesOf, ratioTable, shortTable } from "./tables.ts";
@@ -80,23 +80,28 @@ function shortChart(): string {
     const results: Results | undefined = readResults(name, "short");
     if (results === undefined) return [];
     return headlinesOf(name, results)
-      .filter(({ figures }) => Object.keys(figures).length > 1)
+      .filter(({ figures }) => Object.keys(figures).length > 1 && isDrawable(figures))
       .map((result) => ({ ...result, question: `${name}: ${result.question}` }));
   });
-  const names = new Set(compared.flatMap(({ figures }) => Object.keys(figures)));
+  const own = new Set(compared.map(({ figures }) => Object.keys(figures)[0]));
+  const names = new Set([...own, ...compared.flatMap(({ figures }) => Object.keys(figures))]);
   return drawBars(
     `One short run of all benchmarks, ${run.measured.slice(0, 10)}: figures with something to compare with`,
     compared,
-    [...names].map(programNamed),
+    [...names].flatMap((name) =>
+      name === undefined ? [] : [{ name, label: name, colour: colourOf(name, own.has(name)) }],
+    ),
   );
 }
 
-const COLOURS: Readonly<Record<string, string>> = {
-  nginx: "#3fa45b",
-  HAProxy: "#a371f7",
-  ours: "#2f81f7",
-};
+/** Bars of nothing say nothing. */
+function isDrawable(figures: Result["figures"]): boolean {
+  return Object.values(figures).some(({ median }) => median > 0);
+}
 
-function programNamed(name: string): DrawnProgram {
-  return { name, label: name, colour: COLOURS[name] ?? "#d29922" };
+const COLOURS: Readonly<Record<string, string>> = { nginx: "#3fa45b", HAProxy: "#a371f7" };
+
+/** `isOwn`: the first figure of a question, which the others are compared with. */
+function colourOf(name: string, isOwn: boolean): string {
+  return COLOURS[name] ?? (isOwn ? "#2f81f7" : "#d29922");
 }
