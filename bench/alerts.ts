@@ -24,12 +24,12 @@ import {
   watchAlerts,
 } from "./support/alerts/prometheus.ts";
 import { type Result, writeResults } from "./support/results.ts";
+import { isPart, selector, size } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
-const DEFAULT_SCRAPE = "5s";
-const SCRAPE = process.env["BENCH_SCRAPE"] ?? DEFAULT_SCRAPE;
-const CALM_S = Number(process.env["BENCH_CALM_SECONDS"] ?? 600);
-const ONLY = process.env["BENCH_ONLY"]?.split("|");
+const SCRAPE = process.env["BENCH_SCRAPE"] ?? "5s";
+const CALM_S = size("BENCH_CALM_SECONDS", { long: 600, short: 5 });
+const isAsked = selector("BENCH_ONLY", { short: ["Redis hangs (SIGSTOP)"] });
 /** The limit, and how long to wait for an alert that misses it. */
 const LIMIT_S = 60;
 const PATIENCE_MS = 120_000;
@@ -64,12 +64,12 @@ export async function run(): Promise<void> {
     await checkDashboard(prometheus);
     const outcomes: Outcome[] = [];
     for (const fault of ALERT_FAULTS) {
-      if (ONLY !== undefined && !ONLY.some((part) => fault.name.includes(part))) continue;
+      if (!isAsked(fault.name)) continue;
       outcomes.push(await inject(fault, edge, watch));
     }
     await allEnded(outcomes, watch);
     report(calm, outcomes, watch);
-    if (ONLY === undefined && SCRAPE === DEFAULT_SCRAPE) save(calm, outcomes, watch, prometheus);
+    if (!isPart("BENCH_ONLY", "BENCH_SCRAPE")) save(calm, outcomes, watch, prometheus);
   } finally {
     watch?.close();
     await prometheus?.close();

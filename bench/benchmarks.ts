@@ -114,6 +114,14 @@ export const BENCHMARKS: readonly Benchmark[] = [
     ],
   },
   {
+    name: "alerts",
+    seconds: 70,
+    headline: [
+      { question: "Redis hangs (SIGSTOP): StoreAway" },
+      { question: "alerts in 5 s without a fault" },
+    ],
+  },
+  {
     name: "drain",
     seconds: 28,
     headline: [{ question: "drain: pauses" }],

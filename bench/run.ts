@@ -39,7 +39,7 @@ async function runAll(): Promise<void> {
   for (const benchmark of BENCHMARKS) {
     const { name, seconds } = benchmark;
     process.stdout.write(`\n# ${name}, short form\n`);
-    const limitMs = Math.max(0, Math.min(PATIENCE * seconds, leftS()) * 1000);
+    const limitMs = Math.max(0, Math.floor(Math.min(PATIENCE * seconds, leftS()) * 1000));
     const limit = AbortSignal.timeout(limitMs);
     outcomes.push(withFigures(await runBenchmark(name, { form: "short", limit })));
   }

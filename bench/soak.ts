@@ -131,6 +131,7 @@ async function disturbUntil(
     if (performance.now() > endMs) return;
     const atMs = performance.now();
     const before = crowd.disconnects;
+    crowd.disturbedMs = atMs;
     await run(stage);
     await crowd.recovered(performance.now());
     const recoveredMs = performance.now() - atMs;

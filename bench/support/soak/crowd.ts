@@ -42,6 +42,10 @@ export class Crowd {
   opened = 0;
   /** Openings that failed and were repeated. */
   repeatedOpenings = 0;
+  /** When a process was last ended or halted. */
+  disturbedMs = Number.NEGATIVE_INFINITY;
+  /** Of sessions that have ended: when messages were sent that people lost who stayed connected. */
+  readonly lossesMs: number[] = [];
   readonly lostSessions: string[] = [];
   readonly #options: CrowdOptions;
   readonly #running = new Set<Running>();
@@ -158,7 +162,7 @@ export class Crowd {
     const { roomId, roomToken } = await api.create();
     for (let seat = 0; seat < PEOPLE; seat++) {
       const token = seat === 0 ? roomToken : await api.join(roomId);
-      const talker = new Talker(urlOf(seat), token);
+      const talker = new Talker(urlOf(seat), token, () => this.disturbedMs);
       entered.push(talker);
       await until("the person is in the session", () => talker.id !== "", OPEN_MS);
     }
@@ -195,6 +199,8 @@ export class Crowd {
     this.#running.delete(session);
     for (const one of session.people) {
       this.#closed.push(one.counts());
+      const lost = one.losses.filter(({ isReconnecting }) => !isReconnecting);
+      this.lossesMs.push(...lost.map(({ sentMs }) => sentMs));
       this.#closedDisconnects += one.disconnects;
       one.peer.close();
     }

@@ -95,6 +95,7 @@ export function printSummary(soaked: Soaked): void {
       `${counts.expected} messages: ${describe(counts.connected)} between people who stay connected, ` +
       `${describe(counts.reconnecting)} around a reconnect`,
   );
+  for (const line of describeLosses(soaked)) say(line);
   for (const name of STEADY) {
     for (const measure of measures()) {
       const { mean, total, percent } = growth(soaked, name, measure);
@@ -111,6 +112,19 @@ export function printSummary(soaked: Soaked): void {
       );
     }
   }
+}
+
+/** The disturbances during which people who stay connected lost messages. */
+function describeLosses({ crowd, handled }: Soaked): string[] {
+  const counts = new Map<string, number>();
+  for (const sentMs of crowd.lossesMs) {
+    const during = handled.filter(({ atMs }) => atMs < sentMs + 1000).at(-1);
+    const after =
+      during === undefined ? "" : ` ${((sentMs - during.atMs) / 1000).toFixed(0)} s after`;
+    const what = `${after} ${during?.name ?? "before the first disturbance"}`;
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  return [...counts].map(([what, count]) => `  ${count} lost${what}`);
 }
 
 /** What the promises do not allow; empty if all are kept. */

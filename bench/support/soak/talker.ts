@@ -22,14 +22,22 @@ export interface Counts {
   readonly reconnecting: Faults;
 }
 
-/** From its end, as the client notices it, until the client is in its session again. */
+/** From shortly before its end until the client is in its session again. */
 interface Break {
   readonly fromMs: number;
   toMs: number;
 }
 
+/** A message that did not arrive. */
+export interface Loss {
+  readonly sentMs: number;
+  readonly isReconnecting: boolean;
+}
+
 /** What was sent shortly before a client noticed the end of its connection may have been lost with it. */
 const BEFORE_MS = 5000;
+/** For this long a balancer keeps a WebSocket whose worker has gone, until another one goes on with it. */
+const KEPT_MS = 20_000;
 /** Messages that wait for a client arrive after it has connected. */
 const AFTER_MS = 2000;
 
@@ -42,12 +50,17 @@ export class Talker {
   readonly #breaks: Break[] = [];
   readonly #heard = new Map<Talker, Heard>();
 
-  /** `onJoin`: for hosts, whom the server asks. */
-  constructor(url: string, roomToken: string) {
+  /** `lastDisturbanceMs`: when a process was last ended or halted. */
+  constructor(url: string, roomToken: string, lastDisturbanceMs: () => number) {
     this.peer = new RawPeer({ url, roomToken });
     const { socket } = this.peer;
     socket.on("disconnect", () => {
-      this.#breaks.push({ fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY });
+      const nowMs = performance.now();
+      const disturbedMs = lastDisturbanceMs();
+      // A client whose worker has ended notices it when its balancer has waited in vain.
+      const isOfIt = nowMs - disturbedMs < KEPT_MS + BEFORE_MS;
+      const fromMs = Math.min(nowMs, isOfIt ? disturbedMs : nowMs) - BEFORE_MS;
+      this.#breaks.push({ fromMs, toMs: Number.POSITIVE_INFINITY });
     });
     socket.on("connect", () => {
       const last = this.#breaks.at(-1);
@@ -96,17 +109,24 @@ export class Talker {
   counts(): Counts {
     const all: Faults[] = [...this.#heard.values()].map(({ connected }) => connected);
     const reconnecting = [...this.#heard.values()].map((heard) => heard.reconnecting);
-    for (const other of this.others) {
-      for (const number of this.#missingOf(other)) {
-        const isBroken = this.#isBroken(other, other.sentMs[number] ?? 0);
-        (isBroken ? reconnecting : all).push({ ...NO_FAULTS, lost: 1 });
-      }
+    for (const { isReconnecting } of this.losses) {
+      (isReconnecting ? reconnecting : all).push({ ...NO_FAULTS, lost: 1 });
     }
     return {
       expected: this.others.reduce((sum, { sentMs }) => sum + sentMs.length, 0),
       connected: sumOf(all),
       reconnecting: sumOf(reconnecting),
     };
+  }
+
+  /** What has not arrived, with the time at which it was sent. */
+  get losses(): Loss[] {
+    return this.others.flatMap((other) =>
+      this.#missingOf(other).map((number) => {
+        const sentMs = other.sentMs[number] ?? 0;
+        return { sentMs, isReconnecting: this.#isBroken(other, sentMs) };
+      }),
+    );
   }
 
   #missingOf(other: Talker): number[] {
@@ -138,7 +158,7 @@ export class Talker {
   /** Whether one of the two reconnected around the time at which a message was sent, or since then. */
   #isBroken(sender: Talker, sentMs: number): boolean {
     return [...this.#breaks, ...sender.#breaks].some(
-      ({ fromMs, toMs }) => sentMs > fromMs - BEFORE_MS && sentMs < toMs + AFTER_MS,
+      ({ fromMs, toMs }) => sentMs > fromMs && sentMs < toMs + AFTER_MS,
     );
   }
 }
