@@ -11,8 +11,10 @@ export interface Outcome {
   readonly seconds: number;
   /** Why there are no figures, or not all of them. */
   readonly failure?: string;
-  /** What other programs took of the machine's cores meanwhile, in %. */
+  /** What other programs took of the machine's cores meanwhile, in %; more than that if it killed parents before children. */
   readonly otherLoad: number;
+  /** Not in the run of all, but later. */
+  readonly isAlone?: true;
 }
 
 const PROGRAM = fileURLToPath(new URL("run-one.ts", import.meta.url));

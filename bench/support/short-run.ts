@@ -42,6 +42,20 @@ export function writeRun(outcomes: readonly Outcome[], seconds: number): void {
     outcomes: outcomes.map((one) => ({ ...one, seconds: Math.round(one.seconds) })),
   };
   mkdirSync(new URL(".", FILE), { recursive: true });
+  write(run);
+}
+
+/** Of a benchmark whose short form was run again alone. */
+export function replaceOutcome(outcome: Outcome): void {
+  const run = readRun();
+  const seconds = Math.round(outcome.seconds);
+  const outcomes = run.outcomes.map((one) =>
+    one.name === outcome.name ? { ...outcome, seconds, isAlone: true as const } : one,
+  );
+  write({ ...run, outcomes });
+}
+
+function write(run: ShortRun): void {
   writeFileSync(FILE, `${JSON.stringify(run, undefined, 1)}\n`);
 }
 

@@ -56,7 +56,7 @@ export function shortTable(
   return [
     `Measured on ${run.measured} UTC in ${took} on ${run.machine};`,
     `${[...versions, ...missing].join(", ")}. One round of each, so small`,
-    "differences say nothing. *Other load*: what other programs took of the cores meanwhile.",
+    "differences say nothing. *Other load*: what other programs took of the cores meanwhile. *Alone*: run later, by itself.",
     "",
     line(["benchmark", "what", "unit", "figure", "compared with", "took", "other load"]),
     line(["---", "---", "---", "---", "---", "---", "---"]),
@@ -65,9 +65,10 @@ export function shortTable(
 }
 
 function rowsOf(outcome: Outcome, results: Results | undefined): string[] {
-  const { name, seconds, otherLoad, failure } = outcome;
+  const { name, seconds, otherLoad, failure, isAlone } = outcome;
   const headlines = results === undefined ? [] : headlinesOf(name, results);
-  const first = [`\`${name}\``, ...["", "", "", ""], `${seconds} s`, `${otherLoad} %`];
+  const took = isAlone === true ? `${seconds} s, alone` : `${seconds} s`;
+  const first = [`\`${name}\``, ...["", "", "", ""], took, `${otherLoad} %`];
   if (failure !== undefined) first[1] = `**failed**: ${failure}`;
   const rows = headlines.map(({ question, unit, figures }) => {
     const [own, ...others] = Object.entries(figures);

@@ -36,6 +36,8 @@ const OPEN_MS = 40_000;
 const RETRY_MS = 500;
 /** Clients that reconnect wait for up to 5 s between two attempts. */
 const SETTLE_MS = 60_000;
+/** Without a message, when all are connected and none is sent. */
+const QUIET_MS = 10_000;
 const NO_COUNTS: Counts = { expected: 0, connected: NO_FAULTS, reconnecting: NO_FAULTS };
 
 export class Crowd {
@@ -221,6 +223,10 @@ export class Crowd {
 
 /** Messages that have not arrived by then are lost. */
 async function hasArrived(people: readonly Talker[]): Promise<void> {
-  const areUpToDate = (): boolean => people.every(({ hasLatest }) => hasLatest);
+  const sinceMs = performance.now();
+  // The last message of a person may be lost itself.
+  const isQuiet = ({ isConnected, heardMs }: Talker): boolean =>
+    isConnected && performance.now() - Math.max(sinceMs, heardMs) > QUIET_MS;
+  const areUpToDate = (): boolean => people.every((one) => one.hasLatest || isQuiet(one));
   await until("the last messages have arrived", areUpToDate, SETTLE_MS).catch(() => {});
 }

@@ -45,6 +45,8 @@ export class Talker {
   readonly peer: RawPeer;
   id = "";
   others: readonly Talker[] = [];
+  /** When a message last arrived. */
+  heardMs = 0;
   /** When each of its messages was sent, by its number. */
   readonly sentMs: number[] = [];
   readonly #breaks: Break[] = [];
@@ -149,6 +151,7 @@ export class Talker {
     const [id, number] = text.split(" ");
     const from = this.others.find((other) => other.id === id);
     if (from === undefined) return;
+    this.heardMs = performance.now();
     const heard = this.#heard.get(from) ?? new Heard();
     this.#heard.set(from, heard);
     const sentMs = from.sentMs[Number(number)] ?? 0;
