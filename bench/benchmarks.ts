@@ -24,6 +24,13 @@ export interface BarChart {
   readonly isDrawn: (result: Result) => boolean;
 }
 
+const DRAWN_OF_SESSIONS = [
+  "CPU per delivered message, both",
+  "KiB per person who has joined, both",
+];
+/** support/scale/growing-edge.ts */
+const DRAWN_OF_SCALE = ["µs CPU per delivered message, rest subtracted", "% of a core at rest"];
+const EDGES = ["1 worker", "2 workers", "4 workers", "8 workers", "8, 2 bal.", "8, 2 proc."];
 const CPU = "µs CPU per request";
 const NOT_DRAWN = ["small GET, 1,000/s", "small GET with a key, saturated", "20 MiB body"];
 const DRAWN_OF_RELAY = [", both", "latency, p50", "latency, p99", "delivered per second"];
@@ -138,10 +145,46 @@ export const BENCHMARKS: readonly Benchmark[] = [
   },
   {
     name: "alerts",
-    seconds: 70,
+    seconds: 50,
     headline: [
       { question: "Redis hangs (SIGSTOP): StoreAway" },
       { question: "alerts in 5 s without a fault" },
+    ],
+  },
+  {
+    name: "sessions",
+    seconds: 10,
+    headline: [
+      {
+        question: "10 × 3 people, 8 edits/s, 480 delivered/s",
+        unit: "µs CPU per delivered message, both",
+      },
+    ],
+    chart: {
+      title: "Sessions, balancer and worker together: median and range of the rounds",
+      programs: () => [
+        { name: "ours", label: "this edge", colour: "#2f81f7" },
+        { name: "reference", label: "nginx, reference", colour: "#d29922" },
+      ],
+      isDrawn: ({ unit }) => DRAWN_OF_SESSIONS.some((part) => unit.endsWith(part)),
+    },
+  },
+  {
+    name: "scale",
+    seconds: 10,
+    headline: [{ question: "2,000 sessions in Redis" }],
+    chart: {
+      title: "Balancer and workers as the edge grows: median and range of the rounds",
+      programs: () => EDGES.map((name) => ({ name, label: name, colour: "#2f81f7" })),
+      isDrawn: ({ unit }) => DRAWN_OF_SCALE.some((part) => unit.startsWith(part)),
+    },
+  },
+  {
+    name: "verify",
+    seconds: 30,
+    headline: [
+      { question: "set-ups with a planted fault or none" },
+      { question: "set-ups judged wrongly (limit 0)" },
     ],
   },
   {
@@ -151,7 +194,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
   },
   {
     name: "crash",
-    seconds: 22,
+    seconds: 15,
     headline: [{ question: "50 sessions, worker killed: reconnected, p99" }],
   },
   {

@@ -10,23 +10,24 @@
  * `BENCH_ROUNDS`, `BENCH_SECONDS` and `BENCH_WARM_SECONDS` set the duration. Linux, with redis-server.
  */
 import { buildOnce } from "../test/support/build.ts";
-import { drawChart } from "./support/chart.ts";
 import { leaveMeasuredCore } from "./support/process.ts";
 import { durationFromEnv } from "./support/relay/contenders.ts";
 import { type Result, writeResults } from "./support/results.ts";
-import { measureGrowingEdge, NET_COST, SHAPES } from "./support/scale/growing-edge.ts";
+import { measureGrowingEdge } from "./support/scale/growing-edge.ts";
 import { measureIdleSockets } from "./support/scale/idle-sockets.ts";
 import { measureManyMembers } from "./support/scale/many-members.ts";
 import { measureRoutingDecision } from "./support/scale/routing-decision.ts";
 import { measureStoredSessions } from "./support/scale/stored-sessions.ts";
+import { isPart, selector, size } from "./support/sizes.ts";
 
-const DURATION = durationFromEnv({ rounds: 3, seconds: 3, warmSeconds: 3 });
-const MAX_SOCKETS = Number(process.env["SCALE_SOCKETS"] ?? 15_000);
-const MAX_MEMBERS = Number(process.env["SCALE_MEMBERS"] ?? 1000);
-const SESSIONS = Number(process.env["SCALE_SESSIONS"] ?? 50_000);
-const ONLY = process.env["BENCH_ONLY"]?.split("|");
-
-const DRAWN_UNITS = [NET_COST, "% of a core at rest"];
+const DURATION = durationFromEnv({
+  long: { rounds: 3, seconds: 3, warmSeconds: 3 },
+  short: { rounds: 1, seconds: 1, warmSeconds: 1 },
+});
+const MAX_SOCKETS = size("SCALE_SOCKETS", { long: 15_000, short: 2000 });
+const MAX_MEMBERS = size("SCALE_MEMBERS", { long: 1000, short: 30 });
+const SESSIONS = size("SCALE_SESSIONS", { long: 50_000, short: 2000 });
+const isAsked = selector("BENCH_ONLY", { short: ["stored"] });
 
 const PARTS: Readonly<Record<string, () => Promise<Result[]>>> = {
   routing: () => measureRoutingDecision(DURATION.rounds),
@@ -41,21 +42,10 @@ export async function run(): Promise<void> {
   await buildOnce();
   const results: Result[] = [];
   for (const [name, measure] of Object.entries(PARTS)) {
-    if (ONLY !== undefined && !ONLY.includes(name)) continue;
+    if (!isAsked(name)) continue;
     process.stdout.write(`\n--- ${name} ---\n`);
     results.push(...(await measure()));
   }
   if (results.length === 0) throw new Error(`the parts are ${Object.keys(PARTS).join(", ")}`);
-  // A part of them would replace the results of all.
-  if (ONLY === undefined) writeAll(results);
-}
-
-function writeAll(results: readonly Result[]): void {
-  writeResults("scale", results);
-  drawChart(
-    "bench-scale",
-    "Balancer and workers as the edge grows: median and range of the rounds",
-    results.filter(({ unit }) => DRAWN_UNITS.some((part) => unit.startsWith(part))),
-    SHAPES.map(({ name }) => ({ name, label: name, colour: "#2f81f7" })),
-  );
+  if (!isPart("BENCH_ONLY")) writeResults("scale", results);
 }

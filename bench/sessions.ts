@@ -12,7 +12,6 @@
 import { webcrypto } from "node:crypto";
 import { Encryption, initializeProtocol } from "open-collaboration-protocol";
 import { buildOnce } from "../test/support/build.ts";
-import { drawChart } from "./support/chart.ts";
 import { leaveMeasuredCore } from "./support/process.ts";
 import { durationFromEnv, installedVersions, interleave } from "./support/relay/contenders.ts";
 import { cellsOf, kneeOf, matrixRow, memoryOf, parseShape } from "./support/relay/matrix.ts";
@@ -20,10 +19,15 @@ import { OURS, PAIRS } from "./support/relay/pairs.ts";
 import type { Scenario } from "./support/relay/scenarios.ts";
 import { type Result, writeResults } from "./support/results.ts";
 import { printResults, resultsOf } from "./support/rounds.ts";
+import { FORM, isPart, selector } from "./support/sizes.ts";
 
-const DURATION = durationFromEnv({ rounds: 3, seconds: 3, warmSeconds: 3 });
-const ONLY = process.env["BENCH_ONLY"]?.split("|");
-const SHAPES = (process.env["SESSIONS_SHAPES"] ?? "1x10,10x3,10x10,100x3,300x3,30x30")
+const DURATION = durationFromEnv({
+  long: { rounds: 3, seconds: 3, warmSeconds: 3 },
+  short: { rounds: 1, seconds: 1, warmSeconds: 1 },
+});
+const isAsked = selector("BENCH_ONLY", { short: ["matrix"] });
+const ALL_SHAPES = "1x10,10x3,10x10,100x3,300x3,30x30";
+const SHAPES = (process.env["SESSIONS_SHAPES"] ?? (FORM === "short" ? "10x3" : ALL_SHAPES))
   .split(",")
   .map(parseShape);
 /** Sizes with their first rates. */
@@ -35,7 +39,6 @@ const NINE_HUNDRED = [
   { sessions: 300, people: 3 },
   { sessions: 30, people: 30 },
 ];
-const DRAWN_UNITS = ["CPU per delivered message, both", "KiB per person who has joined, both"];
 
 export async function run(): Promise<void> {
   leaveMeasuredCore();
@@ -54,18 +57,7 @@ export async function run(): Promise<void> {
       printResults(question, answers);
     }
   }
-  // A part of them would replace the results of all.
-  if (ONLY !== undefined) return;
-  writeResults("sessions", results, versions);
-  drawChart(
-    "bench-sessions",
-    "Sessions, balancer and worker together: median and range of the rounds",
-    results.filter(({ unit }) => DRAWN_UNITS.some((part) => unit.endsWith(part))),
-    [
-      { name: "ours", label: "this edge", colour: "#2f81f7" },
-      { name: "reference", label: "nginx, reference", colour: "#d29922" },
-    ].filter(({ name }) => name in versions),
-  );
+  if (!isPart("BENCH_ONLY", "SESSIONS_SHAPES")) writeResults("sessions", results, versions);
 }
 
 async function scenarios(): Promise<Scenario[]> {
@@ -76,7 +68,7 @@ async function scenarios(): Promise<Scenario[]> {
     memory: NINE_HUNDRED.map((shape) => memoryOf(shape, publicKey)),
     knee: KNEES.map(([shape, firstRate]) => kneeOf(shape, firstRate)),
   };
-  const selected = Object.entries(parts).filter(([name]) => ONLY?.includes(name) ?? true);
+  const selected = Object.entries(parts).filter(([name]) => isAsked(name));
   if (selected.length === 0) throw new Error(`the parts are ${Object.keys(parts).join(", ")}`);
   return selected.flatMap(([, all]) => all);
 }

@@ -20,6 +20,9 @@ import {
   startVerifiedCluster,
 } from "../test/support/planted-faults.ts";
 import { freePort } from "../test/support/ports.ts";
+import { type Result, writeResults } from "./support/results.ts";
+import { isPart, selector } from "./support/sizes.ts";
+import { summarize } from "./support/statistics.ts";
 import {
   FRONT_FAULTS,
   FRONT_KINDS,
@@ -31,7 +34,9 @@ import {
 
 const DAY_MS = 86_400_000;
 const WRONG_URL = "wrong CT_SERVER_URL";
-const ONLY = process.env["VERIFY_ONLY"]?.split("|");
+const isAsked = selector("VERIFY_ONLY", {
+  short: ["nginx", "HAProxy", "Caddy"].map((front) => `${front} buffering proxy`),
+});
 /** Longer than any run may take. */
 const KILL_MS = 120_000;
 
@@ -56,6 +61,7 @@ export async function run(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "verify-bench-"));
   const cluster = await startVerifiedCluster();
   const strange = await startVerifiedCluster({ CT_SERVER_URL: "https://old.example.com" });
+  let judged = 0;
   let missed = 0;
   process.stdout.write(
     `${["front", "planted", "named", "also", "took"].map((title, i) => title.padEnd(WIDTHS[i] ?? 0)).join("  ")}\n`,
@@ -67,6 +73,7 @@ export async function run(): Promise<void> {
         process.stdout.write(`${row.front.name} is not installed and is skipped\n`);
         continue;
       }
+      judged++;
       const edge = row.name === WRONG_URL ? strange : cluster;
       if (!(await isNamed(row, edge, join(folder, row.front.program), certificates))) missed++;
     }
@@ -75,6 +82,17 @@ export async function run(): Promise<void> {
     rmSync(folder, { recursive: true, force: true });
   }
   process.stdout.write(`missed: ${missed}\n`);
+  const one = (question: string, value: number): Result => ({
+    question,
+    unit: "set-ups",
+    figures: { ours: summarize([value]) },
+  });
+  if (!isPart("VERIFY_ONLY")) {
+    writeResults("verify", [
+      one("set-ups with a planted fault or none", judged),
+      one("set-ups judged wrongly (limit 0)", missed),
+    ]);
+  }
   if (missed > 0) process.exitCode = 1;
 }
 
@@ -95,9 +113,7 @@ function rows(): Row[] {
     })),
     { front, name: WRONG_URL, expected: ["server-url"] },
   ]);
-  return all.filter(
-    ({ front, name }) => ONLY?.some((part) => `${front.name} ${name}`.includes(part)) ?? true,
-  );
+  return all.filter(({ front, name }) => isAsked(`${front.name} ${name}`));
 }
 
 interface Certificates {

@@ -45,14 +45,13 @@ export function writeRun(outcomes: readonly Outcome[], seconds: number): void {
   write(run);
 }
 
-/** Of a benchmark whose short form was run again alone. */
+/** Of a benchmark whose short form was run alone, after the run of all. */
 export function replaceOutcome(outcome: Outcome): void {
   const run = readRun();
-  const seconds = Math.round(outcome.seconds);
-  const outcomes = run.outcomes.map((one) =>
-    one.name === outcome.name ? { ...outcome, seconds, isAlone: true as const } : one,
-  );
-  write({ ...run, outcomes });
+  const added: Outcome = { ...outcome, seconds: Math.round(outcome.seconds), isAlone: true };
+  const isNew = !run.outcomes.some(({ name }) => name === added.name);
+  const outcomes = run.outcomes.map((one) => (one.name === added.name ? added : one));
+  write({ ...run, outcomes: isNew ? [...outcomes, added] : outcomes });
 }
 
 function write(run: ShortRun): void {
