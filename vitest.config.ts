@@ -5,10 +5,12 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const LONG = /\/test\/(e2e|model)\//;
 /**
  * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
- * whose package keeps timers for a minute after they are closed.
+ * whose package keeps timers for a minute after they are closed, and not those that measure memory or time.
  */
 const UNITS = [
-  "test/{balancer,edge,shared}/**/*.test.ts",
+  "test/edge/!(idle).test.ts",
+  "test/shared/!(statsd).test.ts",
+  "test/{edge,shared}/*/**/*.test.ts",
   "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
 ];
 
@@ -26,7 +28,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     // On two processors: end-to-end files start five processes each, which wait for half of their time.
-    maxWorkers: 5,
+    maxWorkers: 4,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
     projects: [
