@@ -97,25 +97,21 @@ function countFleet(own: readonly string[], serving: readonly string[]): Fleet {
   return { own: own.length, missing: own.length - found, others };
 }
 
-function stays(own: number, asked: Asked, { min, max }: Bounds): string {
+/** From the autoscaler that works for this edge. */
+type Answer = Exclude<Asked, { outcome: "standby" }>;
+
+function stays(own: number, asked: Answer, { min, max }: Bounds): string {
   if (asked.outcome !== "wish") return `${own} workers stay: ${reason(asked, { min, max })}`;
   const { wanted } = asked.wish;
   if (wanted > max && own === max) return `${own} workers: ${wanted} are wanted, --max is ${max}`;
   return `${own} workers`;
 }
 
-function reason(asked: Asked, { min, max }: Bounds): string {
-  switch (asked.outcome) {
-    case "wish": {
-      const { wanted, by, needs } = asked.wish;
-      const need = by === null ? "there is no load" : `now ${NEED[by]} ${needs[by]}`;
-      return `${wanted} wanted of ${min} to ${max}; ${need}`;
-    }
-    case "none":
-      return asked.why;
-    case "standby":
-      return "";
-  }
+function reason(asked: Answer, { min, max }: Bounds): string {
+  if (asked.outcome === "none") return asked.why;
+  const { wanted, by, needs } = asked.wish;
+  const need = by === null ? "there is no load" : `now ${NEED[by]} ${needs[by]}`;
+  return `${wanted} wanted of ${min} to ${max}; ${need}`;
 }
 
 const NEED: Readonly<Record<Resource, string>> = {

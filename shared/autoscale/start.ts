@@ -38,7 +38,7 @@ export function startAutoscale(deps: {
   const watch = watchDemand({ ...deps, settings: inUnits(deps.settings) });
   deps.counters.gauge("process.workers_wanted", () => watch.state.wish?.wanted);
   const page = autoscalePage(() => watch.state, deps.settings.autoscaleToken);
-  return { page, wanted: () => watch.state.wish && watch.own, close: () => watch.close() };
+  return { page, wanted: () => watch.own, close: () => watch.close() };
 }
 
 function inUnits(settings: AutoscaleSettings): ScalingSettings {

@@ -1,32 +1,23 @@
 /** `ct-worker empty` against a status port that answers as the test says. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
-import { openStatusPort, type StatusResponse } from "../../shared/process/status-port.ts";
+import type { StatusResponse } from "../../shared/process/status-port.ts";
 import { emptyWorker } from "../../worker/empty.ts";
 import { freePort } from "../support/ports.ts";
+import { serveStatusPages } from "../support/status-pages.ts";
 
 const NEVER: StatusResponse = { status: 599, body: {} };
 
 /** `answers`: to the POST, then to one GET after the other; the last one stays. */
 async function serve(...answers: readonly StatusResponse[]) {
   const asked: string[] = [];
-  const status = await openStatusPort({
-    host: "127.0.0.1",
-    port: 0,
-    source: {
-      readiness: () => ({ notReady: [], degraded: [] }),
-      view: () => ({}),
-      metrics: async () => "",
-      pages: {
-        "/prepare-downscale"({ method }) {
-          asked.push(method);
-          return answers[Math.min(asked.length, answers.length) - 1] ?? NEVER;
-        },
-      },
+  const url = await serveStatusPages({
+    "/prepare-downscale"({ method }) {
+      asked.push(method);
+      return answers[Math.min(asked.length, answers.length) - 1] ?? NEVER;
     },
   });
-  onTestFinished(() => status.close());
-  return { url: `http://127.0.0.1:${status.port}`, asked };
+  return { url, asked };
 }
 
 const moving = (sessions: number): StatusResponse => ({

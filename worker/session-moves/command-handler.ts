@@ -12,7 +12,7 @@ import type { Drain } from "./drain.ts";
 export interface CommandHandler {
   /** As in the worker's record. */
   readonly state: WorkerState;
-  /** Changes with each command that sets the state. */
+  /** Changes with each command that sets the state, to the same one too; not with one that is refused. */
   readonly revision: number;
   /** Sessions that the drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
@@ -82,8 +82,8 @@ export function createCommandHandler(deps: {
   }
 
   async function drainOnCommand(): Promise<CommandAnswer> {
-    revision++;
     if (drain !== undefined) {
+      revision++;
       return {
         outcome: "done",
         message: `the worker is already draining; ${drain.left} sessions are left`,

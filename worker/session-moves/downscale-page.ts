@@ -5,6 +5,7 @@
  * command in between counts more: what it set stays.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { describeError } from "../../shared/base/errors.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { StatusPage, StatusResponse } from "../../shared/process/status-port.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
@@ -30,7 +31,7 @@ export function downscalePage(deps: {
   >;
   /** Whether this process knows another worker that accepts sessions. */
   readonly hasSuccessor: () => boolean;
-  /** The same by the store, which knows what others have just announced. */
+  /** The same by the store, which knows what others have just announced. Rejects while it is away. */
   readonly staysAnother: () => Promise<boolean>;
   readonly sessions: () => number;
   /** Whether only programs of this machine may ask. */
@@ -78,11 +79,13 @@ export function downscalePage(deps: {
     const timer = clock.after(TAKEN_BACK_AFTER_MS, () => void inTurn(takeBackUnremoved));
     prepared = { before, revision: commandHandler.revision, timer };
     // All of them may have been asked at once. Their records are written now, so each sees the others.
-    if (!(await deps.staysAnother())) {
-      await takeBack();
-      return { status: 409, body: { error: NO_OTHER } };
-    }
-    return current();
+    const refusal = await deps.staysAnother().then(
+      (stays) => (stays ? undefined : NO_OTHER),
+      (error: unknown) => describeError(error),
+    );
+    if (refusal === undefined) return current();
+    await takeBack();
+    return { status: 409, body: { error: refusal } };
   }
 
   /** What the worker refuses, if it does. */

@@ -1,10 +1,10 @@
 /** `GET /autoscale` over a real status port. */
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { autoscalePage } from "../../../shared/autoscale/autoscale-page.ts";
 import { type WishState, watchDemand } from "../../../shared/autoscale/watch.ts";
-import { openStatusPort, type StatusPage } from "../../../shared/process/status-port.ts";
 import { workerRecord } from "../../balancer/rig.ts";
+import { serveStatusPages } from "../../support/status-pages.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const WISH: WishState = {
@@ -26,23 +26,8 @@ const SCALING = {
   downMs: 5000,
 };
 
-async function serve(pages: Record<string, StatusPage>): Promise<string> {
-  const status = await openStatusPort({
-    host: "127.0.0.1",
-    port: 0,
-    source: {
-      readiness: () => ({ notReady: [], degraded: [] }),
-      view: () => ({}),
-      metrics: async () => "",
-      pages,
-    },
-  });
-  onTestFinished(() => status.close());
-  return `http://127.0.0.1:${status.port}`;
-}
-
 test("responds with the number as JSON that a scaler reads", async () => {
-  const url = await serve({ "/autoscale": autoscalePage(() => WISH, undefined) });
+  const url = await serveStatusPages({ "/autoscale": autoscalePage(() => WISH, undefined) });
   const response = await fetch(`${url}/autoscale`);
   expect(response.status).toBe(200);
   expect(await response.json()).toEqual(WISH.wish);
@@ -54,7 +39,7 @@ test("responds with the number as JSON that a scaler reads", async () => {
 
 test("without a number responds 503 with the reason, and without any number", async () => {
   const why = "the store is away: refused";
-  const url = await serve({
+  const url = await serveStatusPages({
     "/autoscale": autoscalePage(() => ({ wish: undefined, why }), undefined),
   });
   const response = await fetch(`${url}/autoscale`);
@@ -64,7 +49,7 @@ test("without a number responds 503 with the reason, and without any number", as
 
 test("with a token set, only requests with it get the number", async () => {
   const token = "a-token-of-sixteen-or-more";
-  const url = await serve({ "/autoscale": autoscalePage(() => WISH, token) });
+  const url = await serveStatusPages({ "/autoscale": autoscalePage(() => WISH, token) });
   const statusOf = async (authorization?: string): Promise<number> => {
     const headers = authorization === undefined ? {} : { authorization };
     return (await fetch(`${url}/autoscale`, { headers })).status;
@@ -77,7 +62,7 @@ test("with a token set, only requests with it get the number", async () => {
 });
 
 test("a page that fails gets 500, and the port serves on; names of objects are no pages", async () => {
-  const url = await serve({
+  const url = await serveStatusPages({
     "/bad": () => {
       throw new Error("bug");
     },

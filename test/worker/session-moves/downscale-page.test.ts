@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
 import type { WorkerState } from "../../../shared/store/member.ts";
+import { StoreAwayError } from "../../../shared/store/store.ts";
 import { downscalePage } from "../../../worker/session-moves/downscale-page.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
@@ -10,7 +11,7 @@ const MINUTE_MS = 60_000;
 
 function setUp({
   hasSuccessor = true,
-  staysAnother = true,
+  staysAnother = true as boolean | StoreAwayError,
   refuses = "",
   isLocalOnly = false,
   initially = "up" as WorkerState,
@@ -41,7 +42,10 @@ function setUp({
       },
     },
     hasSuccessor: () => hasSuccessor,
-    staysAnother: async () => staysAnother,
+    async staysAnother() {
+      if (typeof staysAnother === "boolean") return staysAnother;
+      throw staysAnother;
+    },
     sessions: () => 3,
     isLocalOnly,
     clock,
@@ -82,6 +86,14 @@ test("of all workers that are asked at once, those that see no other take it bac
     status: 409,
     body: { error: "no other worker accepts sessions; keep this one, or start another one first" },
   });
+  expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "up" });
+});
+
+test("while the store is away no worker is emptied, because nobody knows who stays", async () => {
+  const { ask } = setUp({ staysAnother: new StoreAwayError("members") });
+  const { status, body } = await ask("POST");
+  expect(status).toBe(409);
+  expect(body).toEqual({ error: expect.stringContaining("the store did not answer") });
   expect((await ask("GET")).body).toMatchObject({ prepared: false, state: "up" });
 });
 
