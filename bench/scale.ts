@@ -1,7 +1,7 @@
 /**
  * Does an edge cost the same for each person as it grows? Five parts, by their names in `BENCH_ONLY` (separated by `|`):
  *
- * - `routing`: a routing decision with 10 to 100,000 known sessions.
+ * - `routing`: a routing decision with 10 to 1,000,000 known sessions.
  * - `members`: 10 to 990 simulated workers; `SCALE_MEMBERS` limits them.
  * - `stored`: `SCALE_SESSIONS` (50,000) sessions of three people in Redis.
  * - `idle`: 1,000 to 9,000 idle WebSockets, 15,000 with two processes; `SCALE_SOCKETS` limits them.

@@ -152,6 +152,8 @@ async function restart(
   try {
     await child.restart(stopPlan(settings));
   } catch (err) {
+    // A stop in the middle of a restart is none of its failures.
+    if (child.state === "stopping" || child.state === "stopped") return;
     log.error({ child: child.name, err }, "a process could not be restarted");
   }
 }

@@ -11,7 +11,7 @@ export interface Report {
   readonly findings: readonly Finding[];
   /** By the operator, before it was complete. */
   readonly wasInterrupted: boolean;
-  /** Sessions and sign-ins that could not be removed; they end by themselves. */
+  /** What could not be undone: sessions and sign-ins end by themselves, a drained worker does not. */
   readonly leftBehind: number;
 }
 
@@ -157,7 +157,7 @@ function notesOn({ wasInterrupted, leftBehind }: Report): string[] {
   if (wasInterrupted) notes.push("! Interrupted: what was not seen is unknown.\n");
   if (leftBehind > 0) {
     notes.push(
-      `! Not removed: ${leftBehind} sessions or sign-ins; sessions end 30 s after their host has gone, sign-ins after five minutes.\n`,
+      `! Not undone: ${leftBehind} of what was begun. Sessions end 30 s after their host has gone, sign-ins after five minutes; a worker that was drained needs \`ct-edge resume\`.\n`,
     );
   }
   return notes;

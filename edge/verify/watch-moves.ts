@@ -3,9 +3,11 @@
  * ended afterwards; killing is left to the operator.
  */
 
+import { EdgeError } from "../../shared/base/errors.ts";
 import { newSessionId } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/worker-tag.ts";
-import { nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
+import { CommandError } from "../output/errors.ts";
+import { DashboardError, nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
 import { storeControls } from "./inside/from-redis.ts";
 import type { Controls } from "./inside/inside.ts";
 import type { InsideAnswer } from "./judge/inside.ts";
@@ -37,10 +39,28 @@ export async function watchMoves(deps: Deps): Promise<Finding[]> {
   const nameOf = (tag: string): string => names.get(tag as WorkerTag) ?? "another worker";
   const findings: Finding[] = [];
   if (drain !== undefined) {
-    findings.push(judgeDrain(await watchDrain(deps, drain, names), nameOf));
+    const watched = await watchDrain(deps, drain, names).catch(notDrained);
+    findings.push(judgeDrain(unlessInterrupted(deps, watched), nameOf));
   }
-  if (kill !== undefined) findings.push(judgeKill(await watchKill(deps, kill, names), nameOf));
+  if (kill !== undefined) {
+    const watched = await watchKill(deps, kill, names);
+    findings.push(judgeKill(unlessInterrupted(deps, watched), nameOf));
+  }
   return findings;
+}
+
+/** What was seen until then says nothing about the edge. */
+function unlessInterrupted({ signal }: Deps, watched: Watch): Watch {
+  return signal.aborted ? notWatched("it was interrupted", "run verify again") : watched;
+}
+
+/** The dashboard refused the token, or what looks inside went away. */
+function notDrained(error: unknown): Watch {
+  if (!(error instanceof DashboardError || error instanceof EdgeError)) throw error;
+  return notWatched(
+    `the drain was not possible: ${error.message}`,
+    "give --redis, or a token with the scopes read and drain",
+  );
 }
 
 type Names = ReadonlyMap<WorkerTag, string>;
@@ -70,7 +90,8 @@ async function watchDrain(deps: Deps, worker: string, names: Names): Promise<Wat
   try {
     deps.onProgress(`draining ${worker}`);
     deps.cleanup.add(async () => {
-      await useControls((controls) => controls.resume(worker));
+      const answer = await useControls((controls) => controls.resume(worker));
+      if (answer !== "done") throw new CommandError(answer ?? "there is no worker to resume");
     });
     const answer = await useControls((controls) => controls.drain(worker));
     if (answer !== "done") {

@@ -75,7 +75,7 @@ describe.runIf(isInstalled("kubectl"))("with kubectl kustomize", () => {
       runAsNonRoot: true,
       seccompProfile: { type: "RuntimeDefault" },
     });
-    expect(pod.containers[0]?.env.at(0)?.name).toBe("CT_PREPARE_DOWNSCALE");
+    expect(pod.containers[0]?.env).toContainEqual({ name: "CT_PREPARE_DOWNSCALE", value: "on" });
     expect(pod.containers[0]?.env).toHaveLength(3);
   });
 

@@ -128,7 +128,7 @@ export const HPA_OBJECTS: readonly KitObject[] = [
     when: isMode("hpa"),
     body: fields(
       note(
-        "The metric comes from Prometheus by an adapter, the maximum over all workers: docs/operators/kubernetes.md.",
+        "The metric comes from Prometheus by an adapter, the maximum over all processes: docs/operators/kubernetes.md.",
       ),
       {
         apiVersion: "autoscaling/v2",

@@ -36,8 +36,8 @@ interface Flags {
 /** The length of a long poll, of which a look at idle connections has to see the end. */
 const WATCH_MS = 30_000;
 const QUICK_WATCH_MS = 0;
-/** What in front ends a WebSocket after a minute, although it is not idle, shows itself too. */
-const LONG_WATCH_MS = 100_000;
+/** Below the 55 s after which a worker itself ends a connection that has joined no session. */
+const LONG_WATCH_MS = 50_000;
 
 export function verifyCommand(): Command {
   return createCommand<Flags>({
@@ -56,7 +56,7 @@ export function verifyCommand(): Command {
         "--quick",
         "Do not wait for idle connections to be cut; takes about 5 s.",
       ).conflicts("long"),
-      new Option("--long", "Watch idle connections for 100 s."),
+      new Option("--long", "Watch idle connections for 50 s."),
       new Option("--strict", "Exit with 2 if something is unknown."),
       jsonOption(),
       ...storeOptions(),
@@ -71,6 +71,12 @@ export function verifyCommand(): Command {
       }
     },
   });
+}
+
+/** A kill ends connections that are watched at the same time: what is in front would be blamed. */
+function watchMsOf({ quick, long, kill }: Flags): number {
+  if (quick || kill !== undefined) return QUICK_WATCH_MS;
+  return long ? LONG_WATCH_MS : WATCH_MS;
 }
 
 async function runVerify(flags: Flags, url: string): Promise<Output> {
@@ -88,7 +94,7 @@ async function runVerify(flags: Flags, url: string): Promise<Output> {
     credentials: { userToken: flags.userToken, apiKey: flags.apiKey },
     token: flags.token,
     store: storeAccess(flags),
-    watchMs: flags.quick ? QUICK_WATCH_MS : flags.long ? LONG_WATCH_MS : WATCH_MS,
+    watchMs: watchMsOf(flags),
     drain: flags.drain,
     kill: flags.kill,
     signal: stop.signal,
