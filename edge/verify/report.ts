@@ -157,7 +157,7 @@ function notesOn({ wasInterrupted, leftBehind }: Report): string[] {
   if (wasInterrupted) notes.push("! Interrupted: what was not seen is unknown.\n");
   if (leftBehind > 0) {
     notes.push(
-      `! Not undone: ${leftBehind} of what was begun. Sessions end 30 s after their host has gone, sign-ins after five minutes; a worker that was drained needs \`ct-edge resume\`.\n`,
+      `! Not removed: ${leftBehind} sessions or sign-ins; sessions end 30 s after their host has gone, sign-ins after five minutes. A worker that was drained needs \`ct-edge resume\`.\n`,
     );
   }
   return notes;
