@@ -32,6 +32,10 @@ afterAll(() => cluster.dispose());
 
 test("a worker exposes its people, sessions and connections, a balancer its requests and tunnels", async () => {
   const { guests } = await openSession({ baseUrl: balancer.url, guestCount: 2 });
+  // A member publishes its new ring with its next heartbeat, and the others read that with theirs.
+  await until("the members have published one ring", async () => {
+    return (await samplesOf(balancer)).get("codetogether_balancer_rings") === 1;
+  });
   const host = await samplesOf(worker);
   expect(host.get("codetogether_worker_users_online")).toBe(3);
   expect(host.get("codetogether_worker_sessions_active")).toBe(1);
