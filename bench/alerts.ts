@@ -68,8 +68,12 @@ export async function run(): Promise<void> {
       outcomes.push(await inject(fault, edge, watch));
     }
     await allEnded(outcomes, watch);
-    report(calm, outcomes, watch);
+    const late = report(calm, outcomes, watch);
     if (!isPart("BENCH_ONLY", "BENCH_SCRAPE")) save(calm, outcomes, watch, prometheus);
+    if (calm.length + late.length > 0) {
+      const names = late.map(({ fault }) => fault.name).join(", ") || "none";
+      throw new Error(`limits not kept: late or missing: ${names}; ${calm.length} without a fault`);
+    }
   } finally {
     watch?.close();
     await prometheus?.close();
@@ -151,7 +155,12 @@ function alsoFired({ fault, begunMs, settledMs }: Outcome, watch: AlertWatch): s
   return [...new Set(others.map(({ alert }) => alert.slice(ALERT_PREFIX.length)))];
 }
 
-function report(calm: readonly string[], outcomes: readonly Outcome[], watch: AlertWatch): void {
+/** Prints the table. Returns what did not fire in time. */
+function report(
+  calm: readonly string[],
+  outcomes: readonly Outcome[],
+  watch: AlertWatch,
+): readonly Outcome[] {
   const calmly = calm.length === 0 ? "none" : calm.join(", ");
   process.stdout.write(`\nalerts in ${CALM_S} s without a fault: ${calmly}\n\n`);
   process.stdout.write("| fault | alert | fires after | ends after | also |\n");
@@ -170,6 +179,7 @@ function report(calm: readonly string[], outcomes: readonly Outcome[], watch: Al
   process.stdout.write(
     `\n${outcomes.length - late.length} of ${outcomes.length} faults within ${LIMIT_S} s\n`,
   );
+  return late;
 }
 
 function save(

@@ -19,7 +19,7 @@ import {
 } from "../test/support/light-teams.ts";
 import { until } from "../test/support/until.ts";
 import { writeResults } from "./support/results.ts";
-import { size } from "./support/sizes.ts";
+import { FORM, size } from "./support/sizes.ts";
 import { summarize } from "./support/statistics.ts";
 
 const SESSIONS = size("AUTOSCALE_SESSIONS", { long: 300, short: 40 });
@@ -33,6 +33,9 @@ const DOWN_MS = size("AUTOSCALE_DOWN_MS", { long: 20_000, short: 3000 });
 /** Sessions open and end in groups, evenly over the ramp. */
 const GROUP = 10;
 const SAMPLE_MS = 500;
+/** Limits. */
+const MAX_CHANGES = 2;
+const MAX_RATIO = 2;
 const SHRINK_MS = 240_000;
 
 const ENV = {
@@ -228,6 +231,15 @@ function report(scaled: Seen, control: Seen): void {
     figure("delivery p99", "ms", ours),
     figure("delivery p99 without changes", "ms", rest),
   ]);
+  // The short form is too short for a p99: one start of a worker is most of it.
+  const isSlow = FORM === "long" && ours > MAX_RATIO * rest;
+  const broken = [
+    ...(scaled.misheard.length > 0 ? [`${scaled.misheard.length} people were misheard`] : []),
+    ...(scaled.disconnected > 0 ? [`${scaled.disconnected} people were disconnected`] : []),
+    ...(changes > MAX_CHANGES ? [`${changes} changes of direction`] : []),
+    ...(isSlow ? [`delivery p99 is ${ratio} times that of the control`] : []),
+  ];
+  if (broken.length > 0) throw new Error(`limits not kept: ${broken.join("; ")}`);
 }
 
 /** How often more became fewer, or fewer more. */

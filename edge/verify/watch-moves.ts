@@ -9,7 +9,7 @@ import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import { CommandError } from "../output/errors.ts";
 import { DashboardError, nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
 import { storeControls } from "./inside/from-redis.ts";
-import type { Controls } from "./inside/inside.ts";
+import type { Controls, WorkerNames } from "./inside/inside.ts";
 import type { InsideAnswer } from "./judge/inside.ts";
 import { judgeDrain, judgeKill, type Watch } from "./judge/moves.ts";
 import { keyPerWorker } from "./judge/stickiness.ts";
@@ -35,7 +35,8 @@ const MAX_TRIES = 40;
 export async function watchMoves(deps: Deps): Promise<Finding[]> {
   const { drain, kill } = deps;
   if (drain === undefined && kill === undefined) return [];
-  const names = await namesOf(deps, drain ?? kill);
+  const wanted = [drain, kill].filter((worker) => worker !== undefined);
+  const names = await namesOf(deps, wanted);
   const nameOf = (tag: string): string => names.get(tag as WorkerTag) ?? "another worker";
   const findings: Finding[] = [];
   if (drain !== undefined) {
@@ -63,9 +64,7 @@ function notDrained(error: unknown): Watch {
   );
 }
 
-type Names = ReadonlyMap<WorkerTag, string>;
-
-async function namesOf(deps: Deps, wanted: string | undefined): Promise<Names> {
+async function namesOf(deps: Deps, wanted: readonly string[]): Promise<WorkerNames> {
   const { inside, token, http } = deps;
   const known = inside.outcome === "read" ? inside.inside.processes : [];
   const names = new Map(known.flatMap(({ tag, id }) => (tag === undefined ? [] : [[tag, id]])));
@@ -73,7 +72,7 @@ async function namesOf(deps: Deps, wanted: string | undefined): Promise<Names> {
   return nameWorkers(http, openDashboard(http, token), wanted).catch(() => new Map());
 }
 
-async function watchDrain(deps: Deps, worker: string, names: Names): Promise<Watch> {
+async function watchDrain(deps: Deps, worker: string, names: WorkerNames): Promise<Watch> {
   const { store, token, patient } = deps;
   const useControls = <T>(use: (controls: Controls) => Promise<T>): Promise<T> | undefined => {
     if (store !== undefined) return store.withStore((opened) => use(storeControls(opened)));
@@ -103,7 +102,7 @@ async function watchDrain(deps: Deps, worker: string, names: Names): Promise<Wat
   }
 }
 
-async function watchKill(deps: Deps, worker: string, names: Names): Promise<Watch> {
+async function watchKill(deps: Deps, worker: string, names: WorkerNames): Promise<Watch> {
   const place = await openAt(deps, worker, names);
   if ("outcome" in place) return place;
   const { session, tag } = place;
@@ -131,7 +130,7 @@ function killInstructions(worker: string): readonly string[] {
 async function openAt(
   deps: Deps,
   worker: string,
-  names: Names,
+  names: WorkerNames,
 ): Promise<{ session: OpenSession; tag: WorkerTag } | Watch> {
   const { userToken, target } = deps;
   if (userToken === undefined) {

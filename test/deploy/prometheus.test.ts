@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { delimiter, dirname, join, normalize } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
@@ -17,6 +17,7 @@ import { RECORDING_RULES } from "../../deploy/prometheus/source/rules/recording-
 import type { Metric } from "../../shared/metrics/metric.ts";
 import { METRICS, type MetricName } from "../../shared/metrics/metric-list.ts";
 import { prometheusName } from "../../shared/metrics/metric-names.ts";
+import { isInstalled } from "../support/helm/installed.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const PAGE = "docs/operators/alerts.md";
@@ -164,10 +165,4 @@ function anchorsOf(markdown: string): string[] {
       .replace(/[^\w\- ]/g, "")
       .replaceAll(" ", "-"),
   );
-}
-
-function isInstalled(program: string): boolean {
-  return (process.env["PATH"] ?? "")
-    .split(delimiter)
-    .some((folder) => existsSync(join(folder, program)));
 }

@@ -11,12 +11,11 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
 export interface FrontFaults {
-  /** Upgrades are passed on as plain requests. */
+  /** Upgrades are refused with status 400. */
   readonly noUpgrade?: true;
   /** Connections, and responses that have not begun, are cut when nothing has passed for this long. */
   readonly idleMs?: number;
   readonly setCookie?: string;
-  readonly stripCookies?: true;
   /** Requests and responses are passed on when they are complete. */
   readonly buffers?: true;
   readonly maxBodyBytes?: number;
@@ -49,7 +48,6 @@ export async function startFaultyFront(
   server.on("upgrade", (req, socket, head) => {
     socket.on("error", () => {});
     if (faults.noUpgrade) {
-      // As a proxy that knows no upgrades: the edge gets a plain request.
       socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
       return;
     }
@@ -69,7 +67,6 @@ export async function startFaultyFront(
 
 function headersOf(req: IncomingMessage, faults: FrontFaults): IncomingMessage["headers"] {
   const headers = { ...req.headers };
-  if (faults.stripCookies) delete headers.cookie;
   for (const name of faults.strips ?? []) delete headers[name];
   headers["x-forwarded-proto"] = faults.tls === undefined ? "http" : "https";
   return headers;

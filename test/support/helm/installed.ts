@@ -1,9 +1,15 @@
-/** The real `helm` and `kubectl`, where this machine has them. */
+/** The real `helm`, `kubectl` and `promtool`, where this machine has them. */
 import { execFileSync, spawnSync } from "node:child_process";
 
+const VERSION_ARGS = {
+  helm: ["version"],
+  kubectl: ["version", "--client"],
+  promtool: ["--version"],
+} as const;
+
 /** True if `command` can be run; else prints why tests with it are skipped. */
-export function isInstalled(command: "helm" | "kubectl"): boolean {
-  const args = command === "helm" ? ["version"] : ["version", "--client"];
+export function isInstalled(command: keyof typeof VERSION_ARGS): boolean {
+  const args = VERSION_ARGS[command];
   const works = spawnSync(command, args, { stdio: "ignore" }).status === 0;
   if (!works) process.stderr.write(`${command} is not installed: its tests are skipped\n`);
   return works;
