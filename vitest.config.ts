@@ -14,6 +14,12 @@ const UNITS = [
   "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
 ];
 
+/**
+ * Takes more of the kernel's memory for TCP (net.ipv4.tcp_mem) than from which on it closes the windows of all connections of the
+ * machine: slow readers of other files would look as if they had stopped.
+ */
+const ALONE = ["test/robustness/unread-responses.test.ts"];
+
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
@@ -37,8 +43,13 @@ export default defineConfig({
         test: {
           name: "processes",
           include: ["test/**/*.test.ts"],
-          exclude: [...UNITS, "**/node_modules/**"],
+          exclude: [...UNITS, ...ALONE, "**/node_modules/**"],
         },
+      },
+      // After the others.
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE, sequence: { groupOrder: 1 } },
       },
       { extends: true, test: { name: "units", include: UNITS, isolate: false } },
     ],
