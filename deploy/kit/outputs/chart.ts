@@ -10,11 +10,11 @@ import { type KitObject, NAMED } from "../objects/names.ts";
 import { NETWORK_OBJECTS } from "../objects/network.ts";
 import { RELEASE_OBJECTS } from "../objects/release.ts";
 import { BALANCER_OBJECTS, WORKER_OBJECTS } from "../objects/workloads.ts";
+import { GENERATED } from "./generated.ts";
 import { NOTES } from "./notes.ts";
 import { valuesFile, valuesSchema } from "./values-files.ts";
 
 export const CHART_NAME = "codetogether-edge";
-const GENERATED = "Made by `npm run kit` from deploy/kit: change it there.";
 
 /** Templates and the objects in them. */
 export const TEMPLATES: Readonly<Record<string, readonly KitObject[]>> = {

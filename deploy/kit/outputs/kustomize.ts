@@ -1,4 +1,5 @@
 /** The generated files of deploy/kubernetes, by their path in it. Kustomizations, overlays and patches are written by hand. */
+
 import { type Context, evaluate, isTrue, type Value } from "../model/expression.ts";
 import { fields, type Node, note, resolve } from "../model/node.ts";
 import { printYaml } from "../model/print.ts";
@@ -15,8 +16,8 @@ import {
   WORKER_OBJECTS,
 } from "../objects/workloads.ts";
 import { valuesWith } from "../values/values.ts";
+import { GENERATED } from "./generated.ts";
 
-const GENERATED = "Made by `npm run kit` from deploy/kit: change it there.";
 /** Files to copy say so: their copies are changed by hand. */
 const GENERATED_EXAMPLE = `${GENERATED} In your copy of this overlay, change the names.`;
 

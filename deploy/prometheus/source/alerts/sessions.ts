@@ -1,5 +1,5 @@
 /** Alerts on sessions, their people, and sign-in. */
-import { type Alert, samples } from "../rules/alert.ts";
+import { type Alert, ofOneWorker, samples } from "../rules/alert.ts";
 import { metric, perEdge } from "../rules/metric.ts";
 
 const TAKEN_OVER = metric("worker.sessions_resumed", 'cause=~"exited|refused|lease-expired"');
@@ -9,8 +9,6 @@ const OVERFLOWS = metric("worker.buffer_overflows", 'peer="slow"');
 const CREDENTIALS = metric("worker.credentials_refused");
 const checks = (outcome: "failed" | "confirmed"): string =>
   perEdge("sum", `increase(${metric("worker.sign_ins.checked", `outcome="${outcome}"`)}[5m])`);
-const one = (name: string, labels = ""): string =>
-  `${name}{job="codetogether-worker",instance="worker-1"${labels}}`;
 
 export const SESSION_ALERTS: readonly Alert[] = [
   {
@@ -29,14 +27,17 @@ export const SESSION_ALERTS: readonly Alert[] = [
     ],
     fires: {
       series: [
-        samples(one(metric("worker.sessions_resumed"), ',cause="lease-expired"'), "0x11 5x12"),
+        samples(
+          ofOneWorker(metric("worker.sessions_resumed"), ',cause="lease-expired"'),
+          "0x11 5x12",
+        ),
       ],
       labels: {},
     },
     staysQuiet: {
       series: [
-        samples(one(metric("worker.sessions_resumed"), ',cause="handed"'), "0x11 5x12"),
-        samples(one(metric("worker.sessions_resumed"), ',cause="lease-expired"'), "5x24"),
+        samples(ofOneWorker(metric("worker.sessions_resumed"), ',cause="handed"'), "0x11 5x12"),
+        samples(ofOneWorker(metric("worker.sessions_resumed"), ',cause="lease-expired"'), "5x24"),
       ],
     },
   },
@@ -71,11 +72,15 @@ export const SESSION_ALERTS: readonly Alert[] = [
       "- The worker's log names the session and the reason; `CT_DRAIN_TIMEOUT_MS` and the grace period of the container must be long enough ([upgrade](upgrade.md)).",
     ],
     fires: {
-      series: [samples(one(metric("worker.sessions_drained"), ',outcome="kept"'), "0x11 2x12")],
+      series: [
+        samples(ofOneWorker(metric("worker.sessions_drained"), ',outcome="kept"'), "0x11 2x12"),
+      ],
       labels: { job: "codetogether-worker", instance: "worker-1", outcome: "kept" },
     },
     staysQuiet: {
-      series: [samples(one(metric("worker.sessions_drained"), ',outcome="handed"'), "0x11 9x12")],
+      series: [
+        samples(ofOneWorker(metric("worker.sessions_drained"), ',outcome="handed"'), "0x11 9x12"),
+      ],
     },
   },
   {
@@ -92,13 +97,15 @@ export const SESSION_ALERTS: readonly Alert[] = [
       "- One session: `ct-edge sessions` shows how much it relays; `CT_MAX_MESSAGES_PER_SECOND` slows a client that floods it.",
     ],
     fires: {
-      series: [samples(one(metric("worker.buffer_overflows"), ',peer="slow"'), "0x5 0+1x18")],
+      series: [
+        samples(ofOneWorker(metric("worker.buffer_overflows"), ',peer="slow"'), "0x5 0+1x18"),
+      ],
       labels: {},
     },
     staysQuiet: {
       series: [
-        samples(one(metric("worker.buffer_overflows"), ',peer="slow"'), "0x11 2x12"),
-        samples(one(metric("worker.buffer_overflows"), ',peer="away"'), "0+3x24"),
+        samples(ofOneWorker(metric("worker.buffer_overflows"), ',peer="slow"'), "0x11 2x12"),
+        samples(ofOneWorker(metric("worker.buffer_overflows"), ',peer="away"'), "0+3x24"),
       ],
     },
   },
@@ -117,15 +124,15 @@ export const SESSION_ALERTS: readonly Alert[] = [
     ],
     fires: {
       series: [
-        samples(one(metric("worker.sign_ins.checked"), ',outcome="failed"'), "0x5 0+1x18"),
-        samples(one(metric("worker.sign_ins.checked"), ',outcome="confirmed"'), "8x24"),
+        samples(ofOneWorker(metric("worker.sign_ins.checked"), ',outcome="failed"'), "0x5 0+1x18"),
+        samples(ofOneWorker(metric("worker.sign_ins.checked"), ',outcome="confirmed"'), "8x24"),
       ],
       labels: {},
     },
     staysQuiet: {
       series: [
-        samples(one(metric("worker.sign_ins.checked"), ',outcome="failed"'), "0x5 0+1x18"),
-        samples(one(metric("worker.sign_ins.checked"), ',outcome="confirmed"'), "0+9x24"),
+        samples(ofOneWorker(metric("worker.sign_ins.checked"), ',outcome="failed"'), "0x5 0+1x18"),
+        samples(ofOneWorker(metric("worker.sign_ins.checked"), ',outcome="confirmed"'), "0+9x24"),
       ],
     },
   },
@@ -142,7 +149,7 @@ export const SESSION_ALERTS: readonly Alert[] = [
       "- The log has their addresses: a program of yours with an old token, or a stranger.",
       "- A stranger: block the address in front, and let operators sign in at an identity provider instead ([sign-in](sign-in.md)).",
     ],
-    fires: { series: [samples(one(CREDENTIALS), "0x5 0+3x18")], labels: {} },
-    staysQuiet: { series: [samples(one(CREDENTIALS), "0x11 3x12")] },
+    fires: { series: [samples(ofOneWorker(CREDENTIALS), "0x5 0+3x18")], labels: {} },
+    staysQuiet: { series: [samples(ofOneWorker(CREDENTIALS), "0x11 3x12")] },
   },
 ];

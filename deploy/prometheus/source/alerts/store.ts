@@ -1,5 +1,5 @@
 /** Alerts on the store: Redis as the processes see it. */
-import { type Alert, samples } from "../rules/alert.ts";
+import { type Alert, ofOneWorker, samples } from "../rules/alert.ts";
 import { metric, perEdge } from "../rules/metric.ts";
 import { STORE_P95 } from "../rules/recording-rules.ts";
 
@@ -7,8 +7,6 @@ const UP = metric("store.up");
 const REASSERTED = metric("worker.sessions_reasserted");
 const IGNORED = metric("balancer.members_ignored");
 const FENCED = metric("worker.fenced");
-const one = (name: string, labels = ""): string =>
-  `${name}{job="codetogether-worker",instance="worker-1"${labels}}`;
 const other = (name: string): string => `${name}{job="codetogether-worker",instance="worker-2"}`;
 
 function refusals(reason: "full" | "refused", range: string): string {
@@ -31,8 +29,11 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- `redis-cli -u URL PING`, and Redis's own log. [Redis](redis.md) has what its user may do.",
       "- Do not restart workers or balancers now: they hold what Redis does not have. If Redis returns empty, they write their sessions again.",
     ],
-    fires: { series: [samples(one(UP), "1x11 0x20"), samples(other(UP), "0x30")], labels: {} },
-    staysQuiet: { series: [samples(one(UP), "1x30"), samples(other(UP), "0x30")] },
+    fires: {
+      series: [samples(ofOneWorker(UP), "1x11 0x20"), samples(other(UP), "0x30")],
+      labels: {},
+    },
+    staysQuiet: { series: [samples(ofOneWorker(UP), "1x30"), samples(other(UP), "0x30")] },
   },
   {
     name: "StoreCutOff",
@@ -49,11 +50,11 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Does it have the same `CT_REDIS_URL` and password as the others?",
     ],
     fires: {
-      series: [samples(one(UP), "1x11 0x20"), samples(other(UP), "1x30")],
+      series: [samples(ofOneWorker(UP), "1x11 0x20"), samples(other(UP), "1x30")],
       labels: { job: "codetogether-worker", instance: "worker-1" },
     },
     // All are away: that is StoreAway.
-    staysQuiet: { series: [samples(one(UP), "0x30"), samples(other(UP), "0x30")] },
+    staysQuiet: { series: [samples(ofOneWorker(UP), "0x30"), samples(other(UP), "0x30")] },
   },
   {
     name: "StoreFull",
@@ -70,13 +71,13 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Keep `maxmemory-policy noeviction`: with another policy Redis drops records of sessions.",
     ],
     fires: {
-      series: [samples(one(metric("store.refusals"), ',reason="full"'), "0x11 0+1x12")],
+      series: [samples(ofOneWorker(metric("store.refusals"), ',reason="full"'), "0x11 0+1x12")],
       labels: {},
     },
     staysQuiet: {
       series: [
-        samples(one(metric("store.refusals"), ',reason="full"'), "4x24"),
-        samples(one(metric("store.refusals"), ',reason="refused"'), "0+1x24"),
+        samples(ofOneWorker(metric("store.refusals"), ',reason="full"'), "4x24"),
+        samples(ofOneWorker(metric("store.refusals"), ',reason="refused"'), "0+1x24"),
       ],
     },
   },
@@ -95,11 +96,11 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Anything else may be a bug: report it with that line.",
     ],
     fires: {
-      series: [samples(one(metric("store.refusals"), ',reason="refused"'), "0x11 2x12")],
+      series: [samples(ofOneWorker(metric("store.refusals"), ',reason="refused"'), "0x11 2x12")],
       labels: {},
     },
     staysQuiet: {
-      series: [samples(one(metric("store.refusals"), ',reason="refused"'), "2x24")],
+      series: [samples(ofOneWorker(metric("store.refusals"), ',reason="refused"'), "2x24")],
     },
   },
   {
@@ -144,8 +145,8 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Did Redis restart without a file (`appendonly no`), was it flushed, or did a replica take over that was behind? Its log and `INFO persistence` tell.",
       "- `maxmemory-policy` must be `noeviction` ([Redis](redis.md)).",
     ],
-    fires: { series: [samples(one(REASSERTED), "0x11 12x12")], labels: {} },
-    staysQuiet: { series: [samples(one(REASSERTED), "12x24")] },
+    fires: { series: [samples(ofOneWorker(REASSERTED), "0x11 12x12")], labels: {} },
+    staysQuiet: { series: [samples(ofOneWorker(REASSERTED), "12x24")] },
   },
   {
     name: "WorkerFenced",
@@ -161,10 +162,10 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Alone: the machine was suspended or migrated (a virtual machine that is paused for seconds), or its connection to Redis lost packets.",
     ],
     fires: {
-      series: [samples(one(FENCED), "0x11 1x12")],
+      series: [samples(ofOneWorker(FENCED), "0x11 1x12")],
       labels: { job: "codetogether-worker", instance: "worker-1" },
     },
-    staysQuiet: { series: [samples(one(FENCED), "1x24")] },
+    staysQuiet: { series: [samples(ofOneWorker(FENCED), "1x24")] },
   },
   {
     name: "MembersIgnored",
@@ -180,7 +181,7 @@ export const STORE_ALERTS: readonly Alert[] = [
       "- Another secret: give it the same `CT_SECRET` ([security](security.md)). An address: list it in `CT_WORKER_NETWORKS`.",
       "- A stranger in your Redis: change its password.",
     ],
-    fires: { series: [samples(one(IGNORED), "0x11 1x12")], labels: {} },
-    staysQuiet: { series: [samples(one(IGNORED), "0x18 1x1 0x8")] },
+    fires: { series: [samples(ofOneWorker(IGNORED), "0x11 1x12")], labels: {} },
+    staysQuiet: { series: [samples(ofOneWorker(IGNORED), "0x18 1x1 0x8")] },
   },
 ];

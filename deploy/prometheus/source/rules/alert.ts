@@ -47,3 +47,8 @@ export function alertName({ name }: Pick<Alert, "name">): string {
 export function samples(series: string, values: string): Samples {
   return { series, values };
 }
+
+/** A series of one worker, for the tests of a rule. `labels`: further ones, `,cause="handed"`. */
+export function ofOneWorker(name: string, labels = ""): string {
+  return `${name}{job="codetogether-worker",instance="worker-1"${labels}}`;
+}
