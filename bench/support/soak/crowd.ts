@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Random } from "../../../test/model/random.ts";
 import { createApi } from "../../../test/support/counted/api.ts";
 import { until, within } from "../../../test/support/until.ts";
-import { type Counts, NO_FAULTS, sumOf, Talker } from "./talker.ts";
+import { type Counts, type Loss, NO_FAULTS, sumOf, Talker } from "./talker.ts";
 
 export interface CrowdOptions {
   /** Of the balancers; people are spread over them. */
@@ -46,8 +46,8 @@ export class Crowd {
   repeatedOpenings = 0;
   /** When a process was last ended or halted. */
   disturbedMs = Number.NEGATIVE_INFINITY;
-  /** Of sessions that have ended: when messages were sent that people lost who stayed connected. */
-  readonly lossesMs: number[] = [];
+  /** Of sessions that have ended: what people lost who stayed connected. */
+  readonly losses: (Loss & { readonly sessionId: string })[] = [];
   readonly lostSessions: string[] = [];
   readonly #options: CrowdOptions;
   readonly #running = new Set<Running>();
@@ -202,7 +202,7 @@ export class Crowd {
     for (const one of session.people) {
       this.#closed.push(one.counts());
       const lost = one.losses.filter(({ isReconnecting }) => !isReconnecting);
-      this.lossesMs.push(...lost.map(({ sentMs }) => sentMs));
+      this.losses.push(...lost.map((loss) => ({ ...loss, sessionId: session.id })));
       this.#closedDisconnects += one.disconnects;
       one.peer.close();
     }

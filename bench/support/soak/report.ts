@@ -114,17 +114,27 @@ export function printSummary(soaked: Soaked): void {
   }
 }
 
-/** The disturbances during which people who stay connected lost messages. */
+/** Where people who stay connected lost messages: the disturbance, the session, and the nearest end of a connection. */
 function describeLosses({ crowd, handled }: Soaked): string[] {
   const counts = new Map<string, number>();
-  for (const sentMs of crowd.lossesMs) {
+  for (const { sentMs, sinceBreakMs, sessionId } of crowd.losses) {
     const during = handled.filter(({ atMs }) => atMs < sentMs + 1000).at(-1);
-    const after =
-      during === undefined ? "" : ` ${((sentMs - during.atMs) / 1000).toFixed(0)} s after`;
-    const what = `${after} ${during?.name ?? "before the first disturbance"}`;
+    const what = [
+      during === undefined
+        ? "before the first disturbance"
+        : `${inSeconds(sentMs - during.atMs)} after "${during.name}"`,
+      `session ${sessionId}`,
+      sinceBreakMs === undefined
+        ? "neither lost a connection"
+        : `${inSeconds(sinceBreakMs)} after a connection's end`,
+    ].join(", ");
     counts.set(what, (counts.get(what) ?? 0) + 1);
   }
-  return [...counts].map(([what, count]) => `  ${count} lost${what}`);
+  return [...counts].map(([what, count]) => `  ${count} lost ${what}`);
+}
+
+function inSeconds(ms: number): string {
+  return `${(ms / 1000).toFixed(0)} s`;
 }
 
 /** What the promises do not allow; empty if all are kept. */

@@ -24,6 +24,8 @@ export interface Counts {
 
 /** From shortly before its end until the client is in its session again. */
 interface Break {
+  /** When the client noticed it. */
+  readonly atMs: number;
   readonly fromMs: number;
   toMs: number;
 }
@@ -32,6 +34,8 @@ interface Break {
 export interface Loss {
   readonly sentMs: number;
   readonly isReconnecting: boolean;
+  /** From the nearest end of a connection of the two until it was sent; undefined if neither lost one. */
+  readonly sinceBreakMs: number | undefined;
 }
 
 /** What was sent shortly before a client noticed the end of its connection may have been lost with it. */
@@ -62,7 +66,7 @@ export class Talker {
       // A client whose worker has ended notices it when its balancer has waited in vain.
       const isOfIt = nowMs - disturbedMs < KEPT_MS + BEFORE_MS;
       const fromMs = Math.min(nowMs, isOfIt ? disturbedMs : nowMs) - BEFORE_MS;
-      this.#breaks.push({ fromMs, toMs: Number.POSITIVE_INFINITY });
+      this.#breaks.push({ atMs: nowMs, fromMs, toMs: Number.POSITIVE_INFINITY });
     });
     socket.on("connect", () => {
       const last = this.#breaks.at(-1);
@@ -126,7 +130,11 @@ export class Talker {
     return this.others.flatMap((other) =>
       this.#missingOf(other).map((number) => {
         const sentMs = other.sentMs[number] ?? 0;
-        return { sentMs, isReconnecting: this.#isBroken(other, sentMs) };
+        return {
+          sentMs,
+          isReconnecting: this.#isBroken(other, sentMs),
+          sinceBreakMs: this.#sinceBreak(other, sentMs),
+        };
       }),
     );
   }
@@ -156,6 +164,12 @@ export class Talker {
     this.#heard.set(from, heard);
     const sentMs = from.sentMs[Number(number)] ?? 0;
     heard.add(Number(number), sentMs, this.#isBroken(from, sentMs));
+  }
+
+  #sinceBreak(sender: Talker, sentMs: number): number | undefined {
+    return [...this.#breaks, ...sender.#breaks]
+      .map(({ atMs }) => sentMs - atMs)
+      .sort((one, other) => Math.abs(one) - Math.abs(other))[0];
   }
 
   /** Whether one of the two reconnected around the time at which a message was sent, or since then. */
