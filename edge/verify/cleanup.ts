@@ -1,4 +1,5 @@
 /** What verify has created, to be removed whatever happens. */
+import { inTime, LATE } from "./time-limit.ts";
 
 export interface Cleanup {
   add(undo: () => Promise<void>): void;
@@ -25,15 +26,9 @@ export function createCleanup(): Cleanup {
 }
 
 async function isDone(undo: () => Promise<void>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), UNDO_TIMEOUT_MS);
-  });
   try {
-    return await Promise.race([undo().then(() => true), late]);
+    return (await inTime(undo(), UNDO_TIMEOUT_MS)) !== LATE;
   } catch {
     return false;
-  } finally {
-    clearTimeout(timer);
   }
 }

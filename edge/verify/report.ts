@@ -2,7 +2,7 @@
 import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import { type Column, table } from "../output/table.ts";
 import { CHECK_IDS, CHECKS, type CheckId, linkOf } from "./model/checks.ts";
-import type { Finding, FindingState } from "./model/finding.ts";
+import { type Finding, type FindingState, seconds } from "./model/finding.ts";
 
 export interface Report {
   readonly url: string;
@@ -96,7 +96,7 @@ export function reportText(report: Report): string {
     cause,
   ]);
   const counts = countStates(findings);
-  const summary = `${escapeForTerminal(report.url)}: ${counts.held} held, ${counts.broken} broken, ${counts.unknown} unknown, in ${(report.tookMs / 1000).toFixed(1)} s`;
+  const summary = `${escapeForTerminal(report.url)}: ${counts.held} held, ${counts.broken} broken, ${counts.unknown} unknown, in ${seconds(report.tookMs)}`;
   return [table(COLUMNS, rows), ...blocksOf(findings), ...notesOn(report), `${summary}\n`].join(
     "\n",
   );

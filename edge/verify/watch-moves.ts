@@ -6,10 +6,11 @@
 import { EdgeError } from "../../shared/base/errors.ts";
 import { newSessionId } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/worker-tag.ts";
+import { unknownWorker } from "../../shared/cluster/format.ts";
 import { CommandError } from "../output/errors.ts";
 import { DashboardError, nameWorkers, openDashboard } from "./inside/from-dashboard.ts";
 import { storeControls } from "./inside/from-redis.ts";
-import type { Controls, WorkerNames } from "./inside/inside.ts";
+import type { Controls, InsideProcess, WorkerNames } from "./inside/inside.ts";
 import type { InsideAnswer } from "./judge/inside.ts";
 import { judgeDrain, judgeKill, type Watch } from "./judge/moves.ts";
 import { keyPerWorker } from "./judge/stickiness.ts";
@@ -65,11 +66,13 @@ function notDrained(error: unknown): Watch {
 }
 
 async function namesOf(deps: Deps, wanted: readonly string[]): Promise<WorkerNames> {
-  const { inside, token, http } = deps;
-  const known = inside.outcome === "read" ? inside.inside.processes : [];
-  const names = new Map(known.flatMap(({ tag, id }) => (tag === undefined ? [] : [[tag, id]])));
+  const { token, http } = deps;
+  const workers = workersOf(deps);
+  const names = new Map(workers.flatMap(({ tag, id }) => (tag === undefined ? [] : [[tag, id]])));
   if (names.size > 0 || token === undefined) return names;
-  return nameWorkers(http, openDashboard(http, token), wanted).catch(() => new Map());
+  // Where a session goes to is not known before.
+  const all = [...wanted, ...workers.map(({ id }) => id)];
+  return nameWorkers(http, openDashboard(http, token), all).catch(() => new Map());
 }
 
 async function watchDrain(deps: Deps, worker: string, names: WorkerNames): Promise<Watch> {
@@ -80,8 +83,8 @@ async function watchDrain(deps: Deps, worker: string, names: WorkerNames): Promi
   };
   const state = await useControls((controls) => controls.stateOf(worker));
   if (state === undefined) return noWorker(deps, worker);
-  if (state.state !== "up") {
-    return notWatched(`worker ${worker} is ${state.state}`, `\`ct-edge resume ${worker}\` first`);
+  if (state !== "up") {
+    return notWatched(`worker ${worker} is ${state}`, `\`ct-edge resume ${worker}\` first`);
   }
   const place = await openAt(deps, worker, names);
   if ("outcome" in place) return place;
@@ -182,21 +185,21 @@ function movesOf({ http, signal }: Deps) {
   };
 }
 
-function noWorker({ inside, store, token }: Deps, worker: string): Watch {
+function noWorker(deps: Deps, worker: string): Watch {
+  const { store, token } = deps;
   if (store === undefined && token === undefined) {
     return notWatched(
       "without means to look inside, workers have no names",
       "give --redis or --token",
     );
   }
-  const workers =
-    inside.outcome === "read"
-      ? inside.inside.processes.filter(({ kind }) => kind === "worker").map(({ id }) => id)
-      : [];
-  return notWatched(
-    `there is no worker ${worker}`,
-    `workers: ${workers.join(", ") || "none known"}`,
-  );
+  const ids = workersOf(deps).map(({ id }) => id);
+  return notWatched(unknownWorker(worker, ids), "give the id of one of them");
+}
+
+function workersOf({ inside }: Deps): readonly InsideProcess[] {
+  const processes = inside.outcome === "read" ? inside.inside.processes : [];
+  return processes.filter(({ kind }) => kind === "worker");
 }
 
 function notWatched(why: string, cure: string): Watch {

@@ -19,18 +19,18 @@ export function ringProblem({ majority, differing }: RingAgreement): string | un
   return `${which}; if this persists, the same key is routed to different workers: check that all processes run the same version and reach the same store.`;
 }
 
-/** Names of one group that are shown. */
 const MAX_NAMES = 4;
+
+/** The first few names of a list, which may be long, and how many more there are. */
+export function someOf(names: readonly string[]): string {
+  const shown = names.slice(0, MAX_NAMES).join(", ");
+  return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown;
+}
 
 /** Undefined when all processes have one secret. */
 export function secretProblem(agreement: SecretAgreement): string | undefined {
   if (agreement.state !== "several") return undefined;
-  const groups = agreement.groups
-    .map((ids) => {
-      const shown = ids.slice(0, MAX_NAMES).join(", ");
-      return ids.length > MAX_NAMES ? `${shown} and ${ids.length - MAX_NAMES} more` : shown;
-    })
-    .join(" | ");
+  const groups = agreement.groups.map(someOf).join(" | ");
   return agreement.twoEdges
     ? `two edges share this store: ${groups}`
     : `CT_SECRET differs, so that processes ignore each other: ${groups}`;

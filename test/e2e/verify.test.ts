@@ -3,19 +3,24 @@
  * from an edge, and nothing is left behind. Faults of fronts are planted in a small proxy here; `npm run bench -- verify` plants
  * them in nginx, HAProxy and Caddy.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { generate } from "selfsigned";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { VerifyAnswer } from "../../edge/verify/report.ts";
 import { statusOf } from "../../edge/verify/report.ts";
 import { sessionIds } from "../../shared/cluster/read.ts";
-import type { Cluster } from "../support/cluster.ts";
+import { bundledModules, loadedModules } from "../support/bundle.ts";
+import { type Cluster, sees } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
+import { createApi } from "../support/counted/api.ts";
 import { type FaultyFront, type FrontFaults, startFaultyFront } from "../support/faulty-front.ts";
 import {
   INSIDE_FAULTS,
@@ -74,34 +79,16 @@ async function leftInStore(): Promise<readonly string[]> {
 // --- what the program contains ---
 
 test("the program does not load the protocol's package and undici at its start, and their licenses are included", () => {
-  const dist = new URL("../../dist/", import.meta.url);
-  const outputs = JSON.parse(readFileSync(new URL("modules.json", dist), "utf8")) as Record<
-    string,
-    {
-      readonly imports: readonly { readonly path: string; readonly kind: string }[];
-      readonly inputs: object;
-    }
-  >;
-  const loaded = new Set<string>();
-  const load = (file: string): void => {
-    if (loaded.has(file)) return;
-    loaded.add(file);
-    for (const { path, kind } of outputs[file]?.imports ?? []) {
-      if (kind === "import-statement") load(path);
-    }
-  };
-  load(Object.keys(outputs).find((file) => file.endsWith("/edge/main.js")) ?? "");
-  expect(loaded.size).toBeGreaterThan(1);
   const packages = ["open-collaboration-protocol", "undici", "socket.io-client"];
-  const holding = (name: string): string[] =>
-    Object.keys(outputs).filter((file) =>
-      Object.keys(outputs[file]?.inputs ?? {}).some((input) => input.includes(`/${name}/`)),
-    );
+  const of = (name: string, modules: readonly string[]): string[] =>
+    modules.filter((module) => module.includes(`/${name}/`));
+  const loaded = loadedModules("dist/edge/main.js");
+  expect(of("commander", loaded)).not.toEqual([]);
   for (const name of packages) {
-    expect(holding(name), name).not.toEqual([]);
-    expect(holding(name).filter((file) => loaded.has(file))).toEqual([]);
+    expect(of(name, loaded)).toEqual([]);
+    expect(of(name, bundledModules()), name).not.toEqual([]);
   }
-  const licenses = readFileSync(new URL("licenses.txt", dist), "utf8");
+  const licenses = readFileSync(new URL("../../dist/licenses.txt", import.meta.url), "utf8");
   for (const name of packages) expect(licenses).toMatch(new RegExp(`^${name} \\d`, "m"));
 });
 
@@ -252,29 +239,140 @@ test("a wrong CT_SERVER_URL is named", async () => {
   });
 });
 
-// --- drain ---
+// --- what an operator gives ---
 
-test("--drain watches a session while its worker is drained, and resumes the worker", async () => {
-  const url = await frontWith({});
-  const args = ["--quick", "--json", "--redis", cluster.redisUrl, "--drain", "worker-1"];
-  const { stdout, status } = await runCommand(["verify", url, ...args], {}, 60_000);
-  const { findings } = JSON.parse(stdout) as VerifyAnswer;
-  expect(findings.find(({ id }) => id === "drain")).toMatchObject({
-    state: "held",
-    cause: expect.stringMatching(/moved to worker-2: no disconnect, \d+ messages/),
+async function runVerify(
+  args: readonly string[],
+  killMs = 60_000,
+): Promise<CommandResult & { readonly answer: VerifyAnswer }> {
+  const result = await runCommand(["verify", ...args, "--json"], {}, killMs);
+  return { ...result, answer: JSON.parse(result.stdout) as VerifyAnswer };
+}
+
+function findingOf({ findings }: VerifyAnswer, id: string) {
+  return findings.find((finding) => finding.id === id);
+}
+
+test("an API key opens sessions where names are not accepted; without one that is unknown, not healthy", async () => {
+  const env = { CT_LOGIN_SIMPLE: "off", CT_LOGIN_API_KEY: "verify:the-key-of-verify" };
+  const keyed = await startVerifiedCluster(env, 1);
+  onTestFinished(() => keyed.dispose());
+  const url = keyed.balancers[0]?.url ?? "";
+  const [without, wrong, right] = await Promise.all([
+    runVerify([url, "--quick", "--strict"]),
+    runVerify([url, "--quick", "--api-key", "another-key"]),
+    runVerify([url, "--quick", "--api-key", "the-key-of-verify"]),
+  ]);
+  expect(findingOf(without.answer, "sign-in")).toMatchObject({
+    state: "unknown",
+    cure: expect.stringContaining("--api-key"),
   });
-  expect(status).toBe(0);
+  expect(findingOf(without.answer, "session")?.state).toBe("unknown");
+  expect(without.status).toBe(2);
+  expect(findingOf(wrong.answer, "sign-in")?.state).toBe("broken");
+  expect(wrong.status).toBe(1);
+  expect(findingOf(right.answer, "sign-in")?.state).toBe("held");
+  expect(findingOf(right.answer, "session")?.state).toBe("held");
+  // Much is unknown from outside, which alone is no failure.
+  expect(right.answer.unknown).toBeGreaterThan(0);
+  expect(right.status).toBe(0);
+}, 60_000);
+
+test("members of another version are named", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ct-other-version-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  cpSync(`${root}dist`, `${folder}/dist`, { recursive: true });
+  symlinkSync(`${root}node_modules`, `${folder}/node_modules`);
+  const text = readFileSync(`${root}package.json`, "utf8");
+  writeFileSync(`${folder}/package.json`, text.replace(/"version": ".*"/, '"version": "0.0.1"'));
+  const older = cluster.launch("worker", { env: { CT_WORKER_ID: "older" }, folder });
+  await older.ready();
+  const report = await verifyUrl({ ...inside(), url: await frontWith({}) });
+  older.child.kill("SIGTERM");
+  await older.ended();
+  expect(idsIn(report, "broken")).toEqual(["versions"]);
+  expect(report.findings.find(({ id }) => id === "versions")).toMatchObject({
+    cause: expect.stringMatching(/; 0\.0\.1: older$/),
+    cure: expect.stringContaining("finish the upgrade"),
+  });
+}, 60_000);
+
+// --- drain and kill ---
+
+async function takesSessions(workerId: string): Promise<void> {
   const { store } = openStore(cluster.redis.url);
   try {
-    await until("the worker takes sessions again", async () => {
+    await until(`${workerId} takes sessions`, async () => {
       const { members } = await store.members();
       return members.some(
-        (one) => one.id === "worker-1" && one.kind === "worker" && one.state === "up",
+        (one) => one.id === workerId && one.kind === "worker" && one.state === "up",
       );
     });
   } finally {
     await store.close();
   }
+}
+
+test("--drain watches a session while its worker is drained, and resumes the worker", async () => {
+  const url = await frontWith({});
+  const args = ["--quick", "--redis", cluster.redisUrl, "--drain", "worker-1"];
+  const { answer, status } = await runVerify([url, ...args]);
+  expect(findingOf(answer, "drain")).toMatchObject({
+    state: "held",
+    cause: expect.stringMatching(/moved to worker-2: no disconnect, \d+ messages/),
+  });
+  expect(status).toBe(0);
+  await takesSessions("worker-1");
+}, 60_000);
+
+test("--drain with tokens of an operator and of a user, read from files, needs no store", async () => {
+  const url = await frontWith({});
+  const folder = mkdtempSync(join(tmpdir(), "ct-verify-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const userToken = await createApi(url).signIn("Operator");
+  writeFileSync(`${folder}/operator`, `${OPERATOR_TOKEN}\n`);
+  writeFileSync(`${folder}/user`, `${userToken}\n`);
+  const tokens = ["--token", `@${folder}/operator`, "--user-token", `@${folder}/user`];
+  const { answer, status } = await runVerify([url, "--quick", ...tokens, "--drain", "worker-1"]);
+  expect(findingOf(answer, "sign-in")).toMatchObject({ state: "held" });
+  expect(findingOf(answer, "drain")).toMatchObject({
+    state: "held",
+    cause: expect.stringMatching(/moved to worker-2: no disconnect, \d+ messages/),
+  });
+  expect(answer).toMatchObject({ broken: 0, leftBehind: 0 });
+  expect(status).toBe(0);
+  await takesSessions("worker-1");
+  // The token was not made here, so it stays valid.
+  const validated = await fetch(`${url}/api/login/validate`, {
+    method: "POST",
+    headers: { "x-oct-jwt": userToken },
+  });
+  expect(await validated.json()).toMatchObject({ valid: true });
+}, 60_000);
+
+test("--kill tells how to kill the worker, and watches its session go on at another one", async () => {
+  const url = await frontWith({});
+  const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
+  const args = ["verify", url, "--json", "--redis", cluster.redisUrl, "--kill", "worker-2"];
+  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const output = outputOf(child);
+  const ended = once(child, "close") as Promise<[number | null]>;
+  await until("it waits", () => output.stderr().includes("kill it now"));
+  await cluster.workers.find(({ id }) => id === "worker-2")?.kill();
+  const [status] = await ended;
+  await cluster.addWorker({ env: { CT_WORKER_ID: "worker-2" } });
+  cluster.workers.splice(1, 1);
+  for (const balancer of cluster.balancers) await sees(balancer, 2);
+  expect(output.stderr()).toMatch(/docker kill worker-2/);
+  const answer = JSON.parse(output.stdout()) as VerifyAnswer;
+  expect(findingOf(answer, "kill")).toMatchObject({
+    state: "held",
+    cause: expect.stringMatching(/^the session went on at worker-1 after \d+\.\d s/),
+  });
+  expect(answer).toMatchObject({ broken: 0, leftBehind: 0 });
+  expect(status).toBe(0);
 }, 60_000);
 
 // --- whatever is no edge ---
@@ -448,14 +546,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
       stdio: ["ignore", "pipe", "pipe"],
     });
     onTestFinished(() => void child.kill("SIGKILL"));
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (bytes: Buffer) => {
-      stdout += bytes.toString();
-    });
-    child.stderr.on("data", (bytes: Buffer) => {
-      stderr += bytes.toString();
-    });
+    const output = outputOf(child);
     const ended = once(child, "close") as Promise<[number | null]>;
     const { store } = openStore(cluster.redis.url);
     onTestFinished(() => store.close());
@@ -463,11 +554,22 @@ test.each(["SIGINT", "SIGTERM"] as const)(
     child.kill(signal);
     const [status] = await ended;
     expect(status).toBe(signal === "SIGINT" ? 130 : 143);
-    expect(stderr).toContain("interrupted; closing what was opened");
-    expect(stdout).toContain("! Interrupted: what was not seen is unknown.");
-    expect(stdout).not.toContain("Not removed");
+    expect(output.stderr()).toContain("interrupted; closing what was opened");
+    expect(output.stdout()).toContain("! Interrupted: what was not seen is unknown.");
+    expect(output.stdout()).not.toContain("Not removed");
     // An interruption is no fault of the edge.
-    expect(stdout).toContain("0 broken");
+    expect(output.stdout()).toContain("0 broken");
     await until("nothing is left in the store", async () => (await leftInStore()).length === 0);
   },
 );
+
+function outputOf(child: ChildProcessByStdio<null, Readable, Readable>) {
+  const read = (stream: Readable): (() => string) => {
+    let text = "";
+    stream.setEncoding("utf8").on("data", (more: string) => {
+      text += more;
+    });
+    return () => text;
+  };
+  return { stdout: read(child.stdout), stderr: read(child.stderr) };
+}

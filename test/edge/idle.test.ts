@@ -2,13 +2,13 @@
  * Keeps the memory of an idle process small; it is measured in docs/operators/capacity.md.
  */
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { getHeapStatistics } from "node:v8";
 import { expect, test } from "vitest";
 import { releaseStartGarbage } from "../../shared/process/free-start-memory.ts";
 import { buildOnce } from "../support/build.ts";
+import { loadedModules } from "../support/bundle.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
@@ -27,39 +27,12 @@ test("a program does not load at start the large modules that it may never need"
     const { stderr } = await run(process.execPath, args, { cwd: ROOT });
     const ofNode = JSON.parse(stderr) as string[];
     expect(ofNode.filter((name) => name.includes("deps/undici"))).toEqual([]);
-    const loaded = modulesOf(`dist/${program}/main.js`);
+    const loaded = loadedModules(`dist/${program}/main.js`);
     expect(loaded.some((name) => name.includes("node_modules/ioredis/"))).toBe(true);
     const needless = ON_DEMAND.filter((part) => loaded.some((name) => name.includes(part)));
     expect([program, ...needless]).toEqual([program]);
   }
 }, 120_000);
-
-/** The modules of a program's file, and of the files that it always loads with it. */
-function modulesOf(program: string): string[] {
-  const outputs = JSON.parse(readFileSync(`${ROOT}dist/modules.json`, "utf8")) as Outputs;
-  const byPath = new Map(Object.entries(outputs).map(([path, output]) => [inDist(path), output]));
-  const files = new Set([program]);
-  for (const file of files) {
-    for (const { path, kind } of byPath.get(file)?.imports ?? []) {
-      if (kind === "import-statement") files.add(inDist(path));
-    }
-  }
-  return [...files].flatMap((file) => Object.keys(byPath.get(file)?.inputs ?? {}));
-}
-
-/** As esbuild reports them. */
-type Outputs = Record<
-  string,
-  {
-    readonly imports: readonly { readonly path: string; readonly kind: string }[];
-    readonly inputs: Record<string, unknown>;
-  }
->;
-
-/** esbuild writes to a folder that becomes dist/. */
-function inDist(path: string): string {
-  return path.replace(/^dist\.\d+\//, "dist/");
-}
 
 test("memory that became garbage at the start is returned to the system", () => {
   const before = heapBytesWithGarbage();

@@ -24,6 +24,8 @@ export interface ProcessOptions {
   /** The offset of its wall clock from the machine's. */
   readonly clockOffsetMs?: number;
   readonly descriptors?: number;
+  /** Of the project, or of a copy of it. */
+  readonly folder?: string;
 }
 
 export interface Member {
@@ -163,7 +165,7 @@ interface Ready {
 /** Starts a program from dist/ on loopback and free ports, as `ct-edge` does. */
 export function launch(program: Program, options: ProcessOptions = {}): Run {
   const dataDir = mkdtempSync(join(tmpdir(), "ct-member-"));
-  const child = fork(`${ROOT}dist/${program}/main.js`, [], {
+  const child = fork(join(options.folder ?? ROOT, "dist", program, "main.js"), [], {
     ...startedBy(options),
     env: environment({ CT_DATA_DIR: dataDir, ...options.env }),
     stdio: ["ignore", "pipe", "pipe", "ipc"],

@@ -17,7 +17,6 @@ const workersSchema = z.object({
         status: word,
         reason: word,
         version: word,
-        sessions: z.number().nullable(),
       }),
     )
     .max(1000),
@@ -82,8 +81,7 @@ export function openDashboard(http: HttpProbe, token: string): Dashboard {
       resume: (worker) => command(worker, "resume"),
       async stateOf(worker) {
         const { workers } = await ask("workers", workersSchema);
-        const found = workers.find(({ id }) => id === worker);
-        return found && { state: found.status, sessions: found.sessions ?? 0 };
+        return workers.find(({ id }) => id === worker)?.status;
       },
     },
   };

@@ -101,8 +101,7 @@ export function storeControls(store: Store): Controls {
     async stateOf(worker) {
       const { members } = await store.members();
       const found = members.find(({ id }) => id === worker);
-      if (found?.kind !== "worker") return undefined;
-      return { state: found.state, sessions: found.load.sessions };
+      return found?.kind === "worker" ? found.state : undefined;
     },
   };
 }

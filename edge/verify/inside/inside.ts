@@ -47,10 +47,8 @@ export type StatsdState =
 export interface Controls {
   drain(worker: string): Promise<string>;
   resume(worker: string): Promise<string>;
-  /** Its state and sessions; undefined: there is no such worker. */
-  stateOf(
-    worker: string,
-  ): Promise<{ readonly state: string; readonly sessions: number } | undefined>;
+  /** Undefined: there is no such worker. */
+  stateOf(worker: string): Promise<string | undefined>;
 }
 
 /** Tag and name of workers, as far as they are known. */

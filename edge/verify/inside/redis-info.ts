@@ -3,6 +3,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { createLink } from "../../../shared/store/redis/connection/link.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
+import { inTime, LATE } from "../time-limit.ts";
 
 export type RedisInfo =
   | { readonly outcome: "read"; readonly fields: Readonly<Record<string, string>> }
@@ -32,20 +33,12 @@ export async function readRedisInfo(deps: {
       fault = reason;
     },
   });
-  let late: NodeJS.Timeout | undefined;
   try {
-    const isReady = await Promise.race([
-      ready.then(() => true),
-      new Promise<false>((resolve) => {
-        late = setTimeout(() => resolve(false), WAIT_MS);
-      }),
-    ]);
-    if (!isReady) return { outcome: "failed", detail: fault };
+    if ((await inTime(ready, WAIT_MS)) === LATE) return { outcome: "failed", detail: fault };
     return { outcome: "read", fields: parseInfo(await link.redis.info()) };
   } catch (error) {
     return { outcome: "failed", detail: describeError(error) };
   } finally {
-    clearTimeout(late);
     await link.close();
   }
 }

@@ -1,5 +1,6 @@
 /** Judges what a deployment says of itself. Pure. */
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
+import { someOf } from "../../../shared/cluster/format.ts";
 import { VERSION } from "../../../shared/process/version.ts";
 import type { Inside } from "../inside/inside.ts";
 import type { CheckId } from "../model/checks.ts";
@@ -117,13 +118,6 @@ function judgeSecret({ secret, processes }: Inside): Finding {
   );
 }
 
-const MAX_NAMES = 4;
-
-function namesOf(names: readonly string[]): string {
-  const shown = names.slice(0, MAX_NAMES).join(", ");
-  return names.length > MAX_NAMES ? `${shown} and ${names.length - MAX_NAMES} more` : shown;
-}
-
 // --- the others ---
 
 function judgeReachable({ processes, unreachable }: Inside): Finding {
@@ -180,7 +174,7 @@ function judgeVersions({ processes }: Inside): Finding {
   }
   const versions = [...byVersion].sort(([, a], [, b]) => b.length - a.length);
   if (versions.length > 1) {
-    const text = versions.map(([version, names]) => `${version}: ${namesOf(names)}`).join("; ");
+    const text = versions.map(([version, names]) => `${version}: ${someOf(names)}`).join("; ");
     return broken(id, text, "finish the upgrade: one version at rest, two only while it lasts");
   }
   const [only] = versions[0] ?? [];

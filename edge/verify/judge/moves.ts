@@ -1,5 +1,5 @@
 /** Judges what became of a session whose worker was drained or killed. Pure. */
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, type Finding, held, seconds, unknown } from "../model/finding.ts";
 import type { Move } from "../people/moves.ts";
 
 /** What was tried: a move that was watched, or why there was none. */
@@ -73,8 +73,4 @@ export function judgeKill(watch: Watch, nameOf: Names): Finding {
         watch.lost > 0 ? `${watch.lost} of ${watch.said} chat messages were lost` : undefined,
       );
   }
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }

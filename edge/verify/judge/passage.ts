@@ -1,5 +1,5 @@
 /** Judges what passes through whatever stands in front: WebSockets, long polls, idle connections, bodies. Pure. */
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, type Finding, held, seconds, unknown } from "../model/finding.ts";
 import {
   type Handshake,
   type HttpAnswer,
@@ -250,8 +250,4 @@ export function headersOf(
   answers: readonly (HttpAnswer | Handshake)[],
 ): Pick<Responded, "headers">[] {
   return answers.filter((answer) => answer.outcome !== "failed");
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
 }

@@ -1,5 +1,5 @@
 /** Judges whether people can sign in and work together. Pure. */
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, type Finding, held, seconds, unknown } from "../model/finding.ts";
 import type { Step } from "../people/person.ts";
 import type { Played } from "../people/sessions.ts";
 import type { SignInAnswer } from "../people/sign-in.ts";
@@ -49,7 +49,7 @@ export function judgeSession(played: Played | undefined): Finding {
   if (played === undefined) return unknown(id, NOT_SIGNED_IN, GIVE_CREDENTIALS);
   if (played.outcome === "failed") return failed(id, played);
   const { transport, tookMs } = played;
-  const text = `created, joined, exchanged messages and a file, closed, in ${(tookMs / 1000).toFixed(1)} s`;
+  const text = `created, joined, exchanged messages and a file, closed, in ${seconds(tookMs)}`;
   return transport === "websocket"
     ? held(id, text)
     : held(

@@ -26,3 +26,8 @@ export function broken(id: CheckId, cause: string, cure: string): Finding {
 export function unknown(id: CheckId, cause: string, cure: string): Finding {
   return { id, state: "unknown", cause, cure };
 }
+
+/** A duration, as findings word it. */
+export function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}

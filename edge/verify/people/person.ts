@@ -1,8 +1,10 @@
 /** One client of the protocol in one session, as host or guest. */
 import { randomBytes } from "node:crypto";
 import type { Peer, ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { describeError } from "../../../shared/base/errors.ts";
 import { readTag, type WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { HttpProbe } from "../probes/http.ts";
+import { inTime, LATE } from "../time-limit.ts";
 import {
   CONNECT_TIMEOUT_MS,
   createProvider,
@@ -37,7 +39,7 @@ export interface Person {
 export class StepError extends Error {
   readonly step: Step;
   constructor(step: Step, cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    super(describeError(cause), { cause });
     this.step = step;
   }
 }
@@ -106,7 +108,7 @@ export function createPerson(options: {
     entered.onNotification(() => {});
     entered.onError(() => {});
     handle(entered);
-    await inTime(known, CONNECT_TIMEOUT_MS, until, () => lastFailure() ?? "no answer in time");
+    await arrived(known, CONNECT_TIMEOUT_MS, until, () => lastFailure() ?? "no answer in time");
   }
 
   function lastFailure(): string | undefined {
@@ -146,7 +148,7 @@ export function createPerson(options: {
           initialized = resolve;
         });
         await enter(roomToken, host, signal, (entered) => entered.peer.onInit(() => initialized()));
-        await inTime(init, CONNECT_TIMEOUT_MS, signal, () => "the host's greeting did not arrive");
+        await arrived(init, CONNECT_TIMEOUT_MS, signal, () => "the host's greeting did not arrive");
       });
     },
     get peerId() {
@@ -169,7 +171,7 @@ export function createPerson(options: {
       listeners.push(listener);
     },
     async readFile(from, bytes) {
-      const { content } = await inTime(
+      const { content } = await arrived(
         open().fs.readFile(from, `file-${bytes}`),
         REQUEST_TIMEOUT_MS,
         signal,
@@ -181,7 +183,7 @@ export function createPerson(options: {
       const engine = watched?.socket.io.engine;
       if (engine === undefined || engine.transport.name === "websocket") return;
       const upgrade = new Promise<void>((resolve) => engine.once("upgrade", () => resolve()));
-      await inTime(upgrade, UPGRADE_TIMEOUT_MS, signal, () => "").catch(() => {});
+      await inTime(upgrade, UPGRADE_TIMEOUT_MS, signal);
     },
     async leave() {
       const leaving = connection;
@@ -234,24 +236,13 @@ function within<T>(
 }
 
 /** Rejects with `why()` after `ms`, and when `signal` is aborted. */
-async function inTime<T>(
+async function arrived<T>(
   promise: Promise<T>,
   ms: number,
   signal: AbortSignal,
   why: () => string,
 ): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  let abort = (): void => {};
-  const failed = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(why())), ms);
-    abort = () => reject(new Error("interrupted"));
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, failed]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-  }
+  const result = await inTime(promise, ms, signal);
+  if (result === LATE) throw new Error(signal.aborted ? "interrupted" : why());
+  return result;
 }

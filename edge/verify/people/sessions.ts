@@ -1,4 +1,5 @@
 /** Sessions that are opened to be looked at: two people who talk, and what became of it. */
+import { describeError } from "../../../shared/base/errors.ts";
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { HttpProbe } from "../probes/http.ts";
 import { createPerson, type Person, type Step, StepError } from "./person.ts";
@@ -153,6 +154,5 @@ function failedWith(error: unknown): Played {
   if (error instanceof StepError) {
     return { outcome: "failed", step: error.step, detail: error.message };
   }
-  const detail = error instanceof Error ? error.message : String(error);
-  return { outcome: "failed", step: "create the session", detail };
+  return { outcome: "failed", step: "create the session", detail: describeError(error) };
 }

@@ -1,5 +1,6 @@
 /** Signs in as a program can: with a token that the operator gives, an API key, or a name where names are not checked. */
 import { z } from "zod";
+import { describeError } from "../../../shared/base/errors.ts";
 import type { HttpProbe } from "../probes/http.ts";
 import { CLIENT, createProvider } from "./protocol.ts";
 
@@ -66,7 +67,7 @@ export async function signIn(
   } catch (error) {
     if (refusal !== undefined) return { outcome: "failed", detail: refusal };
     if (by === undefined && ways.length > 0) return { outcome: "no way", ways };
-    return { outcome: "failed", detail: error instanceof Error ? error.message : String(error) };
+    return { outcome: "failed", detail: describeError(error) };
   }
 }
 

@@ -69,14 +69,13 @@ export interface OpenWebSocket {
 export function openWebSocket(
   target: Target,
   signal: AbortSignal,
-  headers: Readonly<Record<string, string>> = {},
 ): Promise<OpenWebSocket | HttpAnswer> {
   const startMs = performance.now();
   const took = (): number => performance.now() - startMs;
   const url = `${target.baseUrl.replace(/^http/, "ws")}${SOCKET_PATH}websocket`;
   return new Promise((resolve) => {
     const socket = new WebSocket(url, {
-      headers: { "user-agent": "ct-edge verify", ...headers },
+      headers: { "user-agent": "ct-edge verify" },
       handshakeTimeout: TIMEOUT_MS,
       maxPayload: MAX_PAYLOAD,
       perMessageDeflate: false,

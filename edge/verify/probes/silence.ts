@@ -6,6 +6,7 @@
 import { z } from "zod";
 import type { HttpAnswer, Silence } from "../model/observations.ts";
 import type { Target } from "../model/target.ts";
+import { inTime, LATE } from "../time-limit.ts";
 import { openWebSocket } from "./engine.ts";
 import type { HttpProbe } from "./http.ts";
 
@@ -37,11 +38,11 @@ async function watchWebSocket({ target, signal }: Deps, watchMs: number): Promis
     return { what: "websocket", watchedMs: 0, end: { how: "not opened", detail: shortOf(opened) } };
   }
   const startMs = performance.now();
-  const result = await within(opened.closed, watchMs + GRACE_MS, signal);
+  const result = await inTime(opened.closed, watchMs + GRACE_MS, signal);
   const afterMs = performance.now() - startMs;
   opened.close();
   const end: Silence["end"] =
-    result === "later" || signal.aborted
+    result === LATE || signal.aborted
       ? { how: "open" }
       : { how: "cut", afterMs, detail: result.detail };
   return { what: "websocket", watchedMs: afterMs, end };
@@ -88,25 +89,4 @@ function readToken(answer: HttpAnswer): string | { readonly answer: HttpAnswer }
 
 function shortOf(answer: HttpAnswer): string {
   return answer.outcome === "response" ? `status ${answer.status}` : answer.detail;
-}
-
-/** The result of `promise`, or `later` after `ms` and when `signal` is aborted. */
-async function within<T>(
-  promise: Promise<T>,
-  ms: number,
-  signal: AbortSignal,
-): Promise<T | "later"> {
-  let timer: NodeJS.Timeout | undefined;
-  let abort = (): void => {};
-  const later = new Promise<"later">((resolve) => {
-    timer = setTimeout(() => resolve("later"), ms);
-    abort = () => resolve("later");
-    signal.addEventListener("abort", abort, { once: true });
-  });
-  try {
-    return await Promise.race([promise, later]);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", abort);
-  }
 }

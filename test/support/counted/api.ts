@@ -1,7 +1,8 @@
 /** The HTTP part of the protocol, for a person who signs in by name. Runs in Node and in a browser's page. */
 
 export interface Api {
-  signIn(user: string): Promise<void>;
+  /** Resolves with the user token, which further requests have. */
+  signIn(user: string): Promise<string>;
   create(): Promise<{ readonly roomId: string; readonly roomToken: string }>;
   /** Resolves with the room token when the host has accepted. */
   join(roomId: string): Promise<string>;
@@ -30,6 +31,7 @@ export function createApi(url: string): Api {
       await post("/api/login/simple", { token: pollToken, user });
       const { loginToken } = await post<{ loginToken: string }>(`/api/login/poll/${pollToken}`);
       jwt = loginToken;
+      return loginToken;
     },
     create: () => post("/api/session/create"),
     async join(roomId) {
