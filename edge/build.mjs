@@ -72,8 +72,26 @@ function bundlePrograms(folder) {
     metafile: true,
     logLevel: "warning",
   });
+  for (const output of Object.keys(metafile.outputs)) escapeNonAscii(root + output);
   writeFileSync(`${folder}/licenses.txt`, licensesOf(root, [metafile]));
   writeFileSync(`${folder}/modules.json`, JSON.stringify(metafile.outputs));
+}
+
+/**
+ * A program stays in memory as text, of two bytes a character if a single one is not Latin-1, such as a quotation mark in a
+ * package's comment. The escapes have the same value in strings, templates and regular expressions.
+ */
+function escapeNonAscii(file) {
+  const text = readFileSync(file, "utf8");
+  if (/\\\P{ASCII}/u.test(text))
+    throw new Error(`${file}: a backslash before a character to escape`);
+  const escaped = text.replace(/\P{ASCII}/gu, (character) =>
+    Array.from(
+      { length: character.length },
+      (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, "0")}`,
+    ).join(""),
+  );
+  if (escaped !== text) writeFileSync(file, escaped);
 }
 
 /** Pages and the scripts of the store. */

@@ -2,6 +2,7 @@
  * Keeps the memory of an idle process small; it is measured in docs/operators/capacity.md.
  */
 import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { getHeapStatistics } from "node:v8";
@@ -12,6 +13,8 @@ import { loadedModules } from "../support/bundle.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const run = promisify(execFile);
+
+const PROGRAMS = ["balancer", "worker", "edge"];
 
 /** Modules of megabytes that only some processes need at some time. */
 const ON_DEMAND = ["node_modules/prom-client/", "node_modules/hot-shots/"];
@@ -33,6 +36,20 @@ test("a program does not load at start the large modules that it may never need"
     expect([program, ...needless]).toEqual([program]);
   }
 }, 120_000);
+
+test("programs are ASCII: one other character would double what their text takes in memory", async () => {
+  await buildOnce();
+  const files = [...PROGRAMS.map((name) => `${name}/main.js`), ...chunks()];
+  const others = files.filter((file) =>
+    /\P{ASCII}/u.test(readFileSync(`${ROOT}dist/${file}`, "utf8")),
+  );
+  expect(others).toEqual([]);
+  expect(files.length).toBeGreaterThan(PROGRAMS.length);
+});
+
+function chunks(): string[] {
+  return readdirSync(`${ROOT}dist/chunks`).map((file) => `chunks/${file}`);
+}
 
 test("memory that became garbage at the start is returned to the system", () => {
   const before = heapBytesWithGarbage();

@@ -66,12 +66,11 @@ export function createFence(deps: {
     // Without a lease there is nothing that other workers could take over.
     if (lastRenewalSentMs === undefined) return "open";
     const nowMs = clock.nowMs();
-    const facts = { nowMs, lastRenewalSentMs };
     // Store-outage reports are read only when they matter: this runs for each message.
-    if (mayRelay({ ...facts, isStoreAwayForAll: false })) return release();
+    if (mayRelay({ nowMs, lastRenewalSentMs, isStoreAwayForAll: false })) return release();
     if (deps.isStoreAwayForAll()) awayForAllMs = nowMs;
     const isStoreAwayForAll = nowMs - awayForAllMs < RETURN_GRACE_MS;
-    if (mayRelay({ ...facts, isStoreAwayForAll })) return release();
+    if (mayRelay({ nowMs, lastRenewalSentMs, isStoreAwayForAll })) return release();
     if (nowMs - lastRenewalSentMs < DECIDED_AFTER_MS) return "undecided";
     isShut = true;
     for (const { refuse } of takeHeld()) refuse();

@@ -72,8 +72,10 @@ export function countMessages(conn: EngineSocket): () => number {
   let count = 0;
   const follow = (): void => {
     // Before engine.io's own listener.
-    webSocketOf(conn)?.prependListener("message", () => {
+    const webSocket = webSocketOf(conn);
+    webSocket?.prependListener("message", () => {
       count++;
+      releaseRead(webSocket);
     });
   };
   follow();
@@ -107,6 +109,15 @@ export function takeWebSocket(
   if (typeof onClose !== "function") throw new Error("engine.io's transport has no `onClose`");
   onClose.call(transport);
   return { webSocket, stream };
+}
+
+/**
+ * To be called while a message is handled. `ws` keeps the mask of the last frame as a view of what was read: of one connection
+ * to a balancer, which carries many clients, up to 64 KiB for each of them until it sends something again.
+ */
+export function releaseRead(webSocket: WebSocket): void {
+  const receiver: unknown = Reflect.get(webSocket, "_receiver");
+  if (typeof receiver === "object" && receiver !== null) Reflect.set(receiver, "_mask", undefined);
 }
 
 /** Bytes of a client that have come for its WebSocket and are not a whole message yet. */

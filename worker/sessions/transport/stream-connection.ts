@@ -21,7 +21,7 @@ import {
 } from "../../../shared/resume/frames.ts";
 import type { Connection, ConnectionEvents, MoveObstacle } from "../peers/peer.ts";
 import type { OutboundMessage } from "../wire/outbound.ts";
-import { isTooLarge, unfinishedBytes } from "./engine-internals.ts";
+import { isTooLarge, releaseRead, unfinishedBytes } from "./engine-internals.ts";
 import type { FanOut, Output } from "./fan-out.ts";
 import type { InputLimit } from "./input-limit.ts";
 import { messageFrames, namespacePart, textFrame } from "./message-frames.ts";
@@ -209,6 +209,7 @@ export class StreamConnection implements Connection, Output {
 
   #receive(data: Buffer, isBinary: boolean): void {
     if (this.#state === "ended") return;
+    releaseRead(this.#webSocket);
     this.#messages = (this.#messages + 1) >>> 0;
     this.#events?.received(data.length);
     if (isBinary) {
