@@ -6,10 +6,12 @@ import type { Outcome } from "../run-benchmark.ts";
 import type { ShortRun } from "../short-run.ts";
 import type { Summary } from "../statistics.ts";
 
-/** A row for each figure, a column for each program; `words` select questions that contain them. */
-export function figureTable(results: Results, words = ""): string {
+/** A row for each figure, a column for each program; `words` select those whose question or unit contains one of them. */
+export function figureTable(results: Results, words: readonly string[] = [""]): string {
   const rows = results.results.filter(
-    ({ question, unit }) => unit !== OTHER_LOAD && question.includes(words),
+    ({ question, unit }) =>
+      !unit.startsWith(OTHER_LOAD) &&
+      words.some((some) => question.includes(some) || unit.includes(some)),
   );
   const names = [...new Set(rows.flatMap(({ figures }) => Object.keys(figures)))];
   const table = [

@@ -2,8 +2,8 @@
  * `npm run bench -- page`, a part of `npm run docs`: writes the figures between markers in the pages below, and the charts, from
  * the results that are checked in. The text around the markers is written by hand.
  *
- * `<!-- figures: NAME -->` is a table of the long form's figures, `<!-- figures: NAME, WORDS -->` one of the questions that
- * contain the words, `<!-- ratios: NAME -->` one of ratios, and `<!-- figures: all, short form -->` the table of the last run
+ * `<!-- figures: NAME -->` is a table of the long form's figures, `<!-- figures: NAME, WORDS | WORDS -->` one of the figures
+ * whose question or unit contains one of the words, `<!-- ratios: NAME -->` one of ratios, and `<!-- figures: all, short form -->` the table of the last run
  * of all. Each ends with `<!-- end of figures -->`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -52,7 +52,7 @@ function contentsOf(kind: string, name: string, words: string | undefined): stri
   if (results === undefined) {
     return `No long run is checked in; \`npm run bench -- ${name}\` measures one.`;
   }
-  return kind === "ratios" ? ratioTable(benchmark, results) : figureTable(results, words);
+  return kind === "ratios" ? ratioTable(benchmark, results) : figureTable(results, words?.split(" | "));
 }
 
 // --- charts ---
