@@ -1,0 +1,100 @@
+/** What a person has that rules can ask for, as texts that are compared as a whole. Pure. */
+import { isIPv4 } from "node:net";
+import { canonicalAddress } from "../net/networks.ts";
+import { CONDITION_KINDS, type ConditionKind, type Conditions, type Person } from "./policy.ts";
+
+/**
+ * By kind; undefined: not known of this person, so that neither yes nor no would be right: nobody has verified an email address,
+ * or the identity provider has not told the groups.
+ */
+export type Keys = Readonly<Record<ConditionKind, readonly string[] | undefined>>;
+
+export type Match =
+  | "yes"
+  | "no"
+  /** It would depend on the first of these, which is not known. */
+  | ConditionKind;
+
+const ANY_KEY = "*";
+
+/** `prefixes`: the lengths of networks that rules name. */
+export function keysOf(person: Person, prefixes: readonly number[]): Keys {
+  const { id, email, groups, apiKey, address } = person;
+  return {
+    users: email === undefined ? [id] : [id, email],
+    apiKeys: apiKey === undefined ? [] : [apiKey, ANY_KEY],
+    domains: email === undefined ? undefined : domainKeys(email),
+    groups: groups === undefined ? undefined : [...groups],
+    networks: address === undefined ? undefined : networkKeys(address, prefixes),
+  };
+}
+
+/** Whether each kind of condition has one of the keys. */
+export function match(conditions: Conditions, keys: Keys): Match {
+  let unknown: ConditionKind | undefined;
+  for (const kind of CONDITION_KINDS) {
+    const wanted = conditions[kind];
+    if (wanted === undefined) continue;
+    const own = keys[kind];
+    if (own === undefined) unknown ??= kind;
+    else if (!own.some((key) => wanted.has(key))) return "no";
+  }
+  return unknown ?? "yes";
+}
+
+/** What rules may call the domain of an address: of `a@dev.example.com` `dev.example.com`, `*.example.com` and `*.com`. */
+function domainKeys(email: string): string[] {
+  const labels = email.slice(email.lastIndexOf("@") + 1).split(".");
+  const parents = labels.slice(1).map((_, index) => `*.${labels.slice(index + 1).join(".")}`);
+  return [labels.join("."), ...parents];
+}
+
+// --- networks ---
+
+function networkKeys(address: string, prefixes: readonly number[]): string[] {
+  const bytes = bytesOf(address);
+  if (bytes === undefined) return [];
+  return prefixes.filter((bits) => bits <= bytes.length * 8).map((bits) => keyOf(bytes, bits));
+}
+
+export interface Network {
+  readonly key: string;
+  readonly bits: number;
+}
+
+/** Reads `10.0.0.0/8`, `fd00::/8` or a single address; undefined: it is none of them. */
+export function parseNetwork(text: string): Network | undefined {
+  const [, address = "", length] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const bytes = bytesOf(address);
+  if (bytes === undefined || address.includes("%")) return undefined;
+  const bits = length === undefined ? bytes.length * 8 : Number(length);
+  return bits > bytes.length * 8 ? undefined : { key: keyOf(bytes, bits), bits };
+}
+
+/** The same text for all addresses of a network. */
+function keyOf(bytes: readonly number[], bits: number): string {
+  const masked = bytes.map((byte, index) => {
+    const kept = Math.min(8, Math.max(0, bits - index * 8));
+    return byte & (0xff << (8 - kept)) & 0xff;
+  });
+  return `${masked.join(".")}/${bits}`;
+}
+
+function bytesOf(address: string): number[] | undefined {
+  const plain = canonicalAddress(address);
+  if (plain === undefined) return undefined;
+  return isIPv4(plain) ? plain.split(".").map(Number) : ipv6Bytes(plain);
+}
+
+/** Of an address in its canonical form. */
+function ipv6Bytes(address: string): number[] {
+  const [head = "", tail] = address.split("::");
+  const groupsOf = (text: string): string[] => (text === "" ? [] : text.split(":"));
+  const before = groupsOf(head);
+  const after = tail === undefined ? [] : groupsOf(tail);
+  const zeros = Array<string>(8 - before.length - after.length).fill("0");
+  return [...before, ...zeros, ...after].flatMap((group) => {
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 0xff];
+  });
+}

@@ -1,0 +1,286 @@
+/** Reads a policy from YAML or JSON. Its problems are for the operator who wrote it, with the lines where they are. Pure. */
+import { domainToASCII } from "node:url";
+import { isMap, isSeq, LineCounter, type ParsedNode, parseDocument } from "yaml";
+import { z } from "zod";
+import { parseNetwork } from "./keys.ts";
+import type { ClientRequirement, Conditions, Limits, Policy, Rule } from "./policy.ts";
+
+export type ParsedPolicy =
+  | {
+      readonly outcome: "read";
+      readonly policy: Policy;
+      /** The lengths of the networks that it names. */
+      readonly prefixes: readonly number[];
+    }
+  | { readonly outcome: "invalid"; readonly problems: readonly string[] };
+
+/** 10,000 rules have about a megabyte. */
+export const MAX_POLICY_BYTES = 4 * 1024 * 1024;
+const MAX_RULES = 20_000;
+const MAX_VALUES = 10_000;
+const MAX_PROBLEMS = 10;
+const VERSION = 1;
+
+export function parsePolicy(text: string): ParsedPolicy {
+  if (Buffer.byteLength(text) > MAX_POLICY_BYTES) {
+    return invalid([`the file is larger than ${MAX_POLICY_BYTES / 1024 / 1024} MiB`]);
+  }
+  const lines = new LineCounter();
+  // Aliases can make a few lines as large as the memory.
+  const document = parseDocument(text, { lineCounter: lines, stringKeys: true });
+  const [error] = document.errors;
+  if (error !== undefined) return invalid([error.message.split("\n")[0] ?? ""]);
+  const value = toValue(document);
+  if (value === ALIASED) return invalid(["aliases (&name, *name) are not allowed"]);
+  if (value === null || value === undefined) {
+    return invalid(["the file is empty; without a policy, unset CT_POLICY"]);
+  }
+  const newer = z.object({ version: z.number() }).safeParse(value).data?.version;
+  if (newer !== undefined && newer !== VERSION) {
+    return invalid([`version ${newer} is not known here; this version reads ${VERSION}`]);
+  }
+  const read = policySchema.safeParse(value);
+  if (!read.success) {
+    const problems = read.error.issues.map(({ path, message }) => {
+      const where = describePath(path);
+      return `${placeOf(document.contents, path, lines)}${where}${message}`;
+    });
+    return invalid(problems);
+  }
+  return check(read.data);
+}
+
+const ALIASED = Symbol("aliased");
+
+function toValue(document: { toJS(options: { maxAliasCount: number }): unknown }): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (error) {
+    if (error instanceof ReferenceError) return ALIASED;
+    throw error;
+  }
+}
+
+function invalid(problems: readonly string[]): ParsedPolicy {
+  const more = problems.length - MAX_PROBLEMS;
+  const shown = problems.slice(0, MAX_PROBLEMS);
+  return { outcome: "invalid", problems: more > 0 ? [...shown, `and ${more} more`] : shown };
+}
+
+function describePath(path: readonly PropertyKey[]): string {
+  const [, index, ...rest] = path;
+  if (path[0] === "rules" && typeof index === "number") {
+    return `rule ${index + 1}${rest.length > 0 ? `, ${rest.join(".")}` : ""}: `;
+  }
+  return path.length > 0 ? `${path.join(".")}: ` : "";
+}
+
+/** `line 7: `; of what is missing, the line of what should have it. */
+function placeOf(
+  root: ParsedNode | null,
+  path: readonly PropertyKey[],
+  lines: LineCounter,
+): string {
+  let node: unknown = root;
+  let at = root?.range[0];
+  for (const part of path) {
+    if (!isMap(node) && !isSeq(node)) break;
+    const next: unknown = node.get(part, true);
+    if (typeof next !== "object" || next === null) break;
+    node = next;
+    const { range } = next as Partial<ParsedNode>;
+    if (range) at = range[0];
+  }
+  return at === undefined ? "" : `line ${lines.linePos(at).line}: `;
+}
+
+// --- the form of a file ---
+
+const list = <T extends z.ZodType>(entry: T) =>
+  z.array(entry).min(1, "the list is empty, so that nobody is meant").max(MAX_VALUES);
+
+const text = z.string().min(1, "must not be empty").max(256);
+const shown = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(/^[^\p{Cc}\p{Cf}]*$/u, "must not have control characters");
+
+const user = text.transform((value) => (value.includes("@") ? value.toLowerCase() : value));
+
+const domain = z
+  .string()
+  .max(255)
+  .transform((value, context) => {
+    const name = value.startsWith("*.") ? value.slice(2) : value;
+    const ascii = domainToASCII(name);
+    if (/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(ascii)) {
+      return value.startsWith("*.") ? `*.${ascii}` : ascii;
+    }
+    context.addIssue(`${JSON.stringify(value)} is not a domain like example.com or *.example.com`);
+    return z.NEVER;
+  });
+
+const network = z
+  .string()
+  .max(64)
+  .transform((value, context) => {
+    const parsed = parseNetwork(value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue(`${JSON.stringify(value)} is not a network like 10.0.0.0/8 or fd00::/8`);
+    return z.NEVER;
+  });
+
+const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const MAX_MS = 365 * UNIT_MS.d;
+
+const duration = z.string().transform((value, context) => {
+  const [, amount, unit] = /^(\d{1,9})(s|m|h|d)$/.exec(value) ?? [];
+  const ms = Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  if (ms >= UNIT_MS.s && ms <= MAX_MS) return ms;
+  context.addIssue(`${JSON.stringify(value)} is not a time like 90s, 30m, 8h or 2d`);
+  return z.NEVER;
+});
+
+const clientVersion = z.string().transform((value, context) => {
+  if (/^\d{1,6}(\.\d{1,6}){0,3}$/.test(value)) return value.split(".").map(Number);
+  context.addIssue(`${JSON.stringify(value)} is not a version like 0.3.1`);
+  return z.NEVER;
+});
+
+const hostsSchema = z.strictObject({
+  users: list(user).optional(),
+  apiKeys: list(text).optional(),
+  domains: list(domain).optional(),
+  groups: list(text).optional(),
+});
+const whoSchema = hostsSchema.extend({ networks: list(network).optional() });
+
+const verdict = z.enum(["allow", "deny"]);
+
+const ruleSchema = z.strictObject({
+  name: shown,
+  who: whoSchema.optional(),
+  hosts: hostsSchema.optional(),
+  host: verdict.optional(),
+  join: z.enum(["allow", "deny", "without-asking"]).optional(),
+  reason: shown.optional(),
+  guests: z.number().int().min(0).max(1_000_000).optional(),
+  sessions: z.number().int().min(1).max(1_000_000).optional(),
+  longest: duration.optional(),
+  idle: duration.optional(),
+  alone: duration.optional(),
+  clients: z.record(text, clientVersion).optional(),
+});
+
+const policySchema = z.strictObject({
+  version: z.literal(VERSION),
+  rules: z.array(ruleSchema).min(1, "there are no rules").max(MAX_RULES),
+  otherwise: z.strictObject({ host: verdict, join: verdict }),
+});
+
+type WrittenRule = z.infer<typeof ruleSchema>;
+
+// --- what it means ---
+
+function check({ rules: written, otherwise }: z.infer<typeof policySchema>): ParsedPolicy {
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const numbers = new Map<string, number>();
+  const prefixes = new Set<number>();
+  /** The first rule for everyone that speaks of a subject: none behind it is asked about that. */
+  const settled = new Map<string, string>();
+  const rules = written.map((rule, index) => {
+    const where = `rule ${index + 1} (${rule.name})`;
+    const same = numbers.get(rule.name);
+    if (same !== undefined) problems.push(`${where}: rule ${same} has the same name`);
+    numbers.set(rule.name, index + 1);
+    for (const problem of problemsOf(rule)) problems.push(`${where}: ${problem}`);
+    for (const { bits } of rule.who?.networks ?? []) prefixes.add(bits);
+    const subjects = subjectsOf(rule);
+    const useless = subjects.filter((subject) => settled.has(subject));
+    if (useless.length > 0 && useless.length === subjects.length) {
+      const before = settled.get(useless[0] ?? "");
+      warnings.push(`${where} never applies: "${before}" is for everyone and comes before it`);
+    }
+    if (rule.who === undefined && rule.hosts === undefined) {
+      for (const subject of subjects) if (!settled.has(subject)) settled.set(subject, rule.name);
+    }
+    if (rule.clients !== undefined) {
+      warnings.push(`${where}: clients can claim any version, so this is guidance, no protection`);
+    }
+    return toRule(rule);
+  });
+  if (problems.length > 0) return invalid(problems);
+  return { outcome: "read", policy: { rules, otherwise, warnings }, prefixes: [...prefixes] };
+}
+
+const SUBJECTS = [
+  "host",
+  "join",
+  "guests",
+  "sessions",
+  "longest",
+  "idle",
+  "alone",
+  "clients",
+] as const;
+
+function subjectsOf(rule: WrittenRule): string[] {
+  return SUBJECTS.filter((subject) => rule[subject] !== undefined);
+}
+
+function problemsOf(rule: WrittenRule): string[] {
+  const problems: string[] = [];
+  const { host, join, hosts, reason } = rule;
+  if (subjectsOf(rule).length === 0) {
+    problems.push(`it says nothing; give it one of ${SUBJECTS.join(", ")}`);
+  }
+  if (hosts !== undefined && join === undefined) {
+    problems.push("hosts says whose sessions may be joined, so it needs join");
+  }
+  if (hosts !== undefined && subjectsOf(rule).some((subject) => subject !== "join")) {
+    problems.push("hosts concerns join only; put the rest into a rule of its own");
+  }
+  if (reason !== undefined && host !== "deny" && join !== "deny") {
+    problems.push(
+      "reason is shown to people who are refused, so it needs host: deny or join: deny",
+    );
+  }
+  return problems;
+}
+
+function toRule(written: WrittenRule): Rule {
+  const { name, who, hosts, host, join, reason, guests, sessions, longest, idle, alone } = written;
+  const limits: Limits = {
+    ...(guests !== undefined && { guests }),
+    ...(sessions !== undefined && { sessions }),
+    ...(longest !== undefined && { longestMs: longest }),
+    ...(idle !== undefined && { idleMs: idle }),
+    ...(alone !== undefined && { aloneMs: alone }),
+  };
+  const clients: ClientRequirement[] = Object.entries(written.clients ?? {}).map(
+    ([client, atLeast]) => ({ name: client.toLowerCase(), atLeast }),
+  );
+  return {
+    name,
+    who: toConditions(who),
+    hosts: toConditions(hosts),
+    ...(host !== undefined && { host }),
+    ...(join !== undefined && { join }),
+    ...(reason !== undefined && { reason }),
+    limits,
+    clients,
+  };
+}
+
+function toConditions(written: z.infer<typeof whoSchema> = {}): Conditions {
+  const { users, apiKeys, domains, groups, networks } = written;
+  return {
+    ...(users !== undefined && { users: new Set(users) }),
+    ...(apiKeys !== undefined && { apiKeys: new Set(apiKeys) }),
+    ...(domains !== undefined && { domains: new Set(domains) }),
+    ...(groups !== undefined && { groups: new Set(groups) }),
+    ...(networks !== undefined && { networks: new Set(networks.map(({ key }) => key)) }),
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * A policy: who may host and join sessions, within which limits. An operator writes it as a list of rules (CT_POLICY). For each
+ * question the first rule decides that is for this person and says something about it.
+ */
+
+/** Questions that are answered with yes or no. */
+export type Action = "host" | "join";
+
+export interface Policy {
+  readonly rules: readonly Rule[];
+  /** For what no rule speaks of. */
+  readonly otherwise: Readonly<Record<Action, "allow" | "deny">>;
+  /** What is not wrong, but probably not meant. */
+  readonly warnings: readonly string[];
+}
+
+export interface Rule {
+  /** Unique; people are told which rule has refused them. */
+  readonly name: string;
+  /** Whom it is for; without conditions, everyone. */
+  readonly who: Conditions;
+  /** For joining: whose sessions it is about; without conditions, all. */
+  readonly hosts: Conditions;
+  readonly host?: "allow" | "deny";
+  /** `without-asking`: the host is not asked. */
+  readonly join?: "allow" | "deny" | "without-asking";
+  /** For the person who is refused. */
+  readonly reason?: string;
+  /** Of the sessions that such people host. */
+  readonly limits: Limits;
+  /** What clients say of themselves, and could say otherwise. */
+  readonly clients: readonly ClientRequirement[];
+}
+
+/**
+ * Each kind that is given must have one of the person's keys (see keys.ts). `users`: ids, or verified email addresses. `domains`:
+ * of verified email addresses; `*.example.com` are those below it. `apiKeys`: names; `*` is any.
+ */
+export type Conditions = Readonly<Partial<Record<ConditionKind, ReadonlySet<string>>>>;
+
+export const CONDITION_KINDS = ["users", "apiKeys", "domains", "groups", "networks"] as const;
+export type ConditionKind = (typeof CONDITION_KINDS)[number];
+
+export interface Limits {
+  /** People beside the host. */
+  readonly guests?: number;
+  /** Open at the same time, for each person. */
+  readonly sessions?: number;
+  /** A session ends so long after it began, in ms. */
+  readonly longestMs?: number;
+  /** It ends when nobody has sent anything for so long, in ms. */
+  readonly idleMs?: number;
+  /** It ends when its host was alone for so long, in ms. */
+  readonly aloneMs?: number;
+}
+
+export type LimitName = keyof Limits;
+export const LIMIT_NAMES = [
+  "guests",
+  "sessions",
+  "longestMs",
+  "idleMs",
+  "aloneMs",
+] as const satisfies readonly LimitName[];
+
+/** Clients whose name begins with `name` (in lower case) must have at least this version. */
+export interface ClientRequirement {
+  readonly name: string;
+  readonly atLeast: readonly number[];
+}
+
+/** What is known of somebody. */
+export interface Person {
+  readonly id: string;
+  /** In lower case; undefined: there is none that anybody has verified. */
+  readonly email?: string | undefined;
+  /** Undefined: the identity provider has not told, or there is none. */
+  readonly groups?: ReadonlySet<string> | undefined;
+  /** Name of the API key by which a program has signed in. */
+  readonly apiKey?: string | undefined;
+  /** Of the connection, as the trusted proxies say; undefined: not known here. */
+  readonly address?: string | undefined;
+  /** Whether somebody has checked who it is: an identity provider, or the operator who gave the API key. */
+  readonly isVerified: boolean;
+}
+
+export type Decision =
+  | { readonly outcome: "allowed"; readonly rule: string | undefined; readonly isAsked: boolean }
+  /** `reason` is for the person. `rule` undefined: what is said for everything else. */
+  | { readonly outcome: "denied"; readonly rule: string | undefined; readonly reason: string };
