@@ -1,5 +1,5 @@
 /** What verify has created, to be removed whatever happens. */
-import { inTime, LATE } from "./time-limit.ts";
+import { inTime, LATE } from "../../shared/base/time-limit.ts";
 
 export interface Cleanup {
   add(undo: () => Promise<void>): void;

@@ -1,9 +1,9 @@
 /** What Redis says of itself (INFO): a store does not tell, because another one has nothing of it. */
 import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
+import { inTime, LATE } from "../../../shared/base/time-limit.ts";
 import { createLink } from "../../../shared/store/redis/connection/link.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
-import { inTime, LATE } from "../time-limit.ts";
 
 export type RedisInfo =
   | { readonly outcome: "read"; readonly fields: Readonly<Record<string, string>> }

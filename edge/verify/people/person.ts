@@ -2,9 +2,9 @@
 import { randomBytes } from "node:crypto";
 import type { Peer, ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { describeError } from "../../../shared/base/errors.ts";
+import { inTime, LATE } from "../../../shared/base/time-limit.ts";
 import { readTag, type WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { HttpProbe } from "../probes/http.ts";
-import { inTime, LATE } from "../time-limit.ts";
 import {
   CONNECT_TIMEOUT_MS,
   createProvider,

@@ -4,9 +4,9 @@
  * is silent for 30 s.
  */
 import { z } from "zod";
+import { inTime, LATE } from "../../../shared/base/time-limit.ts";
 import type { HttpAnswer, Silence } from "../model/observations.ts";
 import type { Target } from "../model/target.ts";
-import { inTime, LATE } from "../time-limit.ts";
 import { openWebSocket } from "./engine.ts";
 import type { HttpProbe } from "./http.ts";
 
