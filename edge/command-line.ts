@@ -6,6 +6,7 @@ import { eventsCommand } from "./commands/cluster/events.ts";
 import { explainCommand } from "./commands/cluster/explain.ts";
 import { listCommand } from "./commands/cluster/list.ts";
 import { lockCommand } from "./commands/cluster/lock.ts";
+import { policyCommand } from "./commands/cluster/policy.ts";
 import { rebalanceCommand } from "./commands/cluster/rebalance.ts";
 import { removeCommand } from "./commands/cluster/remove.ts";
 import { sessionsCommand } from "./commands/cluster/sessions.ts";
@@ -60,6 +61,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(licenseCommand())
     .addCommand(checkCommand())
     .addCommand(verifyCommand())
+    .addCommand(policyCommand())
     .addCommand(workerCommand("suspend"))
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))

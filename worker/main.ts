@@ -17,6 +17,7 @@ import { openIdentity } from "./start/identity.ts";
 import { openMember } from "./start/member.ts";
 import { readOptions, readPorts } from "./start/options.ts";
 import { openPluginsAndDashboard } from "./start/plugins-and-dashboard.ts";
+import { openPolicy } from "./start/policy.ts";
 import { openProcess } from "./start/process.ts";
 import { startServer } from "./start/server.ts";
 import { openSessions } from "./start/sessions.ts";
@@ -52,7 +53,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const worker = openProcess(options);
   const membership = openMembership(worker, options);
   const { store, view } = membership;
-  const sessions = openSessions(worker, membership, options.sessions);
+  const policy = await openPolicy(worker, membership, options.policy);
+  const sessions = openSessions(worker, membership, policy.access, options.sessions);
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
   const identity = openIdentity(
@@ -74,7 +76,7 @@ async function startWorker(settings: Settings): Promise<void> {
     options,
   );
   const { commandHandler } = drain;
-  const parts = { membership, sessions, operators, identity, addresses, commandHandler };
+  const parts = { membership, policy, sessions, operators, identity, addresses, commandHandler };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
   const { restarts } = options;

@@ -28,34 +28,43 @@ export interface CommonFlags {
   readonly full?: true;
 }
 
+interface Argument {
+  readonly name: string;
+  readonly description: string;
+}
+
 interface CommandSpec {
   readonly name: string;
   readonly description: string;
   /** `name` is in commander's form: `[process]` is optional, `<worker>` is not. */
-  readonly argument?: { readonly name: string; readonly description: string };
+  readonly argument?: Argument;
+  /** Behind it. */
+  readonly second?: Argument;
   readonly options?: readonly Option[];
 }
 
 /**
  * Ends the process: with the status of its output once all of it is printed, or with 1 and one line on standard error when
- * `run` rejects. `argument` is undefined when it was left out.
+ * `run` rejects. Arguments are undefined when they were left out.
  */
 export function createCommand<Flags extends object>(
   spec: CommandSpec & {
-    readonly run: (flags: Flags, argument: string | undefined) => Promise<Output>;
+    readonly run: (
+      flags: Flags,
+      argument: string | undefined,
+      second: string | undefined,
+    ) => Promise<Output>;
   },
 ): Command {
+  const declared = [spec.argument, spec.second].filter((one) => one !== undefined);
   const command = new Command(spec.name)
     .description(spec.description)
     .allowExcessArguments(false)
-    // Commander passes the argument, if the command has one, then the flags.
+    // Commander passes the arguments that the command has, then the flags.
     .action(async (...passed: readonly unknown[]) => {
-      const [argument, flags] = spec.argument === undefined ? [undefined, passed[0]] : passed;
+      const given = declared.map((_, index) => textOf(passed[index]));
       try {
-        const output = await spec.run(
-          flags as Flags,
-          typeof argument === "string" ? argument : undefined,
-        );
+        const output = await spec.run(passed[declared.length] as Flags, given[0], given[1]);
         for (const note of output.notes ?? []) process.stderr.write(`ct-edge: ${note}\n`);
         await print(output.out);
         process.exit(output.status ?? 0);
@@ -63,9 +72,13 @@ export function createCommand<Flags extends object>(
         fail(error);
       }
     });
-  if (spec.argument !== undefined) command.argument(spec.argument.name, spec.argument.description);
+  for (const { name, description } of declared) command.argument(name, description);
   for (const option of spec.options ?? []) command.addOption(option);
   return command;
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 /** A command that asks the store. Fails when the store cannot be reached. `argument` is empty when it was left out. */

@@ -71,9 +71,20 @@ export interface WorkerView {
   readonly restarts?: number;
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
+  /** Left out without CT_POLICY. */
+  readonly policy?: ReportedPolicy;
   /** The most recently active sessions, as many as fit. */
   readonly sessions: readonly ReportedSession[];
 }
+
+/** The policy in force. */
+export interface ReportedPolicy {
+  readonly digest: string;
+  /** Why the file as it is now is not in force. */
+  readonly problem?: string;
+}
+
+export const MAX_PROBLEM_CHARS = 1000;
 
 export interface ReportedSession {
   readonly id: string;
@@ -138,6 +149,9 @@ const workerSchema = z.object({
   rssBytes: count,
   restarts: count.exactOptional(),
   statsd: statsdSchema.exactOptional(),
+  policy: z
+    .object({ digest: word, problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional() })
+    .exactOptional(),
   sessions: z
     .array(
       z.object({ id: word, bytes: count, idleMs: count, connected: z.array(word).max(10_000) }),

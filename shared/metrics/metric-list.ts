@@ -271,6 +271,20 @@ export const METRICS = {
     tag: "role",
     values: ["view", "operate", "admin"],
   },
+  "worker.policy.problem": {
+    scope: "worker",
+    kind: "gauge",
+    unit: "number",
+    meaning:
+      "1 while the file of CT_POLICY has mistakes, so that the last good policy stays in force",
+  },
+  "worker.policy.changes": {
+    scope: "worker",
+    kind: "counter",
+    unit: "events",
+    meaning:
+      "policies that came in force after the start, because the file of CT_POLICY had changed",
+  },
   "worker.sign_ins.checked": {
     scope: "worker",
     kind: "counter",

@@ -1,11 +1,8 @@
-/**
- * Decides by a policy. Rules are indexed by what they ask for, so that a decision looks at those that may be for the person, in
- * their order, and not at all of them. Pure.
- */
-import { type Keys, keysOf, match } from "./keys.ts";
+/** Decides by a policy. Pure. */
+import { type Keys, keysOf, type Match, match } from "./keys.ts";
 import {
   type Action,
-  CONDITION_KINDS,
+  type ClientRequirement,
   type ConditionKind,
   type Decision,
   LIMIT_NAMES,
@@ -15,6 +12,7 @@ import {
   type Policy,
   type Rule,
 } from "./policy.ts";
+import { createRuleIndex, type RuleIndex } from "./rule-index.ts";
 
 export interface Decider {
   mayHost(person: Person): Decision;
@@ -22,174 +20,159 @@ export interface Decider {
   mayJoin(person: Person, host: Person): Decision;
   /** Of the sessions that `host` hosts. */
   limitsOf(host: Person): Limits;
+  /** The same, with the rule of each. */
+  limitRulesOf(host: Person): readonly LimitRule[];
+  /** Why `person` should use a newer client, by what the client says of itself; undefined: the policy has nothing against it. */
+  clientProblem(person: Person, client: string): string | undefined;
+  /** Whether there are limits of time, so that sessions have to be watched. */
+  readonly hasTimeLimits: boolean;
 }
 
-/** What a rule may speak of. */
-type Subject = Action | LimitName;
+export interface LimitRule {
+  readonly name: LimitName;
+  readonly value: number;
+  readonly rule: string;
+}
+
+/** What a rule may say something about. */
+type Subject = Action | LimitName | "clients";
 
 export function createDecider(policy: Policy, prefixes: readonly number[]): Decider {
-  const subjects: readonly Subject[] = ["host", "join", ...LIMIT_NAMES];
-  const indexes = new Map(subjects.map((subject) => [subject, indexOf(policy.rules, subject)]));
+  const subjects: readonly Subject[] = ["host", "join", "clients", ...LIMIT_NAMES];
+  const indexes = new Map<Subject, RuleIndex>();
+  for (const subject of subjects) {
+    const rules = policy.rules.filter((rule) => isAbout(rule, subject));
+    // A session is only joined.
+    const sides = subject === "join" ? (["who", "hosts"] as const) : (["who"] as const);
+    const decides = (rule: Rule): boolean => decidesUnknown(rule, subject);
+    indexes.set(subject, createRuleIndex(rules, sides, decides));
+  }
+  const hasTimeLimits = policy.rules.some(
+    ({ limits }) => (limits.longestMs ?? limits.idleMs ?? limits.aloneMs) !== undefined,
+  );
+
+  function candidates(subject: Subject, keys: Keys, host?: Keys): Iterable<Rule> {
+    return indexes.get(subject)?.candidates(keys, host) ?? [];
+  }
 
   function decide(action: Action, person: Person, host?: Person): Decision {
     const keys = keysOf(person, prefixes);
     const hostKeys = host && keysOf(host, prefixes);
-    let skipped: { readonly rule: Rule; readonly missing: ConditionKind } | undefined;
-    for (const rule of candidates(indexes.get(action) ?? EMPTY, keys)) {
+    let missing: ConditionKind | undefined;
+    for (const rule of candidates(action, keys, hostKeys)) {
       const isForHost = hostKeys === undefined ? "yes" : match(rule.hosts, hostKeys);
       const isFor = isForHost === "no" ? "no" : match(rule.who, keys);
       if (isFor === "no") continue;
-      const verdict = rule[action];
-      // Who cannot be told from somebody who is refused is refused; who cannot be told from somebody who is allowed, is not.
-      if (isFor !== "yes" && verdict !== "deny") {
-        skipped ??= { rule, missing: isFor };
-        continue;
+      if (rule[action] === "deny") {
+        // Also for those of whom it is not known: otherwise it would be enough to tell nothing.
+        return denied(action, rule, isFor === "yes" ? undefined : isFor);
       }
-      if (isForHost !== "yes" && verdict !== "deny") continue;
-      if (verdict !== "deny") {
-        // Nobody comes in without a question whom nobody has checked.
-        const isAsked = verdict !== "without-asking" || !person.isVerified;
-        return { outcome: "allowed", rule: rule.name, isAsked };
+      if (isFor !== "yes") missing ??= isFor;
+      if (isFor !== "yes" || isForHost !== "yes") continue;
+      // Only people whose identity was checked come in without a question.
+      const isAsked = rule[action] !== "without-asking" || !person.isVerified;
+      return { outcome: "allowed", rule: rule.name, isAsked };
+    }
+    if (policy.otherwise[action] === "deny") return denied(action, undefined, missing);
+    return { outcome: "allowed", rule: undefined, isAsked: true };
+  }
+
+  /** The first rule that is certainly for the host, or a stricter one before it that may be. */
+  function limitOf(name: LimitName, keys: Keys): LimitRule | undefined {
+    let strictest: LimitRule | undefined;
+    for (const rule of candidates(name, keys)) {
+      const isFor = match(rule.who, keys);
+      const value = rule.limits[name];
+      if (isFor === "no" || value === undefined) continue;
+      if (strictest === undefined || value < strictest.value) {
+        strictest = { name, value, rule: rule.name };
       }
-      const missing = isFor === "yes" ? undefined : isFor;
-      return { outcome: "denied", rule: rule.name, reason: reasonOf(action, rule, missing) };
+      if (isFor === "yes") break;
     }
-    if (policy.otherwise[action] === "allow") {
-      return { outcome: "allowed", rule: undefined, isAsked: true };
-    }
-    const { rule, missing } = skipped ?? {};
-    return { outcome: "denied", rule: undefined, reason: reasonOf(action, rule, missing) };
+    return strictest;
+  }
+
+  function limitRulesOf(host: Person): readonly LimitRule[] {
+    const keys = keysOf(host, prefixes);
+    return LIMIT_NAMES.flatMap((name) => limitOf(name, keys) ?? []);
   }
 
   return {
     mayHost: (person) => decide("host", person),
     mayJoin: (person, host) => decide("join", person, host),
-    limitsOf(host) {
-      const keys = keysOf(host, prefixes);
-      const limits: { -readonly [Name in LimitName]?: number } = {};
-      for (const name of LIMIT_NAMES) {
-        for (const { who, limits: own } of candidates(indexes.get(name) ?? EMPTY, keys)) {
-          // A limit holds for those too of whom it is not known whether it is for them.
-          if (match(who, keys) === "no") continue;
-          limits[name] = own[name] ?? 0;
-          break;
-        }
+    limitRulesOf,
+    limitsOf: (host) =>
+      Object.fromEntries(limitRulesOf(host).map(({ name, value }) => [name, value])),
+    clientProblem(person, client) {
+      const keys = keysOf(person, prefixes);
+      let problem: string | undefined;
+      for (const { who, clients } of candidates("clients", keys)) {
+        const isFor: Match = match(who, keys);
+        if (isFor === "no") continue;
+        problem ??= problemOf(clients, client);
+        if (isFor === "yes") break;
       }
-      return limits;
+      return problem;
     },
+    hasTimeLimits,
   };
 }
 
-function speaksOf(rule: Rule, subject: Subject): boolean {
+function isAbout(rule: Rule, subject: Subject): boolean {
+  if (subject === "clients") return rule.clients.length > 0;
   return subject === "host" || subject === "join"
     ? rule[subject] !== undefined
     : rule.limits[subject] !== undefined;
 }
 
+/** Limits hold for everyone whom they may be for. */
+function decidesUnknown(rule: Rule, subject: Subject): boolean {
+  return subject === "host" || subject === "join" ? rule[subject] === "deny" : true;
+}
+
+// --- clients ---
+
+/** Clients call themselves `NAME@VERSION`. One without a version is not judged. */
+function problemOf(required: readonly ClientRequirement[], client: string): string | undefined {
+  const [, called = "", numbers] = /^(.*)[@ /]v?(\d+(?:\.\d+)*)/.exec(client) ?? [];
+  const name = plainName(called);
+  const requirement = required.find((one) => name.includes(plainName(one.name)));
+  if (requirement === undefined || numbers === undefined) return undefined;
+  const { atLeast } = requirement;
+  return isBelow(numbers.split(".").map(Number), atLeast)
+    ? `Your client says that it is ${client}; this server asks for version ${atLeast.join(".")} or newer. Update it and join again.`
+    : undefined;
+}
+
+/** `OCT_CODE_Visual_Studio_Code` is how the client of VS Code calls itself. */
+function plainName(name: string): string {
+  return name.toLowerCase().replaceAll("_", " ");
+}
+
+function isBelow(version: readonly number[], other: readonly number[]): boolean {
+  const length = Math.max(version.length, other.length);
+  for (let index = 0; index < length; index++) {
+    const difference = (version[index] ?? 0) - (other[index] ?? 0);
+    if (difference !== 0) return difference < 0;
+  }
+  return false;
+}
+
 // --- words ---
 
 const MISSING: Readonly<Record<ConditionKind, string>> = {
-  users: "who you are",
-  apiKeys: "your API key",
-  domains: "your email address, because nobody has verified one of yours",
-  groups: "your groups, because your identity provider has not told them",
-  networks: "where you connect from",
+  users: "you have no verified email address",
+  apiKeys: "you did not sign in with an API key",
+  domains: "you have no verified email address",
+  groups: "no identity provider has sent your groups",
+  networks: "your network address is not known",
 };
 
-function reasonOf(action: Action, rule?: Rule, missing?: ConditionKind): string {
-  const what = action === "host" ? "host sessions" : "join this session";
-  if (missing !== undefined) {
-    return `You may not ${what}: it depends on ${MISSING[missing]}. Sign in another way, or contact your administrator.`;
-  }
-  return rule?.reason ?? `You may not ${what} on this server. Contact your administrator.`;
-}
-
-// --- the index ---
-
-interface Placed {
-  readonly rule: Rule;
-  readonly at: number;
-}
-
-/** Rules by one of their conditions, each list in the order of the rules. */
-interface Index {
-  readonly byKey: Readonly<Record<ConditionKind, ReadonlyMap<string, readonly Placed[]>>>;
-  /** Those with conditions of a kind, for people of whom nothing of that kind is known. */
-  readonly ofKind: Readonly<Record<ConditionKind, readonly Placed[]>>;
-  readonly forAll: readonly Placed[];
-}
-
-function indexOf(rules: readonly Rule[], subject?: Subject): Index {
-  const byKey = perKind(() => new Map<string, Placed[]>());
-  const ofKind = perKind((): Placed[] => []);
-  const forAll: Placed[] = [];
-  for (const [at, rule] of rules.entries()) {
-    if (subject !== undefined && !speaksOf(rule, subject)) continue;
-    const placed = { rule, at };
-    const kind = narrowest(rule);
-    if (kind === undefined) {
-      forAll.push(placed);
-      continue;
-    }
-    // Of those that do not decide about these people, the first gives the reason.
-    if (decidesUnknown(rule, subject) || ofKind[kind].length === 0) ofKind[kind].push(placed);
-    for (const key of rule.who[kind] ?? []) {
-      const list = byKey[kind].get(key);
-      if (list === undefined) byKey[kind].set(key, [placed]);
-      else list.push(placed);
-    }
-  }
-  return { byKey, ofKind, forAll };
-}
-
-/** Whether the rule decides about people of whom it is not known whether it is for them. */
-function decidesUnknown(rule: Rule, subject: Subject | undefined): boolean {
-  return subject !== "host" && subject !== "join" ? true : rule[subject] === "deny";
-}
-
-function perKind<T>(create: () => T): Record<ConditionKind, T> {
-  return {
-    users: create(),
-    apiKeys: create(),
-    domains: create(),
-    groups: create(),
-    networks: create(),
-  };
-}
-
-const EMPTY = indexOf([]);
-
-/** The first kind in their order: the fewest people share a key of it. */
-function narrowest({ who }: Rule): ConditionKind | undefined {
-  return CONDITION_KINDS.find((kind) => who[kind] !== undefined);
-}
-
-/** The rules that may be for somebody with these keys, in their order. */
-function* candidates(index: Index, keys: Keys): Generator<Rule, void> {
-  const lists = [index.forAll];
-  for (const kind of CONDITION_KINDS) {
-    const own = keys[kind];
-    if (own === undefined) lists.push(index.ofKind[kind]);
-    else for (const key of own) lists.push(index.byKey[kind].get(key) ?? []);
-  }
-  yield* merged(lists.filter((list) => list.length > 0));
-}
-
-/** The rules of several lists in their order; one that is in two of them may come twice. */
-function* merged(lists: readonly (readonly Placed[])[]): Generator<Rule, void> {
-  const next = lists.map(() => 0);
-  for (;;) {
-    let first: Placed | undefined;
-    let from = 0;
-    for (const [index, list] of lists.entries()) {
-      const placed = list[next[index] ?? 0];
-      if (placed !== undefined && (first === undefined || placed.at < first.at)) {
-        first = placed;
-        from = index;
-      }
-    }
-    if (first === undefined) return;
-    next[from] = (next[from] ?? 0) + 1;
-    yield first.rule;
-  }
+function denied(action: Action, rule?: Rule, missing?: ConditionKind): Decision {
+  const what = action === "host" ? "host sessions on this server" : "join this session";
+  const reason =
+    missing === undefined
+      ? (rule?.reason ?? `You may not ${what}. Contact your administrator.`)
+      : `You may not ${what}, because ${MISSING[missing]}. Sign in another way, or contact your administrator.`;
+  return { outcome: "denied", rule: rule?.name, reason };
 }

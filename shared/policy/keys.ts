@@ -1,13 +1,17 @@
 /** What a person has that rules can ask for, as texts that are compared as a whole. Pure. */
 import { isIPv4 } from "node:net";
+import { domainToASCII } from "node:url";
 import { canonicalAddress } from "../net/networks.ts";
 import { CONDITION_KINDS, type ConditionKind, type Conditions, type Person } from "./policy.ts";
 
 /**
- * By kind; undefined: not known of this person, so that neither yes nor no would be right: nobody has verified an email address,
- * or the identity provider has not told the groups.
+ * By kind; undefined: not known of this person, so that neither yes nor no would be right: there is no verified email address, or
+ * the identity provider has not sent the groups.
  */
-export type Keys = Readonly<Record<ConditionKind, readonly string[] | undefined>>;
+export interface Keys extends Readonly<Record<ConditionKind, readonly string[] | undefined>> {
+  /** The user's id, and the verified email address. */
+  readonly users: readonly string[];
+}
 
 export type Match =
   | "yes"
@@ -16,16 +20,25 @@ export type Match =
   | ConditionKind;
 
 const ANY_KEY = "*";
+/** Among the users of a rule: it names at least one by email address. */
+export const ADDRESSES = "@";
 
 /** `prefixes`: the lengths of networks that rules name. */
 export function keysOf(person: Person, prefixes: readonly number[]): Keys {
-  const { id, email, groups, apiKey, address } = person;
+  const { id, groups, apiKey, address } = person;
+  const networks = address === undefined ? undefined : networkKeys(address, prefixes);
+  if (apiKey !== undefined) {
+    // The operator knows what it is: a program has neither an address nor groups.
+    const apiKeys = [normalName(apiKey), ANY_KEY];
+    return { users: [id], apiKeys, domains: [], groups: [], networks };
+  }
+  const email = person.email === undefined ? undefined : normalAddress(person.email);
   return {
     users: email === undefined ? [id] : [id, email],
-    apiKeys: apiKey === undefined ? [] : [apiKey, ANY_KEY],
+    apiKeys: [],
     domains: email === undefined ? undefined : domainKeys(email),
-    groups: groups === undefined ? undefined : [...groups],
-    networks: address === undefined ? undefined : networkKeys(address, prefixes),
+    groups: groups === undefined ? undefined : [...groups].map(normalName),
+    networks,
   };
 }
 
@@ -36,10 +49,31 @@ export function match(conditions: Conditions, keys: Keys): Match {
     const wanted = conditions[kind];
     if (wanted === undefined) continue;
     const own = keys[kind];
-    if (own === undefined) unknown ??= kind;
-    else if (!own.some((key) => wanted.has(key))) return "no";
+    if (own?.some((key) => wanted.has(key))) continue;
+    if (kind === "users" && keys.domains === undefined && wanted.has(ADDRESSES)) {
+      unknown ??= "domains";
+    } else if (own === undefined) unknown ??= kind;
+    else return "no";
   }
   return unknown ?? "yes";
+}
+
+// --- one spelling ---
+
+/** Unicode has several spellings of some letters. */
+export function normalName(text: string): string {
+  return text.normalize("NFC");
+}
+
+/** In lower case, with the domain as DNS has it. */
+export function normalAddress(email: string): string {
+  const at = email.lastIndexOf("@");
+  return `${normalName(email.slice(0, at)).toLowerCase()}@${normalDomain(email.slice(at + 1))}`;
+}
+
+/** Empty if it is none. */
+export function normalDomain(domain: string): string {
+  return domainToASCII(domain.replace(/\.$/, "").normalize("NFC"));
 }
 
 /** What rules may call the domain of an address: of `a@dev.example.com` `dev.example.com`, `*.example.com` and `*.com`. */

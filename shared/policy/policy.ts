@@ -15,7 +15,7 @@ export interface Policy {
 }
 
 export interface Rule {
-  /** Unique; people are told which rule has refused them. */
+  /** Unique; for the operator. */
   readonly name: string;
   /** Whom it is for; without conditions, everyone. */
   readonly who: Conditions;
@@ -46,11 +46,11 @@ export interface Limits {
   readonly guests?: number;
   /** Open at the same time, for each person. */
   readonly sessions?: number;
-  /** A session ends so long after it began, in ms. */
+  /** A session ends that long after it began, in ms. */
   readonly longestMs?: number;
-  /** It ends when nobody has sent anything for so long, in ms. */
+  /** It ends when nobody has sent anything for that long, in ms. */
   readonly idleMs?: number;
-  /** It ends when its host was alone for so long, in ms. */
+  /** It ends when its host was alone for that long, in ms. */
   readonly aloneMs?: number;
 }
 

@@ -63,6 +63,13 @@ export const HOSTING_SETTINGS = {
     roles: ["edge", "worker"],
     why: "Whether hosts see the email that people type when they sign in by name. Nobody has verified it, and VS Code's `oct.joinAcceptMode=allowlist` admits people by it.",
   },
+  policy: {
+    env: "CT_POLICY",
+    type: "text",
+    default: undefined,
+    roles: ["edge", "worker", "command"],
+    why: "File (YAML or JSON) with rules for who may host and join sessions, and their limits; read again when it changes. Without it, everyone who has signed in may.",
+  },
   oidcIssuer: {
     env: "CT_OIDC_ISSUER",
     type: "text",

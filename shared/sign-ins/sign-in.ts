@@ -22,6 +22,8 @@ export interface SignIn {
     readonly name: string;
     readonly email?: string | undefined;
   };
+  /** The user's at the provider, as it told last; undefined: it has not. Policies ask for them. */
+  readonly groups?: readonly string[] | undefined;
   /** Of an operator, who has signed in to the dashboard. */
   readonly role?: OperatorRole | undefined;
   /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
@@ -64,6 +66,7 @@ const dataSchema = z.object({
   subject: z.string(),
   providerSession: z.string().exactOptional(),
   user: z.object({ id: z.string(), name: z.string(), email: z.string().exactOptional() }),
+  groups: z.array(z.string()).exactOptional(),
   role: z.enum(ROLES).exactOptional(),
   sealedAccess: z.string().exactOptional(),
   isUncertain: z.literal(true).exactOptional(),

@@ -10,6 +10,10 @@ export interface UserRecord {
   readonly signIn?: string;
 }
 
+/** `authProvider` of people who have typed a name, and of programs with an API key. */
+export const UNVERIFIED_PROVIDER = "Unverified";
+export const API_KEY_PROVIDER = "API Key";
+
 const text = z.string().max(65_536);
 
 /** What other versions write is read too, so the limits are wide. */

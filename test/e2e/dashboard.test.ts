@@ -201,6 +201,7 @@ describe.runIf(hasChromium)("in a browser", () => {
         ["Balancers agree", "good"],
         ["Secret", "good"],
         ["TLS certificate", "unknown"],
+        ["Policy", "off"],
         ["StatsD", "off"],
         ["License", "off"],
       ]);

@@ -17,7 +17,7 @@ const run = promisify(execFile);
 const PROGRAMS = ["balancer", "worker", "edge"];
 
 /** Modules of megabytes that only some processes need at some time. */
-const ON_DEMAND = ["node_modules/prom-client/", "node_modules/hot-shots/"];
+const ON_DEMAND = ["node_modules/prom-client/", "node_modules/hot-shots/", "node_modules/yaml/"];
 
 const TELL_LOADED = `data:text/javascript,${encodeURIComponent(`
   process.on("exit", () => console.error(JSON.stringify(process.moduleLoadList)));

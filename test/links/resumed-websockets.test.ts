@@ -347,7 +347,7 @@ describe("a worker that owns the session", () => {
 
   test("a ticket of a session that has ended is refused", async () => {
     const ticket = ticketOf(guest);
-    former.registry.live(sessionId)?.end();
+    former.registry.live(sessionId)?.end("ended by the operator");
     expect((await ask(former, { ticket })).status).toBe(410);
   });
 

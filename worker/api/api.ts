@@ -36,6 +36,7 @@ import { createSignIns } from "../login/sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Credentials } from "../operators/credentials.ts";
 import { createRequireOperator } from "../operators/require-operator.ts";
+import type { Access } from "../policy/access.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { createAuthentication } from "./authentication.ts";
 import { addBackchannelLogout } from "./backchannel-logout.ts";
@@ -96,6 +97,7 @@ interface Deps {
   readonly operatorRoles: RoleGroups | undefined;
   readonly operatorProvider: string | undefined;
   readonly license: LicenseCheck;
+  readonly access: Access;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
   /** How long a poll waits; default 30 s. */

@@ -24,6 +24,9 @@ import {
 } from "../http/responses.ts";
 import type { LicenseCheck } from "../login/license-check.ts";
 import type { UserToken } from "../login/tokens.ts";
+import { addressOf } from "../operators/require-operator.ts";
+import type { Access } from "../policy/access.ts";
+import { hostOf, maxPeople } from "../policy/session-limits.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
 import type { Authentication } from "./authentication.ts";
@@ -37,6 +40,7 @@ interface Deps {
   readonly authentication: Authentication;
   readonly nameOwner: BalancerAuth["nameOwner"];
   readonly license: LicenseCheck;
+  readonly access: Pick<Access, "mayHost" | "mayJoin" | "limitsOf">;
   readonly refuse: Refuse;
   readonly counters: Counters;
 }
@@ -107,7 +111,13 @@ async function create(
   if (refusal !== undefined) {
     return deps.refuse(reply, "license", infoResponse(400, "License", refusal));
   }
-  const created = await deps.registry.create(caller.user, alias);
+  const { user } = caller;
+  const decision = await deps.access.mayHost(user, addressOf(reply.request.raw));
+  if (decision.outcome === "denied") {
+    return deps.refuse(reply, "policy", infoResponse(403, "NotAllowed", decision.reason));
+  }
+  const { sessions } = await deps.access.limitsOf(user);
+  const created = await deps.registry.create(user, alias, sessions);
   switch (created.outcome) {
     case "quota":
       return deps.refuse(reply, "quota", QUOTA_REACHED);
@@ -126,6 +136,7 @@ async function join(
   reply: FastifyReply,
   caller: UserToken,
   sessionId: SessionId,
+  isAgain = false,
 ): Promise<FastifyReply> {
   const { refuse } = deps;
   const claim = await claimForJoin(deps, reply, sessionId);
@@ -133,7 +144,18 @@ async function join(
   if (claim.outcome === "undecided") throw new StoreAwayError("resumeSession");
   if (claim.outcome !== "here") return refuse(reply, "session", SESSION_NOT_FOUND);
   const { session } = claim;
-  const request = await session.requestJoin(caller.user);
+  const host = hostOf(session);
+  const decision = await deps.access.mayJoin(caller.user, addressOf(reply.request.raw), host);
+  if (decision.outcome === "denied") {
+    return refuse(reply, "policy", infoResponse(403, "NotAllowed", decision.reason));
+  }
+  const limit = await maxPeople(deps.access, host);
+  // It has moved meanwhile.
+  if (!session.isLive && !isAgain) return join(deps, reply, caller, sessionId, true);
+  const request = await session.requestJoin(caller.user, {
+    maxPeople: limit,
+    isWelcome: !decision.isAsked,
+  });
   switch (request.outcome) {
     case "unopened":
       return refuse(reply, "session", SESSION_NOT_FOUND);

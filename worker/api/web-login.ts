@@ -13,7 +13,7 @@ import type { Origins } from "../http/origins.ts";
 import type { Refuse } from "../http/responses.ts";
 import { replyWith } from "../http/responses.ts";
 import { isSignInToken } from "../login/form-provider.ts";
-import { readIdentity } from "../login/identity/identity.ts";
+import { groupsOf, readIdentity } from "../login/identity/identity.ts";
 import type { ProviderClient, SignedIn } from "../login/identity/provider-client.ts";
 import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
@@ -167,7 +167,8 @@ async function signInAs(
   const identity = readIdentity(provider, answer.issuer, answer.claims);
   if (identity.outcome === "refused") return refusePerson(deps, provider.id, identity, reply);
   const { user, subject } = identity;
-  const signIn = await deps.signInRecords.begin(provider.id, user, { ...answer, subject });
+  const groups = groupsOf(provider, answer.claims);
+  const signIn = await deps.signInRecords.begin(provider.id, user, { ...answer, subject, groups });
   const outcome = await deps.signIns.finishAs(taken.token, { ...user, signIn });
   if (outcome !== "done") await deps.signInRecords.forget(signIn);
   if (outcome === "gone") return refuseWith(deps, reply, "login-token", EXPIRED);

@@ -54,6 +54,7 @@ export function checkMembers(snapshot: Snapshot): Check[] {
     checkRings(snapshot),
     checkSecrets(snapshot),
     ...checkCertificates(snapshot),
+    checkPolicy(snapshot.views),
     checkStatsd(snapshot.views),
   ];
 }
@@ -136,6 +137,31 @@ function checkCertificates({ views }: Snapshot): Check[] {
         ? `${names}: expires in ${Math.floor(expiresInMs / DAY_MS)} days`
         : `${names}: has expired`,
   }));
+}
+
+/** Each worker reads its own file: they may differ. */
+function checkPolicy(views: readonly PublishedView[]): Check {
+  const name = "Policy";
+  const workers = views.flatMap(({ id, view }) =>
+    view.role === "worker" ? [{ id, ...view }] : [],
+  );
+  if (workers.length === 0) {
+    return { name, outcome: "unknown", detail: "no worker reports its status" };
+  }
+  const [failing] = workers.filter(({ policy }) => policy?.problem !== undefined);
+  if (failing !== undefined) {
+    const detail = `the file has mistakes, so the last good policy stays in force: ${failing.policy?.problem} (seen by ${failing.id})`;
+    return { name, outcome: "bad", detail };
+  }
+  const digests = new Map(workers.map(({ id, policy }) => [policy?.digest ?? "none", id]));
+  const [digest = "none"] = digests.keys();
+  if (digests.size > 1) {
+    const which = [...digests].map(([of, id]) => `${of} (${id})`).join(", ");
+    return { name, outcome: "bad", detail: `workers have different policies: ${which}` };
+  }
+  return digest === "none"
+    ? { name, outcome: "off", detail: "CT_POLICY is not set: everyone who has signed in may host" }
+    : { name, outcome: "good", detail: `${workers.length} workers have policy ${digest}` };
 }
 
 function checkStatsd(views: readonly PublishedView[]): Check {

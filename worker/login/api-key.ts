@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { ApiKey } from "../../shared/settings/api-keys.ts";
+import { API_KEY_PROVIDER } from "../../shared/store/user-record.ts";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 
 const NAMELESS_USER = "API Key User";
@@ -10,7 +11,7 @@ export function createApiKeyLogin(keys: readonly ApiKey[]): SignInWay {
   const accepted = keys.map(({ name = NAMELESS_USER, key }) => ({ name, digest: digest(key) }));
   return {
     name: "apikey",
-    authProvider: "API Key",
+    authProvider: API_KEY_PROVIDER,
     form: {
       type: "form",
       name: "apikey",

@@ -1,5 +1,6 @@
 /** Sign-in with just a name, unverified: for trusted networks, where the host checks who asks to join. */
 import { z } from "zod";
+import { UNVERIFIED_PROVIDER } from "../../shared/store/user-record.ts";
 import { isEmail, readName } from "./display-name.ts";
 import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-provider.ts";
 
@@ -10,7 +11,7 @@ import { BUILTINS, info, refused, type SignInWay, signInToken } from "./form-pro
 export function createSimpleLogin({ keepsEmail }: { readonly keepsEmail: boolean }): SignInWay {
   return {
     name: "simple",
-    authProvider: "Unverified",
+    authProvider: UNVERIFIED_PROVIDER,
     form: {
       type: "form",
       name: "unverified",

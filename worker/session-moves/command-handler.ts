@@ -154,7 +154,7 @@ export function createCommandHandler(deps: {
         case "end-session": {
           const session = deps.registry.live(command.sessionId);
           if (session === undefined) return refused("this worker does not have the session");
-          session.end();
+          session.end("ended by the operator");
           return { outcome: "done", message: "the session ends; its participants are notified" };
         }
         case "lock-session":

@@ -29,4 +29,7 @@ export const CLOSE_CAUSES = {
   removed: "ended by the operator",
   "signed out": "host signed out",
 } as const satisfies Record<LeaveCause, string>;
-export type CloseCause = (typeof CLOSE_CAUSES)[LeaveCause];
+
+/** By a limit of the policy. */
+export type LimitCause = "open too long" | "idle too long" | "host alone too long";
+export type CloseCause = (typeof CLOSE_CAUSES)[LeaveCause] | LimitCause;

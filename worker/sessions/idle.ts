@@ -7,24 +7,35 @@ import type { Clock } from "../../shared/base/clock.ts";
 export interface IdleTracker {
   /** Counts a message, in a session of `peers` peers. */
   note(peers: number): void;
+  /** Counts a message of a peer to all others: what one writes, and one question of an idle client in each period. */
+  noteBroadcast(sender: string): void;
   /** Idle time in ms; 0 while anyone works. */
   readonly ms: number;
 }
 
 /** The period in which clients compare their documents. */
 const SLOT_MS = 10_000;
+/** Of one idle client in a period: a question, twice when two periods overlap, and the renewal of its presence. */
+const MAX_IDLE_BROADCASTS = 4;
 
 export function createIdleTracker(clock: Clock): IdleTracker {
   let slotMs = clock.nowMs();
   let messages = 0;
   let idleSinceMs = slotMs;
+  const broadcasts = new Map<string, number>();
 
   return {
+    noteBroadcast(sender) {
+      const count = (broadcasts.get(sender) ?? 0) + 1;
+      broadcasts.set(sender, count);
+      if (count > MAX_IDLE_BROADCASTS) idleSinceMs = slotMs + SLOT_MS;
+    },
     note(peers) {
       const nowMs = clock.nowMs();
       if (nowMs - slotMs >= SLOT_MS) {
         slotMs = nowMs;
         messages = 0;
+        broadcasts.clear();
       }
       messages++;
       // Idle clients send at most this many: one question each and a response to each question, twice when two periods overlap.

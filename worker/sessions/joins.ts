@@ -11,7 +11,7 @@ import { userRecordSchema } from "../../shared/store/user-record.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Peer } from "./peers/peer.ts";
 import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-answer.ts";
-import { joinRequest, toWirePeer } from "./wire/outbound.ts";
+import { errorNotice, joinRequest, toWirePeer } from "./wire/outbound.ts";
 import { type Message, plainContent } from "./wire/protocol.ts";
 import type { RelayIds } from "./wire/relay-id.ts";
 import type { WriteQueue } from "./write-queue.ts";
@@ -20,6 +20,13 @@ export type JoinRequest =
   | { readonly outcome: "asked"; readonly pollToken: string }
   | { readonly outcome: "full" | "locked" }
   | { readonly outcome: "unopened" };
+
+export interface JoinOptions {
+  /** In the session; undefined: as many as in any. */
+  readonly maxPeople?: number | undefined;
+  /** The host need not be asked. */
+  readonly isWelcome?: boolean;
+}
 
 export interface JoinsDeps {
   readonly sessionId: SessionId;
@@ -56,6 +63,10 @@ export class Joins {
   readonly #waiting = new Map<string, WaitingGuest>();
   /** Store calls that a decision or a new ticket waits for before its write is queued. */
   readonly #running = new Set<Promise<void>>();
+  /** What the host has shown to the last guest whom it has let in. */
+  #workspace: Workspace | undefined;
+  /** Users who came in without a question, once for each time in the last minutes. */
+  readonly #welcomed = new Set<{ readonly userId: string }>();
 
   constructor(deps: JoinsDeps) {
     this.#deps = deps;
@@ -65,16 +76,30 @@ export class Joins {
   isFull(userId: string, limit: number): boolean {
     let own = 0;
     for (const { user } of this.#waiting.values()) if (user.id === userId) own++;
+    for (const welcome of this.#welcomed) if (welcome.userId === userId) own++;
     return this.#waiting.size >= limit || own >= MAX_WAITING_PER_USER;
   }
 
-  /** Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. */
-  async ask(user: UserRecord): Promise<string> {
+  /**
+   * Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. `isWelcome`: the host is told
+   * instead, once it has let somebody in: only its client knows what it shares.
+   */
+  async ask(user: UserRecord, isWelcome: boolean): Promise<string> {
     const { sessionId, clock, counters } = this.#deps;
     // The session's id comes first, so that a balancer can route the polls.
     const pollToken = sessionId + randomAlphanumerics(24);
     const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
     await this.#track(this.#putTicket(pollToken, question));
+    const host = this.#deps.host();
+    if (isWelcome && this.#workspace !== undefined && host?.isConnected) {
+      counters.count("worker.joins", "not asked");
+      const welcome = { userId: user.id };
+      this.#welcomed.add(welcome);
+      this.#deps.clock.after(DECISION_TIMEOUT_MS, () => this.#welcomed.delete(welcome));
+      host.send(errorNotice(`${user.name} joins without your approval: this server allows it.`));
+      this.#acceptSoon(pollToken, user, host, this.#workspace);
+      return pollToken;
+    }
     counters.count("worker.joins", "asked");
     this.#wait(pollToken, question, DECISION_TIMEOUT_MS);
     return pollToken;
@@ -108,14 +133,19 @@ export class Joins {
       this.#reject(pollToken);
       return true;
     }
-    const accepted = this.#accept(pollToken, guest.user, host, content.response.workspace);
+    this.#workspace = content.response.workspace;
+    this.#acceptSoon(pollToken, guest.user, host, this.#workspace);
+    return true;
+  }
+
+  #acceptSoon(pollToken: string, user: UserRecord, host: Peer, workspace: Workspace): void {
+    const accepted = this.#accept(pollToken, user, host, workspace);
     void this.#track(
       accepted.catch((error: unknown) => {
         this.#deps.onFailure(error);
         this.#reject(pollToken);
       }),
     );
-    return true;
   }
 
   async #accept(

@@ -32,9 +32,9 @@ export interface Registry {
   /**
    * Creates a session for `user`, with the host's room token. `alias` leads to it too, unless another open session has it:
    * users who share a server URL with a key may have several sessions there. `quota`: the user has too many sessions, or
-   * too many sessions wait for their host here.
+   * too many sessions wait for their host here. `maxSessions`: of this user, if fewer than the settings allow.
    */
-  create(user: UserRecord, alias?: SessionKey): Promise<Created>;
+  create(user: UserRecord, alias?: SessionKey, maxSessions?: number): Promise<Created>;
   /**
    * Whether this worker serves the session now; resumes it from the store when it may, also from an owner that is gone.
    * Never creates one. Concurrent calls for one id share one attempt; `unknown` and `closed` are cached for 1 s, so that

@@ -35,7 +35,11 @@ export type Created =
   | { readonly outcome: "quota" };
 
 /** See `Registry.create`. */
-export type SessionCreation = (user: UserRecord, alias?: SessionKey) => Promise<Created>;
+export type SessionCreation = (
+  user: UserRecord,
+  alias?: SessionKey,
+  maxSessions?: number,
+) => Promise<Created>;
 
 export interface SessionCreationDeps {
   readonly store: Store;
@@ -63,7 +67,11 @@ const MAX_UNOPENED = 5000;
 export function createSessionCreation(deps: SessionCreationDeps): SessionCreation {
   const { store, clock, log, counters, self, settings, sessions } = deps;
 
-  async function create(user: UserRecord, alias?: SessionKey): Promise<Created> {
+  async function create(
+    user: UserRecord,
+    alias?: SessionKey,
+    maxSessions = Number.POSITIVE_INFINITY,
+  ): Promise<Created> {
     if (hasTooManyUnopened()) return { outcome: "quota" };
     const record = await createRecord({
       sessionId: mintId(),
@@ -71,7 +79,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
       incarnation: self.incarnation,
       ...(alias !== undefined && { alias }),
       userId: user.id,
-      maxPerUser: settings.maxSessionsPerUser,
+      maxPerUser: Math.min(settings.maxSessionsPerUser, maxSessions),
     });
     if (record === "quota") return { outcome: "quota" };
     const { id: sessionId, epoch } = record;
@@ -115,7 +123,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
 
   /** A session can start while the store is away; it is recorded once the store is back. */
   function createWithoutStore(request: CreateSession): SessionRecord | "quota" {
-    if (countOf(request.userId) >= settings.maxSessionsPerUser) return "quota";
+    if (countOf(request.userId) >= request.maxPerUser) return "quota";
     const nowMs = Math.floor(clock.wallMs());
     const { maxPerUser: _, sessionId, ...requested } = request;
     const record: SessionRecord = {

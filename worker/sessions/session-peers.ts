@@ -135,8 +135,8 @@ export class SessionPeers {
   // --- arrival ---
 
   /** See `Session.admit`. */
-  admit(token: RoomToken, introduction: Introduction): Promise<Admission> {
-    const decided = this.#decideAdmission(token, introduction);
+  admit(token: RoomToken, introduction: Introduction, maxPeople: number): Promise<Admission> {
+    const decided = this.#decideAdmission(token, introduction, maxPeople);
     if (decided !== undefined) return Promise.resolve(decided);
     // Two connections with one new token become one peer.
     const arriving = this.#arriving.get(token.peerId);
@@ -149,7 +149,11 @@ export class SessionPeers {
   }
 
   /** Undefined: a new peer that may come in. */
-  #decideAdmission(token: RoomToken, { publicKey }: Introduction): Admission | undefined {
+  #decideAdmission(
+    token: RoomToken,
+    { publicKey }: Introduction,
+    maxPeople: number,
+  ): Admission | undefined {
     const { ownership } = this.#session;
     const state = this.#session.state();
     if (state === "lost" || ownership.isFenced || ownership.isHandingOver) {
@@ -170,7 +174,7 @@ export class SessionPeers {
     if (state === "created") return refused("unopened");
     if (this.#isLocked) return refused("locked");
     if (ownership.writes.pending >= MAX_PENDING_WRITES) return refused("store away");
-    const limit = this.#deps.settings.maxPeersPerSession;
+    const limit = Math.min(this.#deps.settings.maxPeersPerSession, maxPeople);
     return this.#peers.size + this.#arriving.size >= limit ? refused("full") : undefined;
   }
 

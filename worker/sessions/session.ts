@@ -30,7 +30,7 @@ import {
 } from "./admission.ts";
 import type { Fence } from "./fence.ts";
 import { createIdleTracker, type IdleTracker } from "./idle.ts";
-import { type JoinRequest, Joins } from "./joins.ts";
+import { type JoinOptions, type JoinRequest, Joins } from "./joins.ts";
 import type { Connection, Peer } from "./peers/peer.ts";
 import { createPendingRequests, type PendingRequests } from "./peers/pending-requests.ts";
 import type { MoveOutcome } from "./peers/prepare-move.ts";
@@ -69,11 +69,13 @@ export interface SessionDeps {
 }
 
 const CLOSE_RETRY_MS = 1000;
+const NO_LIMIT = Number.POSITIVE_INFINITY;
 
 export class Session {
   readonly id: SessionId;
-  /** The user who created it. */
+  /** The user who created it, and when: wall time in ms. */
   readonly userId: string;
+  readonly createdMs: number;
   readonly #deps: SessionDeps;
   readonly #ownership: SessionOwnership;
   readonly #peers: SessionPeers;
@@ -91,6 +93,7 @@ export class Session {
   constructor(deps: SessionDeps, record: SessionRecord) {
     this.id = record.id;
     this.userId = record.userId;
+    this.createdMs = record.createdMs;
     this.#deps = deps;
     this.#state = record.state === "created" ? "created" : "open";
     this.#lastActivityMs = deps.clock.nowMs();
@@ -115,7 +118,7 @@ export class Session {
       receive: (peer, bytes, source) => this.#receive(peer, bytes, source),
       hasRelayedAll: () => this.isHeld && deps.fence.look() === "open",
       guestLeft: (guest) => this.#requests.forget(guest),
-      hostLeft: (cause) => this.#close(CLOSE_CAUSES[cause]),
+      hostLeft: (cause) => this.end(CLOSE_CAUSES[cause]),
     });
     const peers = this.#peers.byId;
     const relayIds = createRelayIds(deps.relayKeys, record.id);
@@ -140,6 +143,7 @@ export class Session {
       acceptsVersion: deps.acceptsVersion,
       epoch: () => this.#ownership.epoch,
       onAccepted: (sender) => this.#peers.settle(sender),
+      onBroadcast: (sender) => this.#idle.noteBroadcast(sender.id),
       onLeave: (sender) => this.#peers.leave(sender, "left"),
       onJoinAnswer: (pollToken, host, message) => this.#joins.answer(pollToken, host, message),
     });
@@ -211,7 +215,7 @@ export class Session {
     this.#hostTimer =
       this.#state === "created"
         ? clock.after(UNOPENED_SESSION_MS, () => this.#expireUnopened())
-        : clock.after(AWAY_MS, () => this.#close("host away"));
+        : clock.after(AWAY_MS, () => this.end("host away"));
   }
 
   /** Queues what the previous owner could not deliver. Call it before `start`. */
@@ -241,15 +245,15 @@ export class Session {
    * operator lets nobody in. `unopened`: the host has not come yet, so the session does not exist for others. Rejects with
    * `StoreAwayError`.
    */
-  async requestJoin(user: UserRecord): Promise<JoinRequest> {
+  async requestJoin(user: UserRecord, how: JoinOptions = {}): Promise<JoinRequest> {
     if (this.#state !== "open") return { outcome: "unopened" };
     if (this.#peers.isLocked) return { outcome: "locked" };
-    const limit = this.#deps.settings.maxPeersPerSession;
+    const limit = Math.min(this.#deps.settings.maxPeersPerSession, how.maxPeople ?? NO_LIMIT);
     if (this.#peers.byId.size >= limit || this.#joins.isFull(user.id, limit)) {
       this.#deps.counters.count("worker.joins", "full");
       return { outcome: "full" };
     }
-    return { outcome: "asked", pollToken: await this.#joins.ask(user) };
+    return { outcome: "asked", pollToken: await this.#joins.ask(user, how.isWelcome === true) };
   }
 
   /** Restores the ticket of a waiting join request that the store has lost. `false`: no such request waits here. */
@@ -262,8 +266,8 @@ export class Session {
    * the moment others see it; while the store is away it is admitted and stored later. Follow with `attach`: a peer
    * without a connection is removed after 30 s.
    */
-  admit(token: RoomToken, introduction: Introduction): Promise<Admission> {
-    return this.#peers.admit(token, introduction);
+  admit(token: RoomToken, introduction: Introduction, maxPeople = NO_LIMIT): Promise<Admission> {
+    return this.#peers.admit(token, introduction, maxPeople);
   }
 
   /** Gives an admitted peer its connection: a new peer is announced, a returning one gets the messages that waited. */
@@ -400,12 +404,8 @@ export class Session {
     this.#deps.onEnded(this);
   }
 
-  /** An operator closes it for all peers. */
-  end(): void {
-    this.#close("ended by the operator");
-  }
-
-  #close(cause: CloseCause): void {
+  /** Closes it for all peers. */
+  end(cause: CloseCause): void {
     if (!this.isLive) return;
     const { counters, log, store } = this.#deps;
     this.#state = "closed";

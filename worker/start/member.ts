@@ -25,6 +25,7 @@ import type { DrainParts } from "./drain.ts";
 import type { IdentityParts } from "./identity.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
+import type { PolicyParts } from "./policy.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
 import type { Membership } from "./store-and-membership.ts";
@@ -41,6 +42,7 @@ interface Deps {
   readonly membership: Membership;
   readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
   readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
+  readonly policy: Pick<PolicyParts, "state" | "startDuties">;
   readonly identity: IdentityParts;
   readonly addresses: Addresses;
   readonly drain: Pick<DrainParts, "commandHandler" | "hasSuccessor">;
@@ -187,10 +189,17 @@ function startDuties(
   const reports = publishStatus({
     ...common,
     store: store.deferred,
-    describe: () => describeView(registry, measurements.statsd, deps.restarts),
+    describe: () =>
+      describeView({
+        registry,
+        statsd: measurements.statsd,
+        restarts: deps.restarts,
+        policy: deps.policy.state(),
+      }),
   });
   shutdown.add("status reports", () => reports.close());
   deps.identity.startDuties();
+  deps.policy.startDuties(() => registry.sessions());
   if (rebalance === "idle") {
     const { view } = deps.membership;
     const relief = startRelief({

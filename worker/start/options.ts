@@ -1,6 +1,8 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
 
+import { createHash } from "node:crypto";
 import { hostname } from "node:os";
+import { join, resolve } from "node:path";
 import type { AutoscaleSettings } from "../../shared/autoscale/start.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
@@ -60,6 +62,8 @@ export interface WorkerOptions {
     /** The provider of those roles. */
     readonly operatorProvider: string | undefined;
   };
+  /** Undefined: there is none. */
+  readonly policy: { readonly path: string; readonly keptPath: string } | undefined;
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -138,6 +142,7 @@ export function readOptions(settings: Settings): WorkerOptions {
       ...pick(settings, "metricsPrefix", "metricsIntervalMs"),
     },
     identity: readIdentity(settings),
+    policy: readPolicy(settings),
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
@@ -151,6 +156,13 @@ export function readOptions(settings: Settings): WorkerOptions {
     },
     restarts: settings.restarts,
   };
+}
+
+/** Each worker keeps a copy of its own, of this file: several may share a folder. */
+function readPolicy({ policy, dataDir, workerId }: Settings): WorkerOptions["policy"] {
+  if (policy === undefined) return undefined;
+  const file = createHash("sha256").update(resolve(policy)).digest("hex").slice(0, 8);
+  return { path: policy, keptPath: join(dataDir, `policy-${chooseId(workerId)}-${file}`) };
 }
 
 function readHttp(settings: Settings): HttpOptions {

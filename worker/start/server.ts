@@ -13,6 +13,7 @@ import type { Addresses } from "./addresses.ts";
 import type { IdentityParts } from "./identity.ts";
 import type { HttpOptions, PortOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
+import type { PolicyParts } from "./policy.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
 import type { Membership } from "./store-and-membership.ts";
@@ -26,6 +27,7 @@ export interface PublicServer {
 
 interface Deps {
   readonly membership: Membership;
+  readonly policy: Pick<PolicyParts, "access">;
   readonly sessions: SessionParts;
   readonly operators: OperatorParts;
   readonly identity: IdentityParts;
@@ -67,6 +69,7 @@ export async function startServer(
     operatorRoles: deps.identity.operatorRoles,
     operatorProvider: deps.identity.operatorProvider,
     nameOwner: balancerAuth.nameOwner,
+    access: deps.policy.access,
     store,
     tokens,
     registry,

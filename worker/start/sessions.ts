@@ -4,6 +4,7 @@ import type { MembershipView } from "../../shared/membership/view.ts";
 import { onPeerExit } from "../../shared/process/program.ts";
 import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
 import { createTokens, type Tokens } from "../login/tokens.ts";
+import type { Access } from "../policy/access.ts";
 import { takeOverFrom } from "../session-moves/take-over.ts";
 import { askedOncePerTurn, createFence, type Fence } from "../sessions/fence.ts";
 import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";
@@ -28,6 +29,7 @@ export interface SessionParts {
 export function openSessions(
   worker: WorkerProcess,
   { store, view }: Membership,
+  access: Access,
   settings: WorkerOptions["sessions"],
 ): SessionParts {
   const { self, keyring, clock, log, counters } = worker;
@@ -77,6 +79,7 @@ export function openSessions(
     log,
     clock,
     fence,
+    access,
     settings,
     tag,
     resumeKeys: keyring.edge,

@@ -1,10 +1,15 @@
 /** What a worker reports about itself: its record in the store, its readiness, its status and its metrics. */
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
-import type { WorkerView } from "../../shared/cluster/status-reports.ts";
+import {
+  MAX_PROBLEM_CHARS,
+  type ReportedPolicy,
+  type WorkerView,
+} from "../../shared/cluster/status-reports.ts";
 import type { RefusedMember } from "../../shared/membership/member-verification.ts";
 import type { Counters, Series } from "../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import type { SinkHealth } from "../../shared/metrics/statsd/sink.ts";
+import type { PolicyState } from "../../shared/policy/policy-file.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { KnownSecrets } from "../../shared/settings/keyring.ts";
@@ -86,12 +91,23 @@ export function statusOf(vitals: Vitals): StatusSource {
   };
 }
 
+function describePolicy({ digest, problem }: PolicyState): ReportedPolicy {
+  if (problem === undefined) return { digest };
+  return { digest, problem: problem.slice(0, MAX_PROBLEM_CHARS) };
+}
+
 /** The worker's status report in the store, for the dashboard and the command line. */
-export function describeView(
-  registry: Pick<Registry, "sessions">,
-  statsd: SinkHealth | undefined,
-  restarts: number | undefined,
-): WorkerView {
+export function describeView({
+  registry,
+  statsd,
+  restarts,
+  policy,
+}: {
+  readonly registry: Pick<Registry, "sessions">;
+  readonly statsd: SinkHealth | undefined;
+  readonly restarts: number | undefined;
+  readonly policy: PolicyState | undefined;
+}): WorkerView {
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
     bytes: session.relayedBytes,
@@ -104,6 +120,7 @@ export function describeView(
     rssBytes: process.memoryUsage.rss(),
     ...(restarts !== undefined && { restarts }),
     ...(statsd !== undefined && { statsd }),
+    ...(policy !== undefined && { policy: describePolicy(policy) }),
     sessions,
   };
 }

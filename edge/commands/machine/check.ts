@@ -33,8 +33,9 @@ export function checkCommand(): Command {
         .default("edge"),
     ],
     async run(flags) {
-      const { out, problems } = check(flags.role, process.env, flags);
-      return { out, notes: problems, status: problems.length === 0 ? 0 : 1 };
+      const { out, problems, settings } = check(flags.role, process.env, flags);
+      const all = [...problems, ...(await problemsOfPolicy(flags.role, settings))];
+      return { out, notes: all, status: all.length === 0 ? 0 : 1 };
     },
   });
   const known = new Set(command.options.map(({ long }) => long));
@@ -53,7 +54,11 @@ export function check(
   role: CheckedRole,
   env: Readonly<Record<string, string | undefined>>,
   flags: Readonly<Record<string, unknown>>,
-): { readonly out: string; readonly problems: readonly string[] } {
+): {
+  readonly out: string;
+  readonly problems: readonly string[];
+  readonly settings: Settings;
+} {
   const defaults = role === "edge" ? EDGE_DEFAULTS : {};
   const { settings, problems: found } = collectSettings({ role, env, flags, defaults });
   const problems = [...found, ...problemsOf(role, settings)];
@@ -61,7 +66,7 @@ export function check(
     ([name, setting]) => `${setting.env.padEnd(32)}${formatValue(setting, settings[name])}`,
   );
   const unknown = unknownSettings(env).map((name) => `! ${name} is not a setting`);
-  return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems };
+  return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems, settings };
 }
 
 /** Problems that need a look into a value, or at several settings together. */
@@ -82,6 +87,19 @@ function problemsOf(role: CheckedRole, settings: Settings): string[] {
       return [describeError(error)];
     }
   });
+}
+
+/** Loads a parser of YAML, which no other command needs. */
+async function problemsOfPolicy(role: CheckedRole, { policy }: Settings): Promise<string[]> {
+  if (policy === undefined || role === "balancer") return [];
+  const { PolicyError, readPolicyFile } = await import("../../../shared/policy/policy-file.ts");
+  try {
+    readPolicyFile(policy);
+    return [];
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return error.problems.map((problem) => `CT_POLICY=${JSON.stringify(policy)}: ${problem}`);
+  }
 }
 
 /** `checkEdgeSettings` reports when only one of the two is set. */

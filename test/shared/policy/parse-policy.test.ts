@@ -21,22 +21,25 @@ test("a rule has conditions, decisions and limits", () => {
   - name: staff
     who: { domains: [Example.COM, "*.bücher.example"], users: [Alice@Example.com, 4f1c], networks: [10.1.2.3/8, "fd00::/8"] }
     host: allow
-    guests: 20
-    longest: 8h
-    idle: 30m
-    alone: 90s
-    sessions: 3
+  - { name: limits, guests: 20, longest: 8h, idle: 30m, alone: 90s, sessions: 3 }
 `);
   expect(policy.rules).toEqual([
     {
       name: "staff",
       who: {
         domains: new Set(["example.com", "*.xn--bcher-kva.example"]),
-        users: new Set(["alice@example.com", "4f1c"]),
+        users: new Set(["alice@example.com", "4f1c", "@"]),
         networks: new Set(["10.0.0.0/8", "253.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0/8"]),
       },
       hosts: {},
       host: "allow",
+      limits: {},
+      clients: [],
+    },
+    {
+      name: "limits",
+      who: {},
+      hosts: {},
       limits: {
         guests: 20,
         sessions: 3,

@@ -31,6 +31,7 @@ import type { ProviderClient } from "../../../worker/login/identity/provider-cli
 import { createSignInRecords } from "../../../worker/login/identity/sign-in-records.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createCredentials } from "../../../worker/operators/credentials.ts";
+import { createAccess } from "../../../worker/policy/access.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
 import { createHandovers } from "../../../worker/session-moves/handover.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
@@ -59,6 +60,7 @@ export interface WorkerOptions {
   readonly operatorTokens?: readonly OperatorToken[];
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
+  readonly policy?: Parameters<typeof createAccess>[0]["policy"];
   readonly serverUrl?: string;
   readonly meetingUrl?: string;
   readonly protocolVersion?: string;
@@ -151,10 +153,12 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     owners: { look: async () => ({ seen: "answers" }) },
     handoverInbox: { take: () => undefined },
   });
+  const access = createAccess({ policy: options.policy, store, clock });
   const sockets = attachSockets({
     ...parts,
     registry,
     fence: OPEN_FENCE,
+    access,
     resumeKeys: onlyKey(Buffer.alloc(32)),
     settings: {
       maxMessageBytes: 1024 * 1024,
@@ -222,6 +226,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     nameOwner: balancerAuth.nameOwner,
     dashboard,
     license: { refusal: () => undefined },
+    access,
     identityProviders: options.identityProviders ?? [],
     signInRecords,
     operatorRoles: options.operatorRoles,

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
-import type { BalancerView, View } from "../../../shared/cluster/status-reports.ts";
+import type { BalancerView, View, WorkerView } from "../../../shared/cluster/status-reports.ts";
 import { issueLicense } from "../../../shared/settings/license.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
@@ -57,6 +57,10 @@ function balancer(more: Partial<BalancerView> = {}): BalancerView {
   };
 }
 
+function worker(more: Partial<WorkerView> = {}): WorkerView {
+  return { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [], ...more };
+}
+
 const outcomes = (checks: ReturnType<typeof checkMembers>) =>
   Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 
@@ -64,6 +68,7 @@ test("checks of a healthy edge are good, and unused features are off", () => {
   const checks = checkMembers(
     snapshot([member("worker", "w1"), member("balancer", "b1")], {
       b1: balancer({ certificates: [{ names: "DNS:edge", expiresInMs: 80.5 * DAY_MS }] }),
+      w1: worker(),
     }),
   );
   expect(checks).toEqual([
@@ -71,8 +76,37 @@ test("checks of a healthy edge are good, and unused features are off", () => {
     { name: "Balancers agree", outcome: "good", detail: "1 of 1 have the same ring" },
     { name: "Secret", outcome: "good", detail: "2 processes have the same" },
     { name: "TLS certificate", outcome: "good", detail: "DNS:edge: expires in 80 days" },
+    {
+      name: "Policy",
+      outcome: "off",
+      detail: "CT_POLICY is not set: everyone who has signed in may host",
+    },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
+});
+
+test("the policy check is good when all workers have the same, and says which file has mistakes", () => {
+  const of = (...policies: WorkerView["policy"][]) => {
+    const views = policies.map((policy, index) => [
+      `w${index + 1}`,
+      worker(policy === undefined ? {} : { policy }),
+    ]);
+    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
+    return checks.find(({ name }) => name === "Policy");
+  };
+  expect(of({ digest: "a1" }, { digest: "a1" })).toMatchObject({
+    outcome: "good",
+    detail: "2 workers have policy a1",
+  });
+  expect(of({ digest: "a1" }, { digest: "b2" }, undefined)).toMatchObject({
+    outcome: "bad",
+    detail: "workers have different policies: a1 (w1), b2 (w2), none (w3)",
+  });
+  expect(of({ digest: "a1" }, { digest: "a1", problem: "line 3: no" })).toMatchObject({
+    outcome: "bad",
+    detail:
+      "the file has mistakes, so the last good policy stays in force: line 3: no (seen by w2)",
+  });
 });
 
 test("during a store outage, or without reports, no check is good", () => {

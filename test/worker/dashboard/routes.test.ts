@@ -295,6 +295,7 @@ test("the checks are listed, and the echo names the worker that responded", asyn
     ["Balancers agree", "unknown"],
     ["Secret", "unknown"],
     ["TLS certificate", "unknown"],
+    ["Policy", "unknown"],
     ["StatsD", "unknown"],
     ["License", "off"],
   ]);

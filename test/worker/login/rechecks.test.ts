@@ -24,7 +24,8 @@ const ISSUER = "https://id.example.com";
 const CLAIMS = { sub: "1", name: "Ada", groups: ["staff"] };
 const USER = { id: userIdOf(ISSUER, "1"), name: "Ada" };
 
-function settings() {
+/** `groups`: one of which people must be in. */
+function settings(groups: readonly string[]) {
   const [provider] = identityProviders({
     oidcIssuer: ISSUER,
     oidcClientId: "edge",
@@ -34,7 +35,7 @@ function settings() {
     oidcNameClaim: undefined,
     oidcEmailClaim: undefined,
     oidcGroupsClaim: undefined,
-    oidcGroups: ["staff"],
+    oidcGroups: [...groups],
     oidcEmail: "claim",
     oidcProviders: undefined,
   });
@@ -43,7 +44,7 @@ function settings() {
 }
 
 /** Gives a new refresh token for each one, and never accepts one twice. */
-function strictProvider() {
+function strictProvider(groups: readonly string[]) {
   let last = 0;
   const valid = new Set<string>();
   const state = {
@@ -66,7 +67,7 @@ function strictProvider() {
     },
   };
   const client: ProviderClient = {
-    provider: settings(),
+    provider: settings(groups),
     begin: () => Promise.reject(new Error("not used")),
     finish: () => Promise.reject(new Error("not used")),
     readLogout: () => Promise.reject(new Error("not used")),
@@ -93,12 +94,12 @@ function strictProvider() {
   return { state, client };
 }
 
-function sharedEdge() {
+function sharedEdge({ groups = ["staff"] }: { readonly groups?: readonly string[] } = {}) {
   const clock = createStepClock();
   const time = () => ({ nowMs: clock.nowMs(), wallMs: clock.wallMs() });
   let state = createStoreState(time());
   let isAway = false;
-  const provider = strictProvider();
+  const provider = strictProvider(groups);
   const counters = createCounters();
 
   function call<Name extends keyof typeof state.operations>(name: Name): Store[Name] {
@@ -185,6 +186,45 @@ test("a person who may still sign in is checked by one worker at a time, and sta
   expect(edge.provider.checks).toBeGreaterThanOrEqual(20 * 8);
   expect(await edge.signIns()).toHaveLength(20);
   expect(await edge.ended()).toEqual([]);
+});
+
+describe("what the provider has told of a person is remembered", () => {
+  const groupsIn = async (edge: ReturnType<typeof sharedEdge>) =>
+    (await edge.signIns()).map(({ groups }) => groups);
+
+  test("and replaced by what it tells later, also when that is nothing", async () => {
+    const edge = sharedEdge({ groups: [] });
+    await edge.signIn(edge.worker());
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([["staff"]]);
+    edge.provider.claims = { ...CLAIMS, groups: ["leads", "staff"] };
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([["leads", "staff"]]);
+    const { groups: _, ...without } = CLAIMS;
+    edge.provider.claims = without;
+    edge.provider.isWhole = false;
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([["leads", "staff"]]);
+    edge.provider.isWhole = true;
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([undefined]);
+  });
+
+  test("but not more than a record takes: then the groups are not known, and checks go on", async () => {
+    const edge = sharedEdge({ groups: [] });
+    await edge.signIn(edge.worker());
+    const name = (index: number) => `CN=group-${index},OU=${"x".repeat(60)},DC=example,DC=com`;
+    const groups = Array.from({ length: 2000 }, (_, index) => name(index));
+    edge.provider.claims = { ...CLAIMS, groups };
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([undefined]);
+    const { checks } = edge.provider;
+    await edge.pass(2 * RECHECK_MS);
+    expect(edge.provider.checks).toBeGreaterThan(checks);
+    edge.provider.claims = CLAIMS;
+    await edge.pass(2 * RECHECK_MS);
+    expect(await groupsIn(edge)).toEqual([["staff"]]);
+  });
 });
 
 describe("a sign-in ends", () => {

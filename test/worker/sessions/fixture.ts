@@ -22,6 +22,7 @@ import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import { createAccess } from "../../../worker/policy/access.ts";
 import type { Fence } from "../../../worker/sessions/fence.ts";
 import type { OwnerProbe } from "../../../worker/sessions/owner-probe.ts";
 import {
@@ -204,6 +205,7 @@ export async function startWorker(
     log,
     clock,
     fence,
+    access: createAccess({ policy: undefined, store, clock }),
     settings,
     tag,
     resumeKeys: onlyKey(RESUME_KEY),

@@ -36,3 +36,30 @@ test("a session without messages is idle", () => {
   clock.advance(1000);
   expect(idle.ms).toBe(1000);
 });
+
+test("somebody who types in a large session is not lost among what idle clients send", () => {
+  const clock = createStepClock();
+  const idle = createIdleTracker(clock);
+  const peers = 30;
+  for (let round = 0; round < 180; round++) {
+    for (let i = 0; i < peers * peers; i++) idle.note(peers);
+    for (let i = 0; i < peers; i++) idle.noteBroadcast(`peer ${i}`);
+    for (let i = 0; i < 5; i++) {
+      idle.note(peers);
+      idle.noteBroadcast("the one who types");
+    }
+    clock.advance(10_000);
+  }
+  expect(idle.ms).toBeLessThanOrEqual(10_000);
+});
+
+test("what idle clients send to all is no work", () => {
+  const clock = createStepClock();
+  const idle = createIdleTracker(clock);
+  for (let round = 0; round < 6; round++) {
+    idle.note(PEERS);
+    for (let i = 0; i < 3; i++) idle.noteBroadcast("idle");
+    clock.advance(10_000);
+  }
+  expect(idle.ms).toBe(60_000);
+});

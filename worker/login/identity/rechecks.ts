@@ -5,6 +5,7 @@
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import type { Told } from "../../../shared/policy/person.ts";
 import type { IdentityProvider } from "../../../shared/settings/identity-providers.ts";
 import { type RoleGroups, roleOf } from "../../../shared/settings/operator-roles.ts";
 import {
@@ -66,7 +67,8 @@ interface RechecksDeps {
 
 /** What a check means for a sign-in. */
 type Verdict =
-  | { readonly outcome: "confirmed" }
+  /** `told` undefined: the provider has sent nothing about the person. */
+  | { readonly outcome: "confirmed"; readonly told?: Told | undefined }
   /** `also`: older sign-ins of the same person, which nothing confirms any more. */
   | {
       readonly outcome: "ended";
@@ -142,7 +144,11 @@ async function recheck(deps: RechecksDeps, signIn: SignIn, failures: Failures): 
   switch (verdict.outcome) {
     case "confirmed":
       failures.clear(signIn.provider);
-      await records.write(current, { isConfirmed: true, dueInMs: recheckMs });
+      await records.write(current, {
+        isConfirmed: true,
+        told: verdict.told,
+        dueInMs: recheckMs,
+      });
       return;
     case "ended":
       for (const one of [signIn, ...(verdict.also ?? [])]) {
@@ -259,7 +265,15 @@ function judgeChecked(
     }
     return { outcome: "ended", cause: "not allowed", message: identity.message };
   }
-  if (identity.user.id === signIn.user.id) return { outcome: "confirmed" };
+  if (identity.user.id === signIn.user.id) {
+    const groups = groupsOf(provider, claims);
+    const { email } = identity.user;
+    if (isWhole) return { outcome: "confirmed", told: { email, groups } };
+    // Claims that were in the ID token of the sign-in may be missing.
+    const before = signIn.groups && new Set(signIn.groups);
+    const told = { email: email ?? signIn.user.email, groups: groups ?? before };
+    return { outcome: "confirmed", told };
+  }
   const error = new ProviderError("invalid", "the profile is of somebody else");
   return { outcome: "failed", error };
 }

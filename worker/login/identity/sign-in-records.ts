@@ -6,10 +6,16 @@ import { z } from "zod";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { concurrently } from "../../../shared/base/concurrently.ts";
 import { randomAlphanumerics } from "../../../shared/base/ids.ts";
+import type { Told } from "../../../shared/policy/person.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import type { OperatorRole } from "../../../shared/settings/operator-roles.ts";
 import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
-import type { Deferring, Store, UserRecord } from "../../../shared/store/store.ts";
+import {
+  type Deferring,
+  type Store,
+  StoreAwayError,
+  type UserRecord,
+} from "../../../shared/store/store.ts";
 import { CLOCK_SKEW_MS, OPERATOR_TOKEN_MS, SIGN_IN_MS } from "../tokens.ts";
 import type { Access, SignedIn } from "./provider-client.ts";
 import { seal, unseal } from "./sealing.ts";
@@ -17,6 +23,8 @@ import { seal, unseal } from "./sealing.ts";
 interface Found {
   /** Undefined: as before. */
   readonly access?: Access | undefined;
+  /** What the provider has told of the person now; undefined: nothing, so it is as before. */
+  readonly told?: Told | undefined;
   readonly dueInMs: number;
   /** Whether the provider has confirmed it, or could not. */
   readonly isConfirmed?: boolean;
@@ -25,17 +33,19 @@ interface Found {
   readonly isUncertain?: boolean | undefined;
 }
 
+/** What a provider has answered. */
+export type Begun = SignedIn & {
+  readonly subject: string;
+  /** Undefined: it has not told. */
+  readonly groups?: ReadonlySet<string> | undefined;
+};
+
 export interface SignInRecords {
   /**
    * Records that `user` has signed in at `provider`, and returns the sign-in's id. `role`: to the dashboard, as an operator. Rejects
    * with `StoreAwayError`.
    */
-  begin(
-    provider: string,
-    user: UserRecord,
-    signedIn: SignedIn & { readonly subject: string },
-    role?: OperatorRole,
-  ): Promise<string>;
+  begin(provider: string, user: UserRecord, signedIn: Begun, role?: OperatorRole): Promise<string>;
   /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
   forget(id: string): Promise<void>;
   /**
@@ -64,9 +74,11 @@ export interface SignInRecords {
 
 /** How long a worker may take to check one: far more than the time limits of its requests. */
 const LEASE_MS = 120_000;
-/** About 3 KB each. */
+/** About 3 KB each, with many groups up to 35. */
 const MAX_KNOWN = 5000;
 const ID_CHARS = 24;
+/** Of somebody's groups in a record, which has 64 KiB at most. The groups of a person with more are not known. */
+const MAX_GROUP_BYTES = 32 * 1024;
 /** Concurrent writes to the store. */
 const AT_ONCE = 16;
 
@@ -74,6 +86,22 @@ const accessSchema = z.union([
   z.object({ refreshToken: z.string() }),
   z.object({ accessToken: z.string() }),
 ]);
+
+function toldFields({ user }: SignIn, { email, groups }: Told): Pick<SignIn, "user" | "groups"> {
+  const { id, name } = user;
+  return { user: { id, name, ...(email !== undefined && { email }) }, ...groupsField(groups) };
+}
+
+function groupsField(groups: ReadonlySet<string> | undefined): Pick<SignIn, "groups"> {
+  const list = groups && stored(groups);
+  return list === undefined ? {} : { groups: list };
+}
+
+/** For a record; undefined: too many. */
+function stored(groups: ReadonlySet<string>): readonly string[] | undefined {
+  const list = [...groups];
+  return Buffer.byteLength(JSON.stringify(list)) <= MAX_GROUP_BYTES ? list : undefined;
+}
 
 export function createSignInRecords(deps: {
   readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIn" | "endSignIn"> &
@@ -132,7 +160,7 @@ export function createSignInRecords(deps: {
 
   return {
     async begin(provider, { id: userId, name, email }, signedIn, role) {
-      const { issuer, subject, access, providerSession } = signedIn;
+      const { issuer, subject, access, providerSession, groups } = signedIn;
       const id = randomAlphanumerics(ID_CHARS);
       const nowMs = clock.wallMs();
       const signIn: SignIn = {
@@ -140,6 +168,7 @@ export function createSignInRecords(deps: {
         user: { id: userId, name, ...(email !== undefined && { email }) },
         begunMs: nowMs,
         untilMs: nowMs + (role === undefined ? SIGN_IN_MS : OPERATOR_TOKEN_MS + CLOCK_SKEW_MS),
+        ...groupsField(groups),
         ...(role !== undefined && { role }),
         ...(providerSession !== undefined && { providerSession }),
         ...(access !== undefined && { sealedAccess: seal(keys, id, JSON.stringify(access)) }),
@@ -162,8 +191,11 @@ export function createSignInRecords(deps: {
       const text = sealedAccess === undefined ? undefined : unseal(keys, id, sealedAccess);
       return text === undefined ? undefined : accessSchema.safeParse(JSON.parse(text)).data;
     },
-    async write(signIn, { access, dueInMs, isConfirmed = false, isFailed = false, isUncertain }) {
-      const { isUncertain: _, failingMs, ...before } = signIn;
+    async write(signIn, found) {
+      const { access, told, dueInMs, isUncertain } = found;
+      const { isConfirmed = false, isFailed = false } = found;
+      const { isUncertain: _, failingMs, groups, ...rest } = signIn;
+      const before = told === undefined && groups !== undefined ? { ...rest, groups } : rest;
       const nowMs = clock.wallMs();
       const sinceMs = isFailed ? (failingMs ?? nowMs) : failingMs;
       const written: SignIn = {
@@ -172,14 +204,21 @@ export function createSignInRecords(deps: {
         ...(access !== undefined && {
           sealedAccess: seal(keys, signIn.id, JSON.stringify(access)),
         }),
+        ...(told !== undefined && toldFields(signIn, told)),
         ...(!isConfirmed && sinceMs !== undefined && { failingMs: sinceMs }),
         ...(isUncertain === true && { isUncertain }),
       };
       // A rotated refresh token must not be lost with a store that is away.
       remember(written);
       unwritten.add(signIn.id);
-      if ((await put(written, dueInMs)) === "stale") known.delete(signIn.id);
-      unwritten.delete(signIn.id);
+      try {
+        if ((await put(written, dueInMs)) === "stale") known.delete(signIn.id);
+        unwritten.delete(signIn.id);
+      } catch (error) {
+        // What the store does not take, it would never take.
+        if (!(error instanceof StoreAwayError)) unwritten.delete(signIn.id);
+        throw error;
+      }
       return written;
     },
     async read(id) {

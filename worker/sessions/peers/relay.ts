@@ -53,6 +53,7 @@ export interface RelayDeps {
   readonly epoch: () => number;
   readonly acceptsVersion: VersionCheck;
   /** Called for each well-formed message: its sender knows that it is in the session. */
+  readonly onBroadcast: (sender: Peer) => void;
   readonly onAccepted: (sender: Peer) => void;
   /** The sender leaves for good. */
   readonly onLeave: (sender: Peer) => void;
@@ -81,6 +82,7 @@ export function createRelay(deps: RelayDeps): Relay {
     const decision = route(message, sender.id, audience);
     switch (decision.action) {
       case "broadcast":
+        deps.onBroadcast(sender);
         broadcast({ message, sender, source }, decision.to, decision.keyless);
         break;
       case "notify":

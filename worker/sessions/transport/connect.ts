@@ -7,9 +7,14 @@ import { type Clock, sleep } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import { addressOf } from "../../operators/require-operator.ts";
+import type { Access } from "../../policy/access.ts";
+import { hostOf, maxPeople } from "../../policy/session-limits.ts";
+import type { Admission } from "../admission.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
 import type { Session } from "../session.ts";
+import { errorNotice, joined } from "../wire/outbound.ts";
 import { createAdmissionLimiter, MAX_WAIT_MS } from "./admission-limiter.ts";
 import { introductionOf, isPublicKey, type TokenReader } from "./client-request.ts";
 import { closeConnection } from "./engine-internals.ts";
@@ -26,6 +31,7 @@ export interface ConnectDeps {
   readonly clock: Clock;
   readonly settings: { readonly maxAdmissionsPerSecond: number };
   readonly identifyClient: TokenReader["identifyClient"];
+  readonly access: Pick<Access, "limitsOf" | "entryProblem">;
   /**
    * Attaches an admitted peer to its socket, in the turn in which socket.io reports it: later, messages are lost. `false`:
    * the connection is gone.
@@ -35,7 +41,8 @@ export interface ConnectDeps {
 
 type Decision =
   | { readonly state: "admitted"; readonly admitted: AdmittedPeer }
-  | { readonly state: "refused"; readonly reason: string }
+  /** `message`: for the person. */
+  | { readonly state: "refused"; readonly reason: string; readonly message?: string }
   /** The client must reconnect: another worker owns the session, or the store could not name the owner. */
   | { readonly state: "retry"; readonly reason: string };
 
@@ -95,10 +102,24 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
     if (claim.outcome !== "here") return { state: "refused", reason: claim.outcome };
     const { session } = claim;
     // A returning peer must have the key that was checked at first. A check costs 0.1 ms, and in a crowd most return.
-    if (!session.hasPeer(token.peerId) && !isPublicKey(introduction.publicKey)) {
-      return { state: "refused", reason: "key" };
+    if (session.hasPeer(token.peerId)) {
+      return asDecision(session, await session.admit(token, introduction));
     }
-    const admission = await session.admit(token, introduction);
+    if (!isPublicKey(introduction.publicKey)) return { state: "refused", reason: "key" };
+    const host = token.host ? undefined : hostOf(session);
+    // The token may be as old as a day: the policy, or what is known of the person, may have changed.
+    const message = await deps.access.entryProblem({
+      user: token.user,
+      address: addressOf(socket.request),
+      client: introduction.client,
+      host,
+    });
+    if (message !== undefined) return { state: "refused", reason: "policy", message };
+    const limit = host && (await maxPeople(deps.access, host));
+    return asDecision(session, await session.admit(token, introduction, limit));
+  }
+
+  function asDecision(session: Session, admission: Admission): Decision {
     switch (admission.outcome) {
       case "admitted":
         return { state: "admitted", admitted: { session, peer: admission.peer } };
@@ -125,6 +146,9 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
     const decision = decisions.get(socket);
     if (decision?.state === "admitted" && deps.attach(socket, decision.admitted)) return;
     const reason = decision?.state === "refused" ? decision.reason : "gone";
+    if (decision?.state === "refused" && decision.message !== undefined) {
+      socket.emit("message", joined(errorNotice(decision.message)));
+    }
     counters.count("worker.connects_refused", reason);
     socket.disconnect(true);
   }

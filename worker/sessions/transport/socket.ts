@@ -27,7 +27,12 @@ import type { Registry } from "../registry.ts";
 import { signResumeTicket } from "../resume-ticket.ts";
 import type { Session } from "../session.ts";
 import { createTokenReader, headerOf, routedSession, sidOf } from "./client-request.ts";
-import { type AdmittedPeer, CONNECT_TIMEOUT_MS, handleConnects } from "./connect.ts";
+import {
+  type AdmittedPeer,
+  CONNECT_TIMEOUT_MS,
+  type ConnectDeps,
+  handleConnects,
+} from "./connect.ts";
 import { createEngineConnection, type EngineConnection } from "./engine-connection.ts";
 import { takeWebSocket } from "./engine-internals.ts";
 import { FanOut } from "./fan-out.ts";
@@ -70,6 +75,7 @@ export interface SocketsDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly fence: Pick<Fence, "look" | "hold">;
+  readonly access: ConnectDeps["access"];
   readonly settings: Pick<
     Settings,
     "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"

@@ -1,0 +1,209 @@
+/**
+ * The policy that is in force: read from the file of CT_POLICY, and again when that changes. A file with mistakes changes nothing:
+ * the last good one stays, of which a copy is kept beside the process's data, for its next start.
+ */
+import { createHash } from "node:crypto";
+import { mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Clock, Timer } from "../base/clock.ts";
+import { describeError } from "../base/errors.ts";
+import type { Log } from "../logs/log.ts";
+import { SettingError } from "../settings/read-settings.ts";
+import { readTextFile } from "../settings/text-file.ts";
+import { createDecider, type Decider } from "./decide.ts";
+import { MAX_POLICY_BYTES, parsePolicy } from "./parse-policy.ts";
+import type { Policy } from "./policy.ts";
+
+/** A policy that was read. */
+export interface ReadPolicy {
+  readonly policy: Policy;
+  readonly decider: Decider;
+  /** The same for the same text: processes with another one have another policy. */
+  readonly digest: string;
+}
+
+export interface PolicyState {
+  /** Of the policy in force. */
+  readonly digest: string;
+  /** Why the file as it is now is not in force; undefined: it is. */
+  readonly problem: string | undefined;
+}
+
+export interface PolicyFile {
+  /** The policy in force. */
+  readonly current: ReadPolicy;
+  readonly state: PolicyState;
+  close(): void;
+}
+
+/** A change is in force after two looks at most: one sees it, the next sees that it is complete. */
+const LOOK_MS = 500;
+const DIGEST_CHARS = 12;
+
+/** Reads a policy. Throws `PolicyError` with what is wrong, for the operator. */
+export function readPolicyFile(path: string): ReadPolicy & { readonly text: string } {
+  let text: string;
+  try {
+    const found = statSync(path);
+    // Reading a pipe would wait for its writer, and a far larger file would take the memory.
+    if (!found.isFile()) throw new Error("it is not a file");
+    if (found.size > MAX_POLICY_BYTES) throw new Error(`larger than ${MAX_POLICY_BYTES} bytes`);
+    text = readTextFile(path);
+  } catch (error) {
+    throw new PolicyError([describeError(error)]);
+  }
+  const parsed = parsePolicy(text);
+  if (parsed.outcome === "invalid") throw new PolicyError(parsed.problems);
+  const { policy, prefixes } = parsed;
+  const digest = createHash("sha256").update(text).digest("hex").slice(0, DIGEST_CHARS);
+  return { policy, decider: createDecider(policy, prefixes), digest, text };
+}
+
+export class PolicyError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join("; "));
+    this.problems = problems;
+  }
+}
+
+/** Throws `SettingError` if the file has mistakes and no good one was read before. */
+export function openPolicyFile(deps: {
+  readonly path: string;
+  /** Of the copy of the last good one. */
+  readonly keptPath: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Another one is in force. */
+  readonly onChange: () => void;
+}): PolicyFile {
+  const { path, keptPath, clock, log } = deps;
+  let seen = versionOf(path);
+  let changing: string | undefined;
+  let problem: string | undefined;
+  let current = readFirst();
+
+  function readFirst(): ReadPolicy {
+    try {
+      const read = readPolicyFile(path);
+      keep(read.text);
+      report(read);
+      return read;
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error;
+      const kept = readKept();
+      if (kept === undefined) {
+        throw new SettingError(
+          `CT_POLICY=${JSON.stringify(path)} has mistakes: ${error.message}; correct them, or unset CT_POLICY to let everyone host and ask to join`,
+        );
+      }
+      refuse(error);
+      return kept;
+    }
+  }
+
+  function readKept(): ReadPolicy | undefined {
+    try {
+      return readPolicyFile(keptPath);
+    } catch (error) {
+      if (error instanceof PolicyError) return undefined;
+      throw error;
+    }
+  }
+
+  function keep(text: string): void {
+    try {
+      mkdirSync(dirname(keptPath), { recursive: true });
+      writeFileSync(`${keptPath}.new`, text, { mode: 0o600 });
+      renameSync(`${keptPath}.new`, keptPath);
+    } catch (error) {
+      log.warn(
+        { path: keptPath, reason: describeError(error) },
+        "the policy could not be copied; if the file has mistakes at the next start, this process does not start",
+      );
+    }
+  }
+
+  function report({ policy, digest }: ReadPolicy): void {
+    log.info({ policy: digest, rules: policy.rules.length }, "this policy is in force now");
+    for (const warning of policy.warnings) log.warn({ policy: digest }, `policy: ${warning}`);
+  }
+
+  function refuse(error: PolicyError): void {
+    problem = error.message;
+    log.error(
+      { path, problems: error.problems },
+      "the policy file has mistakes, so the last good policy stays in force",
+    );
+  }
+
+  async function look(): Promise<void> {
+    const version = await stat(path).then(describeVersion, describeError);
+    if (version === seen) return;
+    // An editor may still be writing.
+    if (version !== changing) {
+      changing = version;
+      return;
+    }
+    seen = version;
+    changing = undefined;
+    try {
+      const read = readPolicyFile(path);
+      const isCured = problem !== undefined;
+      problem = undefined;
+      if (read.digest === current.digest) {
+        if (isCured) report(read);
+        return;
+      }
+      current = read;
+      keep(read.text);
+      report(read);
+      deps.onChange();
+    } catch (error) {
+      if (!(error instanceof PolicyError)) throw error;
+      refuse(error);
+    }
+  }
+
+  let isLooking = false;
+  const timer: Timer = clock.every(LOOK_MS, () => {
+    if (isLooking) return;
+    isLooking = true;
+    look()
+      .catch((error: unknown) => log.error({ err: error }, "the policy could not be read"))
+      .finally(() => {
+        isLooking = false;
+      });
+  });
+  return {
+    get current() {
+      return current;
+    },
+    get state() {
+      return { digest: current.digest, problem };
+    },
+    close: () => timer.cancel(),
+  };
+}
+
+function versionOf(path: string): string {
+  try {
+    return describeVersion(statSync(path));
+  } catch (error) {
+    return describeError(error);
+  }
+}
+
+/** A file that is replaced has another inode, and one that is written another time or size. */
+function describeVersion({
+  ino,
+  mtimeMs,
+  size,
+}: {
+  ino: number;
+  mtimeMs: number;
+  size: number;
+}): string {
+  return [ino, mtimeMs, size].join(" ");
+}

@@ -1,0 +1,50 @@
+/** What identity providers have told of people, as their sign-ins have it in the store; remembered for a store that is away. */
+import type { Clock } from "../../shared/base/clock.ts";
+import type { Told } from "../../shared/policy/person.ts";
+import { fromStored } from "../../shared/sign-ins/sign-in.ts";
+import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+
+export interface KnownSignIns {
+  /**
+   * Not older than `maxAgeMs` while the store is there. Undefined: the store does not have the sign-in, and this worker has not seen
+   * it. Rejects with `StoreAwayError` when the store is away and this worker has not seen it.
+   */
+  read(signIn: string, maxAgeMs: number): Promise<Told | undefined>;
+}
+
+/** Up to 32 KiB each, seldom more than one. */
+const MAX_KNOWN = 5000;
+
+export function createKnownSignIns(deps: {
+  readonly store: Pick<Store, "findSignIn">;
+  readonly clock: Pick<Clock, "nowMs">;
+}): KnownSignIns {
+  const { store, clock } = deps;
+  /** The longest unread one first. */
+  const known = new Map<string, { readonly told: Told; readonly atMs: number }>();
+
+  async function find(signIn: string): Promise<Told | undefined> {
+    const stored = await store.findSignIn(signIn);
+    const found = stored && fromStored(stored);
+    return found && { email: found.user.email, groups: found.groups && new Set(found.groups) };
+  }
+
+  return {
+    async read(signIn, maxAgeMs) {
+      const last = known.get(signIn);
+      if (last !== undefined && clock.nowMs() - last.atMs < maxAgeMs) return last.told;
+      try {
+        const told = await find(signIn);
+        if (told === undefined) return last?.told;
+        known.delete(signIn);
+        known.set(signIn, { told, atMs: clock.nowMs() });
+        const [oldest] = known.keys();
+        if (known.size > MAX_KNOWN && oldest !== undefined) known.delete(oldest);
+        return told;
+      } catch (error) {
+        if (error instanceof StoreAwayError && last !== undefined) return last.told;
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,116 @@
+/** Ends the sessions of this worker that have reached a limit of the policy. */
+import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { Limits } from "../../shared/policy/policy.ts";
+import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
+import type { LimitCause } from "../sessions/admission.ts";
+import type { Session } from "../sessions/session.ts";
+import { errorNotice } from "../sessions/wire/outbound.ts";
+import type { Access } from "./access.ts";
+
+const PERIOD_MS = 5000;
+
+/** For the people in a session that ends. */
+const NOTICES: Readonly<Record<LimitCause, string>> = {
+  "open too long":
+    "This session has been open for as long as this server allows. Start a new one to go on.",
+  "idle too long":
+    "This session has ended, because nobody has worked in it for a while. Start a new one to go on.",
+  "host alone too long":
+    "This session has ended, because nobody has joined it for a while. Start a new one to go on.",
+};
+
+export interface SessionLimits {
+  close(): void;
+}
+
+export function watchSessionLimits(deps: {
+  readonly access: Pick<Access, "timeLimitsOf">;
+  readonly sessions: () => Iterable<Session>;
+  readonly clock: Clock;
+  readonly log: Log;
+}): SessionLimits {
+  const { access, clock, log } = deps;
+  /** Since when hosts are alone. */
+  const aloneMs = new WeakMap<Session, number>();
+  let isLooking = false;
+
+  async function look(): Promise<void> {
+    for (const session of [...deps.sessions()]) {
+      const host = peerHost(session);
+      if (host === undefined || !session.isHeld) continue;
+      const limits = await limitsOf(host);
+      const cause = limits && reached(session, limits);
+      // It may have moved meanwhile.
+      if (cause !== undefined && session.isHeld) end(session, cause);
+    }
+  }
+
+  /** Undefined: there are none, or the store is away, when no session is to end. */
+  async function limitsOf(host: UserRecord): Promise<Limits | undefined> {
+    try {
+      return await access.timeLimitsOf(host);
+    } catch (error) {
+      if (error instanceof StoreAwayError) return undefined;
+      throw error;
+    }
+  }
+
+  function end(session: Session, cause: LimitCause): void {
+    for (const peer of session.peers) peer.send(errorNotice(NOTICES[cause]));
+    session.end(cause);
+  }
+
+  function reached(session: Session, limits: Limits): LimitCause | undefined {
+    const alone = aloneFor(session);
+    if (isOver(clock.wallMs() - session.createdMs, limits.longestMs)) return "open too long";
+    if (isOver(session.idleMs, limits.idleMs)) return "idle too long";
+    return isOver(alone, limits.aloneMs) ? "host alone too long" : undefined;
+  }
+
+  function aloneFor(session: Session): number {
+    if ([...session.peers].length > 1) {
+      aloneMs.delete(session);
+      return 0;
+    }
+    const sinceMs = aloneMs.get(session) ?? clock.nowMs();
+    aloneMs.set(session, sinceMs);
+    return clock.nowMs() - sinceMs;
+  }
+
+  const timer: Timer = clock.every(PERIOD_MS, () => {
+    if (isLooking) return;
+    isLooking = true;
+    look()
+      .catch((error: unknown) =>
+        log.error({ err: error }, "limits of sessions could not be checked"),
+      )
+      .finally(() => {
+        isLooking = false;
+      });
+  });
+  return { close: () => timer.cancel() };
+}
+
+function isOver(ms: number, limitMs: number | undefined): boolean {
+  return limitMs !== undefined && ms >= limitMs;
+}
+
+/** In a session of `host`, who is one of them; undefined: as many as in any session. */
+export async function maxPeople(
+  access: Pick<Access, "limitsOf">,
+  host: UserRecord,
+): Promise<number | undefined> {
+  const { guests } = await access.limitsOf(host);
+  return guests === undefined ? undefined : guests + 1;
+}
+
+/** Whose session it is. A host that has not come, or is gone for the moment, is known by its id only. */
+export function hostOf(session: Pick<Session, "peers" | "userId">): UserRecord {
+  return peerHost(session) ?? { id: session.userId, name: "" };
+}
+
+function peerHost(session: Pick<Session, "peers">): UserRecord | undefined {
+  for (const { record } of session.peers) if (record.host) return record.user;
+  return undefined;
+}
