@@ -24,10 +24,20 @@ export function figureTable(results: Results, words: readonly string[] = [""]): 
   return [measuredOn(results), "", ...table].join("\n");
 }
 
-/** Our CPU time and memory as a multiple of each compared program's, as the medians of the ratios within a round. */
-export function ratioTable(benchmark: Benchmark, results: Results): string {
+/**
+ * Our CPU time and memory as a multiple of each compared program's, as the medians of the ratios within a round. `words` select those
+ * whose unit contains one of them.
+ */
+export function ratioTable(
+  benchmark: Benchmark,
+  results: Results,
+  words: readonly string[] = [""],
+): string {
   const rows = results.results.filter(
-    ({ unit, ratios }) => /^(µs CPU|KiB)/.test(unit) && ratios !== undefined,
+    ({ unit, ratios }) =>
+      /^(µs CPU|KiB)/.test(unit) &&
+      ratios !== undefined &&
+      words.some((some) => unit.includes(some)),
   );
   const programs = (benchmark.chart?.programs(results.versions ?? {}) ?? []).filter(({ name }) =>
     rows.some(({ ratios }) => ratios?.[name] !== undefined),

@@ -52,9 +52,8 @@ function contentsOf(kind: string, name: string, words: string | undefined): stri
   if (results === undefined) {
     return `No long run is checked in; \`npm run bench -- ${name}\` measures one.`;
   }
-  return kind === "ratios"
-    ? ratioTable(benchmark, results)
-    : figureTable(results, words?.split(" | "));
+  const some = words?.split(" | ");
+  return kind === "ratios" ? ratioTable(benchmark, results, some) : figureTable(results, some);
 }
 
 // --- charts ---
