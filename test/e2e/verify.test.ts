@@ -76,6 +76,15 @@ async function leftInStore(): Promise<readonly string[]> {
   }
 }
 
+/** Fails with what is left. */
+async function nothingIsLeft(): Promise<void> {
+  await until("nothing is left in the store", async () => {
+    const left = await leftInStore();
+    if (left.length > 0) throw new Error(left.join(", "));
+    return true;
+  });
+}
+
 // --- what the program contains ---
 
 test("the program does not load the protocol's package and undici at its start, and their licenses are included", () => {
@@ -193,7 +202,7 @@ test("all promises of a good edge are held, and a cut after 30 s is named, in as
     { id: "idle", cause: expect.stringMatching(/^a long poll was cut after 30\.\d s/) },
   ]);
   expect(cut?.status).toBe(1);
-  await until("nothing is left in the store", async () => (await leftInStore()).length === 0);
+  await nothingIsLeft();
 }, 60_000);
 
 // --- faults of the inside ---
@@ -559,7 +568,7 @@ test.each(["SIGINT", "SIGTERM"] as const)(
     expect(output.stdout()).not.toContain("Not removed");
     // An interruption is no fault of the edge.
     expect(output.stdout()).toContain("0 broken");
-    await until("nothing is left in the store", async () => (await leftInStore()).length === 0);
+    await nothingIsLeft();
   },
 );
 
