@@ -20,7 +20,7 @@ export function createKnownSignIns(deps: {
   readonly clock: Pick<Clock, "nowMs">;
 }): KnownSignIns {
   const { store, clock } = deps;
-  /** The longest unread one first. */
+  /** The one first that was looked up longest ago. */
   const known = new Map<string, { readonly told: Told; readonly atMs: number }>();
 
   async function find(signIn: string): Promise<Told | undefined> {
