@@ -26,7 +26,7 @@ import type { LicenseCheck } from "../login/license-check.ts";
 import type { UserToken } from "../login/tokens.ts";
 import { addressOf } from "../operators/require-operator.ts";
 import type { Access } from "../policy/access.ts";
-import { hostOf, maxPeople } from "../policy/session-limits.ts";
+import { hostOf, maxPeople } from "../policy/host.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
 import type { Authentication } from "./authentication.ts";

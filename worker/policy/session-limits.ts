@@ -7,6 +7,7 @@ import type { LimitCause } from "../sessions/admission.ts";
 import type { Session } from "../sessions/session.ts";
 import { errorNotice } from "../sessions/wire/outbound.ts";
 import type { Access } from "./access.ts";
+import { presentHost } from "./host.ts";
 
 const PERIOD_MS = 5000;
 
@@ -37,7 +38,7 @@ export function watchSessionLimits(deps: {
 
   async function look(): Promise<void> {
     for (const session of [...deps.sessions()]) {
-      const host = peerHost(session);
+      const host = presentHost(session);
       if (host === undefined || !session.isHeld) continue;
       const limits = await limitsOf(host);
       const cause = limits && reached(session, limits);
@@ -94,23 +95,4 @@ export function watchSessionLimits(deps: {
 
 function isOver(ms: number, limitMs: number | undefined): boolean {
   return limitMs !== undefined && ms >= limitMs;
-}
-
-/** In a session of `host`, who is one of them; undefined: as many as in any session. */
-export async function maxPeople(
-  access: Pick<Access, "limitsOf">,
-  host: UserRecord,
-): Promise<number | undefined> {
-  const { guests } = await access.limitsOf(host);
-  return guests === undefined ? undefined : guests + 1;
-}
-
-/** Whose session it is. A host that has not come, or is gone for the moment, is known by its id only. */
-export function hostOf(session: Pick<Session, "peers" | "userId">): UserRecord {
-  return peerHost(session) ?? { id: session.userId, name: "" };
-}
-
-function peerHost(session: Pick<Session, "peers">): UserRecord | undefined {
-  for (const { record } of session.peers) if (record.host) return record.user;
-  return undefined;
 }

@@ -9,7 +9,7 @@ import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { addressOf } from "../../operators/require-operator.ts";
 import type { Access } from "../../policy/access.ts";
-import { hostOf, maxPeople } from "../../policy/session-limits.ts";
+import { hostOf, maxPeople } from "../../policy/host.ts";
 import type { Admission } from "../admission.ts";
 import type { Peer } from "../peers/peer.ts";
 import type { Registry } from "../registry.ts";
