@@ -99,6 +99,7 @@ function sharedEdge({ groups = ["staff"] }: { readonly groups?: readonly string[
   const time = () => ({ nowMs: clock.nowMs(), wallMs: clock.wallMs() });
   let state = createStoreState(time());
   let isAway = false;
+  let onClaimed: (count: number) => void = () => undefined;
   const provider = strictProvider(groups);
   const counters = createCounters();
 
@@ -116,7 +117,13 @@ function sharedEdge({ groups = ["staff"] }: { readonly groups?: readonly string[
     putSignIn: call("putSignIn"),
     findSignIn: call("findSignIn"),
     claimDueSignIns: call("claimDueSignIns"),
-    deferred: { claimDueSignIns: call("claimDueSignIns") },
+    deferred: {
+      claimDueSignIns: async (limit: number, leaseMs: number) => {
+        const claimed = await store.claimDueSignIns(limit, leaseMs);
+        onClaimed(claimed.length);
+        return claimed;
+      },
+    },
     signInsOf: call("signInsOf"),
     endSignIn: call("endSignIn"),
     appendToStream: call("appendToStream"),
@@ -160,6 +167,10 @@ function sharedEdge({ groups = ["staff"] }: { readonly groups?: readonly string[
     setAway(away: boolean): void {
       isAway = away;
     },
+    /** `listener` is called with the number of sign-ins before the worker that claimed them has them. */
+    onClaimed(listener: typeof onClaimed): void {
+      onClaimed = listener;
+    },
     flush(): void {
       state = createStoreState(time());
     },
@@ -186,6 +197,21 @@ test("a person who may still sign in is checked by one worker at a time, and sta
   expect(edge.provider.checks).toBeGreaterThanOrEqual(20 * 8);
   expect(await edge.signIns()).toHaveLength(20);
   expect(await edge.ended()).toEqual([]);
+});
+
+test("a sign-in that was claimed while its worker stopped is checked by another one at once", async () => {
+  const edge = sharedEdge();
+  const stopping = edge.worker();
+  await edge.signIn(stopping);
+  edge.onClaimed((claimed) => {
+    if (claimed > 0) stopping.rechecks.close();
+  });
+  await edge.pass(RECHECK_MS + 15_000);
+  expect(edge.provider.checks).toBe(0);
+  edge.worker();
+  await edge.pass(10_000);
+  expect(edge.provider.checks).toBe(1);
+  expect(edge.provider.reuses).toBe(0);
 });
 
 describe("what the provider has told of a person is remembered", () => {

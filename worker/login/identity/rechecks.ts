@@ -104,8 +104,10 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
       if (!isClosed && clock.nowMs() >= notBeforeMs) {
         const due = await records.claimDue(AT_ONCE, isHurried);
         found = due.length;
-        // Those that are not begun are due again when their lease is over.
-        const checks = isClosed ? [] : due.map((signIn) => recheck(deps, signIn, failures));
+        // One claimed while this worker stops is given back: others would wait for the end of its lease.
+        const checks = due.map((signIn) =>
+          isClosed ? giveBack(deps, signIn) : recheck(deps, signIn, failures),
+        );
         const failed = (await Promise.allSettled(checks)).find(
           ({ status }) => status === "rejected",
         );
@@ -163,6 +165,10 @@ async function recheck(deps: RechecksDeps, signIn: SignIn, failures: Failures): 
       if (dueInMs !== undefined) await records.write(current, { dueInMs, isUncertain });
     }
   }
+}
+
+async function giveBack({ records }: RechecksDeps, signIn: SignIn): Promise<void> {
+  await records.write(signIn, { dueInMs: 0, isUncertain: signIn.isUncertain });
 }
 
 async function failOrEnd(
