@@ -1,7 +1,7 @@
 /** Signs in, opens sessions, and notes what became of them. */
 import { keyPerWorker } from "./judge/stickiness.ts";
 import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
-import { type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
+import { finishSignIn, type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
 import type { KeyedHandshakes } from "./probes/stickiness.ts";
 import type { Run } from "./run-options.ts";
 
@@ -22,7 +22,13 @@ export async function meetPeople(
   const { patient, patience, target, cleanup } = run;
   run.onProgress("signing in");
   const { baseUrl } = target;
-  const answer = await signIn({ http: patient, baseUrl, signal: patience }, run.credentials);
+  const { credentials } = run;
+  const onAbandoned = (token: string): void =>
+    cleanup.add(() => finishSignIn(patient, token, credentials));
+  const answer = await signIn(
+    { http: patient, baseUrl, signal: patience, onAbandoned },
+    credentials,
+  );
   if (answer.outcome !== "signed in") {
     return {
       signIn: answer,

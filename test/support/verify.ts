@@ -6,6 +6,9 @@ import { parseTarget } from "../../edge/verify/model/target.ts";
 import type { Report } from "../../edge/verify/report.ts";
 import { verify } from "../../edge/verify/run.ts";
 import type { VerifyOptions } from "../../edge/verify/run-options.ts";
+import { sessionIds } from "../../shared/cluster/read.ts";
+import type { Cluster } from "./cluster.ts";
+import { openStore } from "./redis.ts";
 
 export interface VerifyInput {
   readonly url: string;
@@ -51,4 +54,15 @@ function storeAt(redisUrl: string): NonNullable<VerifyOptions["store"]> {
 /** Ids of the promises that are broken, and, with `unknown`, of those that are not known. */
 export function idsIn(report: Report, state: "broken" | "unknown"): CheckId[] {
   return report.findings.filter((finding) => finding.state === state).map(({ id }) => id);
+}
+
+/** Sessions that are not closed, and sign-ins that wait. Of closed sessions the edge itself keeps a trace for a while. */
+export async function leftInStore({ redis }: Pick<Cluster, "redis">): Promise<readonly string[]> {
+  const { store } = openStore(redis.url);
+  try {
+    const tickets = await redis.admin().keys("{ct}:ticket:login:*");
+    return [...(await sessionIds(store)), ...tickets];
+  } finally {
+    await store.close();
+  }
 }

@@ -1,6 +1,7 @@
 /** Signs in as a program can: with a token that the operator gives, an API key, or a name where names are not checked. */
 import { z } from "zod";
 import { describeError } from "../../../shared/base/errors.ts";
+import type { HttpAnswer } from "../model/observations.ts";
 import type { HttpProbe } from "../probes/http.ts";
 import { CLIENT, createProvider } from "./protocol.ts";
 
@@ -29,9 +30,19 @@ const providersSchema = z
 export const NAME = "ct-edge verify";
 const TIMEOUT_MS = 12_000;
 
-/** Never rejects. */
+/** `onAbandoned` gets the token of a sign-in that was begun and did not end. Never rejects. */
 export async function signIn(
-  { http, baseUrl, signal }: { http: HttpProbe; baseUrl: string; signal: AbortSignal },
+  {
+    http,
+    baseUrl,
+    signal,
+    onAbandoned,
+  }: {
+    readonly http: HttpProbe;
+    readonly baseUrl: string;
+    readonly signal: AbortSignal;
+    readonly onAbandoned: (token: string) => void;
+  },
   credentials: Credentials,
 ): Promise<SignInAnswer> {
   const { userToken } = credentials;
@@ -39,6 +50,7 @@ export async function signIn(
   let ways: readonly string[] = [];
   let by: "API key" | "name" | undefined;
   let refusal: string | undefined;
+  let begun: string | undefined;
   const provider = createProvider({
     http,
     baseUrl,
@@ -46,6 +58,7 @@ export async function signIn(
     userToken: undefined,
     onTransport() {},
     async signIn(token, offered) {
+      begun = token;
       const providers = providersSchema.safeParse(offered).data ?? [];
       ways = providers.map(({ name }) => name);
       const form = formFor(
@@ -65,6 +78,7 @@ export async function signIn(
     const token = await provider.login({ abortSignal });
     return { outcome: "signed in", token, by: by ?? "name" };
   } catch (error) {
+    if (begun !== undefined) onAbandoned(begun);
     if (refusal !== undefined) return { outcome: "failed", detail: refusal };
     if (by === undefined && ways.length > 0) return { outcome: "no way", ways };
     return { outcome: "failed", detail: describeError(error) };
@@ -97,13 +111,21 @@ async function completeSignIn(
   endpoint: string,
   fields: Readonly<Record<string, string>>,
 ): Promise<string> {
-  const answer = await http.send(endpoint.replace(/^\/*/, "/"), {
+  const answer = await submit(http, endpoint.replace(/^\/*/, "/"), fields);
+  if (answer.outcome === "failed") return answer.detail;
+  return answer.status === 200 ? "done" : `status ${answer.status}: ${answer.body.slice(0, 200)}`;
+}
+
+function submit(
+  http: HttpProbe,
+  endpoint: string,
+  fields: Readonly<Record<string, string>>,
+): Promise<HttpAnswer> {
+  return http.send(endpoint, {
     method: "POST",
     headers: { "content-type": "application/json", "user-agent": CLIENT },
     body: JSON.stringify(fields),
   });
-  if (answer.outcome === "failed") return answer.detail;
-  return answer.status === 200 ? "done" : `status ${answer.status}: ${answer.body.slice(0, 200)}`;
 }
 
 const validResponse = z.object({ valid: z.boolean() });
@@ -126,7 +148,10 @@ async function checkToken(http: HttpProbe, token: string): Promise<SignInAnswer>
 
 const pollResponse = z.object({ loginToken: z.string() });
 
-/** Completes a sign-in that was begun and polled for, and signs out: an open one would stay in the store for five minutes. */
+/**
+ * Completes a sign-in that was begun and polled for, and signs out: an open one would stay in the store for five minutes, as it
+ * does where nobody signs in by a form. Rejects when the edge does not respond.
+ */
 export async function finishSignIn(
   http: HttpProbe,
   token: string,
@@ -137,17 +162,21 @@ export async function finishSignIn(
     { path: "/api/login/simple", fields: { user: NAME } },
   ];
   for (const { path, fields } of forms) {
-    if ((await completeSignIn(http, path, { ...fields, token })) !== "done") continue;
-    const answer = await http.send(`/api/login/poll/${encodeURIComponent(token)}`, {
-      method: "POST",
-    });
-    if (answer.outcome !== "response" || answer.status !== 200) return;
-    const read = pollResponse.safeParse(JSON.parse(answer.body)).data;
-    if (read !== undefined) await signOut(http, read.loginToken);
+    const answer = await submit(http, path, { ...fields, token });
+    if (answer.outcome === "failed") throw new Error(answer.detail);
+    if (answer.status !== 200) continue;
+    const poll = `/api/login/poll/${encodeURIComponent(token)}`;
+    const polled = await http.send(poll, { method: "POST" });
+    if (polled.outcome === "failed") throw new Error(polled.detail);
+    // A poll that was cut has taken it: it is gone.
+    if (polled.status >= 400 && polled.status < 500) return;
+    await signOut(http, pollResponse.parse(JSON.parse(polled.body)).loginToken);
     return;
   }
 }
 
+/** Rejects when the edge does not respond. */
 export async function signOut(http: HttpProbe, token: string): Promise<void> {
-  await http.send("/api/logout", { headers: { "x-oct-jwt": token } });
+  const answer = await http.send("/api/logout", { headers: { "x-oct-jwt": token } });
+  if (answer.outcome === "failed") throw new Error(answer.detail);
 }
