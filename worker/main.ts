@@ -11,6 +11,7 @@ import { releaseStartGarbage } from "../shared/process/free-start-memory.ts";
 import { fail, reportReady } from "../shared/process/program.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
 import { workerProgram } from "./command-line.ts";
+import { openActivity } from "./start/activity.ts";
 import { createAddresses } from "./start/addresses.ts";
 import { prepareDrain } from "./start/drain.ts";
 import { openIdentity } from "./start/identity.ts";
@@ -54,7 +55,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const membership = openMembership(worker, options);
   const { store, view } = membership;
   const policy = await openPolicy(worker, membership, options.policy);
-  const sessions = openSessions(worker, membership, policy.access, options.sessions);
+  const activity = openActivity(worker);
+  const sessions = openSessions(worker, membership, policy.access, activity, options.sessions);
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
   const identity = openIdentity(

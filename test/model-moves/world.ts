@@ -20,6 +20,7 @@ import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
+import { NO_ACTIVITY } from "../../worker/activity/recorder.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
@@ -161,6 +162,7 @@ function createWorld(seed: number, bug: Bug | undefined) {
     const counters = createCounters();
     const self = { id, incarnation: newIncarnation() };
     const registry = createRegistry({
+      activity: NO_ACTIVITY,
       store,
       clock,
       log,

@@ -28,6 +28,7 @@ import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
+import { NO_ACTIVITY } from "../../worker/activity/recorder.ts";
 import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
 import { createOutageReports } from "../../worker/balancers/outage-reports.ts";
 import {
@@ -103,6 +104,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     probe: askOwner,
   });
   const registry: Registry = createRegistry({
+    activity: NO_ACTIVITY,
     store,
     clock,
     log,

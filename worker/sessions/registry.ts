@@ -10,6 +10,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { SessionRecord, Store, UserRecord } from "../../shared/store/store.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
 import { type Claim, createClaims, type Patience } from "./claims.ts";
 import type { Fence } from "./fence.ts";
@@ -82,6 +83,7 @@ export interface RegistryDeps {
   readonly owners: Pick<OwnerProbe, "look">;
   /** Messages that arrived before the sessions that are handed over to this worker. */
   readonly handoverInbox: Pick<HandoverInbox, "take">;
+  readonly activity: Activity;
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {

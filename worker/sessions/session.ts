@@ -20,6 +20,7 @@ import {
   UNOPENED_SESSION_MS,
   type UserRecord,
 } from "../../shared/store/store.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
 import {
   type Admission,
@@ -64,6 +65,7 @@ export interface SessionDeps {
   readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly fence: Pick<Fence, "look" | "hold">;
+  readonly activity: Activity;
   /** Called once, when nothing is left to do: closed and written, or lost. */
   readonly onEnded: (session: Session) => void;
 }

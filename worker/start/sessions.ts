@@ -2,6 +2,7 @@
 import { workerTag } from "../../shared/base/worker-tag.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { onPeerExit } from "../../shared/process/program.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
 import { createTokens, type Tokens } from "../login/tokens.ts";
 import type { Access } from "../policy/access.ts";
@@ -30,6 +31,7 @@ export function openSessions(
   worker: WorkerProcess,
   { store, view }: Membership,
   access: Access,
+  activity: Activity,
   settings: WorkerOptions["sessions"],
 ): SessionParts {
   const { self, keyring, clock, log, counters } = worker;
@@ -66,6 +68,7 @@ export function openSessions(
     fence: askedOncePerTurn(fence),
     owners,
     handoverInbox,
+    activity,
   });
   onPeerExit((workerId) => {
     owners.noteExit(workerId);

@@ -17,6 +17,7 @@ import type { OperatorToken } from "../../../shared/settings/operator-tokens.ts"
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
+import { NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
 import {
@@ -139,6 +140,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const ring = createRing([{ id, weight: 1 }], KEYS.ring);
   const parts = { store, clock, log, counters, tokens, tag };
   const registry = createRegistry({
+    activity: NO_ACTIVITY,
     ...parts,
     relayKeys: onlyKey(KEYS.relay),
     acceptsVersion: createVersionCheck(["0.3"]),

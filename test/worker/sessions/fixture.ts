@@ -21,6 +21,7 @@ import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
+import { NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createAccess } from "../../../worker/policy/access.ts";
 import type { Fence } from "../../../worker/sessions/fence.ts";
@@ -183,6 +184,7 @@ export async function startWorker(
   };
   const handoverInbox = createHandoverInbox({ clock });
   const registry = createRegistry({
+    activity: NO_ACTIVITY,
     acceptsVersion: createVersionCheck(options.protocolVersions ?? ["0.3"]),
     store,
     clock,

@@ -1,0 +1,67 @@
+/**
+ * Records what happens on this worker, for the audit log and webhooks. Whoever changes a session records the event first, and its
+ * write to the store then waits until webhooks have it (`stored`): what a crash takes back is done and recorded again, with the same id.
+ */
+
+import { type ActivityEvent, type NewEvent, sessionName } from "../../shared/activity/event.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { randomAlphanumerics } from "../../shared/base/ids.ts";
+
+export interface Activity {
+  /** Never throws, and does not wait. */
+  record(event: NewEvent): void;
+  /** Resolves when webhooks have all that was recorded so far. Rejects with `StoreAwayError`. */
+  stored(): Promise<void>;
+  /** Why no new session may begin: what happens cannot be recorded. Undefined: nothing is against it. */
+  refusal(): string | undefined;
+}
+
+export interface AuditSink {
+  write(event: ActivityEvent): void;
+  refusal(): string | undefined;
+}
+
+export interface OutboxSink {
+  write(event: ActivityEvent): void;
+  stored(): Promise<void>;
+}
+
+const ID_CHARS = 24;
+const AT_ONCE = Promise.resolve();
+
+export function createRecorder(deps: {
+  readonly workerId: string;
+  readonly clock: Pick<Clock, "wallMs">;
+  /** Undefined: there is none. */
+  readonly audit?: AuditSink | undefined;
+  readonly outbox?: OutboxSink | undefined;
+}): Activity {
+  const { workerId, clock, audit, outbox } = deps;
+  return {
+    record({ once, kind, session: sessionId, actor, target, details }) {
+      if (audit === undefined && outbox === undefined) return;
+      const session = sessionId && sessionName(sessionId);
+      const event: ActivityEvent = {
+        id: once === undefined ? randomAlphanumerics(ID_CHARS) : `${session}/${kind}/${once}`,
+        kind,
+        atMs: clock.wallMs(),
+        worker: workerId,
+        ...(session !== undefined && { session }),
+        ...(actor !== undefined && { actor }),
+        ...(target !== undefined && { target }),
+        ...(details !== undefined && { details }),
+      };
+      audit?.write(event);
+      outbox?.write(event);
+    },
+    stored: () => outbox?.stored() ?? AT_ONCE,
+    refusal: () => audit?.refusal(),
+  };
+}
+
+/** Where nothing is recorded. */
+export const NO_ACTIVITY: Activity = {
+  record() {},
+  stored: () => AT_ONCE,
+  refusal: () => undefined,
+};
