@@ -54,8 +54,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const worker = openProcess(options);
   const membership = openMembership(worker, options);
   const { store, view } = membership;
-  const policy = await openPolicy(worker, membership, options.policy);
   const activity = openActivity(worker);
+  const policy = await openPolicy(worker, membership, activity, options.policy);
   const sessions = openSessions(worker, membership, policy.access, activity, options.sessions);
   const { registry } = sessions;
   const operators = openPluginsAndDashboard(worker, membership, registry, options);
@@ -63,6 +63,7 @@ async function startWorker(settings: Settings): Promise<void> {
     worker,
     membership,
     sessions,
+    activity,
     operators.dashboard.feed,
     options.identity,
   );
@@ -78,7 +79,16 @@ async function startWorker(settings: Settings): Promise<void> {
     options,
   );
   const { commandHandler } = drain;
-  const parts = { membership, policy, sessions, operators, identity, addresses, commandHandler };
+  const parts = {
+    membership,
+    policy,
+    activity,
+    sessions,
+    operators,
+    identity,
+    addresses,
+    commandHandler,
+  };
   const server = await startServer(worker, parts, options);
   const { port, waitingPolls } = server;
   const { restarts } = options;

@@ -5,7 +5,13 @@ import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import type { Log } from "../logs/log.ts";
 import { type Deferring, type Store, StoreAwayError, type Ticket } from "../store/store.ts";
-import { type CommandAnswer, type EdgeCommand, parseCommand } from "./command.ts";
+import {
+  type CommandAnswer,
+  type EdgeCommand,
+  parseCommand,
+  type Sender,
+  senderOf,
+} from "./command.ts";
 
 /** Change notifications may be missed. The period is long, so that an idle process rarely queries the store. */
 const POLL_PERIOD_MS = 5000;
@@ -21,8 +27,11 @@ export function listenForCommands(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
-  /** Runs the command. The message of the result is for people. A long operation is only started. */
-  readonly handleCommand: (command: EdgeCommand) => Promise<CommandAnswer> | CommandAnswer;
+  /** Runs the command of the operator `by`. The message of the result is for people. A long operation is only started. */
+  readonly handleCommand: (
+    command: EdgeCommand,
+    by: Sender | undefined,
+  ) => Promise<CommandAnswer> | CommandAnswer;
 }): CommandListener {
   const { store, log, self } = deps;
   const started = new Set<string>();
@@ -35,13 +44,20 @@ export function listenForCommands(deps: {
     if (started.size >= MAX_REMEMBERED) started.clear();
     started.add(ticket.token);
     const command = parseCommand(ticket.question);
-    const result = await resultOf(command);
+    const by = senderOf(ticket.question);
+    const result = await resultOf(command, by);
     const { outcome, message } = result;
-    log.info({ command: command?.kind, outcome, message }, "operator command handled");
+    log.info(
+      { command: command?.kind, by: by?.name, outcome, message },
+      "operator command handled",
+    );
     await store.answerTicket("command", ticket.token, result);
   }
 
-  async function resultOf(command: EdgeCommand | undefined): Promise<CommandAnswer> {
+  async function resultOf(
+    command: EdgeCommand | undefined,
+    by: Sender | undefined,
+  ): Promise<CommandAnswer> {
     if (command === undefined) {
       return {
         outcome: "refused",
@@ -49,7 +65,7 @@ export function listenForCommands(deps: {
       };
     }
     try {
-      return await deps.handleCommand(command);
+      return await deps.handleCommand(command, by);
     } catch (error) {
       log.error({ err: error, command: command.kind }, "operator command failed");
       return { outcome: "refused", message: "the command failed; see the log of this process" };

@@ -92,9 +92,26 @@ const giveSchema = z
   }));
 
 /** A command as it is written to the store: in the old form, because workers of the version before know no other one. */
-export function writeCommand(command: EdgeCommand): unknown {
-  if (command.kind !== "migrate-idle") return command;
-  return { kind: "give", shares: command.moves, calmMs: command.idleMs };
+export function writeCommand(command: EdgeCommand, by?: Sender): unknown {
+  const sender = by === undefined ? {} : { by };
+  if (command.kind !== "migrate-idle") return { ...command, ...sender };
+  return { kind: "give", shares: command.moves, calmMs: command.idleMs, ...sender };
+}
+
+/** The operator who has sent a command, for the audit log. */
+export type Sender = z.infer<typeof senderSchema>;
+
+const shortText = z.string().max(1000);
+export const senderSchema = z.object({
+  name: shortText,
+  way: shortText.exactOptional(),
+  address: shortText.exactOptional(),
+});
+const sentSchema = z.object({ by: senderSchema });
+
+/** Undefined: the command does not say. */
+export function senderOf(question: unknown): Sender | undefined {
+  return sentSchema.safeParse(question).data?.by;
 }
 
 const commandSchema = z.discriminatedUnion("kind", [

@@ -4,7 +4,13 @@
 import { type Clock, sleep } from "../base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../base/ids.ts";
 import type { Store } from "../store/store.ts";
-import { type CommandAnswer, type EdgeCommand, parseAnswer, writeCommand } from "./command.ts";
+import {
+  type CommandAnswer,
+  type EdgeCommand,
+  parseAnswer,
+  type Sender,
+  writeCommand,
+} from "./command.ts";
 
 /** Processes poll for commands on each change notification and every 5 s, so a running one answers in time. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -17,7 +23,16 @@ const TOKEN_CHARS = 24;
  * will not run the command later, because the command is deleted. Rejects with `StoreAwayError`.
  */
 export async function sendCommand(
-  { store, clock }: { readonly store: Store; readonly clock: Clock },
+  {
+    store,
+    clock,
+    by,
+  }: {
+    readonly store: Store;
+    readonly clock: Clock;
+    /** The operator, for the audit log; undefined for what a program does by itself. */
+    readonly by?: Sender | undefined;
+  },
   to: WorkerId,
   command: EdgeCommand,
   timeoutMs: number = ANSWER_TIMEOUT_MS,
@@ -31,7 +46,7 @@ export async function sendCommand(
     await store.putTicket({
       kind: "command",
       token,
-      question: writeCommand(command),
+      question: writeCommand(command, by),
       group: to,
       ttlMs: timeoutMs,
     });

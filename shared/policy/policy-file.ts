@@ -76,7 +76,9 @@ export function openPolicyFile(deps: {
   readonly clock: Clock;
   readonly log: Log;
   /** Another one is in force. */
-  readonly onChange: () => void;
+  readonly onChange: (digest: string, rules: number) => void;
+  /** The file has mistakes. */
+  readonly onProblem: (problem: string) => void;
 }): PolicyFile {
   const { path, keptPath, clock, log } = deps;
   let seen = versionOf(path);
@@ -132,6 +134,7 @@ export function openPolicyFile(deps: {
 
   function refuse(error: PolicyError): void {
     problem = error.message;
+    deps.onProblem(problem);
     log.error(
       { path, problems: error.problems },
       "the policy file has mistakes, so the last good policy stays in force",
@@ -159,7 +162,7 @@ export function openPolicyFile(deps: {
       current = read;
       keep(read.text);
       report(read);
-      deps.onChange();
+      deps.onChange(read.digest, read.policy.rules.length);
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
       refuse(error);

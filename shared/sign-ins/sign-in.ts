@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { type Sender, senderSchema } from "../control/command.ts";
 import { type OperatorRole, ROLES } from "../settings/operator-roles.ts";
 import type { Store, StoredSignIn } from "../store/store.ts";
 
@@ -48,6 +49,10 @@ export interface EndedSignIn {
   readonly message: string;
   /** Wall time in ms until which its id stays revoked. */
   readonly untilMs: number;
+  /** Whose it was, if that was known. */
+  readonly user?: SignIn["user"] | undefined;
+  /** The operator who has ended it. */
+  readonly by?: Sender | undefined;
 }
 
 /** `signed out`: by the operator whose it was. */
@@ -80,6 +85,8 @@ const endedSchema = z.object({
   cause: causeSchema,
   message: z.string(),
   untilMs: z.number(),
+  user: dataSchema.shape.user.exactOptional(),
+  by: senderSchema.exactOptional(),
 });
 
 const STREAM = "ended-sign-ins";
@@ -141,17 +148,27 @@ export async function findSignIns(
 
 // --- the end ---
 
+export interface EndingSignIn extends Pick<SignIn, "id" | "untilMs"> {
+  /** Whose it is, if that is known. */
+  readonly user?: SignIn["user"] | undefined;
+}
+
 /**
  * Ends a sign-in: its tokens are no longer accepted, and its people are disconnected by their workers. Rejects with
- * `StoreAwayError`; then call it again.
+ * `StoreAwayError`; then call it again. `by`: the operator who ends it.
  */
 export async function endSignIn(
   store: Pick<Store, "endSignIn" | "appendToStream">,
-  { id, untilMs }: Pick<SignIn, "id" | "untilMs">,
+  { id, untilMs, user }: EndingSignIn,
   cause: EndCause,
   message: string,
+  by?: Sender,
 ): Promise<void> {
-  const ended: EndedSignIn = { id, cause, message, untilMs };
+  const ended: EndedSignIn = {
+    ...{ id, cause, message, untilMs },
+    ...(user !== undefined && { user }),
+    ...(by !== undefined && { by }),
+  };
   // First: if this process dies in between, a check ends the sign-in again. A store whose memory is full refuses it, but not the
   // rest: workers find out when they look for the sign-in (ended-sign-ins.ts).
   const told = await store.appendToStream(STREAM, [JSON.stringify(ended)]).then(

@@ -227,6 +227,15 @@ export class StoreAwayError extends EdgeError {
   }
 }
 
+/** Ignores a store that is away: the work is done when it is back. */
+export async function unlessAway(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof StoreAwayError)) throw error;
+  }
+}
+
 // --- types ---
 
 export type DeferrableOperation =

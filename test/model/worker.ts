@@ -226,10 +226,8 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
 
   async function create({ fields }: Head, body: Buffer, stream: Stream): Promise<void> {
     const { user } = JSON.parse(body.toString());
-    const created = await registry.create(
-      { id: user, name: user },
-      toSessionKey(fields[KEY_HEADER] ?? ""),
-    );
+    const alias = toSessionKey(fields[KEY_HEADER] ?? "");
+    const created = await registry.create({ id: user, name: user }, { alias });
     if (created.outcome === "quota") {
       write(stream, { status: 429, fields: {}, body: "" });
       return;

@@ -1,9 +1,15 @@
 /**
- * Records what happens on this worker, for the audit log and webhooks. Whoever changes a session records the event first, and its
- * write to the store then waits until webhooks have it (`stored`): what a crash takes back is done and recorded again, with the same id.
+ * Records what happens on this worker, for the audit log and webhooks. An event is recorded before its change is written
+ * to the store, and that write waits until webhooks have the event (`stored`): what a crash undoes is done and recorded again, with the
+ * same id.
  */
 
-import { type ActivityEvent, type NewEvent, sessionName } from "../../shared/activity/event.ts";
+import {
+  type ActivityEvent,
+  type NewEvent,
+  type Party,
+  sessionName,
+} from "../../shared/activity/event.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
 
@@ -42,13 +48,16 @@ export function createRecorder(deps: {
       if (audit === undefined && outbox === undefined) return;
       const session = sessionId && sessionName(sessionId);
       const event: ActivityEvent = {
-        id: once === undefined ? randomAlphanumerics(ID_CHARS) : `${session}/${kind}/${once}`,
+        id:
+          once === undefined
+            ? randomAlphanumerics(ID_CHARS)
+            : [session, kind, once].filter((part) => part !== undefined).join("/"),
         kind,
         atMs: clock.wallMs(),
         worker: workerId,
         ...(session !== undefined && { session }),
-        ...(actor !== undefined && { actor }),
-        ...(target !== undefined && { target }),
+        ...(actor !== undefined && { actor: known(actor) }),
+        ...(target !== undefined && { target: known(target) }),
         ...(details !== undefined && { details }),
       };
       audit?.write(event);
@@ -57,6 +66,13 @@ export function createRecorder(deps: {
     stored: () => outbox?.stored() ?? AT_ONCE,
     refusal: () => audit?.refusal(),
   };
+}
+
+/** Without what is not known of it. */
+function known(party: Party): Party {
+  const { type, ...rest } = party;
+  const fields = Object.entries(rest).filter(([, value]) => value !== undefined && value !== "");
+  return { type, ...Object.fromEntries(fields) };
 }
 
 /** Where nothing is recorded. */

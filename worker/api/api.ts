@@ -13,6 +13,7 @@ import type { IdentityProvider } from "../../shared/settings/identity-providers.
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
 import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
@@ -98,6 +99,7 @@ interface Deps {
   readonly operatorProvider: string | undefined;
   readonly license: LicenseCheck;
   readonly access: Access;
+  readonly activity: Activity;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
   /** How long a poll waits; default 30 s. */

@@ -6,6 +6,8 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
+import { userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { abortOf } from "../http/client-gone.ts";
 import { CLEARED_TOKEN_COOKIE, tokenCookie } from "../http/cookies.ts";
 import { parseJson } from "../http/json-bodies.ts";
@@ -43,6 +45,7 @@ interface Deps {
   readonly origins: Pick<Origins, "trustsCookiesOf">;
   readonly refuse: Refuse;
   readonly counters: Counters;
+  readonly activity: Pick<Activity, "record">;
   readonly log: Log;
 }
 
@@ -85,6 +88,10 @@ export function addLoginRoutes(deps: Deps): void {
       return refuse(reply, "logout", textResponse(400, "The request is not signed in"));
     }
     await tokens.revokeUser(caller);
+    deps.activity.record({
+      ...{ kind: "sign-in.ended", details: { cause: "signed out" } },
+      actor: userParty(caller.user, { address: addressOf(request.raw) }),
+    });
     reply.header("set-cookie", CLEARED_TOKEN_COOKIE);
     return replyWith(reply, textResponse(200, "Logged out"));
   });
@@ -187,14 +194,22 @@ async function submitForm(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const form = way.read(request.body);
+  const origin = { address: addressOf(request.raw) };
   if (form.outcome === "refused") {
+    deps.activity.record({
+      ...{ kind: "sign-in.refused", actor: { type: "user", way: way.name, ...origin } },
+      details: { cause: form.reason },
+    });
     return deps.refuse(reply, `login-${form.reason}`, textResponse(form.status, form.message));
   }
-  const outcome = await deps.signIns.finish(way, form);
+  const { outcome, user } = await deps.signIns.finish(way, form);
   if (outcome === "gone") {
     const text = "This sign-in has expired or does not exist; start it again in your editor";
     return deps.refuse(reply, "login-token", textResponse(400, text));
   }
-  if (outcome === "done") deps.counters.count("worker.logins", way.name);
+  if (outcome === "done") {
+    deps.counters.count("worker.logins", way.name);
+    deps.activity.record({ kind: "sign-in", actor: userParty(user, origin) });
+  }
   return replyWith(reply, textResponse(200, "Ok"));
 }

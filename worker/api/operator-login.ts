@@ -10,6 +10,8 @@ import { PERMISSIONS_OF, type RoleGroups, roleOf } from "../../shared/settings/o
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { endSignIn } from "../../shared/sign-ins/sign-in.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { readCookie, sessionCookie } from "../http/cookies.ts";
 import { parseForms } from "../http/form-bodies.ts";
 import { html } from "../http/html.ts";
@@ -21,6 +23,7 @@ import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Operator } from "../operators/operator.ts";
+import { addressOf } from "../operators/require-operator.ts";
 import { browserOfForm, nameBrowser } from "./browser-cookie.ts";
 import { FOREIGN_OPERATOR_FORM, notice, page } from "./web-login-pages.ts";
 import { refusePerson, sendOn } from "./web-login-steps.ts";
@@ -58,6 +61,7 @@ export interface OperatorLoginDeps {
   readonly settings: Pick<Settings, "serverUrl">;
   readonly refuse: Refuse;
   readonly counters: Counters;
+  readonly activity: Pick<Activity, "record">;
   readonly log: Log;
 }
 
@@ -108,6 +112,9 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       });
       deps.counters.count("worker.operator_logins", role);
       deps.log.info({ operator: user.name, role, provider: from.id }, "an operator has signed in");
+      const address = addressOf(request.raw);
+      const actor = { ...userParty(user, { address }), type: "operator" } as const;
+      deps.activity.record({ kind: "operator.sign-in", actor, details: { role } });
       reply.header("set-cookie", cookieOf(request.raw).set(token));
       return reply.redirect("../../dashboard/", 302);
     },

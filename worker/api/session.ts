@@ -1,6 +1,7 @@
 /** Creates sessions and serves requests to join one. The protocol calls a session "room"; here only its paths and JSON do. */
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
+import type { Party } from "../../shared/activity/event.ts";
 import {
   isSessionId,
   type SessionId,
@@ -10,6 +11,8 @@ import {
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { KEY_HEADER } from "../../shared/net/edge-headers.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
+import { EDGE, ruleOf, ruleParty, userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { abortOf } from "../http/client-gone.ts";
 import {
@@ -41,6 +44,7 @@ interface Deps {
   readonly nameOwner: BalancerAuth["nameOwner"];
   readonly license: LicenseCheck;
   readonly access: Pick<Access, "mayHost" | "mayJoin" | "limitsOf">;
+  readonly activity: Pick<Activity, "record" | "refusal">;
   readonly refuse: Refuse;
   readonly counters: Counters;
 }
@@ -107,19 +111,32 @@ async function create(
   caller: UserToken,
   alias: SessionKey | undefined,
 ): Promise<FastifyReply> {
-  const refusal = deps.license.refusal();
-  if (refusal !== undefined) {
-    return deps.refuse(reply, "license", infoResponse(400, "License", refusal));
-  }
   const { user } = caller;
-  const decision = await deps.access.mayHost(user, addressOf(reply.request.raw));
+  const origin = { address: addressOf(reply.request.raw) };
+  const recordRefusal = (cause: string, by: Party = EDGE): void =>
+    deps.activity.record({
+      ...{ kind: "session.refused", actor: by, target: userParty(user, origin) },
+      details: { cause },
+    });
+  const unlicensed = deps.license.refusal();
+  if (unlicensed !== undefined) {
+    recordRefusal("license");
+    return deps.refuse(reply, "license", infoResponse(400, "License", unlicensed));
+  }
+  const unrecorded = deps.activity.refusal();
+  if (unrecorded !== undefined) {
+    return deps.refuse(reply, "audit", infoResponse(400, "Audit", unrecorded));
+  }
+  const decision = await deps.access.mayHost(user, origin.address);
   if (decision.outcome === "denied") {
+    recordRefusal("policy", ruleParty(ruleOf(decision)));
     return deps.refuse(reply, "policy", infoResponse(403, "NotAllowed", decision.reason));
   }
-  const { sessions } = await deps.access.limitsOf(user);
-  const created = await deps.registry.create(user, alias, sessions);
+  const { sessions: maxSessions } = await deps.access.limitsOf(user);
+  const created = await deps.registry.create(user, { alias, maxSessions, origin });
   switch (created.outcome) {
     case "quota":
+      recordRefusal("quota");
       return deps.refuse(reply, "quota", QUOTA_REACHED);
     case "created": {
       const { sessionId, epoch, roomToken } = created;
@@ -145,23 +162,32 @@ async function join(
   if (claim.outcome !== "here") return refuse(reply, "session", SESSION_NOT_FOUND);
   const { session } = claim;
   const host = hostOf(session);
-  const decision = await deps.access.mayJoin(caller.user, addressOf(reply.request.raw), host);
+  const origin = { address: addressOf(reply.request.raw) };
+  const recordRefusal = (cause: string, by: Party = EDGE): void =>
+    deps.activity.record({
+      ...{ kind: "join.refused", session: sessionId, details: { cause } },
+      ...{ actor: by, target: userParty(caller.user, origin) },
+    });
+  const decision = await deps.access.mayJoin(caller.user, origin.address, host);
   if (decision.outcome === "denied") {
+    recordRefusal("policy", ruleParty(ruleOf(decision)));
     return refuse(reply, "policy", infoResponse(403, "NotAllowed", decision.reason));
   }
   const limit = await maxPeople(deps.access, host);
   // It has moved meanwhile.
   if (!session.isLive && !isAgain) return join(deps, reply, caller, sessionId, true);
   const request = await session.requestJoin(caller.user, {
-    maxPeople: limit,
-    isWelcome: !decision.isAsked,
+    ...{ maxPeople: limit, origin },
+    ...(!decision.isAsked && { welcomedBy: ruleOf(decision) }),
   });
   switch (request.outcome) {
     case "unopened":
       return refuse(reply, "session", SESSION_NOT_FOUND);
     case "full":
+      recordRefusal("full");
       return refuse(reply, "session-full", SESSION_FULL);
     case "locked":
+      recordRefusal("locked");
       return refuse(reply, "session-locked", SESSION_LOCKED);
     case "asked": {
       const { pollToken } = request;

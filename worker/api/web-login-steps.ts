@@ -2,6 +2,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { html } from "../http/html.ts";
 import { placeOf } from "../http/origins.ts";
 import { type Refuse, replyWith } from "../http/responses.ts";
@@ -9,12 +10,14 @@ import type { Identity } from "../login/identity/identity.ts";
 import type { ProviderClient } from "../login/identity/provider-client.ts";
 import { ProviderError } from "../login/identity/provider-error.ts";
 import type { WebSignIn, WebSignIns } from "../login/identity/web-sign-ins.ts";
+import { addressOf } from "../operators/require-operator.ts";
 import { FAILED, type Notice, notice, page } from "./web-login-pages.ts";
 
 interface Deps {
   readonly settings: Pick<Settings, "serverUrl">;
   readonly refuse: Refuse;
   readonly log: Log;
+  readonly activity: Pick<Activity, "record">;
 }
 
 /** Begins the sign-in at the provider, and sends the browser there. */
@@ -53,6 +56,7 @@ export function refusePerson(
   reply: FastifyReply,
 ): FastifyReply {
   deps.log.info({ provider, reason }, "a person was not signed in");
+  recordRefusal(deps, reply, provider, reason);
   const what = { status: 403, title: "Not signed in", text: message };
   return refuseWith(deps, reply, `login-${reason.replaceAll(" ", "-")}`, what);
 }
@@ -68,6 +72,7 @@ export function failed(
   if (!(error instanceof ProviderError)) throw error;
   const { problem } = error;
   const detail = { provider: provider.id, problem, reason: error.message };
+  recordRefusal(deps, reply, provider.id, problem);
   if (problem === "denied") deps.log.info(detail, "a sign-in was refused by its identity provider");
   else deps.log.warn(detail, "a sign-in failed at its identity provider");
   return refuseWith(
@@ -77,6 +82,16 @@ export function failed(
     FAILED[problem](provider.label),
     root,
   );
+}
+
+function recordRefusal(
+  { activity }: Pick<Deps, "activity">,
+  { request }: FastifyReply,
+  way: string,
+  cause: string,
+): void {
+  const actor = { type: "user", way, address: addressOf(request.raw) } as const;
+  activity.record({ kind: "sign-in.refused", actor, details: { cause } });
 }
 
 /** Refuses with a page. */

@@ -2,11 +2,14 @@
  * Sign-in at an identity provider. The person's browser comes with the link that a client shows, confirms that the sign-in is
  * its own, goes to the provider and comes back; the client, which polls, then gets its token (login.ts).
  */
+
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
+import { userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { formOf, parseForms } from "../http/form-bodies.ts";
 import { type Html, html } from "../http/html.ts";
 import type { Origins } from "../http/origins.ts";
@@ -18,6 +21,7 @@ import type { ProviderClient, SignedIn } from "../login/identity/provider-client
 import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { Taken, WebSignIns } from "../login/identity/web-sign-ins.ts";
 import type { Asker, SignIns } from "../login/sign-ins.ts";
+import { addressOf } from "../operators/require-operator.ts";
 import { browserOf, browserOfForm, nameBrowser } from "./browser-cookie.ts";
 import type { OperatorLogin } from "./operator-login.ts";
 import {
@@ -44,6 +48,7 @@ interface Deps {
   readonly refuse: Refuse;
   readonly signInOperator: OperatorLogin["signIn"];
   readonly counters: Counters;
+  readonly activity: Pick<Activity, "record">;
   readonly log: Log;
   readonly clock: Pick<Clock, "wallMs">;
 }
@@ -172,7 +177,11 @@ async function signInAs(
   const outcome = await deps.signIns.finishAs(taken.token, { ...user, signIn });
   if (outcome !== "done") await deps.signInRecords.forget(signIn);
   if (outcome === "gone") return refuseWith(deps, reply, "login-token", EXPIRED);
-  if (outcome === "done") deps.counters.count("worker.logins", provider.id);
+  if (outcome === "done") {
+    deps.counters.count("worker.logins", provider.id);
+    const address = addressOf(reply.request.raw);
+    deps.activity.record({ kind: "sign-in", actor: userParty(user, { address }) });
+  }
   const next = nextAfter(deps, taken);
   if (next !== undefined) return reply.redirect(next, 302);
   return replyWith(reply, notice(deps, signedIn(user.name)));

@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import { isWorkerId, type SessionId, type WorkerId } from "../../shared/base/ids.ts";
-import type { EdgeCommand } from "../../shared/control/command.ts";
+import type { EdgeCommand, Sender } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -321,6 +321,12 @@ function addCommands({ app, dashboard, store, clock, log, refuse, counters }: De
     );
   }
 
+  /** For the audit log. */
+  function byOf(request: FastifyRequest): Sender {
+    const { name, way } = operatorOf(request);
+    return { name, way, address: addressOf(request.raw) };
+  }
+
   /** A hook of the routes that need more than `read`. */
   function requires(permission: Permission) {
     return async (
@@ -341,7 +347,7 @@ function addCommands({ app, dashboard, store, clock, log, refuse, counters }: De
     command: EdgeCommand,
   ): Promise<CommandReply> {
     logCommand(request, { command: command.kind, workerId: to });
-    const reply = await sendCommand({ store, clock }, to, command);
+    const reply = await sendCommand({ store, clock, by: byOf(request) }, to, command);
     if (reply !== "no answer") return reply;
     return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
   }
@@ -402,9 +408,9 @@ function addCommands({ app, dashboard, store, clock, log, refuse, counters }: De
     }
     const known = await findSignIns(store, [userKey(user.id)]);
     // The store may have lost the one by which the person is here.
-    const own = { id: user.signIn, untilMs: clock.wallMs() + SIGN_IN_MS };
+    const own = { id: user.signIn, user, untilMs: clock.wallMs() + SIGN_IN_MS };
     const signIns = known.some(({ id }) => id === own.id) ? known : [...known, own];
     counters.count("worker.sign_ins.ended", "operator", signIns.length);
-    return { outcome: "done", message: await signOutByOperator(store, signIns) };
+    return { outcome: "done", message: await signOutByOperator(store, signIns, byOf(request)) };
   });
 }

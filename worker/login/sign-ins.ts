@@ -23,7 +23,7 @@ export interface SignIns {
   finish(
     way: SignInWay,
     form: Extract<SignInForm, { outcome: "accepted" }>,
-  ): Promise<"done" | "answered" | "gone">;
+  ): Promise<{ readonly outcome: "done" | "answered" | "gone"; readonly user: UserRecord }>;
   /** As `finish`, for a user whom an identity provider has signed in. */
   finishAs(token: string, user: UserRecord): Promise<"done" | "answered" | "gone">;
   /** Removes one whose token was sent. Rejects with `StoreAwayError`. */
@@ -96,9 +96,10 @@ export function createSignIns(deps: {
         : // A worker of the version before does not tell.
           (askerSchema.safeParse(ticket.question).data ?? UNKNOWN);
     },
-    finish(way, form) {
+    async finish(way, form) {
       const id = randomAlphanumerics(USER_ID_CHARS);
-      return finishAs(form.token, { id, ...form.user, authProvider: way.authProvider });
+      const user = { id, ...form.user, authProvider: way.authProvider };
+      return { user, outcome: await finishAs(form.token, user) };
     },
     finishAs,
     async end(token) {

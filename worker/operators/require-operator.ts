@@ -7,6 +7,7 @@ import type { FastifyReply } from "fastify";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
 import { plainAddress } from "../../shared/net/networks.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
 import type { Credentials } from "./credentials.ts";
 import { missing, type Operator } from "./operator.ts";
@@ -33,9 +34,10 @@ export function createRequireOperator(deps: {
     operatorOf(req: IncomingMessage): Promise<Operator | undefined>;
     pageOf(req: IncomingMessage): string | undefined;
   };
+  readonly activity: Pick<Activity, "record">;
   readonly refuse: Refuse;
 }): RequireOperator {
-  const { credentials, operatorLogin, refuse } = deps;
+  const { credentials, operatorLogin, activity, refuse } = deps;
 
   async function find(reply: FastifyReply): Promise<Operator | undefined> {
     const { raw } = reply.request;
@@ -47,6 +49,8 @@ export function createRequireOperator(deps: {
       case "granted":
         return verdict.operator;
       case "refused":
+        // A browser asks without credentials first.
+        if (authorization !== undefined) recordRefusal(raw, "credentials");
         refuseStranger(reply);
         return undefined;
       case "flood":
@@ -54,6 +58,15 @@ export function createRequireOperator(deps: {
         refuse(reply, "credentials-flood", TOO_MANY);
         return undefined;
     }
+  }
+
+  function recordRefusal(
+    req: IncomingMessage,
+    cause: string,
+    { name, way }: Partial<Pick<Operator, "name" | "way">> = {},
+  ): void {
+    const actor = { type: "operator", name, way, address: addressOf(req) } as const;
+    activity.record({ kind: "operator.refused", actor, details: { cause } });
   }
 
   /** A browser that may sign in elsewhere is not asked for a password, unless it wants to be. */
@@ -79,6 +92,7 @@ export function createRequireOperator(deps: {
     const operator = await find(reply);
     if (operator === undefined || permission === undefined) return operator;
     if (operator.permissions.includes(permission)) return operator;
+    recordRefusal(reply.request.raw, "permission", operator);
     refuse(reply, "permission", textResponse(403, missing(permission)));
     return undefined;
   };

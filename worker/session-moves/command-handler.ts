@@ -3,7 +3,12 @@
  * before the process stops.
  */
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
-import type { CommandAnswer, EdgeCommand, MoveRequest } from "../../shared/control/command.ts";
+import type {
+  CommandAnswer,
+  EdgeCommand,
+  MoveRequest,
+  Sender,
+} from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { WorkerState } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
@@ -16,7 +21,8 @@ export interface CommandHandler {
   readonly revision: number;
   /** Sessions that the drain under way has still to hand over; undefined when there is none. */
   readonly draining: number | undefined;
-  handleCommand(command: EdgeCommand): Promise<CommandAnswer>;
+  /** `by`: the operator who has sent it. */
+  handleCommand(command: EdgeCommand, by?: Sender): Promise<CommandAnswer>;
   /**
    * For a process that stops: hands all sessions over, or joins a drain that is under way. No command cancels it any more.
    * Resolves when it is over, with the number of sessions that are left.
@@ -99,18 +105,18 @@ export function createCommandHandler(deps: {
     return { outcome: "done", message: `handing ${sessions} sessions over to other workers` };
   }
 
-  function lockSession(sessionId: SessionId, isLocked: boolean): CommandAnswer {
+  function lockSession(sessionId: SessionId, isLocked: boolean, by?: Sender): CommandAnswer {
     const session = deps.registry.live(sessionId);
     if (session === undefined) return refused("this worker does not have the session");
-    session.lock(isLocked);
+    session.lock(isLocked, by);
     const message = isLocked
       ? "no new guests are let in; those who are in it stay"
       : "the host decides about new guests again";
     return { outcome: "done", message };
   }
 
-  function removePeer(sessionId: SessionId, peerId: PeerId): CommandAnswer {
-    switch (deps.registry.live(sessionId)?.removePeer(peerId)) {
+  function removePeer(sessionId: SessionId, peerId: PeerId, by?: Sender): CommandAnswer {
+    switch (deps.registry.live(sessionId)?.removePeer(peerId, by)) {
       case undefined:
         return refused("this worker does not have the session");
       case "unknown":
@@ -138,7 +144,7 @@ export function createCommandHandler(deps: {
       await begun.over;
       return begun.left;
     },
-    async handleCommand(command) {
+    async handleCommand(command, by) {
       switch (command.kind) {
         case "suspend":
           return cancelDrain("suspended", "the worker keeps its sessions and accepts no new ones");
@@ -154,13 +160,13 @@ export function createCommandHandler(deps: {
         case "end-session": {
           const session = deps.registry.live(command.sessionId);
           if (session === undefined) return refused("this worker does not have the session");
-          session.end("ended by the operator");
+          session.end("ended by the operator", by);
           return { outcome: "done", message: "the session ends; its participants are notified" };
         }
         case "lock-session":
-          return lockSession(command.sessionId, command.isLocked);
+          return lockSession(command.sessionId, command.isLocked, by);
         case "remove-peer":
-          return removePeer(command.sessionId, command.peerId);
+          return removePeer(command.sessionId, command.peerId, by);
       }
     },
   };

@@ -129,7 +129,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
     negatives.delete(id);
     const session = deps.add(record);
     // At once: peers may return while the rest is restored, and their entries follow this one.
-    session.note("resumed", cause);
+    session.diary.moved(cause, record.peers.length);
     const pendingMessages = deps.handoverInbox.take(id, record.epoch);
     if (pendingMessages !== undefined && cause === "handed") session.unpack(pendingMessages);
     await session.restoreJoins();

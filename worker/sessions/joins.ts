@@ -3,11 +3,14 @@
  * store, so that any worker can answer the guest's polls and the session's next owner finds the requests that still wait.
  */
 import { z } from "zod";
+import type { NewEvent, Party } from "../../shared/activity/event.ts";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { userRecordSchema } from "../../shared/store/user-record.ts";
+import { EDGE, type Origin, ruleParty, userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Peer } from "./peers/peer.ts";
 import { type JoinAnswer, type Workspace, workspaceSchema } from "./wire/join-answer.ts";
@@ -24,8 +27,9 @@ export type JoinRequest =
 export interface JoinOptions {
   /** In the session; undefined: as many as in any. */
   readonly maxPeople?: number | undefined;
-  /** The host need not be asked. */
-  readonly isWelcome?: boolean;
+  /** The rule of the policy by which the host need not be asked. */
+  readonly welcomedBy?: string | undefined;
+  readonly origin?: Origin;
 }
 
 export interface JoinsDeps {
@@ -36,6 +40,7 @@ export interface JoinsDeps {
   readonly tokens: Tokens;
   readonly relayIds: RelayIds;
   readonly writeQueue: WriteQueue;
+  readonly activity: Activity;
   readonly host: () => Peer | undefined;
   /** The next value of the session's clock. */
   readonly nextClock: () => Promise<number>;
@@ -53,6 +58,13 @@ interface WaitingGuest {
   /** Wall time. */
   readonly askedMs: number;
   readonly timer: Timer;
+}
+
+interface Decided {
+  readonly pollToken: string;
+  /** Who has asked. */
+  readonly user: UserRecord;
+  readonly by: Party;
 }
 
 /** One person must not take all places of the queue. */
@@ -81,23 +93,24 @@ export class Joins {
   }
 
   /**
-   * Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. `isWelcome`: the host is told
+   * Creates a ticket and asks the host. Resolves with the poll token; rejects with `StoreAwayError`. `welcomedBy`: the host is told
    * instead, once it has let somebody in: only its client knows what it shares.
    */
-  async ask(user: UserRecord, isWelcome: boolean): Promise<string> {
+  async ask(user: UserRecord, { welcomedBy, origin }: JoinOptions): Promise<string> {
     const { sessionId, clock, counters } = this.#deps;
     // The session's id comes first, so that a balancer can route the polls.
     const pollToken = sessionId + randomAlphanumerics(24);
     const question: JoinQuestion = { sessionId, user, askedMs: clock.wallMs() };
+    this.#record("join.asked", pollToken, { actor: userParty(user, origin) });
     await this.#track(this.#putTicket(pollToken, question));
     const host = this.#deps.host();
-    if (isWelcome && this.#workspace !== undefined && host?.isConnected) {
+    if (welcomedBy !== undefined && this.#workspace !== undefined && host?.isConnected) {
       counters.count("worker.joins", "not asked");
       const welcome = { userId: user.id };
       this.#welcomed.add(welcome);
       this.#deps.clock.after(DECISION_TIMEOUT_MS, () => this.#welcomed.delete(welcome));
       host.send(errorNotice(`${user.name} joins without your approval: this server allows it.`));
-      this.#acceptSoon(pollToken, user, host, this.#workspace);
+      this.#acceptSoon({ pollToken, user, by: ruleParty(welcomedBy) }, host, this.#workspace);
       return pollToken;
     }
     counters.count("worker.joins", "asked");
@@ -108,7 +121,8 @@ export class Joins {
   #wait(pollToken: string, { user, askedMs }: JoinQuestion, forMs: number): void {
     const timer = this.#deps.clock.after(forMs, () => {
       if (this.#stopWaiting(pollToken) === undefined) return;
-      this.#answerTicket(pollToken, { accepted: false, code: "JoinTimeout" }, "timeout");
+      const answer = { accepted: false, code: "JoinTimeout" } as const;
+      this.#answerTicket({ pollToken, user, by: EDGE }, answer, "timeout");
     });
     this.#waiting.set(pollToken, { user, askedMs, timer });
     const host = this.#deps.host();
@@ -129,31 +143,28 @@ export class Joins {
     const guest = this.#stopWaiting(pollToken);
     if (guest === undefined) return false;
     const content = joinContent.safeParse(plainContent(message)).data;
+    const decided = { pollToken, user: guest.user, by: userParty(host.record.user) };
     if (message.kind !== "response" || content === undefined) {
-      this.#reject(pollToken);
+      this.#reject(decided);
       return true;
     }
     this.#workspace = content.response.workspace;
-    this.#acceptSoon(pollToken, guest.user, host, this.#workspace);
+    this.#acceptSoon(decided, host, this.#workspace);
     return true;
   }
 
-  #acceptSoon(pollToken: string, user: UserRecord, host: Peer, workspace: Workspace): void {
-    const accepted = this.#accept(pollToken, user, host, workspace);
+  #acceptSoon(decided: Decided, host: Peer, workspace: Workspace): void {
+    const accepted = this.#accept(decided, host, workspace);
     void this.#track(
       accepted.catch((error: unknown) => {
         this.#deps.onFailure(error);
-        this.#reject(pollToken);
+        this.#reject({ ...decided, by: EDGE });
       }),
     );
   }
 
-  async #accept(
-    pollToken: string,
-    user: UserRecord,
-    host: Peer,
-    workspace: Workspace,
-  ): Promise<void> {
+  async #accept(decided: Decided, host: Peer, workspace: Workspace): Promise<void> {
+    const { user } = decided;
     const { sessionId, tokens, nextClock } = this.#deps;
     const roomToken = await tokens.signRoom({
       sessionId,
@@ -169,15 +180,19 @@ export class Joins {
       workspace,
       host: toWirePeer(host.record),
     };
-    this.#answerTicket(pollToken, answer, "accepted");
+    this.#answerTicket(decided, answer, "accepted");
   }
 
-  #reject(pollToken: string): void {
-    this.#answerTicket(pollToken, { accepted: false, code: "JoinRejected" }, "rejected");
+  #reject(decided: Decided): void {
+    this.#answerTicket(decided, { accepted: false, code: "JoinRejected" }, "rejected");
   }
 
-  #answerTicket(pollToken: string, answer: JoinAnswer, result: string): void {
+  #answerTicket({ pollToken, user, by }: Decided, answer: JoinAnswer, result: string): void {
     this.#deps.counters.count("worker.joins", result);
+    this.#record(answer.accepted ? "join.approved" : "join.refused", pollToken, {
+      ...{ actor: by, target: userParty(user) },
+      ...(!answer.accepted && { details: { cause: result } }),
+    });
     void this.#deps.writeQueue.write(async () => {
       await this.#deps.store.answerTicket("join", pollToken, answer);
       return "done";
@@ -213,9 +228,20 @@ export class Joins {
     return true;
   }
 
-  #putTicket(token: string, question: JoinQuestion): Promise<void> {
-    const group = this.#deps.sessionId;
-    return this.#deps.store.putTicket({ kind: "join", token, question, group, ttlMs: TICKET_MS });
+  async #putTicket(token: string, question: JoinQuestion): Promise<void> {
+    const { sessionId: group, store, activity } = this.#deps;
+    await activity.stored();
+    await store.putTicket({ kind: "join", token, question, group, ttlMs: TICKET_MS });
+  }
+
+  #record(
+    kind: "join.asked" | "join.approved" | "join.refused",
+    pollToken: string,
+    more: Pick<NewEvent, "actor" | "target" | "details">,
+  ): void {
+    const { sessionId: session, activity } = this.#deps;
+    // Without the session's id.
+    activity.record({ kind, session, once: pollToken.slice(session.length), ...more });
   }
 
   // --- end ---
@@ -227,9 +253,9 @@ export class Joins {
 
   /** The session is closed or locked: rejects every guest that waits. */
   rejectAll(): void {
-    for (const pollToken of [...this.#waiting.keys()]) {
+    for (const [pollToken, { user }] of [...this.#waiting]) {
       this.#stopWaiting(pollToken);
-      this.#reject(pollToken);
+      this.#reject({ pollToken, user, by: EDGE });
     }
   }
 

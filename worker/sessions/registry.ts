@@ -3,7 +3,7 @@
  * restoring them after a restart or a store outage in recovery.ts.
  */
 import type { Clock } from "../../shared/base/clock.ts";
-import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
+import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -18,7 +18,7 @@ import type { OwnerProbe } from "./owner-probe.ts";
 import type { HandoverInbox } from "./pending-messages.ts";
 import { createRecovery } from "./recovery.ts";
 import { Session } from "./session.ts";
-import { type Created, createSessionCreation } from "./session-creation.ts";
+import { type Created, type CreateHow, createSessionCreation } from "./session-creation.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
 export type { Claim } from "./claims.ts";
@@ -31,11 +31,10 @@ export interface Registry {
    */
   recover(): Promise<void>;
   /**
-   * Creates a session for `user`, with the host's room token. `alias` leads to it too, unless another open session has it:
-   * users who share a server URL with a key may have several sessions there. `quota`: the user has too many sessions, or
-   * too many sessions wait for their host here. `maxSessions`: of this user, if fewer than the settings allow.
+   * Creates a session for `user`, with the host's room token. Users who share a server URL with a key may have several sessions
+   * there. `quota`: the user has too many sessions, or too many sessions wait for their host here.
    */
-  create(user: UserRecord, alias?: SessionKey, maxSessions?: number): Promise<Created>;
+  create(user: UserRecord, how?: CreateHow): Promise<Created>;
   /**
    * Whether this worker serves the session now; resumes it from the store when it may, also from an owner that is gone.
    * Never creates one. Concurrent calls for one id share one attempt; `unknown` and `closed` are cached for 1 s, so that

@@ -11,7 +11,6 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
-import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
@@ -20,10 +19,12 @@ import {
   type Store,
   StoreAwayError,
   type UserRecord,
+  unlessAway,
 } from "../../shared/store/store.ts";
+import type { Origin } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
 import type { Session } from "./session.ts";
-import { shortId } from "./session-ownership.ts";
 
 export type Created =
   | {
@@ -34,17 +35,21 @@ export type Created =
     }
   | { readonly outcome: "quota" };
 
+export interface CreateHow {
+  /** Leads to it too, unless another open session has it. */
+  readonly alias?: SessionKey | undefined;
+  /** Of this user, if fewer than the settings allow. */
+  readonly maxSessions?: number | undefined;
+  readonly origin?: Origin;
+}
+
 /** See `Registry.create`. */
-export type SessionCreation = (
-  user: UserRecord,
-  alias?: SessionKey,
-  maxSessions?: number,
-) => Promise<Created>;
+export type SessionCreation = (user: UserRecord, how?: CreateHow) => Promise<Created>;
 
 export interface SessionCreationDeps {
   readonly store: Store;
   readonly clock: Clock;
-  readonly log: Log;
+  readonly activity: Activity;
   readonly counters: Counters;
   readonly tokens: Tokens;
   readonly settings: { readonly maxSessionsPerUser: number };
@@ -65,15 +70,14 @@ const MAX_MINTED = 1000;
 const MAX_UNOPENED = 5000;
 
 export function createSessionCreation(deps: SessionCreationDeps): SessionCreation {
-  const { store, clock, log, counters, self, settings, sessions } = deps;
+  const { store, clock, counters, activity, self, settings, sessions } = deps;
 
   async function create(
     user: UserRecord,
-    alias?: SessionKey,
-    maxSessions = Number.POSITIVE_INFINITY,
+    { alias, maxSessions = Number.POSITIVE_INFINITY, origin = {} }: CreateHow = {},
   ): Promise<Created> {
     if (hasTooManyUnopened()) return { outcome: "quota" };
-    const record = await createRecord({
+    const created = await createRecord({
       sessionId: mintId(),
       owner: self.id,
       incarnation: self.incarnation,
@@ -81,8 +85,10 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
       userId: user.id,
       maxPerUser: Math.min(settings.maxSessionsPerUser, maxSessions),
     });
-    if (record === "quota") return { outcome: "quota" };
+    if (created === "quota") return { outcome: "quota" };
+    const { record, cause } = created;
     const { id: sessionId, epoch } = record;
+    sessions.get(sessionId)?.diary.created(user, origin, cause);
     const roomToken = await deps.tokens.signRoom({
       sessionId,
       clock: 0,
@@ -91,7 +97,8 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
       host: true,
     });
     counters.count("worker.sessions_created");
-    log.info({ session: shortId(sessionId), user: user.name }, "session created");
+    // Who hosts it is known before somebody can come in.
+    await unlessAway(activity.stored());
     return { outcome: "created", sessionId, epoch, roomToken };
   }
 
@@ -104,7 +111,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
     return id;
   }
 
-  async function createRecord(request: CreateSession): Promise<SessionRecord | "quota"> {
+  async function createRecord(request: CreateSession): Promise<NewRecord | "quota"> {
     try {
       const created = await store.createSession(request);
       if (created.outcome === "exists") {
@@ -113,8 +120,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
       if (created.outcome === "quota") return "quota";
       const session = deps.add(created.record);
       session.start();
-      session.note("created", "create");
-      return created.record;
+      return { record: created.record, cause: "create" };
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       return createWithoutStore(request);
@@ -122,7 +128,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
   }
 
   /** A session can start while the store is away; it is recorded once the store is back. */
-  function createWithoutStore(request: CreateSession): SessionRecord | "quota" {
+  function createWithoutStore(request: CreateSession): NewRecord | "quota" {
     if (countOf(request.userId) >= request.maxPerUser) return "quota";
     const nowMs = Math.floor(clock.wallMs());
     const { maxPerUser: _, sessionId, ...requested } = request;
@@ -139,8 +145,7 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
     const session = deps.add(record);
     session.recordLate(() => recordLate(request));
     session.start();
-    session.note("created", "store away");
-    return record;
+    return { record, cause: "store away" };
   }
 
   async function recordLate(request: CreateSession): Promise<number | "lost"> {
@@ -173,6 +178,12 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
   }
 
   return create;
+}
+
+/** With the cause in the session's history. */
+interface NewRecord {
+  readonly record: SessionRecord;
+  readonly cause: string;
 }
 
 function withoutAlias(request: CreateSession): CreateSession {

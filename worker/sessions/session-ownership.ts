@@ -15,6 +15,7 @@ import {
   type Store,
   StoreAwayError,
 } from "../../shared/store/store.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { ROOM_TOKEN_MS } from "../login/tokens.ts";
 import { type MoveOutcome, moveText } from "./peers/prepare-move.ts";
 import type { PendingMessages } from "./pending-messages.ts";
@@ -35,6 +36,7 @@ export interface OwnershipDeps {
   readonly log: Log;
   readonly counters: Counters;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
+  readonly activity: Activity;
 }
 
 /** The session, as its ownership sees it. */
@@ -98,6 +100,7 @@ export class SessionOwnership {
     this.writes = createWriteQueue({
       clock: deps.clock,
       holder: () => this.#holder(),
+      before: () => deps.activity.stored(),
       confirm: () => this.confirm(),
       onLost: () => this.#yieldToOwner(),
       onFailure: (error) => this.reportFailure(error),

@@ -2,8 +2,10 @@
  * The peers of one session: who is admitted, when the others hear of it, and when a peer counts as gone. A peer that
  * loses its connection has 30 s to come back; meanwhile its messages wait (peers/peer.ts).
  */
+
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
+import type { Sender } from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
@@ -20,6 +22,7 @@ import { createReconnectLog, type ReconnectLog } from "./peers/reconnect-log.ts"
 import { createResumeLog, type ResumeLog } from "./peers/resume-log.ts";
 import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
+import type { SessionDiary } from "./session-diary.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
 import {
   errorNotice,
@@ -42,6 +45,7 @@ export interface PeersDeps {
 export interface HostingSession {
   readonly id: SessionId;
   readonly ownership: SessionOwnership;
+  readonly diary: SessionDiary;
   state(): SessionState;
   /** The host has come for the first time. */
   open(): Promise<"done" | "lost" | "later">;
@@ -121,13 +125,11 @@ export class SessionPeers {
     return this.#isLocked;
   }
 
-  lock(isLocked: boolean): void {
+  /** `by`: the operator. */
+  lock(isLocked: boolean, by: Sender | undefined): void {
     this.#isLocked = isLocked;
-    const { log, store } = this.#deps;
-    log.info(
-      { session: shortId(this.#session.id), isLocked },
-      "an operator has locked or unlocked the session",
-    );
+    const { store } = this.#deps;
+    this.#session.diary.locked(isLocked, by);
     const { writes } = this.#session.ownership;
     void writes.write((holder) => store.lockSession(holder, isLocked));
   }
@@ -187,6 +189,7 @@ export class SessionPeers {
       tokenId: token.tokenId,
       settled: false,
     };
+    this.#session.diary.arriving(record);
     if ((await this.#put(record)) === "lost" || this.#session.state() === "lost") {
       return { outcome: "lost" };
     }
@@ -264,12 +267,7 @@ export class SessionPeers {
     if (!peer.record.host) this.#sendToOthers(peer, roomJoined(peer.record));
     peer.send(peerInfo(peer.record));
     if (!isFirst) return;
-    const { user, client, host } = peer.record;
-    this.#session.ownership.note("joined", host ? "host" : "guest");
-    this.#deps.log.info(
-      { session: shortId(this.#session.id), peer: peer.id, user: user.name, client },
-      host ? "host joined" : "guest joined",
-    );
+    this.#session.diary.joined(peer.record);
   }
 
   /** A message proves that the peer knows it is in: a later owner need not announce it again. */
@@ -310,12 +308,12 @@ export class SessionPeers {
   }
 
   /** An operator removes a guest, who may ask to join again; the others are notified. */
-  remove(id: PeerId): "removed" | "host" | "unknown" {
+  remove(id: PeerId, by: Sender | undefined): "removed" | "host" | "unknown" {
     const peer = this.#peers.get(id);
     if (peer === undefined || !this.#isLive()) return "unknown";
     if (peer.record.host) return "host";
     this.#tellItIsOver(peer);
-    this.#removeGuest(peer, "removed");
+    this.#removeGuest(peer, "removed", by);
     return "removed";
   }
 
@@ -334,8 +332,9 @@ export class SessionPeers {
     peer.send(roomClosed(this.host?.id ?? ""));
   }
 
-  #removeGuest(peer: Peer, cause: LeaveCause): void {
-    const { ownership } = this.#session;
+  #removeGuest(peer: Peer, cause: LeaveCause, by?: Sender): void {
+    const { ownership, diary } = this.#session;
+    diary.left(peer.record, cause, by);
     this.#stopAwaiting(peer);
     this.#reconnects.forget(peer.id);
     this.#peers.delete(peer.id);
@@ -346,8 +345,6 @@ export class SessionPeers {
     void ownership.writes.write(async (holder) =>
       this.#deps.store.removePeer(holder, peer.id, await ownership.tombstoneEndMs()),
     );
-    ownership.note("left", cause);
-    this.#deps.log.info({ session: shortId(this.#session.id), peer: peer.id, cause }, "guest left");
   }
 
   // --- all at once ---

@@ -3,8 +3,10 @@
  * (another worker owns it, or this one stops). Three parts do the work: its peers (session-peers.ts), the relay between
  * them (peers/relay.ts) and its ownership (session-ownership.ts).
  */
+
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import type { Sender } from "../../shared/control/command.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
@@ -12,13 +14,12 @@ import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import {
-  type EdgeEvent,
   type Reassertion,
   type SessionRecord,
   type Store,
-  StoreAwayError,
   UNOPENED_SESSION_MS,
   type UserRecord,
+  unlessAway,
 } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
@@ -38,12 +39,12 @@ import type { MoveOutcome } from "./peers/prepare-move.ts";
 import { createRelay, type Relay } from "./peers/relay.ts";
 import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
+import { createSessionDiary, type SessionDiary } from "./session-diary.ts";
 import {
   type HandoverCause,
   type HandoverOutcome,
   SessionOwnership,
   type SessionState,
-  shortId,
 } from "./session-ownership.ts";
 import { AWAY_MS, SessionPeers } from "./session-peers.ts";
 import { requestFailure, roomClosed } from "./wire/outbound.ts";
@@ -85,6 +86,7 @@ export class Session {
   readonly #requests: PendingRequests;
   readonly #relay: Relay;
   readonly #idle: IdleTracker;
+  readonly diary: SessionDiary;
   #state: SessionState;
   #isStarted = false;
   #hostTimer: Timer | undefined;
@@ -111,9 +113,12 @@ export class Session {
       pendingMessages: (epoch) => this.#peers.pendingMessages(epoch),
       lose: () => this.lose(),
     });
+    const ownership = this.#ownership;
+    this.diary = createSessionDiary({ ...deps, sessionId: record.id, ownership });
     this.#peers = new SessionPeers(deps, record, {
       id: record.id,
-      ownership: this.#ownership,
+      ownership,
+      diary: this.diary,
       state: () => this.#state,
       open: () => this.#open(),
       hostArrived: (host) => this.#joins.hostArrived(host),
@@ -132,10 +137,10 @@ export class Session {
       ...deps,
       sessionId: record.id,
       relayIds,
-      writeQueue: this.#ownership.writes,
+      writeQueue: ownership.writes,
       host: () => this.#peers.host,
-      nextClock: () => this.#ownership.nextClock(),
-      onFailure: (error) => this.#ownership.reportFailure(error),
+      nextClock: () => ownership.nextClock(),
+      onFailure: (error) => ownership.reportFailure(error),
     });
     this.#relay = createRelay({
       peers,
@@ -226,12 +231,8 @@ export class Session {
   }
 
   /** Restores the waiting join requests of a resumed session from the store. */
-  async restoreJoins(): Promise<void> {
-    try {
-      await this.#joins.restore();
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
-    }
+  restoreJoins(): Promise<void> {
+    return unlessAway(this.#joins.restore());
   }
 
   /** Records, once the store is back, a session that was created without it. `record` resolves with its epoch. */
@@ -255,7 +256,7 @@ export class Session {
       this.#deps.counters.count("worker.joins", "full");
       return { outcome: "full" };
     }
-    return { outcome: "asked", pollToken: await this.#joins.ask(user, how.isWelcome === true) };
+    return { outcome: "asked", pollToken: await this.#joins.ask(user, how) };
   }
 
   /** Restores the ticket of a waiting join request that the store has lost. `false`: no such request waits here. */
@@ -322,8 +323,8 @@ export class Session {
   // --- operators ---
 
   /** See `SessionPeers.remove`. */
-  removePeer(id: PeerId): ReturnType<SessionPeers["remove"]> {
-    return this.#peers.remove(id);
+  removePeer(id: PeerId, by?: Sender): ReturnType<SessionPeers["remove"]> {
+    return this.#peers.remove(id, by);
   }
 
   /** Takes the people of a sign-in that has ended out. They are shown `message`; without its host, the session ends. */
@@ -332,8 +333,8 @@ export class Session {
   }
 
   /** Lets no new guests in, or does again. Those who are in it stay, and may return. */
-  lock(isLocked: boolean): void {
-    this.#peers.lock(isLocked);
+  lock(isLocked: boolean, by?: Sender): void {
+    this.#peers.lock(isLocked, by);
     if (isLocked) this.#joins.rejectAll();
   }
 
@@ -362,11 +363,6 @@ export class Session {
     keepOpen = false,
   ): Promise<HandoverOutcome> {
     return this.#ownership.handOver(successor, deliver, cause, keepOpen);
-  }
-
-  /** Adds an entry to the session's history. */
-  note(kind: EdgeEvent["kind"], cause: string): void {
-    this.#ownership.note(kind, cause);
   }
 
   /** Resolves when everything is written, or the store is away. */
@@ -406,20 +402,19 @@ export class Session {
     this.#deps.onEnded(this);
   }
 
-  /** Closes it for all peers. */
-  end(cause: CloseCause): void {
+  /** Closes it for all peers. `by`: the operator. */
+  end(cause: CloseCause, by?: Sender): void {
     if (!this.isLive) return;
-    const { counters, log, store } = this.#deps;
+    const { counters, store } = this.#deps;
+    this.diary.closed(cause, this.#peers.byId.size, by);
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
     this.#joins.rejectAll();
-    this.note("closed", cause);
     void this.#ownership.writes.write(async (holder) =>
       store.closeSession(holder, await this.#ownership.tombstoneEndMs()),
     );
     counters.count("worker.sessions_closed", cause);
-    log.info({ session: shortId(this.id), cause }, "session closed");
     void this.#retire();
   }
 
@@ -427,6 +422,7 @@ export class Session {
   #expireUnopened(): void {
     if (this.#state !== "created") return;
     this.#state = "closed";
+    this.diary.expired();
     this.#stopTimers();
     this.#ownership.writes.close();
     this.#deps.counters.count("worker.sessions_closed", "never opened");

@@ -32,6 +32,8 @@ const RETRY_MS = 1000;
 export function createWriteQueue(deps: {
   clock: Clock;
   holder: () => Holder;
+  /** Awaited before each write. Rejects with `StoreAwayError`. */
+  before: () => Promise<void>;
   /**
    * Called when a write results in `lost`: the store may only have lost the session's record. `held`: the record is
    * restored, and the write is done again. Rejects with `StoreAwayError`.
@@ -60,6 +62,7 @@ export function createWriteQueue(deps: {
 
   async function attempt(write: Write): Promise<"done" | "lost" | "away"> {
     try {
+      await deps.before();
       const result = await write(deps.holder());
       if (result === "done" || closed || (await deps.confirm()) === "lost") return result;
       return await write(deps.holder());

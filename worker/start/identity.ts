@@ -1,6 +1,7 @@
 /** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
 import { sleep } from "../../shared/base/clock.ts";
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
+import type { Activity } from "../activity/recorder.ts";
 import type { Feed } from "../dashboard/feed.ts";
 import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
@@ -26,8 +27,9 @@ export interface IdentityParts {
 
 export function openIdentity(
   worker: WorkerProcess,
-  { store }: Pick<Membership, "store">,
+  { store, view }: Pick<Membership, "store" | "view">,
   { registry, tokens }: Pick<SessionParts, "registry" | "tokens">,
+  activity: Pick<Activity, "record">,
   /** Of open dashboard pages. */
   feed: Pick<Feed, "endOf">,
   options: WorkerOptions["identity"],
@@ -54,7 +56,8 @@ export function openIdentity(
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();
       const ended = followEndedSignIns({
-        ...{ ...parts, sessions, tokens, counters },
+        ...{ ...parts, sessions, tokens, counters, activity },
+        isSpokesman: () => view.workers.every(({ id }) => id >= worker.self.id),
         onEnded: (id) => feed.endOf(id),
       });
       shutdown.add("ended sign-ins", () => ended.close());

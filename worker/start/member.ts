@@ -8,6 +8,7 @@ import {
   startAutoscale,
 } from "../../shared/autoscale/start.ts";
 import { publishStatus } from "../../shared/cluster/status-reports.ts";
+import type { CommandAnswer, EdgeCommand, Sender } from "../../shared/control/command.ts";
 import { listenForCommands } from "../../shared/control/command-listener.ts";
 import { createLease, type Lease } from "../../shared/membership/lease.ts";
 import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
@@ -16,6 +17,8 @@ import { openStatusPort, type StatusSource } from "../../shared/process/status-p
 import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerLoad } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
+import { operatorParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { downscalePage } from "../session-moves/downscale-page.ts";
 import { startRelief } from "../session-moves/relief.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
@@ -43,6 +46,7 @@ interface Deps {
   readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
   readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
   readonly policy: Pick<PolicyParts, "state" | "startDuties">;
+  readonly activity: Pick<Activity, "record">;
   readonly identity: IdentityParts;
   readonly addresses: Addresses;
   readonly drain: Pick<DrainParts, "commandHandler" | "hasSuccessor">;
@@ -183,7 +187,11 @@ function startDuties(
   const common = { store, clock, log, self: worker.self.id };
   const commands = listenForCommands({
     ...common,
-    handleCommand: (command) => deps.drain.commandHandler.handleCommand(command),
+    async handleCommand(command, by) {
+      const answer = await deps.drain.commandHandler.handleCommand(command, by);
+      recordCommand(deps.activity, command, by, answer);
+      return answer;
+    },
   });
   shutdown.add("commands", () => commands.close());
   const reports = publishStatus({
@@ -214,4 +222,19 @@ function startDuties(
   }
   const reaper = startReaper({ ...common, registry, leadership });
   shutdown.add("reaper", () => reaper.close());
+}
+
+/** What the edge does by itself, for example to balance its load, is told by the sessions that move. */
+function recordCommand(
+  activity: Pick<Activity, "record">,
+  command: EdgeCommand,
+  by: Sender | undefined,
+  { outcome }: CommandAnswer,
+): void {
+  if (by === undefined) return;
+  activity.record({
+    ...{ kind: "operator.action", actor: operatorParty(by) },
+    ...("sessionId" in command && { session: command.sessionId }),
+    details: { action: command.kind, outcome },
+  });
 }

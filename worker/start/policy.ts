@@ -1,6 +1,8 @@
 /** Opens the policy of CT_POLICY, and what applies it. */
 
 import type { PolicyState } from "../../shared/policy/policy-file.ts";
+import { EDGE } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { type Access, createAccess } from "../policy/access.ts";
 import { watchSessionLimits } from "../policy/session-limits.ts";
 import type { Session } from "../sessions/session.ts";
@@ -25,6 +27,7 @@ export async function openPolicy(
     shutdown,
   }: Pick<WorkerProcess, "clock" | "log" | "counters" | "shutdown">,
   { store }: Pick<Membership, "store">,
+  activity: Pick<Activity, "record">,
   options: WorkerOptions["policy"],
 ): Promise<PolicyParts> {
   const policy =
@@ -34,7 +37,12 @@ export async function openPolicy(
       ...options,
       clock,
       log,
-      onChange: () => counters.count("worker.policy.changes"),
+      onChange(digest, rules) {
+        counters.count("worker.policy.changes");
+        activity.record({ kind: "policy.changed", actor: EDGE, details: { digest, rules } });
+      },
+      onProblem: (problem) =>
+        activity.record({ kind: "policy.problem", actor: EDGE, details: { problem } }),
     });
   if (policy !== undefined) {
     shutdown.add("policy", () => policy.close());

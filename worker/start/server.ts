@@ -1,6 +1,7 @@
 /** Opens the worker's public port: the HTTP API, the sockets, and the requests of balancers and other workers. */
 import { workerTag } from "../../shared/base/worker-tag.ts";
 import { openPort } from "../../shared/process/program.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { createApi } from "../api/api.ts";
 import { createBalancerAuth } from "../balancers/balancer-auth.ts";
 import { createOrigins } from "../http/origins.ts";
@@ -28,6 +29,7 @@ export interface PublicServer {
 interface Deps {
   readonly membership: Membership;
   readonly policy: Pick<PolicyParts, "access">;
+  readonly activity: Activity;
   readonly sessions: SessionParts;
   readonly operators: OperatorParts;
   readonly identity: IdentityParts;
@@ -70,6 +72,7 @@ export async function startServer(
     operatorProvider: deps.identity.operatorProvider,
     nameOwner: balancerAuth.nameOwner,
     access: deps.policy.access,
+    activity: deps.activity,
     store,
     tokens,
     registry,

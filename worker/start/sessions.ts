@@ -83,6 +83,7 @@ export function openSessions(
     clock,
     fence,
     access,
+    activity,
     settings,
     tag,
     resumeKeys: keyring.edge,

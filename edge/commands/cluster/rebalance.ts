@@ -18,6 +18,7 @@ import {
   ratioOf,
 } from "../../simulate/rebalance-plan.ts";
 import { type CommonFlags, createStoreCommand, wholeNumber } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
 
 interface RebalanceFlags extends CommonFlags {
   /** Seconds without activity after which a session is idle. */
@@ -83,7 +84,7 @@ async function requestMoves(
   const accepted = new Map<WorkerId, number>();
   const notes: string[] = [];
   for (const from of new Set(moves.map((move) => move.from))) {
-    const answer = await sendCommand({ store, clock: systemClock }, from, {
+    const answer = await sendCommand({ store, clock: systemClock, by: commandSender() }, from, {
       kind: "migrate-idle",
       moves: moves.filter((move) => move.from === from).map(toTarget),
       idleMs,

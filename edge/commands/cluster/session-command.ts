@@ -7,6 +7,7 @@ import type { SessionRecord, Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { formatKey } from "../../output/format.ts";
 import type { Output } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
 import { findSessionId } from "./events.ts";
 
 /** The session whose id begins with `given`. Throws `CommandError`. */
@@ -24,7 +25,11 @@ export async function tellSession(
   command: EdgeCommand,
   how: { readonly what: string; readonly json: boolean; readonly details?: object },
 ): Promise<Output> {
-  const answer = await sendCommand({ store, clock: systemClock }, owner, command);
+  const answer = await sendCommand(
+    { store, clock: systemClock, by: commandSender() },
+    owner,
+    command,
+  );
   if (answer === "no answer") {
     throw new CommandError(
       `${how.what}: worker ${owner} did not respond; it may be hung or gone, see \`ct-edge list\``,

@@ -11,6 +11,7 @@ import {
 import { signOutByOperator } from "../../../shared/sign-ins/sign-out.ts";
 import { CommandError } from "../../output/errors.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
 
 export function signOutCommand(): Command {
   return createStoreCommand<CommonFlags>({
@@ -28,7 +29,7 @@ export function signOutCommand(): Command {
         nameKey(person),
       ]);
       const { id, name } = onlyUser(signIns, person);
-      const message = await signOutByOperator(store, signIns);
+      const message = await signOutByOperator(store, signIns, commandSender());
       if (json === true) {
         const output = { user: id, name, signIns: signIns.length, outcome: "done", message };
         return { out: `${escapeJson(output, 2)}\n` };

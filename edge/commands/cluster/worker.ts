@@ -10,6 +10,7 @@ import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { createStoreCommand } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
 
 type Kind = "suspend" | "drain" | "resume";
 
@@ -41,7 +42,11 @@ export function workerCommand(kind: Kind): Command {
     argument: { name: "<worker>", description: "Its id in `ct-edge list`." },
     async run({ store }, { json }, worker) {
       const record = await findWorker(store, worker);
-      const answer = await sendCommand({ store, clock: systemClock }, record.id, { kind });
+      const answer = await sendCommand(
+        { store, clock: systemClock, by: commandSender() },
+        record.id,
+        { kind },
+      );
       const { outcome, message } = answer === "no answer" ? NO_ANSWER : answer;
       if (outcome !== "done") {
         throw new CommandError(`${kind} ${record.id}: ${outcome}, ${escapeForTerminal(message)}`);

@@ -37,6 +37,7 @@ function open() {
       format: "text",
       sink: { write: (line: string) => void lines.push(line) },
     }),
+    onProblem: () => {},
     onChange: () => changes++,
   });
   onTestFinished(() => file.close());

@@ -17,7 +17,7 @@ import type { OperatorToken } from "../../../shared/settings/operator-tokens.ts"
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
-import { NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
+import { type Activity, NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
 import {
@@ -61,6 +61,7 @@ export interface WorkerOptions {
   readonly operatorTokens?: readonly OperatorToken[];
   readonly loginApiKey?: string | undefined;
   readonly loginUnverifiedEmail?: "drop" | "keep";
+  readonly activity?: Activity;
   readonly policy?: Parameters<typeof createAccess>[0]["policy"];
   readonly serverUrl?: string;
   readonly meetingUrl?: string;
@@ -140,7 +141,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const ring = createRing([{ id, weight: 1 }], KEYS.ring);
   const parts = { store, clock, log, counters, tokens, tag };
   const registry = createRegistry({
-    activity: NO_ACTIVITY,
+    activity: options.activity ?? NO_ACTIVITY,
     ...parts,
     relayKeys: onlyKey(KEYS.relay),
     acceptsVersion: createVersionCheck(["0.3"]),
@@ -158,6 +159,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const access = createAccess({ policy: options.policy, store, clock });
   const sockets = attachSockets({
     ...parts,
+    activity: options.activity ?? NO_ACTIVITY,
     registry,
     fence: OPEN_FENCE,
     access,
@@ -222,6 +224,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   });
   const api = await createApi({
     ...parts,
+    activity: options.activity ?? NO_ACTIVITY,
     clients,
     metricsPage: options.metricsPage,
     credentials,

@@ -201,6 +201,7 @@ export async function startWorker(
   });
   const tag = workerTag(self.id, self.incarnation);
   const sockets = attachSockets({
+    activity: NO_ACTIVITY,
     registry,
     tokens,
     counters,

@@ -128,6 +128,7 @@ describe("the write queue", () => {
     const writeQueue = createWriteQueue({
       clock,
       holder: () => holder,
+      before: async () => {},
       confirm: async () => "lost",
       onLost: () => events.push("lost"),
       onFailure: () => events.push("failure"),

@@ -6,7 +6,14 @@ import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { type EndedSignIn, endSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
-import { type Deferring, type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import {
+  type Deferring,
+  type Store,
+  StoreAwayError,
+  type UserRecord,
+} from "../../../shared/store/store.ts";
+import { EDGE, operatorParty, userParty } from "../../activity/parties.ts";
+import type { Activity } from "../../activity/recorder.ts";
 import type { Session } from "../../sessions/session.ts";
 import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
@@ -35,6 +42,9 @@ export function followEndedSignIns(deps: {
   readonly sessions: () => Iterable<Session>;
   /** An operator's may be among them. */
   readonly onEnded: (signIn: string) => void;
+  readonly activity: Pick<Activity, "record">;
+  /** Whether this worker is the one that tells what all workers see. */
+  readonly isSpokesman: () => boolean;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
@@ -45,6 +55,7 @@ export function followEndedSignIns(deps: {
   /** When each of the people's sign-ins was last seen in the store, and whether it was missing then. */
   const looks = new Map<string, { readonly atMs: number; readonly isMissing: boolean }>();
   let last: string | undefined;
+  let isFirstRead = true;
   let isClosed = false;
   let timer: Timer | undefined;
 
@@ -72,17 +83,28 @@ export function followEndedSignIns(deps: {
       records.drop(one.id);
       deps.tokens.noteEnded(one.id, one.untilMs);
       deps.onEnded(one.id);
+      // One worker tells it for all. What ended before this one started was told then.
+      if (!isFirstRead && deps.isSpokesman()) record(one);
     }
+    isFirstRead = false;
     for (const [oldest] of ended) {
       if (ended.size <= MAX_ENDED) break;
       ended.delete(oldest);
     }
   }
 
+  function record({ id, cause, user, by }: EndedSignIn): void {
+    deps.activity.record({
+      ...{ kind: "sign-in.ended", once: id, details: { cause } },
+      actor: cause === "operator" ? operatorParty(by) : EDGE,
+      ...(user !== undefined && { target: userParty(user) }),
+    });
+  }
+
   /** Those that are missing twice end: without a record they could not be checked. */
-  async function lookForSome(ids: Iterable<string>): Promise<void> {
+  async function lookForSome(people: ReturnType<typeof present>): Promise<void> {
     const nowMs = clock.nowMs();
-    const due = [...ids].filter((id) => {
+    const due = [...people.keys()].filter((id) => {
       const look = looks.get(id);
       return look === undefined || nowMs - look.atMs >= (look.isMissing ? MISSING_MS : LOOK_MS);
     });
@@ -90,15 +112,17 @@ export function followEndedSignIns(deps: {
       const isMissing = !(await records.exists(id));
       const isGone = isMissing && looks.get(id)?.isMissing === true;
       looks.set(id, { atMs: nowMs, isMissing });
-      if (isGone) await endGone(id);
+      if (isGone) await endGone(id, people.get(id));
     }
   }
 
-  async function endGone(id: string): Promise<void> {
+  async function endGone(id: string, sessions: readonly Session[] = []): Promise<void> {
     // Here at once: a store whose memory is full does not tell the others.
     ended.set(id, { message: GONE });
     deps.counters.count("worker.sign_ins.ended", "unconfirmed");
-    const signIn = { id, untilMs: clock.wallMs() + SIGN_IN_MS };
+    const peers = sessions.flatMap((session) => [...session.peers]);
+    const user = peers.find(({ record }) => record.user.signIn === id)?.record.user;
+    const signIn = { id, user: user && userOf(user), untilMs: clock.wallMs() + SIGN_IN_MS };
     await endSignIn(store, signIn, "unconfirmed", GONE).catch((error: unknown) => {
       log.warn({ err: error }, "the end of a sign-in could not be written; it ends on this worker");
     });
@@ -112,7 +136,7 @@ export function followEndedSignIns(deps: {
       const end = ended.get(id);
       if (end !== undefined) for (const session of sessions) session.signOut(id, end.message);
     }
-    await lookForSome(people.keys());
+    await lookForSome(people);
   }
 
   async function run(): Promise<void> {
@@ -133,4 +157,8 @@ export function followEndedSignIns(deps: {
       timer?.cancel();
     },
   };
+}
+
+function userOf({ id, name, email }: UserRecord): NonNullable<EndedSignIn["user"]> {
+  return { id, name, ...(email !== undefined && { email }) };
 }

@@ -7,6 +7,8 @@ import { type Clock, sleep } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
+import { userParty } from "../../activity/parties.ts";
+import type { Activity } from "../../activity/recorder.ts";
 import { addressOf } from "../../operators/require-operator.ts";
 import type { Access } from "../../policy/access.ts";
 import { hostOf, maxPeople } from "../../policy/host.ts";
@@ -32,6 +34,7 @@ export interface ConnectDeps {
   readonly settings: { readonly maxAdmissionsPerSecond: number };
   readonly identifyClient: TokenReader["identifyClient"];
   readonly access: Pick<Access, "limitsOf" | "entryProblem">;
+  readonly activity: Pick<Activity, "record">;
   /**
    * Attaches an admitted peer to its socket, in the turn in which socket.io reports it: later, messages are lost. `false`:
    * the connection is gone.
@@ -108,13 +111,15 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
     if (!isPublicKey(introduction.publicKey)) return { state: "refused", reason: "key" };
     const host = token.host ? undefined : hostOf(session);
     // The token may be as old as a day: the policy, or what is known of the person, may have changed.
-    const message = await deps.access.entryProblem({
-      user: token.user,
-      address: addressOf(socket.request),
-      client: introduction.client,
-      host,
-    });
-    if (message !== undefined) return { state: "refused", reason: "policy", message };
+    const origin = { address: addressOf(socket.request), client: introduction.client };
+    const message = await deps.access.entryProblem({ user: token.user, host, ...origin });
+    if (message !== undefined) {
+      deps.activity.record({
+        ...{ kind: "join.refused", session: session.id, details: { cause: "policy" } },
+        ...{ actor: { type: "rule" }, target: userParty(token.user, origin) },
+      });
+      return { state: "refused", reason: "policy", message };
+    }
     const limit = host && (await maxPeople(deps.access, host));
     return asDecision(session, await session.admit(token, introduction, limit));
   }

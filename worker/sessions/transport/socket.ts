@@ -76,6 +76,7 @@ export interface SocketsDeps {
   readonly clock: Clock;
   readonly fence: Pick<Fence, "look" | "hold">;
   readonly access: ConnectDeps["access"];
+  readonly activity: ConnectDeps["activity"];
   readonly settings: Pick<
     Settings,
     "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"

@@ -1,0 +1,101 @@
+/**
+ * What happens in one session, as operators read it later: in the log, in the session's history, and as events for the audit log
+ * and webhooks. An event is recorded before what it tells is written to the store.
+ */
+
+import type { SessionId } from "../../shared/base/ids.ts";
+import type { Sender } from "../../shared/control/command.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import type { PeerRecord, UserRecord } from "../../shared/store/store.ts";
+import { EDGE, type Origin, operatorParty, userParty } from "../activity/parties.ts";
+import type { Activity } from "../activity/recorder.ts";
+import type { CloseCause, LeaveCause } from "./admission.ts";
+import { type SessionOwnership, shortId } from "./session-ownership.ts";
+
+export interface SessionDiary {
+  /** `cause`: as in the session's history. */
+  created(user: UserRecord, origin: Origin, cause: string): void;
+  /** Another worker had it. */
+  moved(cause: string, people: number): void;
+  /** It has been admitted; others do not know it yet. */
+  arriving(peer: PeerRecord): void;
+  /** The others have been told. */
+  joined(peer: PeerRecord): void;
+  /** `by`: the operator who removes it. */
+  left(peer: PeerRecord, cause: LeaveCause, by?: Sender): void;
+  locked(isLocked: boolean, by: Sender | undefined): void;
+  /** `most`: people at the same time. */
+  closed(cause: CloseCause, people: number, by?: Sender): void;
+  /** The host never came. */
+  expired(): void;
+}
+
+export function createSessionDiary(deps: {
+  readonly sessionId: SessionId;
+  readonly log: Log;
+  readonly activity: Activity;
+  readonly ownership: Pick<SessionOwnership, "note" | "epoch">;
+}): SessionDiary {
+  const { sessionId, log, activity, ownership } = deps;
+  const session = shortId(sessionId);
+
+  return {
+    created(user, origin, cause) {
+      ownership.note("created", cause);
+      log.info({ session, user: user.name }, "session created");
+      activity.record({
+        ...{ kind: "session.created", session: sessionId, once: "1" },
+        actor: userParty(user, origin),
+      });
+    },
+    moved(cause, people) {
+      ownership.note("resumed", cause);
+      activity.record({
+        ...{ kind: "session.moved", session: sessionId, once: String(ownership.epoch) },
+        ...{ actor: EDGE, details: { cause, people } },
+      });
+    },
+    arriving({ id, user, client, host }) {
+      activity.record({
+        ...{ kind: "peer.joined", session: sessionId, once: id },
+        ...{ actor: userParty(user, { client }), details: { role: host ? "host" : "guest" } },
+      });
+    },
+    joined({ id, user, client, host }) {
+      ownership.note("joined", host ? "host" : "guest");
+      const text = host ? "host joined" : "guest joined";
+      log.info({ session, peer: id, user: user.name, client }, text);
+    },
+    left({ id, user, client }, cause, by) {
+      const person = userParty(user, { client });
+      const common = { session: sessionId, once: id, details: { cause } };
+      activity.record(
+        cause === "removed"
+          ? { ...common, kind: "peer.removed", actor: operatorParty(by), target: person }
+          : { ...common, kind: "peer.left", actor: person },
+      );
+      ownership.note("left", cause);
+      log.info({ session, peer: id, cause }, "guest left");
+    },
+    locked(isLocked, by) {
+      log.info({ session, isLocked }, "an operator has locked or unlocked the session");
+      const kind = isLocked ? "session.locked" : "session.unlocked";
+      activity.record({ kind, session: sessionId, actor: operatorParty(by) });
+    },
+    closed(cause, people, by) {
+      ownership.note("closed", cause);
+      log.info({ session, cause }, "session closed");
+      activity.record({
+        ...{ kind: "session.closed", session: sessionId, once: "1" },
+        actor: cause === "ended by the operator" ? operatorParty(by) : EDGE,
+        details: { cause, people },
+      });
+    },
+    expired() {
+      activity.record({
+        ...{ kind: "session.closed", session: sessionId, once: "1" },
+        ...{ actor: EDGE, details: { cause: "never opened", people: 0 } },
+      });
+    },
+  };
+}
