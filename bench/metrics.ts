@@ -21,7 +21,7 @@ import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
 import { connectEmbeddedStore } from "../shared/store/embedded/client.ts";
 import { startStoreServer } from "../shared/store/embedded/server.ts";
 import { Cluster } from "../worker/usage/cluster.ts";
-import { createPeopleCounter } from "../worker/usage/people.ts";
+import { createPeopleCounter, createPersonHash } from "../worker/usage/people.ts";
 import { writeResults } from "./support/results.ts";
 import { size } from "./support/sizes.ts";
 import { type Summary, summarize } from "./support/statistics.ts";
@@ -138,12 +138,16 @@ async function publish(): Promise<() => Promise<void>> {
 
   const sessions = Array.from({ length: SESSIONS }, (_, at) => sessionOf(at));
   const self = { id: "worker-0" as WorkerId, incarnation: "a".repeat(16) as Incarnation };
-  const peopleCounter = createPeopleCounter({ key: Buffer.alloc(32), sessions: () => sessions });
+  const peopleCounter = createPeopleCounter({
+    hashOf: createPersonHash(Buffer.alloc(32)),
+    sessions: () => sessions,
+  });
   for (let other = 1; other < WORKERS; other++) {
     const { users } = peopleCounter();
     const report = {
       incarnation: self.incarnation,
       users,
+      recent: new Set<string>(),
       sessions: SESSIONS,
       connections: 3000,
       lagMs: 1,
@@ -156,6 +160,7 @@ async function publish(): Promise<() => Promise<void>> {
     view: { worker: () => self },
     self,
     peopleCounter,
+    recentPeople: { hashes: new Set() },
     lag: { recent: { meanMs: 1, p99Ms: 1, maxMs: 1, utilization: 0, cpu: 0 } },
     leadership: { isLeading: true },
     intervalMs: BENCH_INTERVAL_MS,

@@ -13,6 +13,7 @@ import { sessionsCommand } from "./commands/cluster/sessions.ts";
 import { signOutCommand } from "./commands/cluster/sign-out.ts";
 import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
+import { usageCommand } from "./commands/cluster/usage.ts";
 import { verifyCommand } from "./commands/cluster/verify.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
 import { autoscaleCommand } from "./commands/machine/autoscale.ts";
@@ -53,6 +54,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(lockCommand("unlock"))
     .addCommand(topCommand())
     .addCommand(eventsCommand())
+    .addCommand(usageCommand())
     .addCommand(explainCommand())
     .addCommand(simulateCommand())
     .addCommand(clientsCommand())

@@ -23,6 +23,7 @@ import { openProcess } from "./start/process.ts";
 import { startServer } from "./start/server.ts";
 import { openSessions } from "./start/sessions.ts";
 import { openMembership } from "./start/store-and-membership.ts";
+import { openUsage } from "./start/usage.ts";
 
 await workerProgram({ run, empty }).parseAsync();
 
@@ -56,9 +57,17 @@ async function startWorker(settings: Settings): Promise<void> {
   const { store, view } = membership;
   const activity = openActivity(worker);
   const policy = await openPolicy(worker, membership, activity, options.policy);
-  const sessions = openSessions(worker, membership, policy.access, activity, options.sessions);
+  const usage = openUsage(worker, membership);
+  const sessions = openSessions(
+    worker,
+    membership,
+    policy.access,
+    activity,
+    usage.sessionUsage,
+    options.sessions,
+  );
   const { registry } = sessions;
-  const operators = openPluginsAndDashboard(worker, membership, registry, options);
+  const operators = openPluginsAndDashboard(worker, membership, registry, usage, options);
   const identity = openIdentity(
     worker,
     membership,

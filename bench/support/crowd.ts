@@ -187,7 +187,7 @@ function usageOf({ incarnation, id, load }: WorkerRecord): WorkerReport {
   const users = Array.from({ length: connections }, (_, i) =>
     `${id}${i}`.slice(-11).padStart(11, "x"),
   );
-  return { incarnation, users: new Set(users), sessions, connections, lagMs };
+  return { incarnation, users: new Set(users), recent: new Set(), sessions, connections, lagMs };
 }
 
 async function putSession(store: Store, owner: MemberRecord, i: number): Promise<SessionRecord> {

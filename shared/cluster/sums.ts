@@ -10,6 +10,8 @@ export interface WorkerReport {
   readonly incarnation: Incarnation;
   /** Hashes of the users with an open connection. */
   readonly users: ReadonlySet<string>;
+  /** Of those who have come in within the last minute. */
+  readonly recent: ReadonlySet<string>;
   readonly sessions: number;
   readonly connections: number;
   readonly lagMs: number;
@@ -18,6 +20,8 @@ export interface WorkerReport {
 export interface ClusterSums {
   readonly workers: number;
   readonly users: number;
+  /** Hashes of the users, and of those who were here a moment ago. */
+  readonly people: ReadonlySet<string>;
   readonly sessions: number;
   readonly connections: number;
   /** Mean over the workers. */
@@ -29,16 +33,22 @@ export interface ClusterSums {
 export const HASH_CHARS = 11;
 /** As many as the connections of a worker; a report with this many is within the size limit of the store. */
 const MAX_USERS = 20_000;
+const MAX_RECENT = 2000;
+
+/** All hashes in one string; an array would be a quarter longer. */
+const hashes = (max: number) =>
+  z
+    .string()
+    .max(max * HASH_CHARS)
+    .regex(/^([A-Za-z0-9_-]{11})*$/);
 
 const reportSchema = z.object({
   incarnation: z.custom<Incarnation>(
     (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
   ),
-  /** All hashes in one string; an array would be a quarter longer. */
-  users: z
-    .string()
-    .max(MAX_USERS * HASH_CHARS)
-    .regex(/^([A-Za-z0-9_-]{11})*$/),
+  users: hashes(MAX_USERS),
+  /** Workers of the version before do not report them. */
+  recent: hashes(MAX_RECENT).default(""),
   sessions: z.number().int().nonnegative(),
   connections: z.number().int().nonnegative(),
   lagMs: z.number().nonnegative(),
@@ -46,7 +56,8 @@ const reportSchema = z.object({
 
 export function writeReport(report: WorkerReport): string {
   const users = [...report.users].slice(0, MAX_USERS).join("");
-  return JSON.stringify({ ...report, users });
+  const recent = [...report.recent].slice(0, MAX_RECENT).join("");
+  return JSON.stringify({ ...report, users, recent });
 }
 
 /** Undefined if `text` is not a valid report; programs that can write to the store may be hostile. */
@@ -59,8 +70,12 @@ export function parseReport(text: string): WorkerReport | undefined {
   }
   const parsed = reportSchema.safeParse(value);
   if (!parsed.success) return undefined;
-  const { users, ...numbers } = parsed.data;
-  return { ...numbers, users: new Set(users.match(/.{11}/g)) };
+  const { users, recent, ...numbers } = parsed.data;
+  return { ...numbers, users: setOf(users), recent: setOf(recent) };
+}
+
+function setOf(joined: string): ReadonlySet<string> {
+  return new Set(joined.match(/.{11}/g));
 }
 
 /**
@@ -72,6 +87,7 @@ export function sumReports(
   isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
 ): ClusterSums {
   const users = new Set<string>();
+  const recent = new Set<string>();
   let workers = 0;
   let sessions = 0;
   let connections = 0;
@@ -85,7 +101,9 @@ export function sumReports(
     lagMs += report.lagMs;
     worstLagMs = Math.max(worstLagMs, report.lagMs);
     for (const user of report.users) users.add(user);
+    for (const user of report.recent) recent.add(user);
   }
   const mean = workers === 0 ? 0 : Math.round((lagMs / workers) * 1000) / 1000;
-  return { workers, users: users.size, sessions, connections, lagMs: mean, worstLagMs };
+  const people = new Set([...users, ...recent]);
+  return { workers, users: users.size, people, sessions, connections, lagMs: mean, worstLagMs };
 }

@@ -6,7 +6,8 @@
 export const MAX_STREAM_TEXT_CHARS = 4096;
 /**
  * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
- * all processes. History: an hour, a day, 30 days at falling resolution. Ended sign-ins: for the workers that still have their people.
+ * all processes. History: an hour, a day, 30 days at falling resolution. Usage: one text a day, and the newest of today. Ended
+ * sign-ins: for the workers that still have their people.
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -15,6 +16,8 @@ export const STREAMS = {
   "history-hour": { keep: 360, lasting: true },
   "history-day": { keep: 720, lasting: true },
   "history-month": { keep: 720, lasting: true },
+  "usage-days": { keep: 400, lasting: true },
+  "usage-today": { keep: 8, lasting: true },
   "ended-sign-ins": { keep: 1000, lasting: true },
 } as const;
 export type StreamName = keyof typeof STREAMS;

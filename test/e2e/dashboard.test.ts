@@ -94,6 +94,11 @@ describe.runIf(hasChromium)("in a browser", () => {
     const session = await openSession({ baseUrl: urlOf(0), guestCount: 1 });
     await expect.poll(() => tile.textContent(), { timeout: 15_000 }).toBe("1");
 
+    await goTo("usage");
+    const used = looker.page.locator('[data-usage="Sessions hosted"]');
+    await expect.poll(() => used.textContent(), { timeout: 15_000 }).toBe("1");
+    expect(await looker.page.textContent("#usage-shares")).toContain("Hosted withother1");
+
     await goTo("sessions");
     const id = session.sessionId.slice(0, 8);
     const rowOf = async () =>

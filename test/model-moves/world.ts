@@ -30,6 +30,7 @@ import {
   signResumeTicket,
 } from "../../worker/sessions/resume-ticket.ts";
 import type { Session } from "../../worker/sessions/session.ts";
+import { NO_USAGE } from "../../worker/sessions/session-usage.ts";
 import { FanOut } from "../../worker/sessions/transport/fan-out.ts";
 import { InputLimit } from "../../worker/sessions/transport/input-limit.ts";
 import { eventPacketOf } from "../../worker/sessions/transport/message-frames.ts";
@@ -162,6 +163,7 @@ function createWorld(seed: number, bug: Bug | undefined) {
     const counters = createCounters();
     const self = { id, incarnation: newIncarnation() };
     const registry = createRegistry({
+      usage: NO_USAGE,
       activity: NO_ACTIVITY,
       store,
       clock,

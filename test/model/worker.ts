@@ -44,6 +44,7 @@ import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
 import { startReaper } from "../../worker/sessions/session-reaper.ts";
+import { NO_USAGE } from "../../worker/sessions/session-usage.ts";
 import { joined, type OutboundMessage } from "../../worker/sessions/wire/outbound.ts";
 import { createVersionCheck } from "../../worker/sessions/wire/protocol.ts";
 import type { Place } from "./network.ts";
@@ -104,6 +105,7 @@ export function startWorker(place: Place, address: string, needs: Surroundings):
     probe: askOwner,
   });
   const registry: Registry = createRegistry({
+    usage: NO_USAGE,
     activity: NO_ACTIVITY,
     store,
     clock,

@@ -41,6 +41,8 @@ export interface ClientOptions {
   /** URL of the edge; may have a path, as in `http://127.0.0.1:1080/k/KEY`. */
   readonly baseUrl: string;
   readonly name: string;
+  /** What it calls itself; default: `ct-edge-test@1.0.0`. */
+  readonly client?: string;
   /** The published protocol package; default: the newest. */
   readonly protocol?: ProtocolPackageName;
   /** Sent with each request and handshake, in addition to the package's own. */
@@ -121,7 +123,7 @@ export class Client {
     this.#protocol = protocolPackage(options.protocol);
     this.#provider = new this.#protocol.ConnectionProvider({
       url: options.baseUrl,
-      client: "ct-edge-test@1.0.0",
+      client: options.client ?? "ct-edge-test@1.0.0",
       fetch: (url, request) => this.#fetch(url, request),
       authenticationHandler: (token, metadata) => this.#signIn(token, metadata),
       transports: [

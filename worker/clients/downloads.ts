@@ -2,9 +2,10 @@
  * Download counts of the whole edge, kept in the store: per day (UTC), IDE, plugin and version, and as one total.
  */
 import type { Clock } from "../../shared/base/clock.ts";
-import { describeError } from "../../shared/base/errors.ts";
+import { writeCsv } from "../../shared/base/csv.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { createPendingCounts } from "../../shared/store/pending-counts.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Ide } from "./formats/artifact.ts";
 
@@ -38,7 +39,6 @@ const BY_VERSION = "downloads.by/";
 const MAX_VERSIONS = 200;
 const OTHER = "other";
 const PREFIX = "downloads/";
-const RETRY_MS = 1000;
 const TOTALS_AGE_MS = 60_000;
 /** Counters that wait for the store; beyond this, new ones are dropped and only existing ones still grow. */
 const MAX_WAITING = 10_000;
@@ -53,49 +53,18 @@ export function createDownloads(deps: {
   readonly log: Log;
 }): Downloads {
   const { store, clock, counters, log } = deps;
-  let waiting = new Map<string, number>();
-  let writing: Promise<void> | undefined;
-  let retry: { cancel(): void } | undefined;
+  const pending = createPendingCounts({
+    store,
+    clock,
+    log,
+    what: "downloads",
+    delayMs: 0,
+    maxNames: MAX_WAITING,
+  });
   /** Counters per version that exist, as far as this process knows. */
   const versionCounters = new Set<string>();
   let totals = new Map<string, Map<string, number>>();
   let totalsMs = Number.NEGATIVE_INFINITY;
-
-  function add(name: string, by: number): void {
-    if (waiting.has(name) || waiting.size < MAX_WAITING) {
-      waiting.set(name, (waiting.get(name) ?? 0) + by);
-    }
-  }
-
-  function write(): Promise<void> {
-    writing ??= writeAll().finally(() => {
-      writing = undefined;
-    });
-    return writing;
-  }
-
-  async function writeAll(): Promise<void> {
-    while (waiting.size > 0) {
-      const batch = waiting;
-      waiting = new Map();
-      try {
-        await store.addToCounters(Object.fromEntries(batch));
-      } catch (error) {
-        // The write may have succeeded although its response was lost; then it is counted twice. Losing counts would be worse,
-        // because outages are more frequent than lost responses.
-        for (const [name, by] of batch) add(name, by);
-        log.debug(
-          { err: error, reason: describeError(error) },
-          "cannot count downloads now; will retry",
-        );
-        retry ??= clock.after(RETRY_MS, () => {
-          retry = undefined;
-          void write();
-        });
-        return;
-      }
-    }
-  }
 
   function versionCounter(ide: Ide, version: string): string {
     const own = `${BY_VERSION}${ide}/${version}`;
@@ -144,15 +113,10 @@ export function createDownloads(deps: {
       counters.count("worker.downloads", ide);
       const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
       const shortVersion = encode(version, MAX_VERSION_CHARS);
-      add(TOTAL_DOWNLOADS, 1);
-      add(versionCounter(ide, shortVersion), 1);
-      add([`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), shortVersion].join("/"), 1);
-      void write();
+      const ofDay = [`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), shortVersion].join("/");
+      pending.add({ [TOTAL_DOWNLOADS]: 1, [versionCounter(ide, shortVersion)]: 1, [ofDay]: 1 });
     },
-    async close() {
-      await write();
-      retry?.cancel();
-    },
+    close: () => pending.close(),
   };
 }
 
@@ -202,16 +166,10 @@ function decode(name: string): string {
 
 // --- CSV ---
 
-/** RFC 4180, with a header line. Pure. */
+/** With a header line. Pure. */
 export function downloadsCsv(rows: readonly DownloadCount[]): string {
-  const lines = rows.map(({ day, ide, id, version, count }) =>
-    [day, ide, id, version, String(count)].map(csvCell).join(","),
+  return writeCsv(
+    ["day", "ide", "id", "version", "downloads"],
+    rows.map(({ day, ide, id, version, count }) => [day, ide, id, version, count]),
   );
-  return ["day,ide,id,version,downloads", ...lines].map((line) => `${line}\r\n`).join("");
-}
-
-/** A value that a spreadsheet would evaluate as a formula (CSV injection) is prefixed with an apostrophe. */
-function csvCell(value: string): string {
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -9,6 +9,8 @@ import type { Series } from "../../shared/metrics/metrics.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
+import type { ClusterUsage } from "../usage/cluster.ts";
+import { readDailyUsage, recordDailyUsage } from "../usage/daily-usage.ts";
 import { checkLicense, checkMembers, checkStore } from "./checks.ts";
 import { describeMembers, describeTiles } from "./describe.ts";
 import { createFeed } from "./feed.ts";
@@ -18,7 +20,7 @@ import type { DashboardArea } from "./routes.ts";
 import { createSnapshots, type Snapshot } from "./snapshot.ts";
 
 export interface Dashboard extends DashboardArea {
-  close(): void;
+  close(): Promise<void>;
 }
 
 export function openDashboard(deps: {
@@ -26,16 +28,17 @@ export function openDashboard(deps: {
   readonly self: { readonly id: WorkerId };
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;
-  readonly clusterSeries: () => Promise<readonly Series[]>;
+  readonly clusterUsage: () => Promise<ClusterUsage>;
   /** The same for work that nobody waits for. */
-  readonly deferredSeries: () => Promise<readonly Series[]>;
+  readonly deferredUsage: () => Promise<ClusterUsage>;
   readonly downloads: DashboardArea["downloads"];
   readonly license: FoundLicense;
   readonly clock: Clock;
   readonly log: Log;
 }): Dashboard {
   const { settings, self, store, leadership, clock, log } = deps;
-  const snapshots = createSnapshots({ store, clock, cluster: deps.clusterSeries });
+  const cluster = async (): Promise<readonly Series[]> => (await deps.clusterUsage()).series;
+  const snapshots = createSnapshots({ store, clock, cluster });
   // With the embedded store all processes run on this machine, so their log files are here.
   const folder = settings.storeSocket === undefined ? undefined : settings.logDir;
   const logs = createLogs({ folder, store });
@@ -43,7 +46,9 @@ export function openDashboard(deps: {
   const feed = createFeed({ snapshots, logs, storeHealth, clock, log });
 
   async function sample(): Promise<Sample> {
-    const tiles = describeTiles(await deps.deferredSeries());
+    const { series, people } = await deps.deferredUsage();
+    dailyUsage.add(people);
+    const tiles = describeTiles(series);
     return {
       users: tiles.usersOnline,
       sessions: tiles.sessionsActive,
@@ -52,6 +57,7 @@ export function openDashboard(deps: {
       hostedTotal: tiles.sessionsHosted,
     };
   }
+  const dailyUsage = recordDailyUsage({ store, leadership, clock, log });
   const history = recordHistory({ store: store.deferred, clock, log, leadership, sample });
 
   return {
@@ -68,11 +74,17 @@ export function openDashboard(deps: {
         checkLicense(deps.license, clock.wallMs(), connectionsOf(snapshot)),
       ];
     },
+    async usage(days) {
+      const { people } = await deps.clusterUsage();
+      return readDailyUsage(store, people, days);
+    },
     worker: self.id,
-    close() {
+    async close() {
       history.close();
       feed.close();
       snapshots.close();
+      if (leadership.isLeading) dailyUsage.add((await deps.deferredUsage()).people);
+      await dailyUsage.close();
     },
   };
 }

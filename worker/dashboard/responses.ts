@@ -185,6 +185,39 @@ export interface DownloadsResponse {
   }[];
 }
 
+/**
+ * `GET /dashboard/api/usage?days=30`: days (UTC) with today. IDEs are those that clients say they are: `vscode`, `intellij`, `theia`,
+ * `eclipse`, `browser`, `other`. Above 200 people, `users` are estimates with a standard error of 1.6 %.
+ */
+export interface UsageResponse {
+  readonly now: { readonly users: number | null; readonly sessions: number | null };
+  /** How many days were asked for; the edge may have counted on fewer. */
+  readonly days: number;
+  /** Different people on all these days. */
+  readonly users: number;
+  /** Oldest first. */
+  readonly rows: readonly UsageRow[];
+}
+
+export interface UsageRow {
+  /** `2030-01-31`. */
+  readonly day: string;
+  /** Different people on this day. */
+  readonly users: number;
+  /** Sessions hosted, and guests who joined, by IDE. */
+  readonly hosted: Readonly<Record<string, number>>;
+  readonly joined: Readonly<Record<string, number>>;
+  /** Sessions that ended on this day; the rest is about these. */
+  readonly ended: number;
+  /** Sum of the most people at once in each, and of their minutes. */
+  readonly people: number;
+  readonly minutes: number;
+  /** How many had at most so many people at once (`1` to `5`, `6-10`, `11-20`, `21-more`). */
+  readonly sizes: Readonly<Record<string, number>>;
+  /** How many lasted so many minutes (`0-5` to `480-more`). */
+  readonly lengths: Readonly<Record<string, number>>;
+}
+
 /** `GET /dashboard/api/logs`. */
 export interface LogsResponse {
   readonly logs: readonly {

@@ -21,6 +21,7 @@ import { type Refuse, textResponse } from "../http/responses.ts";
 import { SIGN_IN_MS } from "../login/tokens.ts";
 import { missing, type Operator } from "../operators/operator.ts";
 import { addressOf, PASSWORD_PATH, type RequireOperator } from "../operators/require-operator.ts";
+import type { ReadUsage } from "../usage/daily-usage.ts";
 import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
 import { type Feed, TOPICS } from "./feed.ts";
 import { RANGES, readHistory } from "./history.ts";
@@ -36,6 +37,7 @@ import type {
   SessionEventsResponse,
 } from "./responses.ts";
 import type { Snapshots } from "./snapshot.ts";
+import { addUsageRoutes } from "./usage-routes.ts";
 
 export interface DashboardArea {
   readonly snapshots: Snapshots;
@@ -43,6 +45,8 @@ export interface DashboardArea {
   readonly logs: Logs;
   /** Undefined when the plugin area is turned off. */
   readonly downloads: Pick<Downloads, "read"> | undefined;
+  /** Of the last `days` days. Rejects with `StoreAwayError`. */
+  readonly usage: (days: number) => Promise<ReadUsage>;
   readonly checks: () => Promise<CheckResponse["checks"]>;
   readonly storeHealth: () => StoreHealth;
   readonly worker: WorkerId;
@@ -99,6 +103,7 @@ export function addDashboardRoutes(deps: Deps): void {
     const area = { ...deps, app };
     addPage(area);
     addViews(area);
+    addUsageRoutes(area);
     addLogs(area);
     addOperator(area);
     addCommands(area);

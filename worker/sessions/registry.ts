@@ -19,6 +19,7 @@ import type { HandoverInbox } from "./pending-messages.ts";
 import { createRecovery } from "./recovery.ts";
 import { Session } from "./session.ts";
 import { type Created, type CreateHow, createSessionCreation } from "./session-creation.ts";
+import type { UsageCounter } from "./session-usage.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
 export type { Claim } from "./claims.ts";
@@ -83,6 +84,7 @@ export interface RegistryDeps {
   /** Messages that arrived before the sessions that are handed over to this worker. */
   readonly handoverInbox: Pick<HandoverInbox, "take">;
   readonly activity: Activity;
+  readonly usage: UsageCounter;
 }
 
 export function createRegistry(deps: RegistryDeps): Registry {
@@ -95,7 +97,8 @@ export function createRegistry(deps: RegistryDeps): Registry {
   const recovery = createRecovery({ ...parts, resume: claims.resume });
 
   function add(record: SessionRecord): Session {
-    const session = new Session({ ...deps, onEnded: remove }, record);
+    const usage = deps.usage.session(record);
+    const session = new Session({ ...deps, usage, onEnded: remove }, record);
     sessions.set(record.id, session);
     return session;
   }

@@ -24,6 +24,7 @@ import type { PendingMessages } from "./pending-messages.ts";
 import type { ResumeTicket } from "./resume-ticket.ts";
 import type { SessionDiary } from "./session-diary.ts";
 import { type SessionOwnership, type SessionState, shortId } from "./session-ownership.ts";
+import type { SessionUsage } from "./session-usage.ts";
 import {
   errorNotice,
   type OutboundMessage,
@@ -39,6 +40,7 @@ export interface PeersDeps {
   readonly log: Log;
   readonly counters: Counters;
   readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+  readonly usage: Pick<SessionUsage, "joined">;
 }
 
 /** The session, as its peers see it. */
@@ -267,6 +269,7 @@ export class SessionPeers {
     if (!peer.record.host) this.#sendToOthers(peer, roomJoined(peer.record));
     peer.send(peerInfo(peer.record));
     if (!isFirst) return;
+    this.#deps.usage.joined(peer.record, this.#peers.size);
     this.#session.diary.joined(peer.record);
   }
 

@@ -47,6 +47,7 @@ import {
   type SessionState,
 } from "./session-ownership.ts";
 import { AWAY_MS, SessionPeers } from "./session-peers.ts";
+import type { SessionUsage } from "./session-usage.ts";
 import { requestFailure, roomClosed } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 import { createRelayIds } from "./wire/relay-id.ts";
@@ -67,6 +68,7 @@ export interface SessionDeps {
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly fence: Pick<Fence, "look" | "hold">;
   readonly activity: Activity;
+  readonly usage: SessionUsage;
   /** Called once, when nothing is left to do: closed and written, or lost. */
   readonly onEnded: (session: Session) => void;
 }
@@ -405,14 +407,14 @@ export class Session {
   /** Closes it for all peers. `by`: the operator. */
   end(cause: CloseCause, by?: Sender): void {
     if (!this.isLive) return;
-    const { counters, store } = this.#deps;
+    const { counters, store, usage } = this.#deps;
     this.diary.closed(cause, this.#peers.byId.size, by);
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
     this.#joins.rejectAll();
     void this.#ownership.writes.write(async (holder) =>
-      store.closeSession(holder, await this.#ownership.tombstoneEndMs()),
+      usage.closed(await store.closeSession(holder, await this.#ownership.tombstoneEndMs())),
     );
     counters.count("worker.sessions_closed", cause);
     void this.#retire();

@@ -12,6 +12,7 @@ import { type Measurements, measureWorker } from "../usage/measurements.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
+import type { UsageParts } from "./usage.ts";
 
 export interface OperatorParts {
   readonly license: FoundLicense;
@@ -27,12 +28,13 @@ export function openPluginsAndDashboard(
   worker: WorkerProcess,
   { store, view }: Membership,
   registry: Registry,
+  usage: Pick<UsageParts, "hashOf" | "recentPeople">,
   options: Pick<
     WorkerOptions,
     "license" | "credentials" | "clients" | "dashboard" | "metrics" | "isStoreEmbedded"
   >,
 ): OperatorParts {
-  const { self, keyring, clock, log, counters, shutdown } = worker;
+  const { self, clock, log, counters, shutdown } = worker;
   const license = findLicense(options.license);
   // An edge with an embedded store logs it once for all its workers.
   if (!options.isStoreEmbedded) logLicense(license, worker.rootLog, clock.wallMs());
@@ -59,7 +61,7 @@ export function openPluginsAndDashboard(
     store,
     view,
     registry,
-    peopleKey: keyring.people,
+    ...usage,
     counters,
     clock,
     log,
@@ -72,8 +74,8 @@ export function openPluginsAndDashboard(
     self,
     leadership,
     store,
-    clusterSeries: measurements.clusterSeries,
-    deferredSeries: measurements.deferredSeries,
+    clusterUsage: measurements.clusterUsage,
+    deferredUsage: measurements.deferredUsage,
     downloads: clients?.downloads,
     license,
     clock,

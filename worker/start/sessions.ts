@@ -11,6 +11,7 @@ import { askedOncePerTurn, createFence, type Fence } from "../sessions/fence.ts"
 import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";
 import { createHandoverInbox, type HandoverInbox } from "../sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../sessions/registry.ts";
+import type { UsageCounter } from "../sessions/session-usage.ts";
 import { attachSockets, type Sockets } from "../sessions/transport/socket.ts";
 import { createVersionCheck } from "../sessions/wire/protocol.ts";
 import type { WorkerOptions } from "./options.ts";
@@ -32,6 +33,7 @@ export function openSessions(
   { store, view }: Membership,
   access: Access,
   activity: Activity,
+  usage: UsageCounter,
   settings: WorkerOptions["sessions"],
 ): SessionParts {
   const { self, keyring, clock, log, counters } = worker;
@@ -69,6 +71,7 @@ export function openSessions(
     owners,
     handoverInbox,
     activity,
+    usage,
   });
   onPeerExit((workerId) => {
     owners.noteExit(workerId);

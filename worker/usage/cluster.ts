@@ -25,7 +25,7 @@ import {
   StoreAwayError,
 } from "../../shared/store/store.ts";
 import { readVersionTotals, TOTAL_DOWNLOADS } from "../clients/downloads.ts";
-import type { PeopleCounter } from "./people.ts";
+import type { PeopleCounter, RecentPeople } from "./people.ts";
 import { type StoreTotal, UnsentTotals } from "./unsent-totals.ts";
 
 /** The store's counters of the cluster's totals. */
@@ -54,6 +54,7 @@ interface ClusterDeps {
   readonly view: { worker(id: WorkerId): Pick<WorkerRecord, "incarnation"> | undefined };
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly peopleCounter: () => PeopleCounter;
+  readonly recentPeople: Pick<RecentPeople, "hashes">;
   readonly lag: Pick<LoopLag, "recent">;
   readonly leadership: Pick<LeaderElection, "isLeading"> | undefined;
   /** How often metrics are sent; reports are written twice as often, so that they are in time. */
@@ -90,14 +91,22 @@ export class Cluster {
 
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
   async series(): Promise<readonly Series[]> {
-    const usage = await this.#unlessAway(() => this.#readCached());
-    return usage === undefined ? [] : usageAsSeries(usage);
+    return (await this.usage()).series;
   }
 
   /** The same for work that nobody waits for: read with the next heartbeat. */
   async deferredSeries(): Promise<readonly Series[]> {
-    const usage = await this.#unlessAway(() => this.#read(this.#deps.store.deferred));
-    return usage === undefined ? [] : usageAsSeries(usage);
+    return (await this.deferredUsage()).series;
+  }
+
+  /** The same with the people. */
+  async deferredUsage(): Promise<ClusterUsage> {
+    return describe(await this.#unlessAway(() => this.#read(this.#deps.store.deferred)));
+  }
+
+  /** As `series`, with the people. */
+  async usage(): Promise<ClusterUsage> {
+    return describe(await this.#unlessAway(() => this.#readCached()));
   }
 
   /**
@@ -142,10 +151,11 @@ export class Cluster {
   }
 
   #ownReport(): WorkerReport {
-    const { self, peopleCounter, lag } = this.#deps;
+    const { self, peopleCounter, recentPeople, lag } = this.#deps;
     const { users, sessions, connections } = peopleCounter();
     const { incarnation } = self;
-    return { incarnation, users, sessions, connections, lagMs: lag.recent.meanMs };
+    const recent = recentPeople.hashes;
+    return { incarnation, users, recent, sessions, connections, lagMs: lag.recent.meanMs };
   }
 
   #readCached(): Promise<Usage> {
@@ -188,12 +198,23 @@ export class Cluster {
  * The cluster's series for a process that is not a worker. `isLive`: whether this incarnation of a worker is a member.
  * Rejects with `StoreAwayError`.
  */
-export async function readClusterSeries(
+export async function readClusterUsage(
   store: Pick<Store, "readReports" | "readCounters">,
   isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
-): Promise<readonly Series[]> {
+): Promise<ClusterUsage> {
   const { reports, totals } = await readReports(store);
-  return usageAsSeries({ sums: sumReports(reports, isLive), totals });
+  return describe({ sums: sumReports(reports, isLive), totals });
+}
+
+export interface ClusterUsage {
+  /** None while the store is away. */
+  readonly series: readonly Series[];
+  /** Hashes of the people who are here, or were a moment ago. */
+  readonly people: ReadonlySet<string>;
+}
+
+function describe(usage: Usage | undefined): ClusterUsage {
+  return { series: usage ? usageAsSeries(usage) : [], people: usage?.sums.people ?? new Set() };
 }
 
 async function readReports(

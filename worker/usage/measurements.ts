@@ -13,12 +13,20 @@ import { measureProcess } from "../../shared/process/process-metrics.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { Cluster } from "./cluster.ts";
-import { createPeopleCounter, type PeopleCounter } from "./people.ts";
+import {
+  createPeopleCounter,
+  type PeopleCounter,
+  type PersonHash,
+  type RecentPeople,
+} from "./people.ts";
 
 export interface Measurements {
   readonly lag: LoopLag;
   readonly clusterSeries: Cluster["series"];
   readonly deferredSeries: Cluster["deferredSeries"];
+  /** The cluster's series with its people. */
+  readonly clusterUsage: Cluster["usage"];
+  readonly deferredUsage: Cluster["deferredUsage"];
   /** The cluster's series in Prometheus's text format. */
   readonly clusterPage: () => Promise<string>;
   /** Undefined: metrics are not sent. */
@@ -33,8 +41,8 @@ export function measureWorker(deps: {
   readonly store: Store;
   readonly view: Pick<MembershipView, "worker">;
   readonly registry: Pick<Registry, "sessions">;
-  /** Key of the hashes that identify users. */
-  readonly peopleKey: Buffer;
+  readonly hashOf: PersonHash;
+  readonly recentPeople: RecentPeople;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
@@ -42,7 +50,7 @@ export function measureWorker(deps: {
   const { settings, self, store, counters, clock, log } = deps;
   const lag = watchLoopLag(clock);
   const peopleCounter = createPeopleCounter({
-    key: deps.peopleKey,
+    hashOf: deps.hashOf,
     sessions: () => deps.registry.sessions(),
   });
   measureProcess({ counters, lag, storeHealth: () => store.health });
@@ -70,6 +78,8 @@ export function measureWorker(deps: {
     lag,
     clusterSeries: () => cluster.series(),
     deferredSeries: () => cluster.deferredSeries(),
+    clusterUsage: () => cluster.usage(),
+    deferredUsage: () => cluster.deferredUsage(),
     clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
     get statsd() {
       return publisher?.health;

@@ -3,6 +3,7 @@
  * name, because each sign-in creates a new id; the hash can go into the store, so that the name need not.
  */
 import { createHmac } from "node:crypto";
+import type { Clock } from "../../shared/base/clock.ts";
 import { HASH_CHARS } from "../../shared/cluster/sums.ts";
 import type { UserRecord } from "../../shared/store/store.ts";
 import type { Peer } from "../sessions/peers/peer.ts";
@@ -19,27 +20,13 @@ export interface PeopleCounter {
   readonly bufferBytes: number;
 }
 
-/** `key` is the same in every worker, so that a user connected to two of them counts once. */
 export function createPeopleCounter(deps: {
-  readonly key: Buffer;
+  readonly hashOf: PersonHash;
   readonly sessions: () => Iterable<
     Pick<Session, "isOpen"> & { readonly peers: Iterable<Counted> }
   >;
 }): () => PeopleCounter {
-  /** Hashes are computed once per user record, not once per count. */
-  const hashes = new WeakMap<UserRecord, string>();
-
-  function hashOf(user: UserRecord): string {
-    let hash = hashes.get(user);
-    if (hash === undefined) {
-      hash = createHmac("sha256", deps.key)
-        .update(JSON.stringify(identityOf(user)))
-        .digest("base64url")
-        .slice(0, HASH_CHARS);
-      hashes.set(user, hash);
-    }
-    return hash;
-  }
+  const { hashOf } = deps;
 
   return () => {
     const users = new Set<string>();
@@ -58,6 +45,64 @@ export function createPeopleCounter(deps: {
       }
     }
     return { users, sessions, connections, away, bufferBytes };
+  };
+}
+
+export type PersonHash = (user: UserRecord) => string;
+
+/** `key` is the same in every worker, so that a user connected to two of them counts once. */
+export function createPersonHash(key: Buffer): PersonHash {
+  /** Hashes are computed once per user record, not once per count. */
+  const hashes = new WeakMap<UserRecord, string>();
+  return (user) => {
+    let hash = hashes.get(user);
+    if (hash === undefined) {
+      hash = createHmac("sha256", key)
+        .update(JSON.stringify(identityOf(user)))
+        .digest("base64url")
+        .slice(0, HASH_CHARS);
+      hashes.set(user, hash);
+    }
+    return hash;
+  };
+}
+
+/** Who has come in within the last minute, perhaps only for a moment: the reports of who is connected may miss them. */
+export interface RecentPeople {
+  add(user: UserRecord): void;
+  readonly hashes: ReadonlySet<string>;
+}
+
+const RECENT_MS = 60_000;
+/** A report has room for these beside all that are connected. */
+const MAX_RECENT = 2000;
+
+export function createRecentPeople(deps: {
+  readonly hashOf: PersonHash;
+  readonly clock: Pick<Clock, "nowMs">;
+}): RecentPeople {
+  const { hashOf, clock } = deps;
+  /** The one first that came first. */
+  const atMs = new Map<string, number>();
+
+  function forgetOld(): void {
+    for (const [hash, cameMs] of atMs) {
+      if (atMs.size <= MAX_RECENT && clock.nowMs() - cameMs < RECENT_MS) return;
+      atMs.delete(hash);
+    }
+  }
+
+  return {
+    add(user) {
+      const hash = hashOf(user);
+      atMs.delete(hash);
+      atMs.set(hash, clock.nowMs());
+      forgetOld();
+    },
+    get hashes() {
+      forgetOld();
+      return new Set(atMs.keys());
+    },
   };
 }
 

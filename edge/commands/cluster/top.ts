@@ -17,7 +17,7 @@ import type {
   WorkersResponse,
 } from "../../../worker/dashboard/responses.ts";
 import { createSnapshots } from "../../../worker/dashboard/snapshot.ts";
-import { readClusterSeries } from "../../../worker/usage/cluster.ts";
+import { readClusterUsage } from "../../../worker/usage/cluster.ts";
 import { formatAge } from "../../output/format.ts";
 import { type Column, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
@@ -62,7 +62,11 @@ function watchEdge(store: Store): WatchedEdge {
   const cluster = async () => {
     const { members } = await store.members();
     const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
-    return readClusterSeries(store, (id, incarnation) => incarnations.get(id) === incarnation);
+    const usage = await readClusterUsage(
+      store,
+      (id, incarnation) => incarnations.get(id) === incarnation,
+    );
+    return usage.series;
   };
   const snapshots = createSnapshots({ store, clock: systemClock, cluster });
   return {

@@ -36,6 +36,7 @@ import { createAccess } from "../../../worker/policy/access.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
 import { createHandovers } from "../../../worker/session-moves/handover.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
+import { NO_USAGE } from "../../../worker/sessions/session-usage.ts";
 import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { until } from "../../support/until.ts";
@@ -141,6 +142,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const ring = createRing([{ id, weight: 1 }], KEYS.ring);
   const parts = { store, clock, log, counters, tokens, tag };
   const registry = createRegistry({
+    usage: NO_USAGE,
     activity: options.activity ?? NO_ACTIVITY,
     ...parts,
     relayKeys: onlyKey(KEYS.relay),
@@ -210,8 +212,8 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     self,
     leadership: { isLeading: false },
     store,
-    clusterSeries: async () => [],
-    deferredSeries: async () => [],
+    clusterUsage: async () => ({ series: [], people: new Set() }),
+    deferredUsage: async () => ({ series: [], people: new Set() }),
     downloads: clients?.downloads,
     license: { license: undefined, publicKey: undefined },
     clock: parts.clock,
@@ -301,7 +303,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     await registry.close();
     await closed;
     await api.close();
-    dashboard.close();
+    await dashboard.close();
     await clients?.close();
   }
 

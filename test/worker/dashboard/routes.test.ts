@@ -15,6 +15,7 @@ import type {
   OverviewResponse,
   SessionEventsResponse,
   SessionsResponse,
+  UsageResponse,
   WorkersResponse,
 } from "../../../worker/dashboard/responses.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
@@ -67,6 +68,8 @@ const PATHS = [
   "/dashboard/api/sessions/abcdefgh/events",
   "/dashboard/api/downloads",
   "/dashboard/api/downloads.csv",
+  "/dashboard/api/usage",
+  "/dashboard/usage.csv",
   "/dashboard/api/logs",
   "/dashboard/api/logs/server",
   "/dashboard/api/events",
@@ -253,6 +256,27 @@ test("the history of a session is found by a prefix of its id that is long enoug
     "a".repeat(3000),
   ]) {
     expect((await look(worker, `/dashboard/api/sessions/${id}/events`)).status).toBe(404);
+  }
+});
+
+test("usage is counted as JSON and as a file; a number of days that is none is refused", async () => {
+  const worker = await startWorker();
+  const { status, body } = await look(worker, "/dashboard/api/usage?days=7");
+  expect(status).toBe(200);
+  expect(body).toMatchObject({ now: { users: null, sessions: null }, days: 7, users: 0 });
+  const today = new Date().toISOString().slice(0, 10);
+  expect(body as UsageResponse).toHaveProperty("rows.0.day", today);
+  const file = await look(worker, "/dashboard/usage.csv");
+  expect(file.headers).toMatchObject({
+    "content-type": "text/csv; charset=utf-8",
+    "content-disposition": 'attachment; filename="usage.csv"',
+  });
+  expect(String(file.body).split("\r\n")[1]).toMatch(`${today},0,0,`);
+  for (const days of ["0", "367", "-1", "1e2", "", "30&days=31", "a".repeat(2000)]) {
+    for (const path of ["api/usage", "usage.csv"]) {
+      const answer = await look(worker, `/dashboard/${path}?days=${days}`);
+      expect([days, answer.status]).toEqual([days, 400]);
+    }
   }
 });
 

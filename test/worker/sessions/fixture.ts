@@ -31,6 +31,7 @@ import {
   type HandoverInbox,
 } from "../../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
+import { NO_USAGE } from "../../../worker/sessions/session-usage.ts";
 import { attachSockets, type Sockets } from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
@@ -184,6 +185,7 @@ export async function startWorker(
   };
   const handoverInbox = createHandoverInbox({ clock });
   const registry = createRegistry({
+    usage: NO_USAGE,
     activity: NO_ACTIVITY,
     acceptsVersion: createVersionCheck(options.protocolVersions ?? ["0.3"]),
     store,

@@ -8,7 +8,11 @@ import type { Series } from "../../../shared/metrics/metrics.ts";
 import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
 import { Cluster } from "../../../worker/usage/cluster.ts";
-import { createPeopleCounter } from "../../../worker/usage/people.ts";
+import {
+  createPeopleCounter,
+  createPersonHash,
+  createRecentPeople,
+} from "../../../worker/usage/people.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -42,6 +46,19 @@ describe("the count of a worker's users", () => {
     });
   });
 
+  it("knows for a minute who has come in, also when they are gone again", () => {
+    const clock = createStepClock();
+    const recent = createRecentPeople({ hashOf: (user) => user.name, clock });
+    recent.add(user("1", "Ada"));
+    clock.advance(59_000);
+    recent.add(user("2", "Ben"));
+    expect([...recent.hashes]).toEqual(["Ada", "Ben"]);
+    clock.advance(2000);
+    expect([...recent.hashes]).toEqual(["Ben"]);
+    for (let number = 0; number < 3000; number++) recent.add(user("x", `person ${number}`));
+    expect(recent.hashes.size).toBe(2000);
+  });
+
   it("has other hashes under another key, so that hashes reveal nothing outside the edge", () => {
     const one = people();
     const two = people(Buffer.alloc(32, 8));
@@ -53,7 +70,15 @@ describe("the count of a worker's users", () => {
 describe("a usage report", () => {
   it("is read as it was written, with thousands of users in less than 256 KiB", () => {
     const users = new Set(Array.from({ length: 20_000 }, (_, i) => String(i).padStart(11, "x")));
-    const report = { incarnation: INCARNATION, users, sessions: 7, connections: 9, lagMs: 1.25 };
+    const recent = new Set(Array.from({ length: 2000 }, (_, i) => String(i).padStart(11, "y")));
+    const report = {
+      incarnation: INCARNATION,
+      users,
+      recent,
+      sessions: 7,
+      connections: 9,
+      lagMs: 1,
+    };
     const text = writeReport(report);
     expect(text.length).toBeLessThan(256 * 1024);
     expect(parseReport(text)).toEqual(report);
@@ -84,6 +109,7 @@ describe("a usage report", () => {
     const report = (users: string[], lagMs: number) => ({
       incarnation: INCARNATION,
       users: new Set(users),
+      recent: new Set(["u1", "u5"]),
       sessions: 1,
       connections: 2,
       lagMs,
@@ -96,6 +122,7 @@ describe("a usage report", () => {
     expect(sumReports(reports, (id) => id !== "c")).toEqual({
       workers: 2,
       users: 3,
+      people: new Set(["u1", "u2", "u3", "u5"]),
       sessions: 2,
       connections: 4,
       lagMs: 2.5,
@@ -225,7 +252,8 @@ function session(isOpen: boolean, users: readonly UserRecord[], more: object = {
 
 function people(key = KEY) {
   const sessions: CountedSession[] = [];
-  return { sessions, peopleCounter: createPeopleCounter({ key, sessions: () => sessions }) };
+  const hashOf = createPersonHash(key);
+  return { sessions, peopleCounter: createPeopleCounter({ hashOf, sessions: () => sessions }) };
 }
 
 /** The parts of a store that are used, in memory. */
@@ -273,7 +301,8 @@ function worker(
     store,
     view: { worker: () => ({ incarnation: INCARNATION }) },
     self: { id: id as WorkerId, incarnation: INCARNATION },
-    peopleCounter: createPeopleCounter({ key: KEY, sessions: () => sessions }),
+    peopleCounter: createPeopleCounter({ hashOf: createPersonHash(KEY), sessions: () => sessions }),
+    recentPeople: { hashes: new Set() },
     lag: { recent: lateness },
     leadership,
     intervalMs: 10_000,

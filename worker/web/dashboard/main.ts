@@ -1,5 +1,5 @@
 /**
- * The dashboard in the browser: one page with six views, kept up to date by server-sent events.
+ * The dashboard in the browser: one page with seven views, kept up to date by server-sent events.
  */
 import type {
   HistoryRange,
@@ -16,6 +16,7 @@ import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
 import { leaveIfSignedOut, showOperator } from "./operator.ts";
 import { createSessionView } from "./session-view.ts";
+import { showUsage } from "./usage-view.ts";
 import { createWorkerView } from "./worker-view.ts";
 
 const TILES: readonly (readonly [TileName, string])[] = [
@@ -26,7 +27,8 @@ const TILES: readonly (readonly [TileName, string])[] = [
   ["sessionsHosted", "Sessions hosted"],
   ["downloads", "Downloads"],
 ];
-const HISTORY_PERIOD_MS = 10_000;
+/** Of what the feed does not send. */
+const REFRESH_MS = 10_000;
 
 // --- overview ---
 
@@ -105,7 +107,7 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-range]"
 
 // --- views ---
 
-const VIEWS = ["overview", "workers", "sessions", "downloads", "logs", "check"] as const;
+const VIEWS = ["overview", "workers", "sessions", "usage", "downloads", "logs", "check"] as const;
 type View = (typeof VIEWS)[number];
 
 const workers = createWorkerView();
@@ -158,6 +160,7 @@ function showView(): void {
   }
   openFeedOfView();
   if (view === "overview") void showHistory();
+  if (view === "usage") void showUsage();
   if (view === "downloads") void showDownloads();
   if (view === "check") checks.run();
 }
@@ -165,7 +168,8 @@ function showView(): void {
 window.addEventListener("hashchange", showView);
 setInterval(() => {
   if (currentView() === "overview") void showHistory();
-}, HISTORY_PERIOD_MS);
+  if (currentView() === "usage") void showUsage();
+}, REFRESH_MS);
 showView();
 // Else every command is shown, and the worker refuses those that are not allowed.
 showOperator().catch(() => {});

@@ -1,0 +1,93 @@
+/** `ct-edge usage`: who used the edge, day by day, as the dashboard shows it; or as a file for spreadsheets. */
+import { type Command, Option } from "commander";
+import { escapeJson } from "../../../shared/logs/escape.ts";
+import { readClusterUsage } from "../../../worker/usage/cluster.ts";
+import { sum } from "../../../worker/usage/counts.ts";
+import {
+  MAX_USAGE_DAYS,
+  type ReadUsage,
+  readDailyUsage,
+} from "../../../worker/usage/daily-usage.ts";
+import { IDE_GROUPS, IDE_NAMES } from "../../../worker/usage/ide-groups.ts";
+import { usageCsv } from "../../../worker/usage/usage-csv.ts";
+import { type Column, table } from "../../output/table.ts";
+import { type CommonFlags, createStoreCommand, wholeNumber } from "../command.ts";
+import type { StoreQuery } from "../with-store.ts";
+
+interface Flags extends CommonFlags {
+  readonly csv?: true;
+  readonly days: number;
+}
+
+const DEFAULT_DAYS = 30;
+
+export function usageCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "usage",
+    description:
+      "Shows for each day how many people were here, by which IDEs sessions were hosted and joined, and how large and long they were.",
+    options: [
+      new Option("--days <number>", "The last days, with today (UTC).")
+        .default(DEFAULT_DAYS)
+        .argParser(wholeNumber(1, MAX_USAGE_DAYS)),
+      new Option("--csv", "Print a CSV file.").conflicts("json"),
+    ],
+    async run({ store }, { csv, json, days }) {
+      const usage = await read(store, days);
+      if (csv) return { out: usageCsv(usage.days) };
+      // The form of the dashboard's JSON, but for what is known of now.
+      if (json) {
+        const answer = { days, users: usage.users, rows: usage.days };
+        return { out: `${escapeJson(answer, 2)}\n` };
+      }
+      return { out: usageText(usage, days) };
+    },
+  });
+}
+
+async function read(store: StoreQuery["store"], days: number): Promise<ReadUsage> {
+  const { members } = await store.members();
+  const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
+  const { people } = await readClusterUsage(
+    store,
+    (id, incarnation) => incarnations.get(id) === incarnation,
+  );
+  return readDailyUsage(store, people, days);
+}
+
+type Day = ReadUsage["days"][number];
+
+const COLUMNS: readonly Column[] = [
+  { title: "day" },
+  ...["people", "hosted", "joined", "ended", "mean people", "mean minutes"].map(
+    (title) => ({ title, align: "right" }) as const,
+  ),
+];
+
+function cellsOf({ day, users, hosted, joined, ended, people, minutes }: Day): string[] {
+  const counts = [users, sum(hosted), sum(joined), ended].map(String);
+  return [day, ...counts, mean(people, ended), mean(minutes, ended)];
+}
+
+function usageText({ users, days }: ReadUsage, wanted: number): string {
+  const lines = [
+    `different people in ${wanted} ${wanted === 1 ? "day" : "days"}: ${users}`,
+    `hosted with: ${shares(days.map(({ hosted }) => hosted))}`,
+    `joined with: ${shares(days.map(({ joined }) => joined))}`,
+  ];
+  return `${lines.join("\n")}\n\n${table(COLUMNS, days.map(cellsOf))}`;
+}
+
+/** `12 VS Code, 3 IntelliJ`. */
+function shares(days: readonly Day["hosted"][]): string {
+  const totals = IDE_GROUPS.map((group) => ({
+    group,
+    count: days.reduce((total, counts) => total + counts[group], 0),
+  }));
+  const used = totals.filter(({ count }) => count > 0).sort((a, b) => b.count - a.count);
+  return used.map(({ group, count }) => `${count} ${IDE_NAMES[group]}`).join(", ") || "none";
+}
+
+function mean(total: number, count: number): string {
+  return count === 0 ? "" : (total / count).toFixed(1);
+}
