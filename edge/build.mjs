@@ -17,7 +17,14 @@ import { licensesOf } from "./bundle-licenses.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** The programs; what several of them use is in chunks. */
-const PROGRAMS = ["edge/main", "edge/make-secret", "balancer/main", "worker/main"];
+const PROGRAMS = [
+  "edge/main",
+  "edge/make-secret",
+  "balancer/main",
+  "worker/main",
+  // A thread.
+  "shared/policy/parse-thread",
+];
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
 /** Contains the digest of the sources that dist/ was built from. */
 const STAMP = `${root}dist/.sources`;

@@ -12,7 +12,8 @@ import type { Log } from "../logs/log.ts";
 import { SettingError } from "../settings/read-settings.ts";
 import { readTextFile } from "../settings/text-file.ts";
 import { createDecider, type Decider } from "./decide.ts";
-import { MAX_POLICY_BYTES, parsePolicy } from "./parse-policy.ts";
+import { parsePolicyAside } from "./parse-aside.ts";
+import { MAX_POLICY_BYTES, type ParsedPolicy, parsePolicy } from "./parse-policy.ts";
 import type { Policy } from "./policy.ts";
 
 /** A policy that was read. */
@@ -34,6 +35,9 @@ export interface PolicyFile {
   /** The policy in force. */
   readonly current: ReadPolicy;
   readonly state: PolicyState;
+  readonly path: string;
+  /** Since when the policy is in force here; wall time in ms. */
+  readonly loadedMs: number;
   close(): void;
 }
 
@@ -42,18 +46,37 @@ const LOOK_MS = 500;
 const DIGEST_CHARS = 12;
 
 /** Reads a policy. Throws `PolicyError` with what is wrong, for the operator. */
-export function readPolicyFile(path: string): ReadPolicy & { readonly text: string } {
-  let text: string;
+export function readPolicyFile(path: string): FilePolicy {
+  const text = readText(path);
+  return toPolicy(parsePolicy(text), text);
+}
+
+/** The same while the process goes on with its work. */
+async function readPolicyFileAside(path: string): Promise<FilePolicy> {
+  const text = readText(path);
+  const parsed = await parsePolicyAside(text).catch((error: unknown) => {
+    throw new PolicyError([`it could not be parsed: ${describeError(error)}`]);
+  });
+  return toPolicy(parsed, text);
+}
+
+interface FilePolicy extends ReadPolicy {
+  readonly text: string;
+}
+
+function readText(path: string): string {
   try {
     const found = statSync(path);
     // Reading a pipe would wait for its writer, and a far larger file would take the memory.
     if (!found.isFile()) throw new Error("it is not a file");
     if (found.size > MAX_POLICY_BYTES) throw new Error(`larger than ${MAX_POLICY_BYTES} bytes`);
-    text = readTextFile(path);
+    return readTextFile(path);
   } catch (error) {
     throw new PolicyError([describeError(error)]);
   }
-  const parsed = parsePolicy(text);
+}
+
+function toPolicy(parsed: ParsedPolicy, text: string): FilePolicy {
   if (parsed.outcome === "invalid") throw new PolicyError(parsed.problems);
   const { policy, prefixes } = parsed;
   const digest = createHash("sha256").update(text).digest("hex").slice(0, DIGEST_CHARS);
@@ -85,6 +108,8 @@ export function openPolicyFile(deps: {
   let changing: string | undefined;
   let problem: string | undefined;
   let current = readFirst();
+  let loadedMs = clock.wallMs();
+  let isClosed = false;
 
   function readFirst(): ReadPolicy {
     try {
@@ -152,7 +177,8 @@ export function openPolicyFile(deps: {
     seen = version;
     changing = undefined;
     try {
-      const read = readPolicyFile(path);
+      const read = await readPolicyFileAside(path);
+      if (isClosed) return;
       const isCured = problem !== undefined;
       problem = undefined;
       if (read.digest === current.digest) {
@@ -160,12 +186,13 @@ export function openPolicyFile(deps: {
         return;
       }
       current = read;
+      loadedMs = clock.wallMs();
       keep(read.text);
       report(read);
       deps.onChange(read.digest, read.policy.rules.length);
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
-      refuse(error);
+      if (!isClosed) refuse(error);
     }
   }
 
@@ -186,7 +213,14 @@ export function openPolicyFile(deps: {
     get state() {
       return { digest: current.digest, problem };
     },
-    close: () => timer.cancel(),
+    path,
+    get loadedMs() {
+      return loadedMs;
+    },
+    close() {
+      isClosed = true;
+      timer.cancel();
+    },
   };
 }
 
