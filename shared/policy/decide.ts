@@ -24,6 +24,11 @@ export interface Decider {
   limitRulesOf(host: Person): readonly LimitRule[];
   /** Why `person` should use a newer client, by what the client says of itself; undefined: the policy has nothing against it. */
   clientProblem(person: Person, client: string): string | undefined;
+  /**
+   * The rule by which our own page opens the session of `host` read-only for `person`; undefined: none. A hint: other clients do not
+   * know it, and the host decides about every change.
+   */
+  readOnlyHint(person: Person, host: Person): string | undefined;
   /** Whether there are limits of time, so that sessions have to be watched. */
   readonly hasTimeLimits: boolean;
 }
@@ -35,15 +40,18 @@ export interface LimitRule {
 }
 
 /** What a rule may say something about. */
-type Subject = Action | LimitName | "clients";
+type Subject = Action | LimitName | "clients" | "readOnly";
 
 export function createDecider(policy: Policy, prefixes: readonly number[]): Decider {
-  const subjects: readonly Subject[] = ["host", "join", "clients", ...LIMIT_NAMES];
+  const subjects: readonly Subject[] = ["host", "join", "clients", "readOnly", ...LIMIT_NAMES];
   const indexes = new Map<Subject, RuleIndex>();
   for (const subject of subjects) {
     const rules = policy.rules.filter((rule) => isAbout(rule, subject));
     // A session is only joined.
-    const sides = subject === "join" ? (["who", "hosts"] as const) : (["who"] as const);
+    const sides =
+      subject === "join" || subject === "readOnly"
+        ? (["who", "hosts"] as const)
+        : (["who"] as const);
     const decides = (rule: Rule): boolean => decidesUnknown(rule, subject);
     indexes.set(subject, createRuleIndex(rules, sides, decides));
   }
@@ -114,12 +122,26 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
       }
       return problem;
     },
+    readOnlyHint(person, host) {
+      const keys = keysOf(person, prefixes);
+      const hostKeys = keysOf(host, prefixes);
+      for (const rule of candidates("readOnly", keys, hostKeys)) {
+        const isForHost = match(rule.hosts, hostKeys);
+        const isFor = isForHost === "no" ? "no" : match(rule.who, keys);
+        if (isFor === "no") continue;
+        // What is not known of somebody does not help.
+        if (rule.readOnly) return rule.name;
+        if (isFor === "yes" && isForHost === "yes") return undefined;
+      }
+      return undefined;
+    },
     hasTimeLimits,
   };
 }
 
 function isAbout(rule: Rule, subject: Subject): boolean {
   if (subject === "clients") return rule.clients.length > 0;
+  if (subject === "readOnly") return rule.readOnly !== undefined;
   return subject === "host" || subject === "join"
     ? rule[subject] !== undefined
     : rule.limits[subject] !== undefined;
@@ -127,6 +149,7 @@ function isAbout(rule: Rule, subject: Subject): boolean {
 
 /** Limits hold for everyone whom they may be for. */
 function decidesUnknown(rule: Rule, subject: Subject): boolean {
+  if (subject === "readOnly") return rule.readOnly === true;
   return subject === "host" || subject === "join" ? rule[subject] === "deny" : true;
 }
 

@@ -121,6 +121,7 @@ const shown = z
   .min(1)
   .max(500)
   .regex(/^[^\p{Cc}\p{Cf}]*$/u, "must not have control characters");
+// `meta` is for editors (policyJsonSchema): patterns of what a transform checks, and texts.
 
 const user = text.transform((value) => (value.includes("@") ? normalAddress(value) : value));
 const name = text.transform(normalName);
@@ -128,6 +129,7 @@ const name = text.transform(normalName);
 const domain = z
   .string()
   .max(255)
+  .meta({ pattern: "^(\\*\\.)?[^\\s*@/]+$" })
   .transform((value, context) => {
     const ascii = normalDomain(value.startsWith("*.") ? value.slice(2) : value);
     if (/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(ascii)) {
@@ -140,6 +142,7 @@ const domain = z
 const network = z
   .string()
   .max(64)
+  .meta({ pattern: "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$" })
   .transform((value, context) => {
     const parsed = parseNetwork(value);
     if (parsed !== undefined) return parsed;
@@ -150,55 +153,90 @@ const network = z
 const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const MAX_MS = 365 * UNIT_MS.d;
 
-const duration = z.string().transform((value, context) => {
-  const [, amount, unit] = /^(\d{1,9})(s|m|h|d)$/.exec(value) ?? [];
-  const ms = Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
-  if (ms >= UNIT_MS.s && ms <= MAX_MS) return ms;
-  context.addIssue(`${JSON.stringify(value)} is not a time like 90s, 30m, 8h or 2d`);
-  return z.NEVER;
-});
+const duration = z
+  .string()
+  .meta({ pattern: "^[0-9]{1,9}(s|m|h|d)$" })
+  .transform((value, context) => {
+    const [, amount, unit] = /^(\d{1,9})(s|m|h|d)$/.exec(value) ?? [];
+    const ms = Number(amount) * UNIT_MS[unit as keyof typeof UNIT_MS];
+    if (ms >= UNIT_MS.s && ms <= MAX_MS) return ms;
+    context.addIssue(`${JSON.stringify(value)} is not a time like 90s, 30m, 8h or 2d`);
+    return z.NEVER;
+  });
 
-const clientVersion = z.string().transform((value, context) => {
-  if (/^\d{1,6}(\.\d{1,6}){0,3}$/.test(value)) return value.split(".").map(Number);
-  context.addIssue(`${JSON.stringify(value)} is not a version like 0.3.1`);
-  return z.NEVER;
-});
+const clientVersion = z
+  .string()
+  .meta({ pattern: "^[0-9]{1,6}(\\.[0-9]{1,6}){0,3}$" })
+  .transform((value, context) => {
+    if (/^\d{1,6}(\.\d{1,6}){0,3}$/.test(value)) return value.split(".").map(Number);
+    context.addIssue(`${JSON.stringify(value)} is not a version like 0.3.1`);
+    return z.NEVER;
+  });
 
 const hosts = {
-  users: list(user).optional(),
-  apiKeys: list(name).optional(),
-  domains: list(domain).optional(),
-  groups: list(name).optional(),
+  users: list(user).describe("User ids, or verified email addresses.").optional(),
+  apiKeys: list(name).describe('Names of keys of CT_LOGIN_API_KEY; "*" is any key.').optional(),
+  domains: list(domain)
+    .describe("Of verified email addresses: example.com, or *.example.com for all below it.")
+    .optional(),
+  groups: list(name).describe("As the identity provider tells them.").optional(),
 };
 const isNotEmpty = (value: object): boolean => Object.keys(value).length > 0;
 const EMPTY = "says nothing; leave it out to mean everyone";
-const hostsSchema = z.strictObject(hosts).refine(isNotEmpty, EMPTY);
+const hostsSchema = z.strictObject(hosts).refine(isNotEmpty, EMPTY).meta({ minProperties: 1 });
+const networks = list(network).describe("Where people connect from: 10.0.0.0/8, fd00::/8.");
 const whoSchema = z
-  .strictObject({ ...hosts, networks: list(network).optional() })
-  .refine(isNotEmpty, EMPTY);
+  .strictObject({ ...hosts, networks: networks.optional() })
+  .refine(isNotEmpty, EMPTY)
+  .meta({ minProperties: 1 });
 
 const verdict = z.enum(["allow", "deny"]);
+const count = z.number().int().max(1_000_000);
 
-const ruleSchema = z.strictObject({
-  name: shown,
-  who: whoSchema.optional(),
-  hosts: hostsSchema.optional(),
-  host: verdict.optional(),
-  join: z.enum(["allow", "deny", "without-asking"]).optional(),
-  reason: shown.optional(),
-  guests: z.number().int().min(0).max(1_000_000).optional(),
-  sessions: z.number().int().min(1).max(1_000_000).optional(),
-  longest: duration.optional(),
-  idle: duration.optional(),
-  alone: duration.optional(),
-  clients: z.record(text, clientVersion).refine(isNotEmpty, "names no client").optional(),
-});
+const ruleSchema = z
+  .strictObject({
+    name: shown.describe("Shown by `policy check`; each rule has its own."),
+    who: whoSchema.describe("Whom the rule is for; without it, everyone.").optional(),
+    hosts: hostsSchema.describe("Whose sessions the rule is about; without it, all.").optional(),
+    host: verdict.describe("Whether such people may host.").optional(),
+    join: z
+      .enum(["allow", "deny", "without-asking"])
+      .describe("Whether they may ask to join, or come in and the host is told.")
+      .optional(),
+    readOnly: z
+      .boolean()
+      .describe("A hint to the browser page of this server. Other clients do not know it.")
+      .optional(),
+    reason: shown.describe("For people who are refused by this rule.").optional(),
+    guests: count.min(0).describe("People beside the host.").optional(),
+    sessions: count.min(1).describe("Open at the same time, for each host.").optional(),
+    longest: duration.describe("A session ends that long after it began.").optional(),
+    idle: duration.describe("It ends when nobody has worked in it for that long.").optional(),
+    alone: duration.describe("It ends when its host has been alone for that long.").optional(),
+    clients: z
+      .record(text, clientVersion)
+      .refine(isNotEmpty, "names no client")
+      .meta({ minProperties: 1 })
+      .describe(
+        "Lowest versions, by a part of the client's name. Guidance: clients can say anything.",
+      )
+      .optional(),
+  })
+  .describe("The first rule decides that is for a person and says something about the question.");
 
 const policySchema = z.strictObject({
   version: z.literal(VERSION),
   rules: z.array(ruleSchema).min(1, "there are no rules").max(MAX_RULES),
-  otherwise: z.strictObject({ host: verdict, join: verdict }),
+  otherwise: z.strictObject({ host: verdict, join: verdict }).describe("For what no rule decides."),
 });
+
+/** The form of a file for editors (JSON Schema 2020-12). What depends on several keys is only in `parsePolicy`. */
+export function policyJsonSchema(): object {
+  return {
+    title: "CodeTogether edge: policy (CT_POLICY)",
+    ...z.toJSONSchema(policySchema, { io: "input" }),
+  };
+}
 
 type WrittenRule = z.infer<typeof ruleSchema>;
 
@@ -230,6 +268,11 @@ function check({ rules: written, otherwise }: z.infer<typeof policySchema>): Par
     if (rule.clients !== undefined) {
       warnings.push(`${where}: clients can claim any version, so this is guidance, no protection`);
     }
+    if (rule.readOnly) {
+      warnings.push(
+        `${where}: readOnly is a hint to the browser page of this server; other clients do not know it, so this is guidance, no protection`,
+      );
+    }
     return toRule(rule);
   });
   if (problems.length > 0) return invalid(problems);
@@ -239,6 +282,7 @@ function check({ rules: written, otherwise }: z.infer<typeof policySchema>): Par
 const SUBJECTS = [
   "host",
   "join",
+  "readOnly",
   "guests",
   "sessions",
   "longest",
@@ -257,15 +301,17 @@ function problemsOf(rule: WrittenRule): string[] {
   if (subjectsOf(rule).length === 0) {
     problems.push(`it says nothing; give it one of ${SUBJECTS.join(", ")}`);
   }
-  if (hosts !== undefined && join === undefined) {
-    problems.push("hosts says whose sessions may be joined, so it needs join");
+  const subjects = subjectsOf(rule);
+  const ofGuests = ["join", "readOnly"];
+  if (hosts !== undefined && !subjects.some((subject) => ofGuests.includes(subject))) {
+    problems.push("hosts says whose sessions are joined, so it needs join or readOnly");
   }
-  if (hosts !== undefined && subjectsOf(rule).some((subject) => subject !== "join")) {
-    problems.push("hosts concerns join only; put the rest into a rule of its own");
+  if (hosts !== undefined && subjects.some((subject) => !ofGuests.includes(subject))) {
+    problems.push("hosts concerns join and readOnly only; put the rest into a rule of its own");
   }
-  const isLimited = subjectsOf(rule).some((subject) => subject !== "host" && subject !== "join");
+  const isLimited = subjects.some((subject) => ![...ofGuests, "host"].includes(subject));
   if (isLimited && rule.who?.networks !== undefined) {
-    problems.push("networks concern host and join only: a session has no address");
+    problems.push("networks concern host, join and readOnly only: a session has no address");
   }
   if (reason !== undefined && host !== "deny" && join !== "deny") {
     problems.push(
@@ -276,7 +322,8 @@ function problemsOf(rule: WrittenRule): string[] {
 }
 
 function toRule(written: WrittenRule): Rule {
-  const { name, who, hosts, host, join, reason, guests, sessions, longest, idle, alone } = written;
+  const { name, who, hosts, host, join, readOnly, reason, guests, sessions, longest, idle, alone } =
+    written;
   const limits: Limits = {
     ...(guests !== undefined && { guests }),
     ...(sessions !== undefined && { sessions }),
@@ -293,6 +340,7 @@ function toRule(written: WrittenRule): Rule {
     hosts: toConditions(hosts),
     ...(host !== undefined && { host }),
     ...(join !== undefined && { join }),
+    ...(readOnly !== undefined && { readOnly }),
     ...(reason !== undefined && { reason }),
     limits,
     clients,

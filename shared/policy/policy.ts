@@ -26,6 +26,8 @@ export interface Rule {
   readonly join?: "allow" | "deny" | "without-asking";
   /** For the person who is refused. */
   readonly reason?: string;
+  /** A hint to our own page: it opens sessions read-only for such guests. Other clients do not know it. */
+  readonly readOnly?: boolean;
   /** Of the sessions that such people host. */
   readonly limits: Limits;
   /** What clients say of themselves, and could say otherwise. */

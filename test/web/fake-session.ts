@@ -30,6 +30,7 @@ export interface FakeSession extends Session {
   readonly writing: Signal<readonly string[]>;
   readonly joinRequests: Signal<readonly JoinRequest[]>;
   readonly isReadOnly: Signal<boolean>;
+  readonly isReadOnlyHinted: Signal<boolean>;
   readonly chat: Signal<readonly ChatLine[]>;
   readonly following: Signal<string | undefined>;
   readonly notices: Signal<readonly Notice[]>;
@@ -62,6 +63,7 @@ export function createFakeSession({
     writing: signal<readonly string[]>(isAlone ? [] : ["Linus"]),
     joinRequests: signal<readonly JoinRequest[]>([]),
     isReadOnly: signal(false),
+    isReadOnlyHinted: signal(false),
     chat: signal<readonly ChatLine[]>(isAlone ? [] : sampleChat(people)),
     files: createFakeFiles(onCall),
     following: signal<string | undefined>(undefined),

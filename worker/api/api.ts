@@ -48,6 +48,7 @@ import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addOperatorLogin, createOperatorLogin } from "./operator-login.ts";
 import { addSessionRoutes, sessionOfPoll } from "./session.ts";
+import { addHintRoutes } from "./session-hints.ts";
 import { addWebLogin } from "./web-login.ts";
 
 export interface Api {
@@ -65,7 +66,7 @@ interface Deps {
   readonly store: Store;
   readonly tokens: Pick<
     Tokens,
-    "signUser" | "verifyUser" | "revokeUser" | "signOperator" | "verifyOperator"
+    "signUser" | "verifyUser" | "verifyRoom" | "revokeUser" | "signOperator" | "verifyOperator"
   >;
   readonly registry: Pick<Registry, "create" | "claim" | "claimPatiently" | "live">;
   /** The owner of a session, by the name that the sender of the request knows. */
@@ -102,6 +103,8 @@ interface Deps {
   readonly activity: Activity;
   /** Of this worker: sign-ins that begin here are polled here too. */
   readonly tag: WorkerTag;
+  /** Of the browser client's scripts; default: that of this build. */
+  readonly clientFolder?: URL;
   /** How long a poll waits; default 30 s. */
   readonly pollTimeoutMs?: number;
 }
@@ -178,8 +181,10 @@ export async function createApi(deps: Deps): Promise<Api> {
   addWebLogin({ ...parts, providers, signIns, webSignIns, signInOperator });
   addBackchannelLogout({ ...parts, providers });
   addSessionRoutes(parts);
+  addHintRoutes(parts);
   addPages(parts);
-  const assets = addClientAssets(parts);
+  const folder = deps.clientFolder;
+  const assets = addClientAssets({ ...parts, ...(folder !== undefined && { folder }) });
   addClientPage({ ...parts, assets, offersPlugins: deps.clients !== undefined });
   const requireOperator = createRequireOperator({ ...parts, operatorLogin });
   addOperatorLogin({ ...parts, providers, webSignIns });

@@ -12,6 +12,8 @@ export interface Access {
   /** `address`: of the client. */
   mayHost(user: UserRecord, address: string): Promise<Decision>;
   mayJoin(user: UserRecord, address: string, host: UserRecord): Promise<Decision>;
+  /** Whether our own page is to open a session of `host` read-only for the user: a hint. */
+  isReadOnlyHinted(user: UserRecord, address: string, host: UserRecord): Promise<boolean>;
   /** Why somebody with a room token may not come in now, for the person; undefined: nothing is against it. */
   entryProblem(entry: Entry): Promise<string | undefined>;
   /** Of the sessions of `host`. */
@@ -71,6 +73,11 @@ export function createAccess(deps: {
         : mayJoin(user, address, host));
       if (decision.outcome === "denied") return decision.reason;
       return decider()?.clientProblem(await describe(user), client);
+    },
+    async isReadOnlyHinted(user, address, host) {
+      if (decider() === undefined) return false;
+      const [person, hostPerson] = await Promise.all([describe(user, address), describe(host)]);
+      return decider()?.readOnlyHint(person, hostPerson) !== undefined;
     },
     async limitsOf(host) {
       if (decider() === undefined) return NO_LIMITS;

@@ -248,6 +248,24 @@ rules:
   expect(decider.limitsOf(ALICE)).toEqual({ guests: 50, ...rest });
 });
 
+test("the hint to open sessions read-only is for those whom it names, and for those of whom that is not known", () => {
+  const decider = deciderOf(`
+version: 1
+otherwise: { host: allow, join: allow }
+rules:
+  - { name: staff write, who: { domains: [example.com] }, readOnly: false }
+  - { name: with staff, hosts: { groups: [staff] }, readOnly: true }
+  - { name: contractors look, who: { groups: [contractors] }, join: allow, readOnly: true }
+`);
+  expect(decider.readOnlyHint(ALICE, BOB)).toBeUndefined();
+  expect(decider.readOnlyHint(EVE, ALICE)).toBe("with staff");
+  expect(decider.readOnlyHint(EVE, BOB)).toBeUndefined();
+  expect(decider.readOnlyHint(BOB, EVE)).toBe("contractors look");
+  expect(decider.readOnlyHint(UNKNOWN, BOB)).toBe("contractors look");
+  expect(decider.readOnlyHint(EVE, UNKNOWN)).toBe("with staff");
+  expect(decider.readOnlyHint(BOT, BOB)).toBeUndefined();
+});
+
 // --- the index ---
 
 const NAMES = ["a", "b", "c", "d"];
@@ -270,6 +288,7 @@ function randomPolicy(seed: number): { policy: Policy; people: Person[] } {
       join: random.pick(["allow", "deny", "without-asking"] as const),
     }),
     ...(random.int(0, 2) > 0 && { host: random.pick(["allow", "deny"] as const) }),
+    ...(random.int(0, 2) > 0 && { readOnly: random.int(0, 1) === 0 }),
     limits: random.int(0, 1) === 0 ? { guests: index } : {},
     clients: [],
   }));
@@ -301,6 +320,17 @@ function slowly(policy: Policy, guest: Person, host: Person | undefined): string
   return policy.otherwise[action] === "deny" ? "denied" : "allowed";
 }
 
+function slowHint(policy: Policy, guest: Person, host: Person): string | undefined {
+  for (const { name, who, hosts, readOnly } of policy.rules) {
+    const isFor = match(who, keysOf(guest, []));
+    const isForHost = match(hosts, keysOf(host, []));
+    if (readOnly === undefined || isFor === "no" || isForHost === "no") continue;
+    if (readOnly) return name;
+    if (isFor === "yes" && isForHost === "yes") return undefined;
+  }
+  return undefined;
+}
+
 function slowLimits(policy: Policy, host: Person): { guests?: number } {
   let guests: number | undefined;
   for (const { who, limits } of policy.rules) {
@@ -323,6 +353,9 @@ test("the index finds the rule that a look at all of them finds", () => {
           decision.outcome + (decision.rule === undefined ? "" : ` by ${decision.rule}`);
         const expected = slowly(policy, guest, host);
         if (found !== expected) throw new Error(`seed ${seed}: ${found}, not ${expected}`);
+        const hint = host && decider.readOnlyHint(guest, host);
+        const expectedHint = host && slowHint(policy, guest, host);
+        if (hint !== expectedHint) throw new Error(`seed ${seed}: hint ${hint}`);
       }
       const limits = slowLimits(policy, guest);
       if (!isDeepStrictEqual(decider.limitsOf(guest), limits)) {

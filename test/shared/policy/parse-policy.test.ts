@@ -131,7 +131,7 @@ describe("mistakes are named with their place", () => {
     {
       what: "hosts without join",
       text: `${HEAD}rules:\n  - { name: a, host: deny, hosts: { users: [x] } }\n`,
-      problem: "rule 1 (a): hosts says whose sessions may be joined, so it needs join",
+      problem: "rule 1 (a): hosts says whose sessions are joined, so it needs join or readOnly",
     },
     {
       what: "a reason without a refusal",

@@ -154,6 +154,8 @@ export interface Session {
   readonly writing: ReadonlySignal<readonly string[]>;
   readonly joinRequests: ReadonlySignal<readonly JoinRequest[]>;
   readonly isReadOnly: ReadonlySignal<boolean>;
+  /** It is read-only because the server's policy suggests it: a hint, which only this page knows. */
+  readonly isReadOnlyHinted: ReadonlySignal<boolean>;
   readonly chat: ReadonlySignal<readonly ChatLine[]>;
   readonly files: Files;
   readonly tabs: Tabs;

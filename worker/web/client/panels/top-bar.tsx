@@ -33,7 +33,14 @@ export function TopBar({ session, isTreeOpen, isSideOpen, unread }: TopBarProps)
         </div>
       ) : (
         session.isReadOnly.value && (
-          <span class="tag with-icon" title="The host lets guests read only">
+          <span
+            class="tag with-icon"
+            title={
+              session.isReadOnlyHinted.value
+                ? "This server suggests that you only read here"
+                : "The host lets guests read only"
+            }
+          >
             <Icon name="lock" />
             <span class="label">Read-only</span>
           </span>

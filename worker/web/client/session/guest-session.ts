@@ -12,6 +12,7 @@ import { type Channel, type KnownPeers, openChannel } from "./channel.ts";
 import { createCurrentFiles } from "./current-files.ts";
 import { JoinError } from "./entry.ts";
 import { followFiles } from "./file-changes.ts";
+import { suggestsReadOnly } from "./hints.ts";
 import type { Keys } from "./keys.ts";
 import {
   createLiveSession,
@@ -75,6 +76,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
   let { entry } = options;
   let init: InitData | undefined;
   let channel: Channel;
+  let isReadOnlyByHost = options.restored?.init?.permissions.readonly === true;
 
   const files = createCurrentFiles();
   const opener = createGuestOpener({
@@ -107,15 +109,30 @@ export function startGuestSession(options: GuestOptions): GuestSession {
       options.remember();
     });
     connection.room.onPermissions((_origin, permissions) => {
-      live.isReadOnly.value = permissions.readonly === true;
+      setReadOnlyByHost(permissions.readonly === true);
       options.remember();
     });
     connection.room.onClose(() => close(left.signal.aborted ? "left" : "closed"));
     files.use(createRemoteFiles(connection, entry.host.id));
     live.use(channel, () => void rejoin());
+    void askHint(roomToken);
     if (restored === undefined) return;
     setSelf(restored.self);
     channel.restore(restored);
+  }
+
+  async function askHint(roomToken: string): Promise<void> {
+    live.isReadOnlyHinted.value = await suggestsReadOnly(options.baseUrl, roomToken);
+    showReadOnly();
+  }
+
+  function setReadOnlyByHost(isReadOnly: boolean): void {
+    isReadOnlyByHost = isReadOnly;
+    showReadOnly();
+  }
+
+  function showReadOnly(): void {
+    live.isReadOnly.value = isReadOnlyByHost || live.isReadOnlyHinted.value;
   }
 
   function setSelf(peer: Peer): void {
@@ -127,7 +144,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
     init = data;
     people.replace([data.host, ...data.guests]);
     workspace.value = data.workspace;
-    live.isReadOnly.value = data.permissions.readonly === true;
+    setReadOnlyByHost(data.permissions.readonly === true);
     documents.resync();
     options.remember();
     options.onReady();
@@ -177,7 +194,12 @@ export function startGuestSession(options: GuestOptions): GuestSession {
     get state() {
       const self = people.ownPeer;
       if (self === undefined || init === undefined) return undefined;
-      const known = { self, others: [], init: presentInit(init, live), unanswered: [] };
+      const known = {
+        self,
+        others: [],
+        init: presentInit(init, live, isReadOnlyByHost),
+        unanswered: [],
+      };
       return { entry, known };
     },
     begin: () => live.follow(entry.host.id),
@@ -186,9 +208,9 @@ export function startGuestSession(options: GuestOptions): GuestSession {
 }
 
 /** What the host would send now. */
-function presentInit(init: InitData, { people, isReadOnly }: LiveSession): InitData {
+function presentInit(init: InitData, { people }: LiveSession, isReadOnly: boolean): InitData {
   const guests = people.otherPeers.filter(({ host }) => !host);
-  return { ...init, guests, permissions: { ...init.permissions, readonly: isReadOnly.peek() } };
+  return { ...init, guests, permissions: { ...init.permissions, readonly: isReadOnly } };
 }
 
 interface Asking {

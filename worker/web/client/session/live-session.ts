@@ -34,6 +34,8 @@ export interface LiveSession {
   readonly chat: Chat;
   readonly connection: Signal<Connection>;
   readonly isReadOnly: Signal<boolean>;
+  /** The server's policy suggests it. */
+  readonly isReadOnlyHinted: Signal<boolean>;
   readonly notices: Signal<readonly Notice[]>;
   readonly following: ReadonlySignal<string | undefined>;
   readonly follow: (personId: string | undefined) => void;
@@ -60,6 +62,7 @@ export function createLiveSession(
   rules: (isReadOnly: ReadonlySignal<boolean>) => DocumentRules,
 ): LiveSession {
   const isReadOnly = signal(false);
+  const isReadOnlyHinted = signal(false);
   const people = createPeople();
   const { personOf } = people;
   const documents: SharedDocuments = createSharedDocuments({
@@ -130,6 +133,7 @@ export function createLiveSession(
     chat,
     connection,
     isReadOnly,
+    isReadOnlyHinted,
     notices,
     following,
     follow(personId) {
@@ -185,6 +189,7 @@ export function pagePart({ people, documents, chat, ...live }: LiveSession) {
     self: people.self,
     people: people.others,
     isReadOnly: live.isReadOnly,
+    isReadOnlyHinted: live.isReadOnlyHinted,
     chat: chat.lines,
     writing: chat.writing,
     say: chat.say,
