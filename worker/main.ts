@@ -67,7 +67,7 @@ async function startWorker(settings: Settings): Promise<void> {
     options.sessions,
   );
   const { registry } = sessions;
-  const operators = openPluginsAndDashboard(worker, membership, registry, usage, options);
+  const operators = openPluginsAndDashboard(worker, membership, registry, usage, policy, options);
   const identity = openIdentity(
     worker,
     membership,

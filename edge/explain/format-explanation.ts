@@ -1,6 +1,8 @@
 /**
  * The text of `ct-edge explain`: where a request goes, and why. Pure; untrusted texts are escaped.
  */
+
+import { formatAge } from "../../shared/base/age.ts";
 import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import type {
   ExplainedCandidate,
@@ -9,7 +11,7 @@ import type {
   Explanation,
 } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
-import { formatAge, isoTime } from "../output/format.ts";
+import { isoTime } from "../output/format.ts";
 import { type Column, table } from "../output/table.ts";
 import {
   type BalancerAnswer,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { readViews } from "../../shared/cluster/read.ts";
-import { hasChromium, launchChromium } from "../support/browser.ts";
+import { hasChromium, launchChromium, openLooker } from "../support/browser.ts";
 import { runCommand } from "../support/command.ts";
 import {
   account,
@@ -43,6 +43,8 @@ beforeEach(async () => {
     CT_POLICY: file,
     CT_LOGIN_API_KEY: "ci:the-key-of-ci-the-key-of-ci",
     CT_OIDC_RECHECK_MS: "1000",
+    CT_DASHBOARD_USER: "ops",
+    CT_DASHBOARD_PASSWORD: "operator",
   }));
 });
 
@@ -113,6 +115,20 @@ describe("unmodified clients", () => {
     });
   });
 
+  test("a long file is read beside the work, and its mistakes are named with their lines too", async () => {
+    const rules = Array.from(
+      { length: 3000 },
+      (_, at) => `  - { name: "${at}", who: { users: [u${at}@example.com] }, host: deny }`,
+    );
+    const long = `${HEAD}${rules.join("\n")}\n`;
+    writeFileSync(file, `${long}  - { name: last, host: perhaps }\n`);
+    await until("both workers say what is wrong", () =>
+      cluster.workers.every((worker) => worker.output().includes("line 3004: rule 3001, host: ")),
+    );
+    await change(`${long}  - { name: last, host: allow, join: allow }\n`);
+    await clientOf(GRACE).host();
+  });
+
   test("somebody whose groups change at the provider is judged by the new ones", async () => {
     const grace = clientOf(GRACE);
     const sessionId = await clientOf(ADA).host();
@@ -163,6 +179,20 @@ describe("unmodified clients", () => {
     );
   });
 
+  test("the hint to read only leads through the balancer to the worker of the session", async () => {
+    await change(
+      `${HEAD}  - { name: all, host: allow, join: allow }\n  - { name: look, who: { groups: [contractors] }, readOnly: true }\n`,
+    );
+    for (const sessionId of [await clientOf(ADA).host(), await clientOf(ADA).host()]) {
+      const grace = clientOf(GRACE);
+      await grace.login();
+      const { roomToken } = await grace.provider.joinRoom({ roomId: sessionId });
+      const headers = { "x-oct-jwt": roomToken };
+      const response = await fetch(`${front.url}/api/session/hints`, { headers });
+      expect(await response.json()).toEqual({ readOnly: true });
+    }
+  });
+
   test("limits: people in a session, sessions of a person, and how long they last", async () => {
     await change(`${HEAD}
   - { name: everybody, host: allow, join: allow, guests: 1, sessions: 1 }
@@ -195,6 +225,38 @@ test.runIf(hasChromium)("the browser shows the reason of a refusal", async () =>
   await web.signIn("Continue");
   await web.page.getByText("Hosting is off today.").waitFor();
 });
+
+test.runIf(hasChromium)(
+  "the dashboard explains what the policy decides, and what it cannot answer",
+  async () => {
+    await change(
+      `${STAFF}  - { name: visitors look, readOnly: true }\n  - { name: all, guests: 3 }\n`,
+    );
+    const sessionId = await clientOf(ADA).host();
+    const browser = await launchChromium();
+    onTestFinished(() => browser.close());
+    const { page, complaints } = await openLooker(browser, {
+      httpCredentials: { username: "ops", password: "operator" },
+    });
+    await page.goto(`${front.url}/dashboard/#policy`);
+    await page.getByText(/rule 4 \(visitors look\): readOnly is a hint/).waitFor();
+    const form = page.locator("#policy-form");
+    const check = async (user: string, room: string) => {
+      await form.getByLabel("Person").fill(user);
+      await form.getByLabel("Session").fill(room);
+      await form.getByRole("button").click();
+    };
+    await check("apikey:ci", sessionId.slice(0, 8));
+    await page
+      .getByText('denied by "otherwise": You may not host sessions on this server.')
+      .waitFor();
+    await page.getByText('in the browser page, by rule "visitors look"').waitFor();
+    await page.getByText('3, by rule "all"').waitFor();
+    expect(complaints).toEqual([]);
+    await check("nobody", "");
+    await page.getByText("nobody called nobody is signed in at an identity provider").waitFor();
+  },
+);
 
 // --- at the start ---
 
@@ -241,6 +303,16 @@ test("policy check explains what it decides about a person, and by which rule", 
     "",
   ]);
   expect(grace.status).toBe(0);
+  const dashboard = await fetch(
+    `${front.url}/dashboard/api/policy/check?user=2@example.com&room=${sessionId.slice(0, 8)}`,
+    { headers: { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` } },
+  );
+  const { text } = (await dashboard.json()) as { text: string[] };
+  expect(text).toEqual(grace.stdout.trimEnd().split("\n"));
+  const schema = await runCommand(["policy", "schema"]);
+  expect(JSON.parse(schema.stdout)).toMatchObject({
+    title: "CodeTogether edge: policy (CT_POLICY)",
+  });
   const json = await runCommand(["policy", "check", "1@example.com", "--json", ...args]);
   expect(JSON.parse(json.stdout)).toMatchObject({
     person: { email: "1@example.com", groups: ["staff"], isVerified: true },

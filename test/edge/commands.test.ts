@@ -8,13 +8,14 @@ import {
   type SessionsResponse,
   sessionsTable,
 } from "../../edge/commands/cluster/sessions.ts";
-import { onlyUser } from "../../edge/commands/cluster/sign-out.ts";
-import { formatAge, shortKey } from "../../edge/output/format.ts";
+import { shortKey } from "../../edge/output/format.ts";
 import { table } from "../../edge/output/table.ts";
+import { formatAge } from "../../shared/base/age.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import type { ReportedResumes } from "../../shared/cluster/resume-reports.ts";
 import type { ReportedLinks } from "../../shared/cluster/status-reports.ts";
 import { cut, escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
+import { onlyUser } from "../../shared/sign-ins/only-user.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
 import type { Membership, SessionRecord, StoredEvent } from "../../shared/store/store.ts";
 import { balancer, peer, worker } from "../contract/store.ts";

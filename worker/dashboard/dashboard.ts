@@ -32,6 +32,7 @@ export function openDashboard(deps: {
   /** The same for work that nobody waits for. */
   readonly deferredUsage: () => Promise<ClusterUsage>;
   readonly downloads: DashboardArea["downloads"];
+  readonly policy: DashboardArea["policy"];
   readonly license: FoundLicense;
   readonly clock: Clock;
   readonly log: Log;
@@ -79,6 +80,7 @@ export function openDashboard(deps: {
       return readDailyUsage(store, people, days);
     },
     worker: self.id,
+    policy: deps.policy,
     async close() {
       history.close();
       feed.close();

@@ -3,6 +3,7 @@
  * numbers are null, never 0; times are ms since the epoch by the store's clock unless noted.
  */
 import type { ReportedLinkCounts } from "../../shared/link/link-counts.ts";
+import type { PolicyAnswer } from "../../shared/policy/explain.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
 
 /** `GET /dashboard/api/overview`, and the event `overview` of the feed. */
@@ -216,6 +217,35 @@ export interface UsageRow {
   readonly sizes: Readonly<Record<string, number>>;
   /** How many lasted so many minutes (`0-5` to `480-more`). */
   readonly lengths: Readonly<Record<string, number>>;
+}
+
+/** `GET /dashboard/api/policy`: of the worker that responds, as each reads its own file. */
+export interface PolicyResponse {
+  readonly worker: string;
+  /** Null: there is none. */
+  readonly policy: {
+    readonly path: string;
+    /** The same for the same text. */
+    readonly version: string;
+    /** How many. */
+    readonly rules: number;
+    readonly warnings: readonly string[];
+    /** Names of rules that rest on what clients say of themselves, or are hints to our own page. */
+    readonly guidance: readonly string[];
+    /** Why the file as it is now is not in force; the last good one is. */
+    readonly problem: string | null;
+    /** When this worker has begun to apply it; wall time. */
+    readonly loadedMs: number;
+  } | null;
+}
+
+/**
+ * `GET /dashboard/api/policy/check?user=USER&room=ID&groups=A,B&address=IP`: as `ct-edge policy check --json`. `ID` is a listed one.
+ * `text`: the same as lines for people.
+ */
+export interface PolicyCheckResponse extends PolicyAnswer {
+  readonly worker: string;
+  readonly text: readonly string[];
 }
 
 /** `GET /dashboard/api/logs`. */

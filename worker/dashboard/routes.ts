@@ -27,6 +27,7 @@ import { type Feed, TOPICS } from "./feed.ts";
 import { RANGES, readHistory } from "./history.ts";
 import type { Logs } from "./logs.ts";
 import { PAGE_FILES } from "./page-files.ts";
+import { addPolicyRoutes, type ShownPolicy } from "./policy-routes.ts";
 import type {
   CheckResponse,
   CommandReply,
@@ -50,6 +51,8 @@ export interface DashboardArea {
   readonly checks: () => Promise<CheckResponse["checks"]>;
   readonly storeHealth: () => StoreHealth;
   readonly worker: WorkerId;
+  /** Undefined: there is none. */
+  readonly policy: ShownPolicy | undefined;
 }
 
 interface Deps {
@@ -104,6 +107,10 @@ export function addDashboardRoutes(deps: Deps): void {
     addPage(area);
     addViews(area);
     addUsageRoutes(area);
+    addPolicyRoutes({
+      ...area,
+      findSession: (listed) => findListed(listed, deps.dashboard.snapshots),
+    });
     addLogs(area);
     addOperator(area);
     addCommands(area);
@@ -257,6 +264,10 @@ async function sessionOf(
   snapshots: Snapshots,
 ): Promise<SessionId | undefined> {
   const { id } = request.params as { id: string };
+  return findListed(id, snapshots);
+}
+
+async function findListed(id: string, snapshots: Snapshots): Promise<SessionId | undefined> {
   const found = id.length >= SHOWN_ID_CHARS ? await snapshots.findSessions(id) : [];
   return found.length === 1 ? found[0] : undefined;
 }

@@ -10,6 +10,7 @@ import { type Credentials, createCredentials } from "../operators/credentials.ts
 import type { Registry } from "../sessions/registry.ts";
 import { type Measurements, measureWorker } from "../usage/measurements.ts";
 import type { WorkerOptions } from "./options.ts";
+import type { PolicyParts } from "./policy.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 import type { UsageParts } from "./usage.ts";
@@ -29,6 +30,7 @@ export function openPluginsAndDashboard(
   { store, view }: Membership,
   registry: Registry,
   usage: Pick<UsageParts, "hashOf" | "recentPeople">,
+  policy: Pick<PolicyParts, "file">,
   options: Pick<
     WorkerOptions,
     "license" | "credentials" | "clients" | "dashboard" | "metrics" | "isStoreEmbedded"
@@ -77,6 +79,7 @@ export function openPluginsAndDashboard(
     clusterUsage: measurements.clusterUsage,
     deferredUsage: measurements.deferredUsage,
     downloads: clients?.downloads,
+    policy: policy.file,
     license,
     clock,
     log,

@@ -1,6 +1,6 @@
 /** Opens the policy of CT_POLICY, and what applies it. */
 
-import type { PolicyState } from "../../shared/policy/policy-file.ts";
+import type { PolicyFile, PolicyState } from "../../shared/policy/policy-file.ts";
 import { EDGE } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import { type Access, createAccess } from "../policy/access.ts";
@@ -12,6 +12,8 @@ import type { Membership } from "./store-and-membership.ts";
 
 export interface PolicyParts {
   readonly access: Access;
+  /** Undefined: there is none. */
+  readonly file: PolicyFile | undefined;
   /** Undefined without a policy. */
   state(): PolicyState | undefined;
   /** Begins to apply limits to `sessions`. Call it when they are recovered. */
@@ -51,6 +53,7 @@ export async function openPolicy(
   const access = createAccess({ policy, store, clock });
   return {
     access,
+    file: policy,
     state: () => policy?.state,
     startDuties(sessions) {
       if (policy === undefined) return;

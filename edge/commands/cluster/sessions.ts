@@ -2,13 +2,14 @@
  * `ct-edge sessions`: every session that is not closed, even without a living owner, and its peers.
  */
 import type { Command } from "commander";
+import { formatAge } from "../../../shared/base/age.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { type OwnerState, ownerStateOf } from "../../../shared/cluster/describe.ts";
 import { STORE_NOT_SETTLED, unparsableRecords } from "../../../shared/cluster/format.ts";
 import { createClusterReader, readSessions } from "../../../shared/cluster/read.ts";
 import { cut, escapeJson } from "../../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../../shared/store/store.ts";
-import { formatAge, formatKey } from "../../output/format.ts";
+import { formatKey } from "../../output/format.ts";
 import { type Column, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "../command.ts";
 import type { StoreQuery } from "../with-store.ts";

@@ -3,6 +3,7 @@
  * two seconds until Ctrl-C; with `--once`, with `--json` and without a terminal it prints once.
  */
 import { type Command, Option } from "commander";
+import { formatAge } from "../../../shared/base/age.ts";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
 import { closedCount, reasonsText } from "../../../shared/cluster/resume-text.ts";
@@ -18,7 +19,6 @@ import type {
 } from "../../../worker/dashboard/responses.ts";
 import { createSnapshots } from "../../../worker/dashboard/snapshot.ts";
 import { readClusterUsage } from "../../../worker/usage/cluster.ts";
-import { formatAge } from "../../output/format.ts";
 import { type Column, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
 

@@ -64,6 +64,9 @@ export interface WorkerOptions {
   readonly loginUnverifiedEmail?: "drop" | "keep";
   readonly activity?: Activity;
   readonly policy?: Parameters<typeof createAccess>[0]["policy"];
+  /** Scripts of the browser client; without it its page has none. */
+  readonly clientFolder?: URL;
+  readonly shownPolicy?: Parameters<typeof openDashboard>[0]["policy"];
   readonly serverUrl?: string;
   readonly meetingUrl?: string;
   readonly protocolVersion?: string;
@@ -215,6 +218,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     clusterUsage: async () => ({ series: [], people: new Set() }),
     deferredUsage: async () => ({ series: [], people: new Set() }),
     downloads: clients?.downloads,
+    policy: options.shownPolicy,
     license: { license: undefined, publicKey: undefined },
     clock: parts.clock,
     log: parts.log,
@@ -252,6 +256,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
       loginRedirects: options.loginRedirects ?? [],
       loginApiKey: "loginApiKey" in options ? options.loginApiKey : API_KEY,
     },
+    ...(options.clientFolder !== undefined && { clientFolder: options.clientFolder }),
     ...(options.pollTimeoutMs !== undefined && { pollTimeoutMs: options.pollTimeoutMs }),
   });
   const proof = edgeProof(KEYS.edge, self.id, self.incarnation);

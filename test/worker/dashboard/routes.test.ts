@@ -7,12 +7,14 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId } from "../../../shared/base/ids.ts";
 import { listenForCommands } from "../../../shared/control/command-listener.ts";
+import { readPolicyFile } from "../../../shared/policy/policy-file.ts";
 import { readEnded, toStored } from "../../../shared/sign-ins/sign-in.ts";
 import type { UserRecord } from "../../../shared/store/store.ts";
 import type {
   CheckResponse,
   CommandReply,
   OverviewResponse,
+  PolicyCheckResponse,
   SessionEventsResponse,
   SessionsResponse,
   UsageResponse,
@@ -70,6 +72,8 @@ const PATHS = [
   "/dashboard/api/downloads.csv",
   "/dashboard/api/usage",
   "/dashboard/usage.csv",
+  "/dashboard/api/policy",
+  "/dashboard/api/policy/check",
   "/dashboard/api/logs",
   "/dashboard/api/logs/server",
   "/dashboard/api/events",
@@ -278,6 +282,123 @@ test("usage is counted as JSON and as a file; a number of days that is none is r
       expect([days, answer.status]).toEqual([days, 400]);
     }
   }
+});
+
+test("usage and the policy need the permission to read, and only that", async () => {
+  const tokens = { reader: "r".repeat(32), drainer: "d".repeat(32) };
+  const worker = await startWorker({
+    operatorTokens: [
+      { name: "reader", scopes: ["read"], token: tokens.reader },
+      { name: "drainer", scopes: ["drain", "sessions"], token: tokens.drainer },
+    ],
+  });
+  const statusFor = async (token: string, path: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await worker.ask("GET", path, { headers })).status;
+  };
+  for (const path of ["api/usage", "usage.csv", "api/policy"]) {
+    expect(await statusFor(tokens.reader, `/dashboard/${path}`)).toBe(200);
+  }
+  for (const path of ["api/usage", "usage.csv", "api/policy", "api/policy/check"]) {
+    expect(await statusFor(tokens.drainer, `/dashboard/${path}`)).toBe(403);
+  }
+});
+
+test("while the store is away, usage is refused and not shown as nothing", async () => {
+  const worker = await startWorker();
+  await worker.storeFixture.stop();
+  for (const path of ["api/usage", "usage.csv"]) {
+    expect((await look(worker, `/dashboard/${path}`)).status).toBe(503);
+  }
+  await worker.storeFixture.start();
+});
+
+describe("the policy", () => {
+  const TEXT = `version: 1
+otherwise: { host: deny, join: deny }
+rules:
+  - { name: staff, who: { groups: [staff] }, host: allow, join: allow }
+  - { name: look only, who: { groups: [staff] }, readOnly: true }
+  - { name: everybody, guests: 5, longest: 8h }
+  - { name: new clients, clients: { "Visual Studio Code": "0.3.1" } }
+`;
+
+  function start(text = TEXT, problem?: string) {
+    const path = join(folder, "policy.yaml");
+    writeFileSync(path, text);
+    const current = readPolicyFile(path);
+    const state = { digest: current.digest, problem };
+    return startWorker({ shownPolicy: { current, state, path, loadedMs: 1 } });
+  }
+
+  test("is shown with its state, as the worker has it", async () => {
+    const none = await startWorker();
+    const answer = await look(none, "/dashboard/api/policy");
+    expect(answer.body).toEqual({ worker: "worker-1", policy: null });
+    expect((await look(none, "/dashboard/api/policy/check?user=Ada")).status).toBe(404);
+
+    const worker = await start(TEXT, "line 4: rule 1, host: nonsense");
+    expect((await look(worker, "/dashboard/api/policy")).body).toEqual({
+      worker: "worker-1",
+      policy: {
+        path: join(folder, "policy.yaml"),
+        version: expect.stringMatching(/^[0-9a-f]{12}$/),
+        rules: 4,
+        warnings: [
+          "rule 2 (look only): readOnly is a hint to the browser page of this server; other clients do not know it, so this is guidance, no protection",
+          "rule 4 (new clients): clients can claim any version, so this is guidance, no protection",
+        ],
+        guidance: ["look only", "new clients"],
+        problem: "line 4: rule 1, host: nonsense",
+        loadedMs: 1,
+      },
+    });
+  });
+
+  test("explains what it decides as the command does", async () => {
+    const worker = await start();
+    const { sessionId } = await worker.openSession();
+    const room = sessionId.slice(0, 8);
+    const { body, status } = await look(
+      worker,
+      `/dashboard/api/policy/check?user=ada@example.com&groups=staff,%20leads&room=${room}&address=`,
+    );
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      worker: "worker-1",
+      person: { email: "ada@example.com", groups: ["staff", "leads"], isVerified: true },
+      host: { outcome: "allowed", rule: "staff" },
+      join: { outcome: "allowed", rule: "staff", isAsked: true },
+      readOnlyHint: { rule: "look only" },
+      limits: [{ name: "guests", value: 5, rule: "everybody" }, { name: "longestMs" }],
+      guidance: ["look only", "new clients"],
+    });
+    expect((body as PolicyCheckResponse).text.slice(3)).toEqual([
+      "person: ada@example.com; groups staff, leads",
+      'host: allowed by rule "staff"',
+      'join a session of Host: allowed by rule "staff"',
+      'hint: the browser page opens it read-only by rule "look only"; other clients do not know this',
+      'limits: 5 guests (rule "everybody"), 8h at most (rule "everybody")',
+    ]);
+    const nobody = await look(worker, "/dashboard/api/policy/check");
+    expect(nobody.body).not.toHaveProperty("person");
+  });
+
+  test.each([
+    ["user=nobody", 404, "nobody called nobody is signed in at an identity provider"],
+    ["user=a@b.example&room=zzzzzzzz", 404, "No session has this id"],
+    ["user=a@b.example&room=z", 404, "No session has this id"],
+    ["user=a@b.example&room=../../x", 404, "No session has this id"],
+    ["user=a@b.example&groups=a,,b", 400, "names with commas"],
+    ["user=a@b.example&address=localhost", 400, "IP address"],
+    ["user=a&user=b", 400, "may be given once"],
+    [`user=${"a".repeat(501)}`, 400, "up to 500 characters"],
+  ])("refuses what it cannot answer: %s", async (query, status, text) => {
+    const worker = await start();
+    const answer = await look(worker, `/dashboard/api/policy/check?${query}`);
+    expect(answer.status).toBe(status);
+    expect(answer.body).toContain(text);
+  });
 });
 
 test("a range of the history that does not exist is not found", async () => {

@@ -101,6 +101,11 @@ export async function getJson<T>(
   return (await response.json()) as T;
 }
 
+/** The text of a response, whatever its status. */
+export async function getText(path: string): Promise<string> {
+  return (await fetch(`api/${path}`)).text();
+}
+
 /** Posts a command. The header proves that our own page sends it: other sites cannot set it (CSRF). */
 export async function postCommand(path: string): Promise<CommandReply> {
   const response = await fetch(`api/${path}`, {

@@ -1,5 +1,5 @@
 /**
- * The dashboard in the browser: one page with seven views, kept up to date by server-sent events.
+ * The dashboard in the browser: one page with eight views, kept up to date by server-sent events.
  */
 import type {
   HistoryRange,
@@ -15,6 +15,7 @@ import { type Feed, getJson, openFeed } from "./feed.ts";
 import { formatCount, formatMs } from "./format.ts";
 import { createLogView } from "./log-view.ts";
 import { leaveIfSignedOut, showOperator } from "./operator.ts";
+import { createPolicyView } from "./policy-view.ts";
 import { createSessionView } from "./session-view.ts";
 import { showUsage } from "./usage-view.ts";
 import { createWorkerView } from "./worker-view.ts";
@@ -107,13 +108,23 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-range]"
 
 // --- views ---
 
-const VIEWS = ["overview", "workers", "sessions", "usage", "downloads", "logs", "check"] as const;
+const VIEWS = [
+  "overview",
+  "workers",
+  "sessions",
+  "usage",
+  "downloads",
+  "policy",
+  "logs",
+  "check",
+] as const;
 type View = (typeof VIEWS)[number];
 
 const workers = createWorkerView();
 const sessions = createSessionView();
 const logs = createLogView(openFeedOfView);
 const checks = createCheckView();
+const policy = createPolicyView();
 const connection = byId("connection", HTMLParagraphElement);
 let feed: Feed | undefined;
 
@@ -162,6 +173,7 @@ function showView(): void {
   if (view === "overview") void showHistory();
   if (view === "usage") void showUsage();
   if (view === "downloads") void showDownloads();
+  if (view === "policy") void policy.show();
   if (view === "check") checks.run();
 }
 
