@@ -10,6 +10,15 @@ export interface Told {
   readonly groups: ReadonlySet<string> | undefined;
 }
 
+/**
+ * As whom somebody's sessions are counted for a limit of the policy. Programs are another user each time they sign in, so those with
+ * one API key are counted together. A typed name is nobody's own: anyone could use up the sessions of others, and escape by another.
+ */
+export function countedAs({ id, name, authProvider, signIn }: UserRecord): string {
+  const isProgram = signIn === undefined && authProvider === API_KEY_PROVIDER;
+  return isProgram ? `${API_KEY_PROVIDER} ${name}` : id;
+}
+
 /** An email address that somebody has typed counts as none. */
 export function personOf(
   { id, name, authProvider, signIn }: UserRecord,

@@ -13,6 +13,7 @@ import {
 } from "../../shared/base/ids.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { countedAs } from "../../shared/policy/person.ts";
 import {
   type CreateSession,
   type SessionRecord,
@@ -82,7 +83,8 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
       owner: self.id,
       incarnation: self.incarnation,
       ...(alias !== undefined && { alias }),
-      userId: user.id,
+      // Without a limit of the policy nothing changes for programs that share a key.
+      userId: Number.isFinite(maxSessions) ? countedAs(user) : user.id,
       maxPerUser: Math.min(settings.maxSessionsPerUser, maxSessions),
     });
     if (created === "quota") return { outcome: "quota" };
