@@ -1,6 +1,6 @@
 /** Reads a policy from YAML or JSON. Its problems are for the operator who wrote it, with the lines where they are. Pure. */
-import { isMap, isSeq, LineCounter, type ParsedNode, parseDocument } from "yaml";
 import { z } from "zod";
+import { invalid, readYaml } from "../settings/yaml-text.ts";
 import { ADDRESSES, normalAddress, normalDomain, normalName, parseNetwork } from "./keys.ts";
 import type { ClientRequirement, Conditions, Limits, Policy, Rule } from "./policy.ts";
 
@@ -17,70 +17,22 @@ export type ParsedPolicy =
 export const MAX_POLICY_BYTES = 2 * 1024 * 1024;
 const MAX_RULES = 10_000;
 const MAX_VALUES = 10_000;
-const MAX_PROBLEMS = 10;
 const VERSION = 1;
 
 export function parsePolicy(text: string): ParsedPolicy {
   if (Buffer.byteLength(text) > MAX_POLICY_BYTES) {
     return invalid([`the file is larger than ${MAX_POLICY_BYTES / 1024 / 1024} MiB`]);
   }
-  const json = parseJson(text);
-  if (json !== undefined) {
-    const read = policySchema.safeParse(json);
-    // With mistakes it is read as YAML, which knows the lines.
-    if (read.success) return check(read.data);
-  }
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, stringKeys: true, version: "1.2" });
-  const [error] = [...document.errors, ...document.warnings];
-  if (error !== undefined) return invalid([error.message.split("\n")[0] ?? ""]);
-  if (document.directives?.yaml.version !== "1.2") return invalid(["it must be YAML 1.2"]);
-  const value = toValue(document);
-  if (value === ALIASED) return invalid(["aliases (&name, *name) are not allowed"]);
-  if (value === null || value === undefined) {
-    return invalid(["the file is empty; without a policy, unset CT_POLICY"]);
-  }
-  const newer = z.object({ version: z.number() }).safeParse(value).data?.version;
-  if (newer !== undefined && newer !== VERSION) {
-    return invalid([`version ${newer} is not known here; this version reads ${VERSION}`]);
-  }
-  const read = policySchema.safeParse(value);
-  if (!read.success) {
-    const problems = read.error.issues.map(({ path, message }) => {
-      const where = describePath(path);
-      return `${placeOf(document.contents, path, lines)}${where}${message}`;
-    });
-    return invalid(problems);
-  }
-  return check(read.data);
-}
-
-/** About ten times faster than YAML. */
-function parseJson(text: string): unknown {
-  if (!/^\s*\{/.test(text)) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Aliases can make a few lines as large as the memory. */
-const ALIASED = Symbol("aliased");
-
-function toValue(document: { toJS(options: { maxAliasCount: number }): unknown }): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 0 });
-  } catch (error) {
-    if (error instanceof ReferenceError) return ALIASED;
-    throw error;
-  }
-}
-
-function invalid(problems: readonly string[]): ParsedPolicy {
-  const more = problems.length - MAX_PROBLEMS;
-  const shown = problems.slice(0, MAX_PROBLEMS);
-  return { outcome: "invalid", problems: more > 0 ? [...shown, `and ${more} more`] : shown };
+  const read = readYaml(text, policySchema, {
+    empty: "the file is empty; without a policy, unset CT_POLICY",
+    refuse(value) {
+      const newer = z.object({ version: z.number() }).safeParse(value).data?.version;
+      if (newer === undefined || newer === VERSION) return undefined;
+      return `version ${newer} is not known here; this version reads ${VERSION}`;
+    },
+    describePath,
+  });
+  return read.outcome === "read" ? check(read.value) : read;
 }
 
 function describePath(path: readonly PropertyKey[]): string {
@@ -89,25 +41,6 @@ function describePath(path: readonly PropertyKey[]): string {
     return `rule ${index + 1}${rest.length > 0 ? `, ${rest.join(".")}` : ""}: `;
   }
   return path.length > 0 ? `${path.join(".")}: ` : "";
-}
-
-/** `line 7: `; of what is missing, the line of what should have it. */
-function placeOf(
-  root: ParsedNode | null,
-  path: readonly PropertyKey[],
-  lines: LineCounter,
-): string {
-  let node: unknown = root;
-  let at = root?.range[0];
-  for (const part of path) {
-    if (!isMap(node) && !isSeq(node)) break;
-    const next: unknown = node.get(part, true);
-    if (typeof next !== "object" || next === null) break;
-    node = next;
-    const { range } = next as Partial<ParsedNode>;
-    if (range) at = range[0];
-  }
-  return at === undefined ? "" : `line ${lines.linePos(at).line}: `;
 }
 
 // --- the form of a file ---

@@ -4,13 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import { mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
 import type { Log } from "../logs/log.ts";
 import { SettingError } from "../settings/read-settings.ts";
 import { readTextFile } from "../settings/text-file.ts";
+import { watchFile } from "../settings/watched-file.ts";
 import { createDecider, type Decider } from "./decide.ts";
 import { parsePolicyAside } from "./parse-aside.ts";
 import { MAX_POLICY_BYTES, type ParsedPolicy, parsePolicy } from "./parse-policy.ts";
@@ -41,8 +41,6 @@ export interface PolicyFile {
   close(): void;
 }
 
-/** A change is in force after two looks at most: one sees it, the next sees that it is complete. */
-const LOOK_MS = 500;
 const DIGEST_CHARS = 12;
 
 /** Reads a policy. Throws `PolicyError` with what is wrong, for the operator. */
@@ -104,8 +102,7 @@ export function openPolicyFile(deps: {
   readonly onProblem: (problem: string) => void;
 }): PolicyFile {
   const { path, keptPath, clock, log } = deps;
-  let seen = versionOf(path);
-  let changing: string | undefined;
+  const watch = watchFile(path, { clock, log, onChange: readAgain });
   let problem: string | undefined;
   let current = readFirst();
   let loadedMs = clock.wallMs();
@@ -121,6 +118,7 @@ export function openPolicyFile(deps: {
       if (!(error instanceof PolicyError)) throw error;
       const kept = readKept();
       if (kept === undefined) {
+        watch.close();
         throw new SettingError(
           `CT_POLICY=${JSON.stringify(path)} has mistakes: ${error.message}; correct them, or unset CT_POLICY to let everyone host and ask to join`,
         );
@@ -166,16 +164,7 @@ export function openPolicyFile(deps: {
     );
   }
 
-  async function look(): Promise<void> {
-    const version = await stat(path).then(describeVersion, describeError);
-    if (version === seen) return;
-    // An editor may still be writing.
-    if (version !== changing) {
-      changing = version;
-      return;
-    }
-    seen = version;
-    changing = undefined;
+  async function readAgain(): Promise<void> {
     try {
       const read = await readPolicyFileAside(path);
       if (isClosed) return;
@@ -196,16 +185,6 @@ export function openPolicyFile(deps: {
     }
   }
 
-  let isLooking = false;
-  const timer: Timer = clock.every(LOOK_MS, () => {
-    if (isLooking) return;
-    isLooking = true;
-    look()
-      .catch((error: unknown) => log.error({ err: error }, "the policy could not be read"))
-      .finally(() => {
-        isLooking = false;
-      });
-  });
   return {
     get current() {
       return current;
@@ -219,28 +198,7 @@ export function openPolicyFile(deps: {
     },
     close() {
       isClosed = true;
-      timer.cancel();
+      watch.close();
     },
   };
-}
-
-function versionOf(path: string): string {
-  try {
-    return describeVersion(statSync(path));
-  } catch (error) {
-    return describeError(error);
-  }
-}
-
-/** A file that is replaced has another inode, and one that is written another time or size. */
-function describeVersion({
-  ino,
-  mtimeMs,
-  size,
-}: {
-  ino: number;
-  mtimeMs: number;
-  size: number;
-}): string {
-  return [ino, mtimeMs, size].join(" ");
 }
