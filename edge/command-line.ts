@@ -15,6 +15,7 @@ import { simulateCommand } from "./commands/cluster/simulate.ts";
 import { topCommand } from "./commands/cluster/top.ts";
 import { usageCommand } from "./commands/cluster/usage.ts";
 import { verifyCommand } from "./commands/cluster/verify.ts";
+import { webhooksCommand } from "./commands/cluster/webhooks.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
 import { autoscaleCommand } from "./commands/machine/autoscale.ts";
 import { checkCommand } from "./commands/machine/check.ts";
@@ -64,6 +65,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(checkCommand())
     .addCommand(verifyCommand())
     .addCommand(policyCommand())
+    .addCommand(webhooksCommand())
     .addCommand(workerCommand("suspend"))
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))

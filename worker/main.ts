@@ -24,6 +24,7 @@ import { startServer } from "./start/server.ts";
 import { openSessions } from "./start/sessions.ts";
 import { openMembership } from "./start/store-and-membership.ts";
 import { openUsage } from "./start/usage.ts";
+import { openWebhooks } from "./start/webhooks.ts";
 
 await workerProgram({ run, empty }).parseAsync();
 
@@ -55,7 +56,8 @@ async function startWorker(settings: Settings): Promise<void> {
   const worker = openProcess(options);
   const membership = openMembership(worker, options);
   const { store, view } = membership;
-  const activity = openActivity(worker);
+  const webhooks = await openWebhooks(worker, membership, options.webhooks);
+  const activity = openActivity(worker, webhooks?.outbox);
   const policy = await openPolicy(worker, membership, activity, options.policy);
   const usage = openUsage(worker, membership);
   const sessions = openSessions(
@@ -91,6 +93,7 @@ async function startWorker(settings: Settings): Promise<void> {
   const parts = {
     membership,
     policy,
+    webhooks,
     activity,
     sessions,
     operators,

@@ -154,7 +154,10 @@ export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
 export function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
-  const others = new Set([flagOf("autoscaleToken"), flagOf("statusBind")]);
+  const others = new Set([
+    ...[flagOf("autoscaleToken"), flagOf("statusBind")],
+    ...[flagOf("webhooks"), flagOf("webhookNetworks"), flagOf("proxy")],
+  ]);
   const options = settingOptions("command").filter(({ long }) => !others.has(long ?? ""));
   return options.map((option) =>
     option.long === redisFlag

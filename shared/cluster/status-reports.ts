@@ -73,6 +73,8 @@ export interface WorkerView {
   readonly statsd?: SinkHealth;
   /** Left out without CT_POLICY. */
   readonly policy?: ReportedPolicy;
+  /** Left out without CT_WEBHOOKS. */
+  readonly webhooks?: ReportedWebhooks;
   /** The most recently active sessions, as many as fit. */
   readonly sessions: readonly ReportedSession[];
 }
@@ -85,6 +87,26 @@ export interface ReportedPolicy {
 }
 
 export const MAX_PROBLEM_CHARS = 1000;
+
+export interface ReportedWebhooks {
+  /** Events of this worker that are not in the store yet. */
+  readonly pending: number;
+  /** Why the file as it is now is not in force. */
+  readonly problem?: string;
+  /** Left out by workers that do not deliver: one does. */
+  readonly receivers?: readonly ReportedReceiver[];
+}
+
+export interface ReportedReceiver {
+  readonly name: string;
+  /** `gone`: it has answered 410, and gets nothing more. */
+  readonly state: "ok" | "down" | "gone";
+  /** Events that it does not have yet, and the age of the oldest. */
+  readonly backlog: number;
+  readonly oldestMs: number;
+  readonly lastSuccessAgoMs?: number;
+  readonly lastFailure?: { readonly reason: string; readonly agoMs: number };
+}
 
 export interface ReportedSession {
   readonly id: string;
@@ -116,6 +138,26 @@ const linkSchema = z.object({
   stalls: count,
   resets: count,
   errors: count,
+});
+
+const webhooksSchema = z.object({
+  pending: count,
+  problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional(),
+  receivers: z
+    .array(
+      z.object({
+        name: word,
+        state: z.enum(["ok", "down", "gone"]),
+        backlog: count,
+        oldestMs: count,
+        lastSuccessAgoMs: count.exactOptional(),
+        lastFailure: z
+          .object({ reason: z.string().max(MAX_PROBLEM_CHARS), agoMs: count })
+          .exactOptional(),
+      }),
+    )
+    .max(100)
+    .exactOptional(),
 });
 
 const balancerSchema = z.object({
@@ -152,6 +194,7 @@ const workerSchema = z.object({
   policy: z
     .object({ digest: word, problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional() })
     .exactOptional(),
+  webhooks: webhooksSchema.exactOptional(),
   sessions: z
     .array(
       z.object({ id: word, bytes: count, idleMs: count, connected: z.array(word).max(10_000) }),

@@ -10,6 +10,7 @@ import { COMMON_METRICS } from "./common-metrics.ts";
 import { LINK_METRICS } from "./link-metrics.ts";
 import type { Metric } from "./metric.ts";
 import { RESUME_METRICS } from "./resume-metrics.ts";
+import { WEBHOOK_METRICS } from "./webhook-metrics.ts";
 
 const RULES = ["sid", "token", "header", "path", "room", "claim", "cookie", "none"] as const;
 const REASONS = ["tag", "record", "ring", "load", "misdirected", "told", "nobody"] as const;
@@ -416,6 +417,7 @@ export const METRICS = {
 
   ...LINK_METRICS,
   ...RESUME_METRICS,
+  ...WEBHOOK_METRICS,
   ...COMMON_METRICS,
 } as const satisfies Record<string, Metric>;
 

@@ -222,8 +222,8 @@ export const HOSTING_SETTINGS = {
     secret: true,
     pattern: /^https?:\/\/[^\s]+$/,
     allowed: "a URL like http://proxy.example.com:3128",
-    roles: ["edge", "worker"],
-    why: "Proxy over which identity providers are reached (default: HTTPS_PROXY and NO_PROXY of the environment).",
+    roles: ["edge", "worker", "command"],
+    why: "Proxy over which identity providers and receivers of webhooks are reached (default: HTTPS_PROXY and NO_PROXY of the environment).",
   },
   protocolVersion: {
     env: "CT_PROTOCOL_VERSION",

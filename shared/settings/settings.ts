@@ -8,11 +8,13 @@ import { OPERATION_SETTINGS } from "./operation-settings.ts";
 import { PROXY_SETTINGS } from "./proxy-settings.ts";
 import { SCALING_SETTINGS } from "./scaling-settings.ts";
 import type { Setting } from "./setting.ts";
+import { WEBHOOK_SETTINGS } from "./webhook-settings.ts";
 
 /** In the order of the README and of `--help`. */
 export const SETTINGS = {
   ...DEPLOYMENT_SETTINGS,
   ...HOSTING_SETTINGS,
+  ...WEBHOOK_SETTINGS,
   ...PROXY_SETTINGS,
   ...SCALING_SETTINGS,
   ...OPERATION_SETTINGS,

@@ -388,9 +388,9 @@ export type ResumeCause =
 
 /**
  * Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. `autoscale`:
- * changes the number of workers (`ct-edge autoscale`).
+ * changes the number of workers (`ct-edge autoscale`). `webhooks`: delivers events to their receivers.
  */
-export type Role = "reaper" | "statsd" | "autoscale";
+export type Role = "reaper" | "statsd" | "autoscale" | "webhooks";
 
 /**
  * `login`: a client polls for its user's token. `web-login`: that user is at an identity provider. `command`: an operator's

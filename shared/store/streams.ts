@@ -7,7 +7,8 @@ export const MAX_STREAM_TEXT_CHARS = 4096;
 /**
  * Streams, and how many texts each keeps. `lasting`: survives a restart of the embedded store. Logs: the newest lines of
  * all processes. History: an hour, a day, 30 days at falling resolution. Usage: one text a day, and the newest of today. Ended
- * sign-ins: for the workers that still have their people.
+ * sign-ins: for the workers that still have their people. Webhooks: the newest events, with names of people, and up to where each
+ * receiver has them.
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -19,9 +20,14 @@ export const STREAMS = {
   "usage-days": { keep: 400, lasting: true },
   "usage-today": { keep: 8, lasting: true },
   "ended-sign-ins": { keep: 1000, lasting: true },
+  webhooks: { keep: 20_000, lasting: true },
+  "webhook-positions": { keep: 100, lasting: true },
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];
+
+/** An id before that of every entry, for `after`: reads from the oldest on. */
+export const STREAM_START = "0-0";
 
 export interface StreamEntry {
   readonly id: string;

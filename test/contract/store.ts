@@ -32,7 +32,7 @@ import {
   type Store,
   UNOPENED_SESSION_MS,
 } from "../../shared/store/store.ts";
-import { MAX_STREAM_TEXT_CHARS, STREAMS } from "../../shared/store/streams.ts";
+import { MAX_STREAM_TEXT_CHARS, STREAM_START, STREAMS } from "../../shared/store/streams.ts";
 
 /** A store that is new, empty and booted (a missing member is believed to be gone). */
 export interface StoreUnderTest {
@@ -1379,6 +1379,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(next.map(({ text }) => text)).toEqual(["four"]);
         expect(await store.readStream("log-access", { limit: 0 })).toEqual([]);
         expect(await store.readStream("log-server", { limit: 9 })).toEqual([]);
+      });
+
+      it("reads from the oldest text after the start of a stream", async () => {
+        expect(await store.readStream("webhooks", { after: STREAM_START, limit: 9 })).toEqual([]);
+        await store.appendToStream("webhooks", ["one", "two", "three"]);
+        const read = await store.readStream("webhooks", { after: STREAM_START, limit: 2 });
+        expect(read.map(({ text }) => text)).toEqual(["one", "two"]);
       });
 
       it("accepts texts of any characters up to the limit", async () => {

@@ -207,6 +207,7 @@ describe.runIf(hasChromium)("in a browser", () => {
         ["Secret", "good"],
         ["TLS certificate", "unknown"],
         ["Policy", "off"],
+        ["Webhooks", "off"],
         ["StatsD", "off"],
         ["License", "off"],
       ]);

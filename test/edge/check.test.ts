@@ -78,3 +78,29 @@ test("ct-edge check exits with 1 and a line for each problem, or with 0", async 
   expect((await runCommand(["check"])).status).toBe(0);
   expect((await runCommand(["check", "--role", "worker"])).stdout).toContain("CT_WORKER_URL");
 });
+
+test("webhooks are checked: where receivers are, and whether they have a secret", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "webhooks.yaml");
+  writeFileSync(
+    file,
+    `receivers:
+  - { name: inside, url: "https://169.254.169.254/", secrets: ["whsec_${"A".repeat(32)}"] }
+  - { name: plain, url: "http://8.8.8.8/", secrets: ["whsec_${"A".repeat(32)}"] }
+  - { name: open, url: "https://hooks.example.com/" }
+`,
+  );
+  const env = { CT_WEBHOOKS: file, CT_WEBHOOK_NETWORKS: "10.0.0.0/8" };
+  const { status, stderr } = await runCommand(["check"], env);
+  expect(status).toBe(1);
+  for (const problem of [
+    "receiver inside: 169.254.169.254 is not a public address",
+    "receiver plain: plain http is not allowed to 8.8.8.8",
+    "receiver open: a secret is missing",
+  ]) {
+    expect(stderr).toContain(problem);
+  }
+  const wrong = await runCommand(["check"], { CT_WEBHOOK_NETWORKS: "10.0.0.0/99" });
+  expect(wrong.stderr).toContain('CT_WEBHOOK_NETWORKS="10.0.0.0/99" is not allowed');
+});

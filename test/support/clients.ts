@@ -254,6 +254,13 @@ export class Client {
   #watch(transport: MessageTransport): void {
     // The field is private in the package.
     const socket = Reflect.get(transport, "socket") as Socket;
+    // The package rejects this promise also when nothing waits for it, half a minute after a client was closed.
+    const ignoreFailure = (): void => {
+      const ready = Reflect.get(transport, "ready") as { readonly promise: Promise<void> };
+      ready.promise.catch(() => {});
+    };
+    ignoreFailure();
+    socket.on("disconnect", ignoreFailure);
     this.#wire = recordWire(socket);
     this.#socket = socket;
     socket.on("connect", () => {
@@ -324,13 +331,17 @@ export class Client {
       this.joined.push(peer);
       const guests = [...this.#peers.values()].filter(({ id }) => id !== peer.id);
       this.#peers.set(peer.id, peer);
-      await connection.peer.init(peer.id, {
+      const data: InitData = {
         protocol: this.#protocol.VERSION,
         host: await until("the host has its peer id", () => this.infos[0]),
         guests,
         permissions: { readonly: false },
         capabilities: {},
         workspace: WORKSPACE,
+      };
+      // Nobody awaits this handler; it fails when the connection is lost meanwhile.
+      await connection.peer.init(peer.id, data).catch((failure: unknown) => {
+        this.syncFailures.push(failure);
       });
     });
   }

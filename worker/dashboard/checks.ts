@@ -7,7 +7,7 @@ import { describeError } from "../../shared/base/errors.ts";
 import { compareRings, compareSecrets } from "../../shared/cluster/describe.ts";
 import { ringProblem, secretProblem } from "../../shared/cluster/format.ts";
 import type { PublishedView } from "../../shared/cluster/read.ts";
-import type { ReportedCertificate } from "../../shared/cluster/status-reports.ts";
+import type { ReportedCertificate, ReportedReceiver } from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
@@ -24,6 +24,8 @@ const STORE_REQUESTS = 5;
 const DAY_MS = 86_400_000;
 /** The same limit as for the warning in the balancers' logs (balancer/server/certificates.ts). */
 const EXPIRES_SOON_MS = 14 * DAY_MS;
+/** A receiver that refuses one event may accept all others. */
+const LATE_WEBHOOK_MS = 300_000;
 
 export async function checkStore(
   store: Pick<Store, "timeMs">,
@@ -55,6 +57,7 @@ export function checkMembers(snapshot: Snapshot): Check[] {
     checkSecrets(snapshot),
     ...checkCertificates(snapshot),
     checkPolicy(snapshot.views),
+    checkWebhooks(snapshot.views),
     checkStatsd(snapshot.views),
   ];
 }
@@ -162,6 +165,52 @@ function checkPolicy(views: readonly PublishedView[]): Check {
   return digest === "none"
     ? { name, outcome: "off", detail: "CT_POLICY is not set: everyone who has signed in may host" }
     : { name, outcome: "good", detail: `${workers.length} workers have policy ${digest}` };
+}
+
+/** Of the worker that delivers, which has reported it last. */
+function checkWebhooks(views: readonly PublishedView[]): Check {
+  const name = "Webhooks";
+  const workers = views.flatMap(({ id, view }) =>
+    view.role === "worker" ? [{ id, webhooks: view.webhooks }] : [],
+  );
+  if (workers.length === 0) {
+    return { name, outcome: "unknown", detail: "no worker reports its status" };
+  }
+  const configured = workers.flatMap(({ id, webhooks }) =>
+    webhooks === undefined ? [] : [{ id, ...webhooks }],
+  );
+  if (configured.length === 0) return { name, outcome: "off", detail: "CT_WEBHOOKS is not set" };
+  const without = workers.find(({ webhooks }) => webhooks === undefined);
+  if (without !== undefined) {
+    const detail = `CT_WEBHOOKS is not set for ${without.id}: its events are not sent`;
+    return { name, outcome: "bad", detail };
+  }
+  const wrong = configured.find(({ problem }) => problem !== undefined);
+  if (wrong !== undefined) {
+    const detail = `the file has mistakes, so the receivers stay as they were: ${wrong.problem} (seen by ${wrong.id})`;
+    return { name, outcome: "bad", detail };
+  }
+  const receivers = configured.find((one) => one.receivers !== undefined)?.receivers;
+  if (receivers === undefined) {
+    return { name, outcome: "unknown", detail: "no worker reports that it delivers" };
+  }
+  const failing = receivers.filter(
+    ({ state, oldestMs }) => state !== "ok" || oldestMs > LATE_WEBHOOK_MS,
+  );
+  return {
+    name,
+    outcome: failing.length === 0 ? "good" : "bad",
+    detail: (failing.length === 0 ? receivers : failing).map(describeReceiver).join("; "),
+  };
+}
+
+function describeReceiver({ name, state, backlog, lastFailure }: ReportedReceiver): string {
+  if (state === "gone") return `${name} has answered 410 and gets no more events`;
+  const failure = lastFailure === undefined ? "" : ` (last failure: ${lastFailure.reason})`;
+  if (state === "down") return `${name} accepts nothing, ${backlog} events wait${failure}`;
+  return backlog === 0
+    ? `${name} has all events`
+    : `${name}: ${backlog} ${backlog === 1 ? "event waits" : "events wait"}${failure}`;
 }
 
 function checkStatsd(views: readonly PublishedView[]): Check {

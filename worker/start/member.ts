@@ -23,6 +23,7 @@ import { downscalePage } from "../session-moves/downscale-page.ts";
 import { startRelief } from "../session-moves/relief.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { Addresses } from "./addresses.ts";
 import type { DrainParts } from "./drain.ts";
 import type { IdentityParts } from "./identity.ts";
@@ -46,6 +47,7 @@ interface Deps {
   readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
   readonly operators: Pick<OperatorParts, "measurements" | "leadership">;
   readonly policy: Pick<PolicyParts, "state" | "startDuties">;
+  readonly webhooks: Webhooks | undefined;
   readonly activity: Pick<Activity, "record">;
   readonly identity: IdentityParts;
   readonly addresses: Addresses;
@@ -161,6 +163,7 @@ function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): L
     describe: () => describeWorker(vitals),
     onHeartbeat(heartbeat) {
       if (!fence.noteHeartbeat(heartbeat)) return;
+      deps.webhooks?.outbox.reassert();
       void registry.confirm();
       const { records } = deps.identity;
       // Those that have ended first: they are not restored.
@@ -203,6 +206,7 @@ function startDuties(
         statsd: measurements.statsd,
         restarts: deps.restarts,
         policy: deps.policy.state(),
+        webhooks: deps.webhooks?.state,
       }),
   });
   shutdown.add("status reports", () => reports.close());

@@ -21,6 +21,7 @@ import { parseRoleGroups, type RoleGroups } from "../../shared/settings/operator
 import { type OperatorToken, parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
+import type { WebhookOptions } from "../webhooks/webhooks.ts";
 
 export interface WorkerOptions {
   readonly id: WorkerId;
@@ -64,6 +65,8 @@ export interface WorkerOptions {
   };
   /** Undefined: there is none. */
   readonly policy: { readonly path: string; readonly keptPath: string } | undefined;
+  /** Undefined: there are none. */
+  readonly webhooks: WebhookOptions | undefined;
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -143,6 +146,7 @@ export function readOptions(settings: Settings): WorkerOptions {
     },
     identity: readIdentity(settings),
     policy: readPolicy(settings),
+    webhooks: readWebhooks(settings),
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
@@ -163,6 +167,11 @@ function readPolicy({ policy, dataDir, workerId }: Settings): WorkerOptions["pol
   if (policy === undefined) return undefined;
   const file = createHash("sha256").update(resolve(policy)).digest("hex").slice(0, 8);
   return { path: policy, keptPath: join(dataDir, `policy-${chooseId(workerId)}-${file}`) };
+}
+
+function readWebhooks({ webhooks, webhookNetworks, proxy }: Settings): WorkerOptions["webhooks"] {
+  if (webhooks === undefined) return undefined;
+  return { path: webhooks, networks: webhookNetworks, proxy };
 }
 
 function readHttp(settings: Settings): HttpOptions {

@@ -3,6 +3,7 @@ import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts"
 import {
   MAX_PROBLEM_CHARS,
   type ReportedPolicy,
+  type ReportedWebhooks,
   type WorkerView,
 } from "../../shared/cluster/status-reports.ts";
 import type { RefusedMember } from "../../shared/membership/member-verification.ts";
@@ -102,11 +103,13 @@ export function describeView({
   statsd,
   restarts,
   policy,
+  webhooks,
 }: {
   readonly registry: Pick<Registry, "sessions">;
   readonly statsd: SinkHealth | undefined;
   readonly restarts: number | undefined;
   readonly policy: PolicyState | undefined;
+  readonly webhooks: ReportedWebhooks | undefined;
 }): WorkerView {
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
@@ -121,6 +124,7 @@ export function describeView({
     ...(restarts !== undefined && { restarts }),
     ...(statsd !== undefined && { statsd }),
     ...(policy !== undefined && { policy: describePolicy(policy) }),
+    ...(webhooks !== undefined && { webhooks }),
     sessions,
   };
 }

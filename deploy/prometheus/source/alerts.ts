@@ -5,6 +5,7 @@ import { ROUTING_ALERTS } from "./alerts/routing.ts";
 import { SESSION_ALERTS } from "./alerts/sessions.ts";
 import { STORE_ALERTS } from "./alerts/store.ts";
 import { TRAFFIC_ALERTS } from "./alerts/traffic.ts";
+import { WEBHOOK_ALERTS } from "./alerts/webhooks.ts";
 import type { Alert } from "./rules/alert.ts";
 
 export interface AlertGroup {
@@ -20,6 +21,7 @@ export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: "codetogether-routing", title: "Workers and links", alerts: ROUTING_ALERTS },
   { name: "codetogether-traffic", title: "Requests and connections", alerts: TRAFFIC_ALERTS },
   { name: "codetogether-sessions", title: "Sessions and sign-in", alerts: SESSION_ALERTS },
+  { name: "codetogether-webhooks", title: "Webhooks", alerts: WEBHOOK_ALERTS },
 ];
 
 export const ALERTS: readonly Alert[] = ALERT_GROUPS.flatMap(({ alerts }) => alerts);

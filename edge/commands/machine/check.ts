@@ -11,6 +11,7 @@ import { findLicense } from "../../../shared/settings/license-file.ts";
 import {
   collectSettings,
   formatValue,
+  SettingError,
   type Settings,
   settingOptions,
   settingsOf,
@@ -34,7 +35,11 @@ export function checkCommand(): Command {
     ],
     async run(flags) {
       const { out, problems, settings } = check(flags.role, process.env, flags);
-      const all = [...problems, ...(await problemsOfPolicy(flags.role, settings))];
+      const all = [
+        ...problems,
+        ...(await problemsOfPolicy(flags.role, settings)),
+        ...(await problemsOfWebhooks(flags.role, settings)),
+      ];
       return { out, notes: all, status: all.length === 0 ? 0 : 1 };
     },
   });
@@ -73,6 +78,7 @@ export function check(
 function problemsOf(role: CheckedRole, settings: Settings): string[] {
   const checks: (() => unknown)[] = [
     () => parseNetworks("CT_TRUSTED_PROXIES", settings.trustedProxies),
+    () => parseNetworks("CT_WEBHOOK_NETWORKS", settings.webhookNetworks),
     () => parseWorkerNetworks(settings.workerNetworks),
     () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),
     () => findLicense(settings),
@@ -99,6 +105,26 @@ async function problemsOfPolicy(role: CheckedRole, { policy }: Settings): Promis
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     return error.problems.map((problem) => `CT_POLICY=${JSON.stringify(policy)}: ${problem}`);
+  }
+}
+
+/** Loads a parser of YAML too. */
+async function problemsOfWebhooks(
+  role: CheckedRole,
+  { webhooks, webhookNetworks }: Settings,
+): Promise<string[]> {
+  if (webhooks === undefined || role === "balancer") return [];
+  const { ReceiversError, readReceiversAndRules } = await import(
+    "../../../worker/webhooks/try-receiver.ts"
+  );
+  try {
+    readReceiversAndRules(webhooks, webhookNetworks);
+    return [];
+  } catch (error) {
+    // The networks are among the other problems.
+    if (error instanceof SettingError) return [];
+    if (!(error instanceof ReceiversError)) throw error;
+    return error.problems.map((problem) => `CT_WEBHOOKS=${JSON.stringify(webhooks)}: ${problem}`);
   }
 }
 

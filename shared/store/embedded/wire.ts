@@ -143,7 +143,7 @@ const reassertionSchema = z.object({
   untilMs: timeSchema,
 });
 
-const roleSchema = z.enum(["reaper", "statsd", "autoscale"]);
+const roleSchema = z.enum(["reaper", "statsd", "autoscale", "webhooks"]);
 
 const ticketSchema = z.object({
   kind: ticketKindSchema,

@@ -19,6 +19,7 @@ import {
 } from "../../../shared/settings/read-settings.ts";
 import { SCALING_SETTINGS } from "../../../shared/settings/scaling-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
+import { WEBHOOK_SETTINGS } from "../../../shared/settings/webhook-settings.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -179,6 +180,7 @@ test("no setting and no variable is declared twice", () => {
   const groups = [
     DEPLOYMENT_SETTINGS,
     HOSTING_SETTINGS,
+    WEBHOOK_SETTINGS,
     PROXY_SETTINGS,
     SCALING_SETTINGS,
     OPERATION_SETTINGS,

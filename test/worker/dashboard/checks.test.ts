@@ -81,8 +81,53 @@ test("checks of a healthy edge are good, and unused features are off", () => {
       outcome: "off",
       detail: "CT_POLICY is not set: everyone who has signed in may host",
     },
+    { name: "Webhooks", outcome: "off", detail: "CT_WEBHOOKS is not set" },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
+});
+
+test("the webhooks check names receivers that are down, gone, or behind, and workers without webhooks", () => {
+  const of = (...webhooks: WorkerView["webhooks"][]) => {
+    const views = webhooks.map((one, index) => [
+      `w${index + 1}`,
+      worker(one === undefined ? {} : { webhooks: one }),
+    ]);
+    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
+    return checks.find(({ name }) => name === "Webhooks");
+  };
+  const fine = { name: "chat", state: "ok", backlog: 0, oldestMs: 0 } as const;
+  const idle = { pending: 0 };
+  expect(of(idle, { pending: 0, receivers: [fine] })).toMatchObject({
+    outcome: "good",
+    detail: "chat has all events",
+  });
+  expect(of(idle)).toMatchObject({ outcome: "unknown" });
+  expect(of(undefined, { pending: 0, receivers: [fine] })).toMatchObject({
+    outcome: "bad",
+    detail: "CT_WEBHOOKS is not set for w1: its events are not sent",
+  });
+  const down = {
+    ...fine,
+    ...({ name: "billing", state: "down", backlog: 7, oldestMs: 9000 } as const),
+    lastFailure: { reason: "status 503", agoMs: 10 },
+  } as const;
+  expect(of({ pending: 0, receivers: [fine, down] })).toMatchObject({
+    outcome: "bad",
+    detail: "billing accepts nothing, 7 events wait (last failure: status 503)",
+  });
+  const gone = { ...fine, state: "gone" } as const;
+  expect(of({ pending: 0, receivers: [gone] })).toMatchObject({
+    outcome: "bad",
+    detail: "chat has answered 410 and gets no more events",
+  });
+  const behind = { ...fine, backlog: 1, oldestMs: 301_000 };
+  expect(of({ pending: 0, receivers: [behind] })).toMatchObject({
+    outcome: "bad",
+    detail: "chat: 1 event waits",
+  });
+  expect(of({ pending: 0, receivers: [fine], problem: "line 2: no" })).toMatchObject({
+    outcome: "bad",
+  });
 });
 
 test("the policy check is good when all workers have the same, and says which file has mistakes", () => {

@@ -441,6 +441,7 @@ test("the checks are listed, and the echo names the worker that responded", asyn
     ["Secret", "unknown"],
     ["TLS certificate", "unknown"],
     ["Policy", "unknown"],
+    ["Webhooks", "unknown"],
     ["StatsD", "unknown"],
     ["License", "off"],
   ]);

@@ -1,5 +1,5 @@
 /**
- * Streams of texts, in the embedded store. Only the history is journalled; log lines are in files on this machine anyway.
+ * Streams of texts, in the embedded store. Those that last are journalled; log lines are in files on this machine anyway.
  */
 import { STREAMS, type StreamEntry, type StreamName } from "../../streams.ts";
 import { type Restored, recordKey } from "../format/records.ts";
@@ -47,7 +47,8 @@ export function createStreams(effects: Effects): Streams {
       if (limit <= 0) return [];
       const { texts } = streamOf(stream);
       const entries: StreamEntry[] = [];
-      const from = after === undefined ? Number.NEGATIVE_INFINITY : Number(after);
+      // Ids of Redis are read too: `STREAM_START` is one.
+      const from = after === undefined ? Number.NEGATIVE_INFINITY : Number.parseInt(after, 10);
       for (const [ordinal, text] of texts) {
         if (ordinal > from) entries.push({ id: String(ordinal), text });
       }
