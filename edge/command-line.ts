@@ -17,6 +17,7 @@ import { usageCommand } from "./commands/cluster/usage.ts";
 import { verifyCommand } from "./commands/cluster/verify.ts";
 import { webhooksCommand } from "./commands/cluster/webhooks.ts";
 import { workerCommand } from "./commands/cluster/worker.ts";
+import { auditCommand } from "./commands/machine/audit.ts";
 import { autoscaleCommand } from "./commands/machine/autoscale.ts";
 import { checkCommand } from "./commands/machine/check.ts";
 import { clientsCommand } from "./commands/machine/clients.ts";
@@ -66,6 +67,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(verifyCommand())
     .addCommand(policyCommand())
     .addCommand(webhooksCommand())
+    .addCommand(auditCommand())
     .addCommand(workerCommand("suspend"))
     .addCommand(workerCommand("drain"))
     .addCommand(workerCommand("resume"))

@@ -57,7 +57,12 @@ async function startWorker(settings: Settings): Promise<void> {
   const membership = openMembership(worker, options);
   const { store, view } = membership;
   const webhooks = await openWebhooks(worker, membership, options.webhooks);
-  const activity = openActivity(worker, webhooks?.outbox);
+  const { activity, auditState } = await openActivity(
+    worker,
+    membership,
+    options,
+    webhooks?.outbox,
+  );
   const policy = await openPolicy(worker, membership, activity, options.policy);
   const usage = openUsage(worker, membership);
   const sessions = openSessions(
@@ -95,6 +100,7 @@ async function startWorker(settings: Settings): Promise<void> {
     policy,
     webhooks,
     activity,
+    auditState,
     sessions,
     operators,
     identity,

@@ -40,6 +40,8 @@ interface CommandSpec {
   readonly argument?: Argument;
   /** Behind it. */
   readonly second?: Argument;
+  /** Any number of arguments behind them; its name ends with `...`. */
+  readonly rest?: Argument;
   readonly options?: readonly Option[];
 }
 
@@ -53,18 +55,26 @@ export function createCommand<Flags extends object>(
       flags: Flags,
       argument: string | undefined,
       second: string | undefined,
+      rest: readonly string[],
     ) => Promise<Output>;
   },
 ): Command {
-  const declared = [spec.argument, spec.second].filter((one) => one !== undefined);
+  const single = [spec.argument, spec.second].filter((one) => one !== undefined);
+  const declared = spec.rest === undefined ? single : [...single, spec.rest];
   const command = new Command(spec.name)
     .description(spec.description)
     .allowExcessArguments(false)
     // Commander passes the arguments that the command has, then the flags.
     .action(async (...passed: readonly unknown[]) => {
-      const given = declared.map((_, index) => textOf(passed[index]));
+      const given = single.map((_, index) => textOf(passed[index]));
+      const rest = passed[single.length];
       try {
-        const output = await spec.run(passed[declared.length] as Flags, given[0], given[1]);
+        const output = await spec.run(
+          passed[declared.length] as Flags,
+          given[0],
+          given[1],
+          Array.isArray(rest) ? rest.map(String) : [],
+        );
         for (const note of output.notes ?? []) process.stderr.write(`ct-edge: ${note}\n`);
         await print(output.out);
         process.exit(output.status ?? 0);
@@ -151,13 +161,22 @@ export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]
   return settingOptions("command").filter(({ long }) => flags.has(long ?? ""));
 }
 
+const NOT_OF_THE_STORE = [
+  "autoscaleToken",
+  "statusBind",
+  "auditDir",
+  "auditDays",
+  "secret",
+  "secretPrevious",
+  "webhooks",
+  "webhookNetworks",
+  "proxy",
+] as const;
+
 /** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
 export function storeOptions(): Option[] {
   const redisFlag = flagOf("redisUrl");
-  const others = new Set([
-    ...[flagOf("autoscaleToken"), flagOf("statusBind")],
-    ...[flagOf("webhooks"), flagOf("webhookNetworks"), flagOf("proxy")],
-  ]);
+  const others = new Set(NOT_OF_THE_STORE.map(flagOf));
   const options = settingOptions("command").filter(({ long }) => !others.has(long ?? ""));
   return options.map((option) =>
     option.long === redisFlag

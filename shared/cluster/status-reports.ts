@@ -75,6 +75,8 @@ export interface WorkerView {
   readonly policy?: ReportedPolicy;
   /** Left out without CT_WEBHOOKS. */
   readonly webhooks?: ReportedWebhooks;
+  /** Left out without CT_AUDIT. */
+  readonly audit?: ReportedAudit;
   /** The most recently active sessions, as many as fit. */
   readonly sessions: readonly ReportedSession[];
 }
@@ -83,6 +85,14 @@ export interface WorkerView {
 export interface ReportedPolicy {
   readonly digest: string;
   /** Why the file as it is now is not in force. */
+  readonly problem?: string;
+}
+
+/** The audit log. */
+export interface ReportedAudit {
+  /** Events that were not written since the start. */
+  readonly dropped: number;
+  /** Why it cannot be written at the moment. */
   readonly problem?: string;
 }
 
@@ -195,6 +205,9 @@ const workerSchema = z.object({
     .object({ digest: word, problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional() })
     .exactOptional(),
   webhooks: webhooksSchema.exactOptional(),
+  audit: z
+    .object({ dropped: count, problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional() })
+    .exactOptional(),
   sessions: z
     .array(
       z.object({ id: word, bytes: count, idleMs: count, connected: z.array(word).max(10_000) }),

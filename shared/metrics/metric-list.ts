@@ -5,6 +5,7 @@
  * Names carry their unit when it is not a plain number. Tags have few values; the only ids are those of workers. A tag without `values` takes
  * them from the code that counts (reasons, versions); metrics.ts bounds their number.
  */
+import { AUDIT_METRICS } from "./audit-metrics.ts";
 import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { COMMON_METRICS } from "./common-metrics.ts";
 import { LINK_METRICS } from "./link-metrics.ts";
@@ -415,6 +416,7 @@ export const METRICS = {
       "times that reading from a client was paused because it exceeded CT_MAX_MESSAGES_PER_SECOND",
   },
 
+  ...AUDIT_METRICS,
   ...LINK_METRICS,
   ...RESUME_METRICS,
   ...WEBHOOK_METRICS,

@@ -23,7 +23,7 @@ export const HOSTING_SETTINGS = {
     secret: true,
     pattern: /^.{32,1024}$/s,
     allowed: "at least 32 characters, for example from `openssl rand -base64 48`",
-    roles: ALL_PROCESSES,
+    roles: [...ALL_PROCESSES, "command"],
     why: "Signs tokens and authenticates balancers to workers; the same in every process. Without CT_REDIS_URL `ct-edge` generates and keeps one.",
   },
   secretPrevious: {
@@ -33,7 +33,7 @@ export const HOSTING_SETTINGS = {
     secret: true,
     pattern: /^.{32,1024}$/s,
     allowed: "the secret before, at least 32 characters",
-    roles: ALL_PROCESSES,
+    roles: [...ALL_PROCESSES, "command"],
     why: "The value that CT_SECRET had before: what was signed with it is accepted, so that the secret can be changed without signing anyone out.",
   },
   loginSimple: {

@@ -29,6 +29,7 @@ export interface Keyring {
   readonly edge: PurposeKeys;
   readonly relay: PurposeKeys;
   readonly signIn: PurposeKeys;
+  readonly audit: PurposeKeys;
   /** People that were counted with the previous key are not counted again while it is known. */
   readonly people: Buffer;
   /** For this process's own record. */
@@ -41,7 +42,7 @@ export interface Keyring {
   readonly ringKeyFor: (members: readonly KnownSecrets[]) => Buffer;
 }
 
-type Purpose = "token" | "edge" | "relay" | "signIn";
+type Purpose = "token" | "edge" | "relay" | "signIn" | "audit";
 
 /** Throws `SettingError`. */
 export function checkSecrets({
@@ -93,6 +94,7 @@ export function createKeyring(
     edge: keysFor("edge"),
     relay: keysFor("relay"),
     signIn: keysFor("signIn"),
+    audit: keysFor("audit"),
     people: (previous ?? current).people,
     get known() {
       const secretFingerprint = used.fingerprint;

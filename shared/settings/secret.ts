@@ -16,6 +16,8 @@ export interface EdgeKeys {
   readonly relay: Buffer;
   /** Encrypts what identity providers give for asking them again. */
   readonly signIn: Buffer;
+  /** Signs the lines of the audit log, and what is recorded about them in the store. */
+  readonly audit: Buffer;
   /** Hashes identities, so that people can be counted without their names in the store. */
   readonly people: Buffer;
   /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
@@ -32,6 +34,7 @@ export function deriveKeys(secret: string): EdgeKeys {
     ring: derive(secret, "ring"),
     relay: derive(secret, "relay"),
     signIn: derive(secret, "sign-in"),
+    audit: derive(secret, "audit"),
     people: derive(secret, "people"),
     fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };

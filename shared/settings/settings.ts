@@ -2,6 +2,7 @@
  * The schema of settings: each is declared once, with its environment variable, type, unit, default, bounds and
  * description. `--help` and the README's table are generated from it. How values are found and checked: read-settings.ts.
  */
+import { AUDIT_SETTINGS } from "./audit-settings.ts";
 import { DEPLOYMENT_SETTINGS } from "./deployment-settings.ts";
 import { HOSTING_SETTINGS } from "./hosting-settings.ts";
 import { OPERATION_SETTINGS } from "./operation-settings.ts";
@@ -15,6 +16,7 @@ export const SETTINGS = {
   ...DEPLOYMENT_SETTINGS,
   ...HOSTING_SETTINGS,
   ...WEBHOOK_SETTINGS,
+  ...AUDIT_SETTINGS,
   ...PROXY_SETTINGS,
   ...SCALING_SETTINGS,
   ...OPERATION_SETTINGS,

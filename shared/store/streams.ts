@@ -9,6 +9,7 @@ export const MAX_STREAM_TEXT_CHARS = 4096;
  * all processes. History: an hour, a day, 30 days at falling resolution. Usage: one text a day, and the newest of today. Ended
  * sign-ins: for the workers that still have their people. Webhooks: the newest events, with names of people, and up to where each
  * receiver has them.
+ * Checkpoints of the audit log: the newest of each chain (worker/audit/checkpoints.ts).
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -22,6 +23,7 @@ export const STREAMS = {
   "ended-sign-ins": { keep: 1000, lasting: true },
   webhooks: { keep: 20_000, lasting: true },
   "webhook-positions": { keep: 100, lasting: true },
+  "audit-checkpoints": { keep: 4000, lasting: true },
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];

@@ -208,6 +208,7 @@ describe.runIf(hasChromium)("in a browser", () => {
         ["TLS certificate", "unknown"],
         ["Policy", "off"],
         ["Webhooks", "off"],
+        ["Audit", "off"],
         ["StatsD", "off"],
         ["License", "off"],
       ]);

@@ -104,3 +104,22 @@ test("webhooks are checked: where receivers are, and whether they have a secret"
   const wrong = await runCommand(["check"], { CT_WEBHOOK_NETWORKS: "10.0.0.0/99" });
   expect(wrong.stderr).toContain('CT_WEBHOOK_NETWORKS="10.0.0.0/99" is not allowed');
 });
+
+test("a folder of the audit log that cannot be written is reported, and a file of an authority that is not there", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "file");
+  writeFileSync(file, "");
+  const env = { CT_AUDIT: "on", CT_AUDIT_SYSLOG: "tls://log.example.com" };
+  const good = await runCommand(["check", "--audit-dir", join(folder, "a", "b")], env);
+  expect(good).toMatchObject({ status: 0, stderr: "" });
+  const bad = await runCommand(["check", "--audit-dir", join(file, "audit")], {
+    ...env,
+    CT_AUDIT_SYSLOG_CA: join(folder, "none.pem"),
+  });
+  expect(bad.status).toBe(1);
+  expect(bad.stderr).toContain(`the audit log cannot be written there: ${file} is not a folder`);
+  expect(bad.stderr).toMatch(/CT_AUDIT_SYSLOG_CA=".*none.pem" cannot be read/);
+  const wrong = await runCommand(["check"], { ...env, CT_AUDIT_SYSLOG: "tcp://log.example.com" });
+  expect(wrong.stderr).toContain("use udp://HOST:514 or tls://HOST:6514");
+});

@@ -64,6 +64,7 @@ const TEXTS = [
   "http://sample:8080",
   "https://sample.example",
   "redis://sample:6379",
+  "udp://sample:514",
   "{sample}:",
   "a-sample-token-of-visible-characters",
   "a sample secret of more than 32 characters",

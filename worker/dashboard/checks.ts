@@ -58,6 +58,7 @@ export function checkMembers(snapshot: Snapshot): Check[] {
     ...checkCertificates(snapshot),
     checkPolicy(snapshot.views),
     checkWebhooks(snapshot.views),
+    checkAudit(snapshot.views),
     checkStatsd(snapshot.views),
   ];
 }
@@ -211,6 +212,40 @@ function describeReceiver({ name, state, backlog, lastFailure }: ReportedReceive
   return backlog === 0
     ? `${name} has all events`
     : `${name}: ${backlog} ${backlog === 1 ? "event waits" : "events wait"}${failure}`;
+}
+
+/** Good only while it can be written: whether lines were changed is for `ct-edge audit verify`. */
+function checkAudit(views: readonly PublishedView[]): Check {
+  const name = "Audit";
+  const workers = views.flatMap(({ id, view }) =>
+    view.role === "worker" ? [{ id, audit: view.audit }] : [],
+  );
+  if (workers.length === 0) {
+    return { name, outcome: "unknown", detail: "no worker reports its status" };
+  }
+  const recording = workers.filter(({ audit }) => audit !== undefined);
+  if (recording.length === 0) return { name, outcome: "off", detail: "CT_AUDIT is not set" };
+  const [failing] = workers.filter(({ audit }) => audit?.problem !== undefined);
+  if (failing !== undefined) {
+    const detail = `${failing.id} cannot write: ${failing.audit?.problem}`;
+    return { name, outcome: "bad", detail };
+  }
+  const [silent] = workers.filter(({ audit }) => audit === undefined);
+  if (silent !== undefined) {
+    return {
+      name,
+      outcome: "bad",
+      detail: `${silent.id} records nothing: CT_AUDIT is not set there`,
+    };
+  }
+  const dropped = recording.reduce((sum, { audit }) => sum + (audit?.dropped ?? 0), 0);
+  const missing =
+    dropped === 0 ? "no event is missing" : `${dropped} events are missing since the start`;
+  return {
+    name,
+    outcome: dropped === 0 ? "good" : "bad",
+    detail: `${recording.length} of ${workers.length} workers record; ${missing}`,
+  };
 }
 
 function checkStatsd(views: readonly PublishedView[]): Check {

@@ -24,6 +24,7 @@ import { startRelief } from "../session-moves/relief.ts";
 import { startReaper } from "../sessions/session-reaper.ts";
 import { describeView, describeWorker, statusOf, type Vitals } from "../usage/status.ts";
 import type { Webhooks } from "../webhooks/webhooks.ts";
+import type { ActivityParts } from "./activity.ts";
 import type { Addresses } from "./addresses.ts";
 import type { DrainParts } from "./drain.ts";
 import type { IdentityParts } from "./identity.ts";
@@ -49,6 +50,7 @@ interface Deps {
   readonly policy: Pick<PolicyParts, "state" | "startDuties">;
   readonly webhooks: Webhooks | undefined;
   readonly activity: Pick<Activity, "record">;
+  readonly auditState: ActivityParts["auditState"];
   readonly identity: IdentityParts;
   readonly addresses: Addresses;
   readonly drain: Pick<DrainParts, "commandHandler" | "hasSuccessor">;
@@ -207,6 +209,7 @@ function startDuties(
         restarts: deps.restarts,
         policy: deps.policy.state(),
         webhooks: deps.webhooks?.state,
+        audit: deps.auditState(),
       }),
   });
   shutdown.add("status reports", () => reports.close());

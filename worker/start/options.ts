@@ -10,6 +10,7 @@ import { defaultBind } from "../../shared/membership/worker-address.ts";
 import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
+import { auditFolder, parseSyslogTarget } from "../../shared/settings/audit-settings.ts";
 import {
   type IdentityProvider,
   identityProviders,
@@ -21,6 +22,7 @@ import { parseRoleGroups, type RoleGroups } from "../../shared/settings/operator
 import { type OperatorToken, parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
+import type { AuditOptions } from "../audit/audit.ts";
 import type { WebhookOptions } from "../webhooks/webhooks.ts";
 
 export interface WorkerOptions {
@@ -67,6 +69,8 @@ export interface WorkerOptions {
   readonly policy: { readonly path: string; readonly keptPath: string } | undefined;
   /** Undefined: there are none. */
   readonly webhooks: WebhookOptions | undefined;
+  /** Undefined: there is none. */
+  readonly audit: AuditOptions | undefined;
   readonly http: HttpOptions;
   readonly ports: PortOptions;
   readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
@@ -147,6 +151,7 @@ export function readOptions(settings: Settings): WorkerOptions {
     identity: readIdentity(settings),
     policy: readPolicy(settings),
     webhooks: readWebhooks(settings),
+    audit: readAudit(settings),
     http: readHttp(settings),
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
@@ -174,6 +179,21 @@ function readWebhooks({ webhooks, webhookNetworks, proxy }: Settings): WorkerOpt
   return { path: webhooks, networks: webhookNetworks, proxy };
 }
 
+function readAudit(settings: Settings): AuditOptions | undefined {
+  if (!settings.audit) return undefined;
+  const target =
+    settings.auditSyslog === undefined ? undefined : parseSyslogTarget(settings.auditSyslog);
+  return {
+    folder: auditFolder(settings),
+    days: settings.auditDays,
+    onFailure: settings.auditFailure,
+    syslog: target && {
+      target,
+      authority: readAuthority("CT_AUDIT_SYSLOG_CA", settings.auditSyslogCa),
+    },
+  };
+}
+
 function readHttp(settings: Settings): HttpOptions {
   return {
     serverUrl: readServerUrl(settings.serverUrl),
@@ -194,7 +214,7 @@ function readIdentity(settings: Settings): WorkerOptions["identity"] {
   const operatorRoles = parsed(parseRoleGroups, settings.dashboardGroups);
   return {
     providers,
-    outbound: { proxy: settings.proxy, authority: readAuthority(settings.oidcCa) },
+    outbound: { proxy: settings.proxy, authority: readAuthority("CT_OIDC_CA", settings.oidcCa) },
     recheckMs: settings.oidcRecheckMs,
     graceMs: settings.oidcGraceMs,
     operatorRoles,
@@ -237,13 +257,13 @@ function readProviders(settings: Settings): readonly IdentityProvider[] {
   return providers;
 }
 
-function readAuthority(path: string | undefined): string | undefined {
+function readAuthority(name: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   try {
     return readTextFile(path);
   } catch (error) {
     throw new SettingError(
-      `CT_OIDC_CA=${JSON.stringify(path)} cannot be read: ${describeError(error)}`,
+      `${name}=${JSON.stringify(path)} cannot be read: ${describeError(error)}`,
     );
   }
 }

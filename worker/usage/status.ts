@@ -2,6 +2,7 @@
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import {
   MAX_PROBLEM_CHARS,
+  type ReportedAudit,
   type ReportedPolicy,
   type ReportedWebhooks,
   type WorkerView,
@@ -16,6 +17,7 @@ import { VERSION } from "../../shared/process/version.ts";
 import type { KnownSecrets } from "../../shared/settings/keyring.ts";
 import type { WorkerLoad, WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
+import type { AuditState } from "../audit/audit.ts";
 import type { Registry } from "../sessions/registry.ts";
 
 /** Inputs of the status report; read on every heartbeat and request. */
@@ -97,6 +99,11 @@ function describePolicy({ digest, problem }: PolicyState): ReportedPolicy {
   return { digest, problem: problem.slice(0, MAX_PROBLEM_CHARS) };
 }
 
+function describeAudit({ problem, dropped }: AuditState): ReportedAudit {
+  if (problem === undefined) return { dropped };
+  return { dropped, problem: problem.slice(0, MAX_PROBLEM_CHARS) };
+}
+
 /** The worker's status report in the store, for the dashboard and the command line. */
 export function describeView({
   registry,
@@ -104,12 +111,14 @@ export function describeView({
   restarts,
   policy,
   webhooks,
+  audit,
 }: {
   readonly registry: Pick<Registry, "sessions">;
   readonly statsd: SinkHealth | undefined;
   readonly restarts: number | undefined;
   readonly policy: PolicyState | undefined;
   readonly webhooks: ReportedWebhooks | undefined;
+  readonly audit: AuditState | undefined;
 }): WorkerView {
   const sessions = [...registry.sessions()].map((session) => ({
     id: session.id,
@@ -125,6 +134,7 @@ export function describeView({
     ...(statsd !== undefined && { statsd }),
     ...(policy !== undefined && { policy: describePolicy(policy) }),
     ...(webhooks !== undefined && { webhooks }),
+    ...(audit !== undefined && { audit: describeAudit(audit) }),
     sessions,
   };
 }

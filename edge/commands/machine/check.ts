@@ -1,12 +1,15 @@
 /**
  * `ct-edge check`: reports all problems of the settings at once, without starting anything.
  */
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
+import { dirname } from "node:path";
 import { type Command, Option } from "commander";
 import { loadCertificates } from "../../../balancer/server/certificates.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { parseWorkerNetworks } from "../../../shared/membership/member-verification.ts";
 import { parseNetworks } from "../../../shared/net/networks.ts";
+import { auditFolder } from "../../../shared/settings/audit-settings.ts";
 import { findLicense } from "../../../shared/settings/license-file.ts";
 import {
   collectSettings,
@@ -17,6 +20,7 @@ import {
   settingsOf,
   unknownSettings,
 } from "../../../shared/settings/read-settings.ts";
+import { readTextFile } from "../../../shared/settings/text-file.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { checkEdgeSettings, EDGE_DEFAULTS } from "../../start/edge-settings.ts";
 import { createCommand } from "../command.ts";
@@ -39,6 +43,7 @@ export function checkCommand(): Command {
         ...problems,
         ...(await problemsOfPolicy(flags.role, settings)),
         ...(await problemsOfWebhooks(flags.role, settings)),
+        ...problemsOfAudit(flags.role, settings),
       ];
       return { out, notes: all, status: all.length === 0 ? 0 : 1 };
     },
@@ -126,6 +131,36 @@ async function problemsOfWebhooks(
     if (!(error instanceof ReceiversError)) throw error;
     return error.problems.map((problem) => `CT_WEBHOOKS=${JSON.stringify(webhooks)}: ${problem}`);
   }
+}
+
+/** A worker would start, and try again. */
+function problemsOfAudit(role: CheckedRole, settings: Settings): string[] {
+  if (!settings.audit || role === "balancer") return [];
+  const problems: string[] = [];
+  const folder = auditFolder(settings);
+  try {
+    const place = nearestFolder(folder);
+    if (!statSync(place).isDirectory()) throw new Error(`${place} is not a folder`);
+    accessSync(place, constants.W_OK);
+  } catch (error) {
+    problems.push(
+      `CT_AUDIT_DIR=${JSON.stringify(folder)}: the audit log cannot be written there: ${describeError(error)}`,
+    );
+  }
+  const { auditSyslogCa } = settings;
+  try {
+    if (auditSyslogCa !== undefined) readTextFile(auditSyslogCa);
+  } catch (error) {
+    problems.push(
+      `CT_AUDIT_SYSLOG_CA=${JSON.stringify(auditSyslogCa)} cannot be read: ${describeError(error)}`,
+    );
+  }
+  return problems;
+}
+
+/** The folder itself, or the one in which it would be made. */
+function nearestFolder(path: string): string {
+  return existsSync(path) || dirname(path) === path ? path : nearestFolder(dirname(path));
 }
 
 /** `checkEdgeSettings` reports when only one of the two is set. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AUDIT_SETTINGS } from "../../../shared/settings/audit-settings.ts";
 import { DEPLOYMENT_SETTINGS } from "../../../shared/settings/deployment-settings.ts";
 import { HOSTING_SETTINGS } from "../../../shared/settings/hosting-settings.ts";
 import { readLicenseFile } from "../../../shared/settings/license-file.ts";
@@ -181,6 +182,7 @@ test("no setting and no variable is declared twice", () => {
     DEPLOYMENT_SETTINGS,
     HOSTING_SETTINGS,
     WEBHOOK_SETTINGS,
+    AUDIT_SETTINGS,
     PROXY_SETTINGS,
     SCALING_SETTINGS,
     OPERATION_SETTINGS,

@@ -82,6 +82,7 @@ test("checks of a healthy edge are good, and unused features are off", () => {
       detail: "CT_POLICY is not set: everyone who has signed in may host",
     },
     { name: "Webhooks", outcome: "off", detail: "CT_WEBHOOKS is not set" },
+    { name: "Audit", outcome: "off", detail: "CT_AUDIT is not set" },
     { name: "StatsD", outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" },
   ]);
 });
@@ -272,4 +273,33 @@ test("the license check shows the licensee, the expiration and the connections i
   const forged = { ...license, maxConnections: 1000 };
   expect(outcome({ license: forged, publicKey }, wallMs, 0)).toBe("bad");
   expect(outcome({ license: undefined, publicKey: undefined }, wallMs, 0)).toBe("off");
+});
+
+test("the audit check is good while all workers record everything, and says which does not and why", () => {
+  const of = (...audits: WorkerView["audit"][]) => {
+    const views = audits.map((audit, index) => [
+      `w${index + 1}`,
+      worker(audit === undefined ? {} : { audit }),
+    ]);
+    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
+    return checks.find(({ name }) => name === "Audit");
+  };
+  expect(of()).toMatchObject({ outcome: "unknown" });
+  expect(of(undefined)).toMatchObject({ outcome: "off", detail: "CT_AUDIT is not set" });
+  expect(of({ dropped: 0 }, { dropped: 0 })).toMatchObject({
+    outcome: "good",
+    detail: "2 of 2 workers record; no event is missing",
+  });
+  expect(of({ dropped: 0 }, { dropped: 7 })).toMatchObject({
+    outcome: "bad",
+    detail: "2 of 2 workers record; 7 events are missing since the start",
+  });
+  expect(of({ dropped: 0 }, undefined)).toMatchObject({
+    outcome: "bad",
+    detail: "w2 records nothing: CT_AUDIT is not set there",
+  });
+  expect(of({ dropped: 0 }, { dropped: 7, problem: "ENOSPC" })).toMatchObject({
+    outcome: "bad",
+    detail: "w2 cannot write: ENOSPC",
+  });
 });

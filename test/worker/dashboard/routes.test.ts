@@ -442,6 +442,7 @@ test("the checks are listed, and the echo names the worker that responded", asyn
     ["TLS certificate", "unknown"],
     ["Policy", "unknown"],
     ["Webhooks", "unknown"],
+    ["Audit", "unknown"],
     ["StatsD", "unknown"],
     ["License", "off"],
   ]);

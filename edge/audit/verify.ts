@@ -1,0 +1,307 @@
+/**
+ * Verifies files of the audit log: every chain in itself (chain-check.ts), and against what others say of how far it went:
+ * checkpoints in the store, and the first lines of later chains. Without those, a tail that was cut off cannot be noticed.
+ */
+import { basename, dirname, resolve } from "node:path";
+import type { Checkpoint } from "../../shared/audit/checkpoint.ts";
+import { findFiles, parseFileName, readLines } from "../../shared/audit/files.ts";
+import { type AuditKeys, type Line, parseLine, positionOf } from "../../shared/audit/line.ts";
+import { errorCode } from "../../shared/base/errors.ts";
+import {
+  type CheckedChain,
+  checkChain,
+  type Hole,
+  missingText,
+  type Place,
+  type Problem,
+} from "./chain-check.ts";
+
+/** What `--json` prints. Fields are added, never changed. */
+export interface Verification {
+  readonly chains: readonly VerifiedChain[];
+  /** Chains of which no file was found, although there should be one. */
+  readonly missing: readonly MissingChain[];
+  /** Files without a line of an audit log. */
+  readonly strange: readonly string[];
+  readonly isFine: boolean;
+}
+
+export interface VerifiedChain {
+  readonly chain: string;
+  readonly worker: string;
+  readonly files: readonly string[];
+  readonly lines: number;
+  readonly from: { readonly seq: number; readonly atMs: number } | undefined;
+  readonly to: { readonly seq: number; readonly atMs: number } | undefined;
+  /** The first one. */
+  readonly problem: Problem | undefined;
+  readonly furtherProblems: number;
+  /** Up to here the log is certainly complete; undefined: nobody says how far it went. */
+  readonly certain: (Partial<Place> & { readonly seq: number; readonly by: string }) | undefined;
+  /** Its process has written the last line itself. */
+  readonly isEnded: boolean;
+  /** The last file ends in the middle of a line. */
+  readonly torn: Place | undefined;
+  /** Lines that are not there because they were older than CT_AUDIT_DAYS. */
+  readonly expired: number;
+}
+
+export interface MissingChain {
+  readonly chain: string;
+  readonly worker: string | undefined;
+  readonly seq: number;
+  readonly by: string;
+  /** Another machine may have it. */
+  readonly isElsewhere: boolean;
+}
+
+/** That a chain went at least so far. */
+interface Claim {
+  readonly chain: string;
+  readonly worker: string | undefined;
+  readonly seq: number;
+  readonly atMs: number;
+  /** Who says so. */
+  readonly by: string;
+}
+
+export interface VerifyOptions {
+  /** All files of a folder: that a whole chain is missing can be noticed then. */
+  readonly isFolder: boolean;
+  /** All workers write to this folder. */
+  readonly hasAllWorkers: boolean;
+  readonly keys: AuditKeys;
+  readonly checkpoints: readonly Checkpoint[];
+  /** CT_AUDIT_DAYS; 0: files are kept. */
+  readonly days: number;
+  readonly wallMs: number;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Rejects when a file cannot be read. */
+export async function verifyFiles(
+  paths: readonly string[],
+  options: VerifyOptions,
+): Promise<Verification> {
+  const { chains: filesByChain, strange } = await groupFiles(paths);
+  const claims: Claim[] = options.checkpoints.map((checkpoint) => ({
+    ...checkpoint,
+    by: "its checkpoint in the store",
+  }));
+  /** Files that retention has removed: the last line of each. */
+  const removed = new Map<string, number>();
+  const places = new PlacesOf(options.checkpoints);
+  const checked: CheckedChain[] = [];
+  for (const [chain, files] of filesByChain) {
+    const result = await checkChain(chain, files, options.keys, {
+      onLine(line, place) {
+        places.note(line, place);
+        noteRemoved(line, removed);
+        if (line.previous === undefined || line.previous.chain === chain) return;
+        const by = `the start of the next chain (${basename(place.file)} line ${place.line})`;
+        claims.push({ ...positionOf(line.previous), worker: line.worker, by });
+      },
+    });
+    checked.push(result);
+  }
+  const judge = new Judge(options, claims, removed, places);
+  const chains = checked.map((chain) => judge.chain(chain));
+  const missing = options.isFolder ? judge.missing(checked) : [];
+  const isFine =
+    strange.length === 0 &&
+    chains.every(({ problem }) => problem === undefined) &&
+    missing.every(({ isElsewhere }) => isElsewhere);
+  return { chains, missing, strange, isFine };
+}
+
+/** Of the files' chains, those in the same folder: a chain is verified as a whole. */
+export async function withRestOfChains(paths: readonly string[]): Promise<readonly string[]> {
+  const all = new Set(paths.map((path) => resolve(path)));
+  for (const path of [...all]) {
+    const name = parseFileName(path.slice(dirname(path).length + 1));
+    if (name === undefined) continue;
+    for (const other of await findFiles(dirname(path))) {
+      if (other.worker === name.worker && other.stamp === name.stamp) all.add(other.path);
+    }
+  }
+  return [...all];
+}
+
+// --- files ---
+
+/** By what is in them: files may have been renamed. */
+async function groupFiles(paths: readonly string[]): Promise<{
+  readonly chains: ReadonlyMap<string, readonly string[]>;
+  readonly strange: readonly string[];
+}> {
+  const begun: { path: string; chain: string; seq: number }[] = [];
+  const strange: string[] = [];
+  for (const path of paths) {
+    const found = await firstLine(path);
+    if (found === "none") strange.push(path);
+    else if (found !== "empty") begun.push({ path, chain: found.chain, seq: found.seq });
+  }
+  begun.sort((a, b) => a.seq - b.seq);
+  const chains = new Map<string, string[]>();
+  for (const { path, chain } of begun) chains.set(chain, [...(chains.get(chain) ?? []), path]);
+  return { chains, strange };
+}
+
+const START = '{"seq":';
+
+/** The first line that can be read: the one before it may have been changed. */
+async function firstLine(path: string): Promise<Line | "none" | "empty"> {
+  let isEmpty = true;
+  try {
+    for await (const { text, isComplete } of readLines(path)) {
+      const line = text === undefined ? undefined : parseLine(text);
+      if (line !== undefined) return line;
+      // The process was killed while it wrote the first line.
+      if (isComplete || !START.startsWith(text?.slice(0, START.length) ?? "-")) isEmpty = false;
+    }
+  } catch (error) {
+    // Retention was faster.
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
+  return isEmpty ? "empty" : "none";
+}
+
+function noteRemoved({ kind, details }: Line, removed: Map<string, number>): void {
+  if (kind !== "audit.removed") return;
+  const { chain, seq } = details ?? {};
+  if (typeof chain !== "string" || typeof seq !== "number") return;
+  removed.set(chain, Math.max(removed.get(chain) ?? 0, seq));
+}
+
+/** Where the lines are that checkpoints are about. */
+class PlacesOf {
+  readonly #wanted: ReadonlyMap<string, number>;
+  readonly #places = new Map<string, Place>();
+
+  constructor(checkpoints: readonly Checkpoint[]) {
+    this.#wanted = new Map(checkpoints.map(({ chain, seq }) => [chain, seq]));
+  }
+
+  note({ chain, seq }: Line, place: Place): void {
+    if (this.#wanted.get(chain) === seq) this.#places.set(chain, place);
+  }
+
+  find(chain: string, seq: number): Place | undefined {
+    return this.#wanted.get(chain) === seq ? this.#places.get(chain) : undefined;
+  }
+}
+
+// --- what is missing ---
+
+class Judge {
+  readonly #options: VerifyOptions;
+  readonly #claims: readonly Claim[];
+  readonly #removed: ReadonlyMap<string, number>;
+  readonly #places: PlacesOf;
+
+  constructor(
+    options: VerifyOptions,
+    claims: readonly Claim[],
+    removed: ReadonlyMap<string, number>,
+    places: PlacesOf,
+  ) {
+    this.#options = options;
+    this.#claims = claims;
+    this.#removed = removed;
+    this.#places = places;
+  }
+
+  chain(checked: CheckedChain): VerifiedChain {
+    const { chain, worker, files, lines, first, last, holes, isEnded, torn } = checked;
+    const [expired, lost] = [true, false].map((isWanted) =>
+      holes.filter((hole) => this.#isExpired(chain, hole.to, hole.lastMs) === isWanted),
+    ) as [Hole[], Hole[]];
+    const claim = this.#furthest(chain);
+    const problems = [
+      ...lost.map(({ from, to, place }) => ({
+        ...place,
+        kind: "missing" as const,
+        text: `${missingText(from, to)} before this one`,
+      })),
+      ...checked.problems,
+    ].sort(byPlace(files));
+    const isForeign = problems[0]?.kind === "foreign" && lines === 0;
+    const cut = isForeign ? undefined : this.#cutTail(checked, claim);
+    if (cut !== undefined) problems.push(cut);
+    const [problem] = problems;
+    return {
+      chain,
+      worker,
+      files,
+      lines,
+      from: first && { seq: first.seq, atMs: first.atMs },
+      to: last && { seq: last.seq, atMs: last.atMs },
+      problem,
+      furtherProblems: Math.max(0, problems.length - 1),
+      certain: claim && {
+        seq: claim.seq,
+        by: claim.by,
+        ...(claim.seq === last?.seq
+          ? { file: last.file, line: last.line }
+          : this.#places.find(chain, claim.seq)),
+      },
+      isEnded,
+      torn,
+      expired: expired.reduce((sum, { from, to }) => sum + to - from + 1, 0),
+    };
+  }
+
+  missing(checked: readonly CheckedChain[]): readonly MissingChain[] {
+    const found = new Set(checked.map(({ chain }) => chain));
+    const workers = new Set(checked.map(({ worker }) => worker));
+    const missing = new Map<string, MissingChain>();
+    for (const { chain, seq, atMs, worker, by } of this.#claims) {
+      if (found.has(chain) || this.#isExpired(chain, seq, atMs)) continue;
+      const isElsewhere =
+        !this.#options.hasAllWorkers && worker !== undefined && !workers.has(worker);
+      if ((missing.get(chain)?.seq ?? 0) < seq) {
+        missing.set(chain, { chain, worker, seq, by, isElsewhere });
+      }
+    }
+    return [...missing.values()];
+  }
+
+  #furthest(chain: string): Claim | undefined {
+    return this.#claims
+      .filter((claim) => claim.chain === chain)
+      .reduce<Claim | undefined>(
+        (far, claim) => (far === undefined || claim.seq > far.seq ? claim : far),
+        undefined,
+      );
+  }
+
+  #cutTail(
+    { files, end, torn, chain }: CheckedChain,
+    claim: Claim | undefined,
+  ): Problem | undefined {
+    const seq = end?.seq ?? 0;
+    if (claim === undefined || claim.seq <= seq) return undefined;
+    if (this.#isExpired(chain, claim.seq, claim.atMs)) return undefined;
+    const file = end?.file ?? files.at(-1) ?? "";
+    const at = torn === undefined ? "" : ", in the middle of the next line";
+    return {
+      file,
+      line: end?.line ?? 0,
+      kind: "cut",
+      text: `the end is cut off: the file ends after seq ${seq}${at}, but ${claim.by} says that the chain went to seq ${claim.seq} at least`,
+    };
+  }
+
+  /** Whether lines up to this one, written then, may be missing for their age. */
+  #isExpired(chain: string, seq: number, lastMs: number): boolean {
+    if ((this.#removed.get(chain) ?? 0) >= seq) return true;
+    const { days, wallMs } = this.#options;
+    return days > 0 && wallMs - lastMs > days * DAY_MS;
+  }
+}
+
+function byPlace(files: readonly string[]): (one: Place, other: Place) => number {
+  return (one, other) =>
+    files.indexOf(one.file) - files.indexOf(other.file) || one.line - other.line;
+}
