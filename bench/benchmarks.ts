@@ -134,6 +134,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
       { question: "publishing at 1000 sessions and 10000 ms" },
     ],
   },
+  { name: "audit", seconds: 10, headline: [{ question: "100 events a second" }] },
   { name: "request-log", seconds: 9, headline: [{ question: "a logged request at 20000/s" }] },
   {
     name: "autoscale",

@@ -19,6 +19,7 @@ const PAGES = [
   "bench/README.md",
   "README.md",
   "docs/conformance.md",
+  "docs/operators/audit.md",
   "docs/operators/capacity.md",
 ] as const;
 const PLACE =
