@@ -40,7 +40,7 @@ import { handleCommand } from "./admin/commands.ts";
 import { describeView, statusOf } from "./admin/status.ts";
 import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
 import type { DownstreamLimits } from "./downstream/served-client.ts";
-import { createTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
+import { readTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
 import {
   type Certificate,
@@ -114,7 +114,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   drainBeforeStop({ clients, shutdown, storeSocket: settings.storeSocket, log });
 
   const certificates = readCertificates(settings, { clock, log });
-  const trusted = createTrustedProxies(settings.trustedProxies);
+  const trusted = readTrustedProxies(settings);
   const discovery = createDiscovery({ settings, id, clock, log, counters });
   shutdown.add("membership", () => discovery.close());
   const programStream = discovery.openLogStream("log-server");
@@ -157,6 +157,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     counters,
     requestLog,
     trusted,
+    takesProxyHeaders: settings.proxyProtocol,
     certificates: certificates.current,
   });
   shutdown.add("traffic", () => dataPath.close());

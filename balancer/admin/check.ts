@@ -18,7 +18,7 @@ import {
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
-import { createTrustedProxies } from "../http1/forwarding.ts";
+import { readTrustedProxies } from "../http1/forwarding.ts";
 import { expiresSoon, loadCertificates } from "../server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "../server/connection-limit.ts";
 import { describeTooMany } from "../server/processes.ts";
@@ -68,7 +68,7 @@ export async function checkSettings(
   }
   const tooMany = describeTooMany(settings.processes);
   if (tooMany !== undefined) warnings.push(tooMany);
-  attempt(() => createTrustedProxies(settings.trustedProxies));
+  attempt(() => readTrustedProxies(settings));
   attempt(() => checkCertificates(settings, deps.nowMs, addLine, warnings));
   attempt(() => checkMembers(settings, addLine));
   attempt(() => checkLogDir(settings, addLine));

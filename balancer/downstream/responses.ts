@@ -42,6 +42,19 @@ export class TooManyConnectionsError extends EdgeError {
   }
 }
 
+/** A connection's PROXY protocol header cannot be used. */
+export class ProxyHeaderError extends EdgeError {
+  readonly code = "EDGE_PROXY_HEADER";
+  readonly source = "downstream";
+  readonly retryable = false;
+  constructor(reason: string) {
+    super(
+      `a peer in CT_TRUSTED_PROXIES sent a PROXY protocol header that cannot be used: ${reason}; check how the TCP balancer there ` +
+        "is set up (send-proxy-v2 in HAProxy, proxy_protocol in nginx)",
+    );
+  }
+}
+
 /** A worker named another owner of the session, and the request could not follow; it soon can. */
 export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
@@ -111,6 +124,7 @@ const MESSAGES: ReadonlyMap<number, string> = new Map([
 const MESSAGES_BY_CODE: ReadonlyMap<string, string> = new Map([
   ["EDGE_PLAIN_HTTP", "This port speaks HTTPS. Use https:// in the URL."],
   ["EDGE_PROXY_PROTOCOL", "This port does not take the PROXY protocol."],
+  ["EDGE_PROXY_HEADER_MISSING", "This port takes the PROXY protocol, and its header is missing."],
 ]);
 
 /** After a 503: by then a worker is back or a session has moved. */

@@ -38,7 +38,7 @@ export class HttpSyntaxError extends EdgeError {
   }
 }
 
-/** A TCP load balancer in front sends its PROXY protocol header, which names the client. */
+/** A peer sends a PROXY protocol header from which none is taken, or a second one. */
 export class ProxyProtocolError extends HttpSyntaxError {
   override readonly code = "EDGE_PROXY_PROTOCOL";
   constructor() {
@@ -46,8 +46,23 @@ export class ProxyProtocolError extends HttpSyntaxError {
       "downstream",
       400,
       "PROXY protocol",
-      "a client sent a PROXY protocol header, which is not supported; turn it off in the TCP balancer in front " +
-        "(send-proxy in HAProxy, proxy_protocol in nginx, a setting of cloud balancers)",
+      "a client sent a PROXY protocol header, which is taken only with CT_PROXY_PROTOCOL=on, of peers in CT_TRUSTED_PROXIES, and " +
+        "once; set them, or turn it off in the TCP balancer in front (send-proxy in HAProxy, proxy_protocol in nginx, a setting " +
+        "of cloud balancers)",
+    );
+  }
+}
+
+/** A peer that must send a PROXY protocol header has sent a request without one. */
+export class MissingProxyHeaderError extends HttpSyntaxError {
+  override readonly code = "EDGE_PROXY_HEADER_MISSING";
+  constructor() {
+    super(
+      "downstream",
+      400,
+      "no PROXY protocol header",
+      "a peer in CT_TRUSTED_PROXIES sent a request without a PROXY protocol header; turn it on there (send-proxy-v2 in HAProxy, " +
+        "proxy_protocol in nginx, a setting of cloud balancers), or set CT_PROXY_PROTOCOL=off",
     );
   }
 }

@@ -12,6 +12,7 @@
 import { copyOf } from "../../shared/base/ids.ts";
 import { forwardedScheme, nodeAddress } from "../../shared/net/forwarding.ts";
 import { parseNetworks } from "../../shared/net/networks.ts";
+import { SettingError } from "../../shared/settings/read-settings.ts";
 import type { Field } from "./fields.ts";
 import type { RequestHead } from "./head.ts";
 import { isHost } from "./request-head.ts";
@@ -24,6 +25,22 @@ export interface TrustedProxies {
 /** Parses `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
 export function createTrustedProxies(list: readonly string[]): TrustedProxies {
   return parseNetworks("CT_TRUSTED_PROXIES", list);
+}
+
+/** Of the settings. Throws `SettingError`. */
+export function readTrustedProxies({
+  trustedProxies,
+  proxyProtocol,
+}: {
+  readonly trustedProxies: readonly string[];
+  readonly proxyProtocol: boolean;
+}): TrustedProxies {
+  if (proxyProtocol && trustedProxies.length === 0) {
+    throw new SettingError(
+      "CT_PROXY_PROTOCOL=on takes headers of peers in CT_TRUSTED_PROXIES only, which has none; set it to the addresses of the TCP balancers in front",
+    );
+  }
+  return createTrustedProxies(trustedProxies);
 }
 
 /** The address of the client of a request from `peerAddress`: the last one that trusted proxies vouch for. */

@@ -45,7 +45,7 @@ export function acceptRequest(
 }
 
 /** The health check of the public ports; a query is ignored. */
-function isHealthTarget(target: string): boolean {
+export function isHealthTarget(target: string): boolean {
   return target.startsWith("/ct-health") && HEALTH_TARGET.test(target);
 }
 

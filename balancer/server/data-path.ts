@@ -12,7 +12,7 @@ import { createDrainState, type DrainState } from "../downstream/drain-state.ts"
 import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestLog } from "../logs/request-log.ts";
-import { acceptRequest } from "../proxy/accept-request.ts";
+import { acceptRequest, isHealthTarget } from "../proxy/accept-request.ts";
 import { createSendResume } from "../proxy/resume-request.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTrafficCounters } from "../proxy/traffic-counters.ts";
@@ -64,6 +64,8 @@ export async function startDataPath(deps: {
   readonly counters: Counters;
   readonly requestLog: RequestLog;
   readonly trusted: TrustedProxies;
+  /** CT_PROXY_PROTOCOL: whether trusted proxies begin with a header of the PROXY protocol. */
+  readonly takesProxyHeaders?: boolean;
   readonly certificates: readonly TlsCertificate[];
   /** CT_BIND; undefined: every address of the machine. */
   readonly bind: string | undefined;
@@ -155,6 +157,8 @@ export async function startDataPath(deps: {
     drainState,
     nextRequestId: createRequestIds(),
     acceptRequest: (head, client) => acceptRequest(head, client, exchangeDeps),
+    proxyHeaderFrom: deps.takesProxyHeaders === true ? deps.trusted : undefined,
+    isHealthTarget,
   });
 
   counters.gauge("balancer.connections", () => listener.connections);

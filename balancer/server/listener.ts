@@ -3,11 +3,23 @@
  */
 import { openPort } from "../../shared/process/program.ts";
 import { serveClient } from "../downstream/downstream.ts";
-import { errorResponse, TooManyConnectionsError } from "../downstream/responses.ts";
+import type { AcceptRequest } from "../downstream/exchange-contract.ts";
+import {
+  errorResponse,
+  ProxyHeaderError,
+  TooManyConnectionsError,
+} from "../downstream/responses.ts";
 import type { DownstreamDeps, ServedClient } from "../downstream/served-client.ts";
-import { PlainHttpError } from "../http1/fields.ts";
+import { MissingProxyHeaderError, PlainHttpError } from "../http1/fields.ts";
+import type { TrustedProxies } from "../http1/forwarding.ts";
 import { OpenList } from "../transport/open-list.ts";
-import type { Connection, Listening, TlsCertificate, Transport } from "../transport/transport.ts";
+import type {
+  Connection,
+  Listening,
+  ProxyHeaderOptions,
+  TlsCertificate,
+  Transport,
+} from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
 
 export interface Listener {
@@ -40,6 +52,10 @@ export async function listen(
     /** Without any there is no HTTPS port. */
     certificates: readonly TlsCertificate[];
     tlsHandshakeTimeoutMs: number;
+    /** Peers that begin with a PROXY protocol header; undefined: none. */
+    proxyHeaderFrom: TrustedProxies | undefined;
+    /** Whether a request asks for the health of this balancer: it needs no PROXY protocol header. */
+    isHealthTarget: (target: string) => boolean;
     maxConnections: number;
   },
 ): Promise<Listener> {
@@ -67,7 +83,30 @@ export async function listen(
       sockets--;
     },
     onConnection: (connection: Connection) => serve(connection, deps),
+    proxyHeader: proxyHeaderOptions(),
   };
+
+  function proxyHeaderOptions(): ProxyHeaderOptions | undefined {
+    const from = deps.proxyHeaderFrom;
+    if (from === undefined) return undefined;
+    const acceptRequest: AcceptRequest = (head, client) => {
+      if (!deps.isHealthTarget(head.target)) throw new MissingProxyHeaderError();
+      return deps.acceptRequest(head, client);
+    };
+    const missing = { ...deps, acceptRequest };
+    return {
+      isFrom: (address) => from.has(address),
+      timeoutMs: deps.limits.headerTimeoutMs,
+      onRefused(address, reason) {
+        counters.count("balancer.refused", "proxy protocol");
+        const unread = { requestLine: "", host: undefined, worker: undefined, status: 0 };
+        const error = new ProxyHeaderError(reason);
+        const requestId = deps.nextRequestId();
+        deps.requestLog.failed({ ...unread, error, requestId, peerAddress: address });
+      },
+      onMissing: (connection) => serve(connection, missing),
+    };
+  }
 
   function serve(connection: Connection, serveDeps: DownstreamDeps): void {
     open.add(serveClient(connection, serveDeps, (client) => open.delete(client)));

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { plainAddress } from "../../shared/net/networks.ts";
 import type { ReadTarget } from "./accepted-reads.ts";
+import type { Origin } from "./await-proxy-header.ts";
 import { retain, SocketReads } from "./read-buffers.ts";
 import { createSendQueues } from "./send-queue.ts";
 import {
@@ -38,6 +39,8 @@ export interface Sockets {
   /** Of a socket whose reads began before its connection. */
   readonly reads?: SocketReads;
   readonly options: SocketOptions;
+  /** Undefined: the peer is the client. */
+  readonly origin?: Origin | undefined;
 }
 
 /** Whether TCP_NODELAY and keep-alive probes are set, or which write is the next. */
@@ -63,7 +66,8 @@ export class NetConnection implements Connection, ReadTarget {
     this.#reads = sockets.reads ?? new SocketReads();
     this.#options = sockets.options;
     this.#reportBug = reportBug;
-    this.secure = socket instanceof TLSSocket;
+    this.secure = socket instanceof TLSSocket || sockets.origin?.isSecure === true;
+    this.#remoteAddress = sockets.origin?.address;
     socket.on("error", (error) => {
       this.#error ??= error;
     });

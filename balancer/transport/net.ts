@@ -2,7 +2,9 @@
  * The transport on `node:net` and `node:tls`: dials workers, accepts clients. Public API only, but for accepted-reads.ts.
  */
 import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { plainAddress } from "../../shared/net/networks.ts";
 import type { DirectReads } from "./accepted-reads.ts";
+import { awaitProxyHeader, type Origin } from "./await-proxy-header.ts";
 import { KEEP_ALIVE_MS, NetConnection, type Sockets } from "./net-connection.ts";
 import { SocketReads } from "./read-buffers.ts";
 import { createTlsListener } from "./tls-listener.ts";
@@ -121,13 +123,17 @@ async function listen(
     onConnection(connection);
     return connection;
   };
+  const { proxyHeader } = options;
+  const handlerFor = (origin: Origin | undefined): ListenOptions["onConnection"] =>
+    origin?.isMissing === true && proxyHeader !== undefined
+      ? proxyHeader.onMissing
+      : options.onConnection;
   const serveByData = (
-    socket: Socket,
-    tcp: Socket,
+    sockets: Pick<Sockets, "socket" | "tcp" | "origin">,
     onConnection: ListenOptions["onConnection"],
   ) => {
-    const connection = serve({ socket, tcp, options: "set" }, onConnection);
-    socket.on("data", (bytes: Buffer) => connection.receive(bytes));
+    const connection = serve({ ...sockets, options: "set" }, onConnection);
+    sockets.socket.on("data", (bytes: Buffer) => connection.receive(bytes));
   };
   const servePlain = (socket: Socket) => {
     const connection = serve({ socket, tcp: socket, options: "first write" }, options.onConnection);
@@ -141,19 +147,46 @@ async function listen(
     // The stream buffers nothing, but it must flow to report the end.
     socket.resume();
   };
+  /** Calls `done` in the same turn, with undefined, when the peer is the client. */
+  const originOf = (socket: Socket, done: (origin: Origin | undefined) => void): void => {
+    // Asking for the address is a system call.
+    const address = proxyHeader && plainAddress(socket.remoteAddress);
+    if (proxyHeader === undefined || address === undefined || !proxyHeader.isFrom(address)) {
+      done(undefined);
+      return;
+    }
+    socket.on("error", ignore);
+    awaitProxyHeader(socket, proxyHeader.timeoutMs, {
+      onOrigin: done,
+      onRefused: (reason) => proxyHeader.onRefused(address, reason),
+    });
+  };
   const tlsOptions = options.tls;
   const tls =
     tlsOptions &&
     createTlsListener(tlsOptions, {
       admit: (socket) => admit(socket, options),
-      serveTls: (socket, tcp) => serveByData(socket, tcp, options.onConnection),
-      servePlain: (socket) => serveByData(socket, socket, tlsOptions.onPlainConnection),
+      originOf,
+      serveTls: (socket, tcp, origin) => serveByData({ socket, tcp, origin }, handlerFor(origin)),
+      servePlain: (socket, origin) =>
+        serveByData({ socket, tcp: socket, origin }, tlsOptions.onPlainConnection),
     });
   const server =
     tls?.server ??
     createServer({ allowHalfOpen: true }, (socket) => {
-      if (admit(socket, options)) servePlain(socket);
-      else refuse(socket, options.refusal());
+      if (!admit(socket, options)) {
+        refuse(socket, options.refusal());
+        return;
+      }
+      originOf(socket, (origin) => {
+        if (origin === undefined) {
+          servePlain(socket);
+          return;
+        }
+        serveByData({ socket, tcp: socket, origin }, handlerFor(origin));
+        // The "readable" listener has stopped the flow.
+        socket.resume();
+      });
     });
   await bound(server, options);
   const address = server.address();

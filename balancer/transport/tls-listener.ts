@@ -10,6 +10,7 @@ import {
   type SecureContext,
   type SecureContextOptions,
 } from "node:tls";
+import type { Origin } from "./await-proxy-header.ts";
 import { KEEP_ALIVE_MS } from "./net-connection.ts";
 import type { TlsCertificate, TlsOptions } from "./transport.ts";
 
@@ -34,14 +35,17 @@ export interface TlsListener {
 export interface TlsListenerDeps {
   /** False: the socket is closed. */
   admit(socket: Socket): boolean;
+  /** Finds out who the client is, before its first byte; undefined: the peer. Never called back: the socket is destroyed. */
+  originOf(socket: Socket, done: (origin: Origin | undefined) => void): void;
   /** After the handshake; `tcp` is the socket below `socket`. */
-  serveTls(socket: Socket, tcp: Socket): void;
-  servePlain(socket: Socket): void;
+  serveTls(socket: Socket, tcp: Socket, origin: Origin | undefined): void;
+  servePlain(socket: Socket, origin: Origin | undefined): void;
 }
 
 /** A client of the HTTPS port until its socket closes. */
 interface PendingHandshake {
   readonly tcp: Socket;
+  origin: Origin | undefined;
   /** Runs until the handshake is over. */
   readonly timeout: NodeJS.Timeout;
 }
@@ -65,7 +69,7 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
       if (handshake === undefined) socket.destroy();
       else {
         clearTimeout(handshake.timeout);
-        deps.serveTls(socket, handshake.tcp);
+        deps.serveTls(socket, handshake.tcp, handshake.origin);
       }
     },
   );
@@ -83,8 +87,9 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
       return;
     }
     const peer = peerOf(socket);
-    const handshake = {
+    const handshake: PendingHandshake = {
       tcp: socket,
+      origin: undefined,
       timeout: setTimeout(() => socket.destroy(), options.handshakeTimeoutMs),
     };
     pending.set(peer, handshake);
@@ -93,13 +98,20 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
       // A client that was reset may have reconnected from the same port before this event.
       if (pending.get(peer) === handshake) pending.delete(peer);
     });
+    deps.originOf(socket, (origin) => {
+      handshake.origin = origin;
+      begin(handshake);
+    });
+  });
+
+  function begin({ tcp: socket, timeout, origin }: PendingHandshake): void {
     peekFirstByte(socket, {
       onByte(first) {
         if (first === TLS_HANDSHAKE) {
           secure.emit("connection", socket);
         } else if (isText(first)) {
-          clearTimeout(handshake.timeout);
-          deps.servePlain(socket);
+          clearTimeout(timeout);
+          deps.servePlain(socket, origin);
           // The "readable" listener has stopped the flow.
           socket.resume();
         } else {
@@ -109,7 +121,8 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
       },
       onNothing: options.onHandshakeFailed,
     });
-  });
+  }
+
   const rotation = setInterval(() => {
     secure.setTicketKeys(randomBytes(TICKET_KEY_BYTES));
   }, TICKET_KEY_MS).unref();

@@ -15,8 +15,11 @@ export function sizeOf(chunks: readonly Piece[]): number {
 }
 
 export interface Connection {
-  /** The peer's address, without port; IPv4 addresses are never in IPv6 form. */
+  /**
+   * The address of the peer, or of the client that a TCP balancer names, without port; IPv4 addresses are never in IPv6 form.
+   */
   readonly remoteAddress: string;
+  /** Whether the client came by TLS, to here or to a TCP balancer that says so. */
   readonly secure: boolean;
   /** Receives the events. May be replaced at any time; the next event goes to the new one. */
   handler: ConnectionHandler;
@@ -81,6 +84,8 @@ export interface Address {
 export interface ListenOptions extends Address {
   /** Whether other processes of this balancer listen on the same port; each connection is for one of them. */
   readonly isShared?: boolean;
+  /** Without it the port takes no PROXY protocol. */
+  readonly proxyHeader?: ProxyHeaderOptions | undefined;
   /** Without it the port is plain TCP. */
   readonly tls?: TlsOptions;
   /** Must set the connection's handler before it returns. */
@@ -92,6 +97,17 @@ export interface ListenOptions extends Address {
   readonly admit: () => boolean;
   readonly refusal: () => string;
   readonly onGone: () => void;
+}
+
+export interface ProxyHeaderOptions {
+  /** Whether the peer at this address must send one. Of others none is read. */
+  isFrom(address: string): boolean;
+  /** From the accept to its end. */
+  readonly timeoutMs: number;
+  /** A connection is closed: the header of `address` was bad, for this reason. */
+  readonly onRefused: (address: string, reason: string) => void;
+  /** As `onConnection`, for a peer that must send one and begins with something else. */
+  readonly onMissing: (connection: Connection) => void;
 }
 
 export interface TlsOptions {

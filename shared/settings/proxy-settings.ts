@@ -15,6 +15,13 @@ export const PROXY_SETTINGS = {
     roles: ["edge", "balancer"],
     why: "Proxies in front of the edge whose X-Forwarded-*, Forwarded and X-Real-IP headers are trusted, in this order of precedence (default: none).",
   },
+  proxyProtocol: {
+    env: "CT_PROXY_PROTOCOL",
+    type: "flag",
+    default: false,
+    roles: ["edge", "balancer"],
+    why: "Peers in CT_TRUSTED_PROXIES begin each connection to the public ports with a header of the PROXY protocol, version 1 or 2, which names the client; without it they are answered health checks only. Of other peers none is taken.",
+  },
   maxConnections: {
     env: "CT_MAX_CONNECTIONS",
     type: "number",

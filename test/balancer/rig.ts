@@ -284,6 +284,7 @@ export interface RigOptions {
   /** The only one, for all names. */
   certificate?: PemPair;
   trusted?: readonly string[];
+  takesProxyHeaders?: boolean;
   /** Default: 127.0.0.1; undefined: as if CT_BIND were not set. */
   bind?: string | undefined;
   port?: number;
@@ -376,6 +377,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     counters,
     requestLog,
     trusted,
+    takesProxyHeaders: options.takesProxyHeaders ?? false,
     certificates: options.certificates ?? onlyOne(options.certificate),
     bind: "bind" in options ? options.bind : "127.0.0.1",
     port: options.port ?? 0,

@@ -356,7 +356,7 @@ describe("a PROXY protocol header", () => {
       await expect
         .poll(() => readFile(join(logDir, "error.log"), "utf8"))
         .toContain(
-          "a client sent a PROXY protocol header, which is not supported; turn it off in ",
+          "a client sent a PROXY protocol header, which is taken only with CT_PROXY_PROTOCOL=on, of peers in CT_TRUSTED_PROXIES, ",
         );
     },
   );

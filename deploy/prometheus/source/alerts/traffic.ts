@@ -123,7 +123,7 @@ export const TRAFFIC_ALERTS: readonly Alert[] = [
     runbook: [
       "Refused before routing: more than one a second, and more than a tenth of all requests.",
       "- `codetogether_balancer_refused_total` by `reason`, and error.log with the addresses ([logs](logs.md)).",
-      "- All requests are refused with `a client sent a PROXY protocol header`: turn that off in front ([proxies](proxies.md)).",
+      "- All requests are refused with `a client sent a PROXY protocol header`: set `CT_PROXY_PROTOCOL=on`, or turn that off in front ([proxies](proxies.md)).",
       "- `too many connections`: see [ConnectionsNearLimit](#codetogetherconnectionsnearlimit).",
       "- A scanner or a flood: block its addresses in front of the edge.",
     ],
