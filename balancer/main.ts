@@ -139,6 +139,16 @@ async function startBalancer(settings: Settings): Promise<void> {
     isShared: settings.processNumber !== undefined,
     tlsHandshakeTimeoutMs: settings.tlsHandshakeTimeoutMs,
     maxConnections: allowedConnections(settings.maxConnections, log),
+    addressLimits: {
+      isDryRun: settings.limitDryRun,
+      limits: {
+        connections: settings.limitConnections,
+        handshakes: settings.limitHandshakes,
+        requests: settings.limitRequests,
+        logins: settings.limitLogins,
+        creates: settings.limitCreates,
+      },
+    },
     maxRequestsPerWorker: settings.maxRequestsPerWorker,
     connectTimeoutMs: settings.connectTimeoutMs,
     limits,

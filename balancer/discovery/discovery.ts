@@ -24,7 +24,12 @@ import { addressProof, edgeProof } from "../../shared/net/edge-headers.ts";
 import { connectStore, storeReached } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
 import { VERSION } from "../../shared/process/version.ts";
-import { checkSecrets, createKeyring, logSwitch } from "../../shared/settings/keyring.ts";
+import {
+  checkSecrets,
+  createKeyring,
+  logSwitch,
+  type PurposeKeys,
+} from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
@@ -49,6 +54,8 @@ export interface Discovery {
   readonly sessions: Pick<Store, "findSession">;
   /** `x-ct-edge` for a worker; undefined without a secret. */
   readonly prove: (worker: WorkerRecord) => string | undefined;
+  /** Verifies tokens; none are accepted without a secret. */
+  readonly tokenKeys: Pick<PurposeKeys, "accepted">;
   readonly probe: Probe;
   readonly migrateRequests: MigrateRequests;
   readonly linkTarget: LinkTargets;
@@ -190,6 +197,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
     migrateRequests: createMigrateRequests(id),
     sessions: store,
     prove,
+    tokenKeys: keyring.token,
     linkTarget: createLinkTargets({
       isOn: settings.link,
       edgeKeys: keyring.edge,
@@ -308,6 +316,7 @@ function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
     migrateRequests: createMigrateRequests(id),
     sessions: { findSession: async () => undefined },
     prove: (worker) => (keys === undefined ? undefined : addressProof(keys.edge, worker.id)),
+    tokenKeys: { accepted: keys === undefined ? [] : [keys.token] },
     linkTarget: () => "unsupported",
     probe: trafficProbe,
     onOtherIncarnation() {},

@@ -214,6 +214,10 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
 
   // --- sending responses ---
 
+  get peerAddress(): string {
+    return this.#connection.remoteAddress;
+  }
+
   get requestId(): string {
     return this.#response.requestId;
   }

@@ -29,6 +29,8 @@ export interface Exchange {
 /** The client, as a request sees it. A response is `beginResponse`, `send` any number of times, `finish`. */
 export interface Client {
   readonly requestId: string;
+  /** See `Connection.remoteAddress`. */
+  readonly peerAddress: string;
   readonly forwarding: ForwardingFields;
   /** Whether the connection must end with the next response, because this balancer shuts down. */
   readonly isLastResponse: boolean;

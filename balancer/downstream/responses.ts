@@ -6,6 +6,7 @@ import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
 import { serializeHead, statusLine } from "../http1/head.ts";
+import { LimitError } from "../limits/limit-error.ts";
 import { UpstreamError } from "../upstreams/connection.ts";
 
 /** No worker can take a request: there is none, or all are draining or unhealthy. */
@@ -101,6 +102,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [405, "Method Not Allowed"],
   [408, "Request Timeout"],
   [414, "URI Too Long"],
+  [429, "Too Many Requests"],
   [431, "Request Header Fields Too Large"],
   [500, "Internal Server Error"],
   [502, "Bad Gateway"],
@@ -113,6 +115,7 @@ const MESSAGES: ReadonlyMap<number, string> = new Map([
   [405, "This method is not allowed."],
   [408, "The request did not arrive in time."],
   [414, "The request target is too long."],
+  [429, "Too many requests come from your network. Try again in a moment."],
   [431, "The request head is too large."],
   [500, "The request failed inside the edge."],
   [502, "The worker did not send a valid response."],
@@ -144,6 +147,7 @@ export function statusOf(error: unknown): number {
   if (error instanceof NoUpstreamError || error instanceof MovingError) return 503;
   if (error instanceof BusyError || error instanceof TooManyConnectionsError) return 503;
   if (error instanceof MethodNotAllowedError) return 405;
+  if (error instanceof LimitError) return 429;
   return error instanceof ClientTimeoutError ? 408 : 500;
 }
 
@@ -168,7 +172,11 @@ export function errorResponse(error: unknown, context: ResponseContext): OwnResp
     message: MESSAGES_BY_CODE.get(code) ?? MESSAGES.get(status) ?? "",
     requestId: context.requestId,
   };
-  return ownResponse(status, body, fieldsFor(status), context);
+  const fields =
+    error instanceof LimitError
+      ? [makeField("Retry-After", String(error.retryAfterS))]
+      : fieldsFor(status);
+  return ownResponse(status, body, fields, context);
 }
 
 function fieldsFor(status: number): readonly Field[] {

@@ -6,6 +6,7 @@ import type { DrainState } from "../downstream/drain-state.ts";
 import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downstream/responses.ts";
 import type { RequestHead } from "../http1/head.ts";
+import type { Limiter } from "../limits/limiter.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
 
@@ -13,6 +14,7 @@ interface AcceptDeps extends ExchangeDeps {
   readonly drainState: Pick<DrainState, "isAnnounced">;
   /** Whether `/` is a page of our workers; foreign servers of a fixed list have one of their own. */
   readonly isRootOurs: boolean;
+  readonly limiter: Pick<Limiter, "check"> | undefined;
 }
 
 /** Returns the exchange with a worker, which is not started yet; undefined when the response has been sent here. */
@@ -35,6 +37,11 @@ export function acceptRequest(
     return undefined;
   }
   const route = findRoute(head);
+  const tooMuch = deps.limiter?.check(head, route, client.peerAddress);
+  if (tooMuch !== undefined) {
+    client.fail(tooMuch, undefined);
+    return undefined;
+  }
   const { router } = deps;
   // At once: trying workers that may not respond would take long and find out no more.
   if (deps.isRootOurs && isRoot(route) && router.usable === 0) {

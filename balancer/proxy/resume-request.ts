@@ -121,6 +121,7 @@ const HEAD: RequestHead = {
 /** Takes the place of a client: any response but a 101 is a refusal. */
 class ResumeClient implements Client {
   readonly requestId: string;
+  readonly peerAddress = "";
   readonly forwarding: ForwardingFields;
   readonly isLastResponse = false;
   readonly #outcome: ResumeOutcome;

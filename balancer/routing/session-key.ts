@@ -31,6 +31,8 @@ export interface Route {
   readonly isCreate: boolean;
   /** Whether it is a sign-in step: clients abort the sign-in on any error. */
   readonly isSignIn: boolean;
+  /** What it begins, which is limited apart; undefined: nothing. */
+  readonly kind?: "creates" | "logins" | "handshakes" | undefined;
   /** Whether sending it twice has the same effect as once. */
   readonly isRepeatable: boolean;
 }
@@ -54,7 +56,8 @@ export function findRoute({ method, target: received, values }: RoutedRequest): 
   const isCreate = isPost && path.endsWith("/api/session/create");
   const segment = findSegment(path);
   const isSignIn = isPost && segment !== undefined && isSignInRoute(segment.route);
-  const sid = isSocketPath(path) ? firstTag(query, "sid") : undefined;
+  const isSocket = isSocketPath(path);
+  const sid = isSocket ? firstTag(query, "sid") : undefined;
   const early = findEarlyKey(values.keys, prefix?.key, segment);
   const isTagged = sid === undefined && early === undefined && segment !== undefined;
   const token = isTagged ? findTokenTag(segment, query) : undefined;
@@ -69,6 +72,13 @@ export function findRoute({ method, target: received, values }: RoutedRequest): 
     target,
     isCreate,
     isSignIn,
+    kind: isCreate
+      ? "creates"
+      : isPost && segment?.route === LOGIN
+        ? "logins"
+        : isSocket && !SID.test(query)
+          ? "handshakes"
+          : undefined,
     isRepeatable:
       isSignIn ||
       isIdempotent(method) ||
@@ -247,6 +257,9 @@ function findRoom({ route, text }: Segment): SessionKey | undefined {
 
 // --- rules 1 and 5: tags ---
 
+/** A socket's later requests name it. */
+const SID = /(?:^|&)sid=/;
+
 /** The socket path is `<base path>/socket.io`. */
 function isSocketPath(path: string): boolean {
   return path.endsWith("/socket.io");
@@ -289,7 +302,7 @@ function findClaim(
 }
 
 /** The `room` claim, unverified: it only decides the route, the worker verifies the token. A user token has none. */
-function readRoomClaim(token: string): SessionKey | undefined {
+export function readRoomClaim(token: string): SessionKey | undefined {
   if (token.length > MAX_JWT_CHARS) return undefined;
   const first = token.indexOf(".");
   const last = token.lastIndexOf(".");

@@ -11,6 +11,8 @@ import type { SavedOwner } from "../discovery/snapshot.ts";
 import { createDrainState, type DrainState } from "../downstream/drain-state.ts";
 import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
+import { createLimiter, type Limits } from "../limits/limiter.ts";
+import { isRoomToken } from "../limits/room-token.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest, isHealthTarget } from "../proxy/accept-request.ts";
 import { createSendResume } from "../proxy/resume-request.ts";
@@ -51,6 +53,7 @@ export async function startDataPath(deps: {
     | "view"
     | "sessions"
     | "prove"
+    | "tokenKeys"
     | "probe"
     | "migrateRequests"
     | "linkTarget"
@@ -74,6 +77,8 @@ export async function startDataPath(deps: {
   /** Whether other processes of this balancer listen on the same ports. */
   readonly isShared?: boolean;
   readonly maxConnections: number;
+  /** Of each address; undefined: none. */
+  readonly addressLimits?: { readonly limits: Limits; readonly isDryRun: boolean };
   readonly maxRequestsPerWorker: number;
   readonly connectTimeoutMs: number;
   readonly tlsHandshakeTimeoutMs: number;
@@ -126,8 +131,18 @@ export async function startDataPath(deps: {
   });
   for (const [key, { worker, epoch }] of deps.savedOwners) router.learn(key, worker, epoch);
   const retryQueue = createRetryQueue({ clock });
+  const limiter =
+    deps.addressLimits &&
+    createLimiter({
+      ...deps.addressLimits,
+      trusted: deps.trusted,
+      isRoomToken: (token) => isRoomToken(token, discovery.tokenKeys),
+      clock,
+      counters,
+    });
   const exchangeDeps = {
     router,
+    limiter,
     tunnels,
     trusted: deps.trusted,
     counters,
@@ -150,6 +165,7 @@ export async function startDataPath(deps: {
     certificates: deps.certificates,
     tlsHandshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
     maxConnections: deps.maxConnections,
+    admits: limiter && ((address) => limiter.admits(address)),
     limits: deps.limits,
     counters,
     requestLog: deps.requestLog,
@@ -181,6 +197,7 @@ export async function startDataPath(deps: {
       tunnels.endAll();
       listener.destroyAll();
       router.close();
+      limiter?.close();
       deadlines.close();
     },
   };

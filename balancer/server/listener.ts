@@ -57,6 +57,8 @@ export async function listen(
     /** Whether a request asks for the health of this balancer: it needs no PROXY protocol header. */
     isHealthTarget: (target: string) => boolean;
     maxConnections: number;
+    /** Whether one more connection from this address may be served; undefined: any. */
+    admits: ((address: string) => boolean) | undefined;
   },
 ): Promise<Listener> {
   const { transport, counters, certificates } = deps;
@@ -82,6 +84,7 @@ export async function listen(
     onGone() {
       sockets--;
     },
+    admitsFrom: deps.admits,
     onConnection: (connection: Connection) => serve(connection, deps),
     proxyHeader: proxyHeaderOptions(),
   };

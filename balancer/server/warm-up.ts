@@ -105,6 +105,7 @@ async function startWarmUpDataPath(
       view: createStaticDiscovery(list, PUBLIC_RING_KEY),
       sessions: { findSession: async () => undefined },
       prove: () => "warm-up",
+      tokenKeys: { accepted: [] },
       probe: trafficProbe,
       migrateRequests: async () => {},
       linkTarget: () => "unsupported",

@@ -147,18 +147,27 @@ async function listen(
     // The stream buffers nothing, but it must flow to report the end.
     socket.resume();
   };
-  /** Calls `done` in the same turn, with undefined, when the peer is the client. */
+  /** Calls `done` in the same turn, with undefined, when the peer is the client. Not when it may not connect. */
   const originOf = (socket: Socket, done: (origin: Origin | undefined) => void): void => {
+    const { admitsFrom } = options;
     // Asking for the address is a system call.
-    const address = proxyHeader && plainAddress(socket.remoteAddress);
-    if (proxyHeader === undefined || address === undefined || !proxyHeader.isFrom(address)) {
+    if (proxyHeader === undefined && admitsFrom === undefined) {
       done(undefined);
+      return;
+    }
+    const peer = plainAddress(socket.remoteAddress);
+    const onOrigin = (origin: Origin | undefined): void => {
+      if (admitsFrom === undefined || admitsFrom(origin?.address ?? peer)) done(origin);
+      else socket.destroy();
+    };
+    if (proxyHeader?.isFrom(peer) !== true) {
+      onOrigin(undefined);
       return;
     }
     socket.on("error", ignore);
     awaitProxyHeader(socket, proxyHeader.timeoutMs, {
-      onOrigin: done,
-      onRefused: (reason) => proxyHeader.onRefused(address, reason),
+      onOrigin,
+      onRefused: (reason) => proxyHeader.onRefused(peer, reason),
     });
   };
   const tlsOptions = options.tls;

@@ -96,6 +96,8 @@ export interface ListenOptions extends Address {
    */
   readonly admit: () => boolean;
   readonly refusal: () => string;
+  /** Whether a client at this address may connect; otherwise its socket is closed, before a TLS handshake. Undefined: any may. */
+  readonly admitsFrom?: ((address: string) => boolean) | undefined;
   readonly onGone: () => void;
 }
 

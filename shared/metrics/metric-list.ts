@@ -80,6 +80,22 @@ export const METRICS = {
       "connections and requests refused before routing, by reason; includes failed TLS handshakes",
     tag: "reason",
   },
+  "balancer.limited": {
+    scope: "balancer",
+    kind: "counter",
+    unit: "requests",
+    meaning:
+      "connections and requests beyond the limits of their address (CT_LIMIT_…), by kind; refused, unless CT_LIMIT_DRY_RUN is on",
+    tag: "kind",
+    values: ["connections", "handshakes", "requests", "logins", "creates"],
+  },
+  "balancer.limited_addresses": {
+    scope: "balancer",
+    kind: "gauge",
+    unit: "number",
+    meaning:
+      "addresses that have used some of what CT_LIMIT_… allows, and have not got it back yet",
+  },
   "balancer.first_byte_ms": {
     scope: "balancer",
     kind: "histogram",

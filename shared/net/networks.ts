@@ -41,6 +41,20 @@ function unmapped(address: string): string {
   return [upper >> 8, upper & 0xff, lower >> 8, lower & 0xff].join(".");
 }
 
+/** What counts as one client: an IPv4 address, or the /64 of an IPv6 one, which a household usually has as a whole. */
+export function networkOf(address: string): string {
+  if (!isIPv6(address) || address.includes(".")) return address;
+  const [head = "", tail] = address.split("::");
+  const groups = head.split(":").filter((group) => group !== "");
+  const after = tail?.split(":").filter((group) => group !== "") ?? [];
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - after.length);
+  const all = [...groups, ...Array<string>(zeros).fill("0"), ...after];
+  return all
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(":");
+}
+
 // --- lists of networks ---
 
 export interface Networks {

@@ -2,6 +2,7 @@
  * A balancer's data path in this process, with workers that are raw TCP servers of the test, and raw clients: every byte
  * on both sides comes from the test.
  */
+
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { request } from "undici";
@@ -9,6 +10,7 @@ import type { SavedOwner } from "../../balancer/discovery/snapshot.ts";
 import type { DownstreamLimits } from "../../balancer/downstream/served-client.ts";
 import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
+import type { Limits } from "../../balancer/limits/limiter.ts";
 import { createRequestLog, type RequestLog } from "../../balancer/logs/request-log.ts";
 import { type DataPath, startDataPath } from "../../balancer/server/data-path.ts";
 import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
@@ -35,6 +37,7 @@ import { IS_LINKED } from "../support/link-mode.ts";
 import { createLinkedTransport } from "../support/linked-transport.ts";
 
 export const RING_KEY = Buffer.alloc(32, 1);
+export const TOKEN_KEY = Buffer.alloc(32, 3);
 export const EDGE_KEY = Buffer.alloc(32, 2);
 
 // --- membership that the test changes ---
@@ -275,6 +278,8 @@ export interface Rig {
   close(): Promise<void>;
 }
 
+const NO_LIMITS: Limits = { connections: 0, handshakes: 0, requests: 0, logins: 0, creates: 0 };
+
 export interface RigOptions {
   workers?: readonly WorkerRecord[];
   limits?: Partial<DownstreamLimits & Record<"connectTimeoutMs" | "tlsHandshakeTimeoutMs", number>>;
@@ -285,6 +290,9 @@ export interface RigOptions {
   certificate?: PemPair;
   trusted?: readonly string[];
   takesProxyHeaders?: boolean;
+  /** Per minute; none by default. */
+  addressLimits?: Partial<Limits>;
+  isDryRun?: boolean;
   /** Default: 127.0.0.1; undefined: as if CT_BIND were not set. */
   bind?: string | undefined;
   port?: number;
@@ -362,6 +370,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
           return records.get(key);
         },
       },
+      tokenKeys: { accepted: [TOKEN_KEY] },
       prove: ({ id, incarnation }) => edgeProof(options.edgeKey ?? EDGE_KEY, id, incarnation),
       probe: options.probe ?? quietProbe,
       migrateRequests:
@@ -378,6 +387,10 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     requestLog,
     trusted,
     takesProxyHeaders: options.takesProxyHeaders ?? false,
+    addressLimits: {
+      isDryRun: options.isDryRun ?? false,
+      limits: { ...NO_LIMITS, ...options.addressLimits },
+    },
     certificates: options.certificates ?? onlyOne(options.certificate),
     bind: "bind" in options ? options.bind : "127.0.0.1",
     port: options.port ?? 0,

@@ -17,7 +17,7 @@ import {
   switchingHead,
 } from "../../balancer/proxy/heads.ts";
 import { isAccepted, readWebSocketKey } from "../../balancer/proxy/websocket-handshake.ts";
-import { findRoute } from "../../balancer/routing/session-key.ts";
+import { findRoute, type Route } from "../../balancer/routing/session-key.ts";
 import { readEpoch, readMark } from "../../balancer/upstreams/session-marks.ts";
 import { accessLine as formerAccessLine } from "../support/former-http1/access-log.ts";
 import { HttpSyntaxError as FormerSyntaxError } from "../support/former-http1/fields.ts";
@@ -53,7 +53,7 @@ export function readRequest(input: RandomHead): unknown {
   return outcomeOf(input, collector, (text, bytes) => {
     const { textStart } = collector;
     const head = parseRequestHead(text, input.limits, false, bytes, textStart);
-    return [describe(head), findRoute(head), readWebSocketKey(head), forwardings(head)];
+    return [describe(head), routeOf(head), readWebSocketKey(head), forwardings(head)];
   });
 }
 
@@ -68,6 +68,12 @@ export function readFormerRequest(input: RandomHead): unknown {
 function describe(head: FormerRequest): unknown {
   const { line, method, target, minor, fields, host, framing, connection, keepAlive } = head;
   return { line, method, target, minor, fields, host, framing, connection, keepAlive };
+}
+
+/** The former reader does not say what a request begins. */
+function routeOf(head: RequestHead): Omit<Route, "kind"> {
+  const { kind: _, ...route } = findRoute(head);
+  return route;
 }
 
 function forwardings(head: RequestHead): unknown {

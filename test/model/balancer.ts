@@ -58,6 +58,7 @@ export function startBalancer(place: Place, needs: Surroundings): void {
       discovery: {
         view,
         sessions: store,
+        tokenKeys: { accepted: [] },
         prove: (worker) => edgeProof(KEYS.edge, worker.id, worker.incarnation),
         isLeased: true,
         linkTarget: () => "unsupported",

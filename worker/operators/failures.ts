@@ -1,5 +1,5 @@
 /** Counts recent failed sign-ins by client address, in a table of bounded size. */
-import { isIPv6 } from "node:net";
+import { networkOf } from "../../shared/net/networks.ts";
 
 export interface Failures {
   /** Counts a failed attempt; returns the failures in this address's current minute, and how long that minute still lasts. */
@@ -35,18 +35,4 @@ export function createFailures(maxAddresses = MAX_ADDRESSES): Failures {
       return windows.size;
     },
   };
-}
-
-/** A household usually has a whole /64 of IPv6 addresses, which counts as one address. */
-function networkOf(address: string): string {
-  if (!isIPv6(address) || address.includes(".")) return address;
-  const [head = "", tail] = address.split("::");
-  const groups = head.split(":").filter((group) => group !== "");
-  const after = tail?.split(":").filter((group) => group !== "") ?? [];
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - after.length);
-  const all = [...groups, ...Array<string>(zeros).fill("0"), ...after];
-  return all
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(":");
 }

@@ -1,0 +1,16 @@
+/** Room tokens as the balancer sees them: whether this edge has signed one. Workers verify everything else. */
+import { timingSafeEqual } from "node:crypto";
+import type { PurposeKeys } from "../../shared/settings/keyring.ts";
+import { sign } from "../../shared/settings/secret.ts";
+import { readRoomClaim } from "../routing/session-key.ts";
+
+/** Also for an expired one: a peer of an open session may return with it. */
+export function isRoomToken(token: string, { accepted }: Pick<PurposeKeys, "accepted">): boolean {
+  if (readRoomClaim(token) === undefined) return false;
+  const last = token.lastIndexOf(".");
+  const signature = Buffer.from(token.slice(last + 1));
+  return accepted.some((key) => {
+    const expected = Buffer.from(sign(key, token.slice(0, last)));
+    return expected.length === signature.length && timingSafeEqual(expected, signature);
+  });
+}
