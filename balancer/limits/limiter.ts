@@ -86,8 +86,10 @@ export function createLimiter(deps: {
       if (isLoopback(address)) return undefined;
       const network = networkOf(address);
       const { kind } = route;
+      const isLimited = kind !== undefined && kind !== "joins";
       const error =
-        (kind && take(kind, buckets.get(kind), network)) ?? take("requests", requests, network);
+        (isLimited ? take(kind, buckets.get(kind), network) : undefined) ??
+        take("requests", requests, network);
       if (error === undefined || isReturning(head, kind)) return undefined;
       return refuse(error);
     },

@@ -43,6 +43,18 @@ interface PlannerDeps {
   readonly clock: Clock;
 }
 
+/**
+ * Of the requests that a worker may have, for those that continue an engine.io connection: they finish a handshake that the worker
+ * has accepted, and a client that fails in the middle starts over, which costs an overloaded worker more.
+ */
+const TIED_PART = 2;
+
+/** An overloaded worker first refuses what is new, so that the sessions that it has go on. */
+function partFor(kind: Route["kind"]): number {
+  if (kind === "creates") return 0.8;
+  return kind === "joins" ? 0.9 : 1;
+}
+
 export class AttemptPlanner {
   readonly #route: Route;
   readonly #body: RequestBody;
@@ -97,7 +109,7 @@ export class AttemptPlanner {
 
   /** Whether it would be one request too many for the worker. */
   isTooBusy(upstream: Upstream): boolean {
-    return this.isTied ? upstream.isOverfull : upstream.isFull;
+    return upstream.isBusyFor(this.isTied ? TIED_PART : partFor(this.#route.kind));
   }
 
   /**

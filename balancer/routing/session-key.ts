@@ -32,7 +32,7 @@ export interface Route {
   /** Whether it is a sign-in step: clients abort the sign-in on any error. */
   readonly isSignIn: boolean;
   /** What it begins, which is limited apart; undefined: nothing. */
-  readonly kind?: "creates" | "logins" | "handshakes" | undefined;
+  readonly kind?: "creates" | "joins" | "logins" | "handshakes" | undefined;
   /** Whether sending it twice has the same effect as once. */
   readonly isRepeatable: boolean;
 }
@@ -74,10 +74,10 @@ export function findRoute({ method, target: received, values }: RoutedRequest): 
     isSignIn,
     kind: isCreate
       ? "creates"
-      : isPost && segment?.route === LOGIN
-        ? "logins"
-        : isSocket && !SID.test(query)
-          ? "handshakes"
+      : isSocket
+        ? kindOfSocket(query)
+        : isPost && segment !== undefined
+          ? KINDS.get(segment.route)
           : undefined,
     isRepeatable:
       isSignIn ||
@@ -219,6 +219,12 @@ const LOGIN_POLL = "/api/login/poll/";
 
 type SegmentRoute = typeof JOIN | typeof JOIN_POLL | typeof LOGIN | typeof LOGIN_POLL;
 
+/** Of a POST. */
+const KINDS: ReadonlyMap<SegmentRoute, "joins" | "logins"> = new Map([
+  [JOIN, "joins"],
+  [LOGIN, "logins"],
+]);
+
 /** The last segment of a path, and the route that precedes it. */
 interface Segment {
   readonly route: SegmentRoute;
@@ -258,7 +264,9 @@ function findRoom({ route, text }: Segment): SessionKey | undefined {
 // --- rules 1 and 5: tags ---
 
 /** A socket's later requests name it. */
-const SID = /(?:^|&)sid=/;
+function kindOfSocket(query: string): "handshakes" | undefined {
+  return /(?:^|&)sid=/.test(query) ? undefined : "handshakes";
+}
 
 /** The socket path is `<base path>/socket.io`. */
 function isSocketPath(path: string): boolean {

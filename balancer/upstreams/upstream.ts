@@ -117,16 +117,12 @@ export class Upstream {
 
   /** Whether it is at its request limit: another request is refused, never queued. */
   get isFull(): boolean {
-    return this.requests >= this.#deps.maxRequestsPerWorker;
+    return this.isBusyFor(1);
   }
 
-  /**
-   * Whether it is also full for requests that continue an engine.io connection. Their limit is twice as high: they finish
-   * a handshake that the worker has accepted, and a client that fails in the middle starts over, which costs an overloaded
-   * worker more.
-   */
-  get isOverfull(): boolean {
-    return this.requests >= 2 * this.#deps.maxRequestsPerWorker;
+  /** Whether it has this part of the requests that it may have. */
+  isBusyFor(part: number): boolean {
+    return this.requests >= part * this.#deps.maxRequestsPerWorker;
   }
 
   /** Sessions, including creates in flight. */

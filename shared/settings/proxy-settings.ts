@@ -90,7 +90,7 @@ export const PROXY_SETTINGS = {
     min: 1,
     max: 1_000_000,
     roles: ["edge", "balancer"],
-    why: "Most concurrent requests per worker, WebSockets not counted; more get 503 with Retry-After. Each person who is signing in occupies one. Long-polling requests of open connections may be twice as many.",
+    why: "Most concurrent requests per worker, WebSockets not counted; more get 503 with Retry-After. Each person who is signing in occupies one. New sessions get it at 80 %, join requests at 90 %; long-polling requests of open connections may be twice as many.",
   },
   fastReads: {
     env: "CT_FAST_READS",

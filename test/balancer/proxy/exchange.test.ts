@@ -1206,6 +1206,36 @@ describe("a worker at its request limit", () => {
     }
     expect(worker.connections).toHaveLength(4);
   });
+
+  test("a worker near its limit first gets no new sessions, then no join requests, and goes on with what it has", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const record = workerRecord("w0", worker.port);
+    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 10 });
+    closers.push(() => rig.close());
+    const begin = async (line: string): Promise<RawSocket> => {
+      const client = await rig.client();
+      client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n`);
+      return client;
+    };
+    const [create, join] = ["POST /api/session/create", `POST /api/session/join/${"A".repeat(24)}`];
+    const reaches = async (count: number): Promise<void> =>
+      until(() => worker.connections.length === count, `request ${count}`);
+    for (let count = 1; count <= 7; count++) await begin("GET /");
+    await reaches(7);
+    await begin(create);
+    await reaches(8);
+    await (await begin(create)).has("EDGE_WORKER_BUSY");
+    await begin(join);
+    await reaches(9);
+    await (await begin(join)).has("EDGE_WORKER_BUSY");
+    await begin("GET /");
+    await reaches(10);
+    await (await begin("GET /")).has("EDGE_WORKER_BUSY");
+    const sid = taggedId(workerTag(record.id, record.incarnation));
+    await begin(`POST /socket.io/?sid=${sid}`);
+    await reaches(11);
+  });
 });
 
 test("the balancer responds to health checks itself", async () => {
