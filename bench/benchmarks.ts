@@ -181,6 +181,11 @@ export const BENCHMARKS: readonly Benchmark[] = [
     },
   },
   {
+    name: "limits",
+    seconds: 20,
+    headline: [{ question: "p99 of others while one address floods" }],
+  },
+  {
     name: "verify",
     seconds: 30,
     headline: [

@@ -8,6 +8,7 @@ import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downs
 import type { RequestHead } from "../http1/head.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
+import { DelayedRefusal } from "./delayed-refusal.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
 
 interface AcceptDeps extends ExchangeDeps {
@@ -38,10 +39,7 @@ export function acceptRequest(
   }
   const route = findRoute(head);
   const tooMuch = deps.limiter?.check(head, route, client.peerAddress);
-  if (tooMuch !== undefined) {
-    client.fail(tooMuch, undefined);
-    return undefined;
-  }
+  if (tooMuch !== undefined) return new DelayedRefusal(client, tooMuch, deps.clock);
   const { router } = deps;
   // At once: trying workers that may not respond would take long and find out no more.
   if (deps.isRootOurs && isRoot(route) && router.usable === 0) {
