@@ -80,6 +80,7 @@ async function startWorker(settings: Settings): Promise<void> {
     membership,
     sessions,
     activity,
+    operators.leadership,
     operators.dashboard.feed,
     options.identity,
   );

@@ -10,6 +10,7 @@ import {
   type Limits,
   type Person,
   type Policy,
+  type Refusal,
   type Rule,
 } from "./policy.ts";
 import { createRuleIndex, type RuleIndex } from "./rule-index.ts";
@@ -23,7 +24,7 @@ export interface Decider {
   /** The same, with the rule of each. */
   limitRulesOf(host: Person): readonly LimitRule[];
   /** Why `person` should use a newer client, by what the client says of itself; undefined: the policy has nothing against it. */
-  clientProblem(person: Person, client: string): string | undefined;
+  clientProblem(person: Person, client: string): Refusal | undefined;
   /**
    * The rule by which our own page opens the session of `host` read-only for `person`; undefined: none. A hint: other clients do not
    * know it, and the host decides about every change.
@@ -113,11 +114,12 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
       Object.fromEntries(limitRulesOf(host).map(({ name, value }) => [name, value])),
     clientProblem(person, client) {
       const keys = keysOf(person, prefixes);
-      let problem: string | undefined;
-      for (const { who, clients } of candidates("clients", keys)) {
+      let problem: Refusal | undefined;
+      for (const { name: rule, who, clients } of candidates("clients", keys)) {
         const isFor: Match = match(who, keys);
         if (isFor === "no") continue;
-        problem ??= problemOf(clients, client);
+        const reason = problemOf(clients, client);
+        if (reason !== undefined) problem ??= { rule, reason };
         if (isFor === "yes") break;
       }
       return problem;

@@ -3,7 +3,7 @@
  * the last good one stays, of which a copy is kept beside the process's data, for its next start.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
@@ -96,8 +96,12 @@ export function openPolicyFile(deps: {
   readonly keptPath: string;
   readonly clock: Clock;
   readonly log: Log;
-  /** Another one is in force. */
-  readonly onChange: (digest: string, rules: number) => void;
+  /** Another one is in force. `when`: at a start, than before the process ended, as far as the copy tells. */
+  readonly onChange: (changed: {
+    readonly digest: string;
+    readonly rules: number;
+    readonly when: "start" | "edit";
+  }) => void;
   /** The file has mistakes. */
   readonly onProblem: (problem: string) => void;
 }): PolicyFile {
@@ -111,8 +115,10 @@ export function openPolicyFile(deps: {
   function readFirst(): ReadPolicy {
     try {
       const read = readPolicyFile(path);
+      const isNew = keptText() !== read.text;
       keep(read.text);
       report(read);
+      if (isNew) tellChange(read, "start");
       return read;
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
@@ -126,6 +132,18 @@ export function openPolicyFile(deps: {
       refuse(error);
       return kept;
     }
+  }
+
+  function keptText(): string | undefined {
+    try {
+      return readFileSync(keptPath, "utf8");
+    } catch {
+      return undefined;
+    }
+  }
+
+  function tellChange({ digest, policy }: ReadPolicy, when: "start" | "edit"): void {
+    deps.onChange({ digest, rules: policy.rules.length, when });
   }
 
   function readKept(): ReadPolicy | undefined {
@@ -178,7 +196,7 @@ export function openPolicyFile(deps: {
       loadedMs = clock.wallMs();
       keep(read.text);
       report(read);
-      deps.onChange(read.digest, read.policy.rules.length);
+      tellChange(read, "edit");
     } catch (error) {
       if (!(error instanceof PolicyError)) throw error;
       if (!isClosed) refuse(error);

@@ -88,5 +88,11 @@ export interface Person {
 
 export type Decision =
   | { readonly outcome: "allowed"; readonly rule: string | undefined; readonly isAsked: boolean }
-  /** `reason` is for the person. `rule` undefined: what is said for everything else. */
-  | { readonly outcome: "denied"; readonly rule: string | undefined; readonly reason: string };
+  | ({ readonly outcome: "denied" } & Refusal);
+
+export interface Refusal {
+  /** Undefined: what is said for everything else. */
+  readonly rule: string | undefined;
+  /** For the person. */
+  readonly reason: string;
+}

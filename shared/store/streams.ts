@@ -21,6 +21,7 @@ export const STREAMS = {
   "usage-days": { keep: 400, lasting: true },
   "usage-today": { keep: 8, lasting: true },
   "ended-sign-ins": { keep: 1000, lasting: true },
+  "ended-sign-ins-recorded": { keep: 1, lasting: true },
   webhooks: { keep: 20_000, lasting: true },
   "webhook-positions": { keep: 100, lasting: true },
   "audit-checkpoints": { keep: 4000, lasting: true },

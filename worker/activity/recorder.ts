@@ -14,6 +14,8 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
 
 export interface Activity {
+  /** Whether anything is recorded. */
+  readonly isOn: boolean;
   /** Never throws, and does not wait. */
   record(event: NewEvent): void;
   /** Resolves when webhooks have all that was recorded so far. Rejects with `StoreAwayError`. */
@@ -43,9 +45,11 @@ export function createRecorder(deps: {
   readonly outbox?: OutboxSink | undefined;
 }): Activity {
   const { workerId, clock, audit, outbox } = deps;
+  const isOn = audit !== undefined || outbox !== undefined;
   return {
+    isOn,
     record({ once, kind, session: sessionId, actor, target, details }) {
-      if (audit === undefined && outbox === undefined) return;
+      if (!isOn) return;
       const session = sessionId && sessionName(sessionId);
       const event: ActivityEvent = {
         id:
@@ -77,6 +81,7 @@ function known(party: Party): Party {
 
 /** Where nothing is recorded. */
 export const NO_ACTIVITY: Activity = {
+  isOn: false,
   record() {},
   stored: () => AT_ONCE,
   refusal: () => undefined,

@@ -125,6 +125,7 @@ async function create(
   }
   const unrecorded = deps.activity.refusal();
   if (unrecorded !== undefined) {
+    recordRefusal("audit");
     return deps.refuse(reply, "audit", infoResponse(400, "Audit", unrecorded));
   }
   const decision = await deps.access.mayHost(user, origin.address);

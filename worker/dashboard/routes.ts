@@ -1,29 +1,31 @@
 /**
- * The routes below /dashboard and /logs: the page, its JSON, its events, and operator commands. Everything requires the
- * operator's credentials; commands are POSTs that only our own page can send.
+ * The routes below /dashboard and /logs: the page, its JSON, its events, and operator commands (command-routes.ts). Everything
+ * requires the operator's credentials; commands are POSTs that only our own page can send.
  */
+
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
-import { isWorkerId, type SessionId, type WorkerId } from "../../shared/base/ids.ts";
-import type { EdgeCommand, Sender } from "../../shared/control/command.ts";
-import { sendCommand } from "../../shared/control/send.ts";
+import type { WorkerId } from "../../shared/base/ids.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { Permission } from "../../shared/settings/operator-roles.ts";
-import { findSignIns, userKey } from "../../shared/sign-ins/sign-in.ts";
-import { signOutByOperator } from "../../shared/sign-ins/sign-out.ts";
-import type { SessionRecord, Store, StoreHealth } from "../../shared/store/store.ts";
+import type { Store, StoreHealth } from "../../shared/store/store.ts";
+import type { Activity } from "../activity/recorder.ts";
 import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
 import { type Refuse, textResponse } from "../http/responses.ts";
-import { SIGN_IN_MS } from "../login/tokens.ts";
-import { missing, type Operator } from "../operators/operator.ts";
-import { addressOf, PASSWORD_PATH, type RequireOperator } from "../operators/require-operator.ts";
+import { type Operator, operatorOf } from "../operators/operator.ts";
+import {
+  PASSWORD_PATH,
+  type RequireOperator,
+  recordOperatorRefusal,
+} from "../operators/require-operator.ts";
 import type { ReadUsage } from "../usage/daily-usage.ts";
-import { describeMembers, describeOverview, describeSessions, SHOWN_ID_CHARS } from "./describe.ts";
+import { addCommandRoutes } from "./command-routes.ts";
+import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import { type Feed, TOPICS } from "./feed.ts";
+import { findListed, sessionOf } from "./find-session.ts";
 import { RANGES, readHistory } from "./history.ts";
 import type { Logs } from "./logs.ts";
 import { PAGE_FILES } from "./page-files.ts";
@@ -67,6 +69,7 @@ interface Deps {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly activity: Pick<Activity, "record">;
   readonly settings: { readonly serverUrl: string | undefined };
 }
 
@@ -99,6 +102,7 @@ export function addDashboardRoutes(deps: Deps): void {
       request.setDecorator("operator", operator);
       // A program's token is in no browser, which could be made to send it.
       if (request.method === "POST" && operator.way !== "token" && !isOwnPage(request)) {
+        recordOperatorRefusal(deps.activity, request.raw, "cross-site", operator);
         return deps.refuse(reply, "cross-site", CROSS_SITE);
       }
       return undefined;
@@ -113,7 +117,7 @@ export function addDashboardRoutes(deps: Deps): void {
     });
     addLogs(area);
     addOperator(area);
-    addCommands(area);
+    addCommandRoutes({ ...area, snapshots: deps.dashboard.snapshots });
     // Unknown paths require the credentials too, so that without them nothing is learned about which paths exist.
     for (const path of ["/dashboard/*", "/logs/*"]) {
       app.all(path, (_request, reply) => deps.refuse(reply, "path", NOT_FOUND));
@@ -155,10 +159,6 @@ function addPage({ app, refuse }: Deps): void {
 }
 
 // --- the operator ---
-
-function operatorOf(request: FastifyRequest): Operator {
-  return request.getDecorator<Operator>("operator");
-}
 
 function addOperator({ app, operatorLogin }: Deps): void {
   // The browser has been asked for the password by now.
@@ -258,20 +258,6 @@ function addViews({ app, dashboard, store, refuse }: Deps): void {
   }
 }
 
-/** The only session whose id starts with the path's `:id`. */
-async function sessionOf(
-  request: FastifyRequest,
-  snapshots: Snapshots,
-): Promise<SessionId | undefined> {
-  const { id } = request.params as { id: string };
-  return findListed(id, snapshots);
-}
-
-async function findListed(id: string, snapshots: Snapshots): Promise<SessionId | undefined> {
-  const found = id.length >= SHOWN_ID_CHARS ? await snapshots.findSessions(id) : [];
-  return found.length === 1 ? found[0] : undefined;
-}
-
 function isRange(text: string): text is HistoryRange {
   return Object.hasOwn(RANGES, text);
 }
@@ -318,115 +304,5 @@ function addLogs({ app, dashboard, refuse }: Deps): void {
     return reply
       .header("content-type", "text/plain; charset=utf-8")
       .send(lines.map((line) => `${line}\n`).join(""));
-  });
-}
-
-// --- commands ---
-
-const WORKER_ACTIONS = ["drain", "suspend", "resume"] as const;
-
-function addCommands({ app, dashboard, store, clock, log, refuse, counters }: Deps): void {
-  const { snapshots } = dashboard;
-
-  function logCommand(request: FastifyRequest, what: object): void {
-    const { name, way } = operatorOf(request);
-    const operator = escapeForTerminal(name);
-    log.warn(
-      { ...what, operator, way, address: addressOf(request.raw) },
-      "operator command received",
-    );
-  }
-
-  /** For the audit log. */
-  function byOf(request: FastifyRequest): Sender {
-    const { name, way } = operatorOf(request);
-    return { name, way, address: addressOf(request.raw) };
-  }
-
-  /** A hook of the routes that need more than `read`. */
-  function requires(permission: Permission) {
-    return async (
-      request: FastifyRequest,
-      reply: FastifyReply,
-    ): Promise<FastifyReply | undefined> =>
-      operatorOf(request).permissions.includes(permission)
-        ? undefined
-        : refuse(reply, "permission", textResponse(403, missing(permission)));
-  }
-
-  const drain = { preHandler: requires("drain") };
-  const sessions = { preHandler: requires("sessions") };
-
-  async function run(
-    request: FastifyRequest,
-    to: Parameters<typeof sendCommand>[1],
-    command: EdgeCommand,
-  ): Promise<CommandReply> {
-    logCommand(request, { command: command.kind, workerId: to });
-    const reply = await sendCommand({ store, clock, by: byOf(request) }, to, command);
-    if (reply !== "no answer") return reply;
-    return { outcome: "no answer", message: "the worker did not respond; it may be hung or gone" };
-  }
-
-  for (const kind of WORKER_ACTIONS) {
-    app.post(`/dashboard/api/workers/:id/${kind}`, drain, async (request, reply) => {
-      const { id } = request.params as { id: string };
-      const { membership } = await snapshots.read();
-      const isKnown = membership.members.some(
-        (member) => member.kind === "worker" && member.id === id,
-      );
-      if (!isWorkerId(id) || !isKnown) return refuse(reply, "path", NOT_FOUND);
-      return run(request, id, { kind });
-    });
-  }
-
-  async function findSession(request: FastifyRequest): Promise<SessionRecord | undefined> {
-    const sessionId = await sessionOf(request, snapshots);
-    return sessionId === undefined ? undefined : store.findSession(sessionId);
-  }
-
-  const sessionActions: Record<string, (sessionId: SessionId) => EdgeCommand> = {
-    end: (sessionId) => ({ kind: "end-session", sessionId }),
-    lock: (sessionId) => ({ kind: "lock-session", sessionId, isLocked: true }),
-    unlock: (sessionId) => ({ kind: "lock-session", sessionId, isLocked: false }),
-  };
-  for (const [action, commandFor] of Object.entries(sessionActions)) {
-    app.post(`/dashboard/api/sessions/:id/${action}`, sessions, async (request, reply) => {
-      const record = await findSession(request);
-      if (record === undefined) return refuse(reply, "path", NOT_FOUND);
-      return run(request, record.owner, commandFor(record.id));
-    });
-  }
-  async function findPeer(request: FastifyRequest) {
-    const record = await findSession(request);
-    const { peer: wanted } = request.params as { peer: string };
-    const peer = record?.peers.find(({ id }) => id === wanted);
-    return record && peer && { record, peer };
-  }
-
-  app.post("/dashboard/api/sessions/:id/peers/:peer/remove", sessions, async (request, reply) => {
-    const found = await findPeer(request);
-    if (found === undefined) return refuse(reply, "path", NOT_FOUND);
-    const { record, peer } = found;
-    return run(request, record.owner, {
-      kind: "remove-peer",
-      sessionId: record.id,
-      peerId: peer.id,
-    });
-  });
-  app.post("/dashboard/api/sessions/:id/peers/:peer/sign-out", sessions, async (request, reply) => {
-    const user = (await findPeer(request))?.peer.user;
-    if (user === undefined) return refuse(reply, "path", NOT_FOUND);
-    logCommand(request, { command: "sign-out", user: user.id });
-    if (user.signIn === undefined) {
-      const message = "this person has not signed in at an identity provider";
-      return { outcome: "refused", message };
-    }
-    const known = await findSignIns(store, [userKey(user.id)]);
-    // The store may have lost the one by which the person is here.
-    const own = { id: user.signIn, user, untilMs: clock.wallMs() + SIGN_IN_MS };
-    const signIns = known.some(({ id }) => id === own.id) ? known : [...known, own];
-    counters.count("worker.sign_ins.ended", "operator", signIns.length);
-    return { outcome: "done", message: await signOutByOperator(store, signIns, byOf(request)) };
   });
 }

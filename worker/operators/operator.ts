@@ -1,4 +1,5 @@
 /** Who uses the operators' pages and their JSON. */
+import type { FastifyRequest } from "fastify";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
 
 export interface Operator {
@@ -14,4 +15,9 @@ export interface Operator {
 /** What an operator is told who may not do something. */
 export function missing(permission: Permission): string {
   return `This needs the permission "${permission}"; ask an administrator of this server`;
+}
+
+/** Who has sent a request of the dashboard's routes, which are for operators only. */
+export function operatorOf(request: FastifyRequest): Operator {
+  return request.getDecorator<Operator>("operator");
 }

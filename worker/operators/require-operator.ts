@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
+import type { Clock } from "../../shared/base/clock.ts";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
 import { plainAddress } from "../../shared/net/networks.ts";
 import type { Permission } from "../../shared/settings/operator-roles.ts";
@@ -35,9 +36,11 @@ export function createRequireOperator(deps: {
     pageOf(req: IncomingMessage): string | undefined;
   };
   readonly activity: Pick<Activity, "record">;
+  readonly clock: Pick<Clock, "nowMs">;
   readonly refuse: Refuse;
 }): RequireOperator {
-  const { credentials, operatorLogin, activity, refuse } = deps;
+  const { credentials, operatorLogin, activity, clock, refuse } = deps;
+  const seen = createSeenOperators(clock);
 
   async function find(reply: FastifyReply): Promise<Operator | undefined> {
     const { raw } = reply.request;
@@ -47,10 +50,11 @@ export function createRequireOperator(deps: {
     const verdict = await credentials.check(authorization, addressOf(raw));
     switch (verdict.outcome) {
       case "granted":
+        recordFirst(raw, verdict.operator);
         return verdict.operator;
       case "refused":
         // A browser asks without credentials first.
-        if (authorization !== undefined) recordRefusal(raw, "credentials");
+        if (authorization !== undefined) recordOperatorRefusal(activity, raw, "credentials");
         refuseStranger(reply);
         return undefined;
       case "flood":
@@ -60,13 +64,11 @@ export function createRequireOperator(deps: {
     }
   }
 
-  function recordRefusal(
-    req: IncomingMessage,
-    cause: string,
-    { name, way }: Partial<Pick<Operator, "name" | "way">> = {},
-  ): void {
-    const actor = { type: "operator", name, way, address: addressOf(req) } as const;
-    activity.record({ kind: "operator.refused", actor, details: { cause } });
+  /** Each request has the password or the token: one of an hour is recorded. */
+  function recordFirst(req: IncomingMessage, { name, way }: Operator): void {
+    const address = addressOf(req);
+    if (!seen.isFirst(`${way} ${address} ${name}`)) return;
+    activity.record({ kind: "operator.sign-in", actor: { type: "operator", name, way, address } });
   }
 
   /** A browser that may sign in elsewhere is not asked for a password, unless it wants to be. */
@@ -92,9 +94,39 @@ export function createRequireOperator(deps: {
     const operator = await find(reply);
     if (operator === undefined || permission === undefined) return operator;
     if (operator.permissions.includes(permission)) return operator;
-    recordRefusal(reply.request.raw, "permission", operator);
+    recordOperatorRefusal(activity, reply.request.raw, "permission", operator);
     refuse(reply, "permission", textResponse(403, missing(permission)));
     return undefined;
+  };
+}
+
+/** `cause`: of the refusal. `operator`: if it is known who it is. */
+export function recordOperatorRefusal(
+  activity: Pick<Activity, "record">,
+  req: IncomingMessage,
+  cause: string,
+  { name, way }: Partial<Pick<Operator, "name" | "way">> = {},
+): void {
+  const actor = { type: "operator", name, way, address: addressOf(req) } as const;
+  activity.record({ kind: "operator.refused", actor, details: { cause } });
+}
+
+const SEEN_MS = 3_600_000;
+const MAX_SEEN = 1000;
+
+function createSeenOperators(clock: Pick<Clock, "nowMs">) {
+  /** Until when each is known, the first one first. */
+  const seen = new Map<string, number>();
+  return {
+    isFirst(who: string): boolean {
+      const nowMs = clock.nowMs();
+      if ((seen.get(who) ?? Number.NEGATIVE_INFINITY) > nowMs) return false;
+      seen.delete(who);
+      seen.set(who, nowMs + SEEN_MS);
+      const [oldest] = seen.keys();
+      if (seen.size > MAX_SEEN && oldest !== undefined) seen.delete(oldest);
+      return true;
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Decider } from "../../shared/policy/decide.ts";
 import { personOf } from "../../shared/policy/person.ts";
-import type { Decision, Limits, Person } from "../../shared/policy/policy.ts";
+import type { Decision, Limits, Person, Refusal } from "../../shared/policy/policy.ts";
 import type { PolicyFile } from "../../shared/policy/policy-file.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createKnownSignIns } from "./known-sign-ins.ts";
@@ -14,8 +14,8 @@ export interface Access {
   mayJoin(user: UserRecord, address: string, host: UserRecord): Promise<Decision>;
   /** Whether our own page is to open a session of `host` read-only for the user: a hint. */
   isReadOnlyHinted(user: UserRecord, address: string, host: UserRecord): Promise<boolean>;
-  /** Why somebody with a room token may not come in now, for the person; undefined: nothing is against it. */
-  entryProblem(entry: Entry): Promise<string | undefined>;
+  /** Why somebody with a room token may not come in now; undefined: nothing is against it. */
+  entryProblem(entry: Entry): Promise<Refusal | undefined>;
   /** Of the sessions of `host`. */
   limitsOf(host: UserRecord): Promise<Limits>;
   /** The same; undefined without limits of time, or when the store has lost the host's sign-in. */
@@ -71,7 +71,7 @@ export function createAccess(deps: {
       const decision = await (host === undefined
         ? mayHost(user, address)
         : mayJoin(user, address, host));
-      if (decision.outcome === "denied") return decision.reason;
+      if (decision.outcome === "denied") return decision;
       return decider()?.clientProblem(await describe(user), client);
     },
     async isReadOnlyHinted(user, address, host) {

@@ -65,6 +65,8 @@ interface Decided {
   /** Who has asked. */
   readonly user: UserRecord;
   readonly by: Party;
+  /** Of a refusal that the host has not decided. */
+  readonly cause?: string;
 }
 
 /** One person must not take all places of the queue. */
@@ -187,11 +189,11 @@ export class Joins {
     this.#answerTicket(decided, { accepted: false, code: "JoinRejected" }, "rejected");
   }
 
-  #answerTicket({ pollToken, user, by }: Decided, answer: JoinAnswer, result: string): void {
+  #answerTicket({ pollToken, user, by, cause }: Decided, answer: JoinAnswer, result: string): void {
     this.#deps.counters.count("worker.joins", result);
     this.#record(answer.accepted ? "join.approved" : "join.refused", pollToken, {
       ...{ actor: by, target: userParty(user) },
-      ...(!answer.accepted && { details: { cause: result } }),
+      ...(!answer.accepted && { details: { cause: cause ?? result } }),
     });
     void this.#deps.writeQueue.write(async () => {
       await this.#deps.store.answerTicket("join", pollToken, answer);
@@ -251,11 +253,11 @@ export class Joins {
     while (this.#running.size > 0) await Promise.allSettled(this.#running);
   }
 
-  /** The session is closed or locked: rejects every guest that waits. */
-  rejectAll(): void {
+  /** The session is closed, or `by` has locked it: rejects every guest that waits. */
+  rejectAll(cause: "closed" | "locked", by: Party): void {
     for (const [pollToken, { user }] of [...this.#waiting]) {
       this.#stopWaiting(pollToken);
-      this.#reject({ pollToken, user, by: EDGE });
+      this.#reject({ pollToken, user, by, cause });
     }
   }
 

@@ -10,6 +10,7 @@ import type { PeerRecord, UserRecord } from "../../shared/store/store.ts";
 import { EDGE, type Origin, operatorParty, userParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { CloseCause, LeaveCause } from "./admission.ts";
+import type { Peer } from "./peers/peer.ts";
 import { type SessionOwnership, shortId } from "./session-ownership.ts";
 
 export interface SessionDiary {
@@ -24,8 +25,8 @@ export interface SessionDiary {
   /** `by`: the operator who removes it. */
   left(peer: PeerRecord, cause: LeaveCause, by?: Sender): void;
   locked(isLocked: boolean, by: Sender | undefined): void;
-  /** `most`: people at the same time. */
-  closed(cause: CloseCause, people: number, by?: Sender): void;
+  /** `peers`: who is in it. */
+  closed(cause: CloseCause, peers: Iterable<Peer>, by?: Sender): void;
   /** The host never came. */
   expired(): void;
 }
@@ -82,7 +83,17 @@ export function createSessionDiary(deps: {
       const kind = isLocked ? "session.locked" : "session.unlocked";
       activity.record({ kind, session: sessionId, actor: operatorParty(by) });
     },
-    closed(cause, people, by) {
+    closed(cause, peers, by) {
+      let people = 0;
+      for (const { record, announced } of peers) {
+        if (announced === "no") continue;
+        people++;
+        activity.record({
+          ...{ kind: "peer.left", session: sessionId, once: record.id },
+          actor: userParty(record.user, { client: record.client }),
+          details: { cause: "session closed" },
+        });
+      }
       ownership.note("closed", cause);
       log.info({ session, cause }, "session closed");
       activity.record({

@@ -21,6 +21,7 @@ import {
   type UserRecord,
   unlessAway,
 } from "../../shared/store/store.ts";
+import { EDGE, operatorParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";
 import {
@@ -337,7 +338,7 @@ export class Session {
   /** Lets no new guests in, or does again. Those who are in it stay, and may return. */
   lock(isLocked: boolean, by?: Sender): void {
     this.#peers.lock(isLocked, by);
-    if (isLocked) this.#joins.rejectAll();
+    if (isLocked) this.#joins.rejectAll("locked", operatorParty(by));
   }
 
   // --- ownership ---
@@ -408,11 +409,11 @@ export class Session {
   end(cause: CloseCause, by?: Sender): void {
     if (!this.isLive) return;
     const { counters, store, usage } = this.#deps;
-    this.diary.closed(cause, this.#peers.byId.size, by);
+    this.diary.closed(cause, this.peers, by);
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
-    this.#joins.rejectAll();
+    this.#joins.rejectAll("closed", EDGE);
     void this.#ownership.writes.write(async (holder) =>
       usage.closed(await store.closeSession(holder, await this.#ownership.tombstoneEndMs())),
     );

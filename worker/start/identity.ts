@@ -1,5 +1,6 @@
 /** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
 import { sleep } from "../../shared/base/clock.ts";
+import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { Feed } from "../dashboard/feed.ts";
@@ -7,6 +8,7 @@ import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
 import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
 import { type Rechecks, startRechecks } from "../login/identity/rechecks.ts";
+import { recordEndedSignIns } from "../login/identity/record-ended-sign-ins.ts";
 import { createSignInRecords, type SignInRecords } from "../login/identity/sign-in-records.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
@@ -27,9 +29,10 @@ export interface IdentityParts {
 
 export function openIdentity(
   worker: WorkerProcess,
-  { store, view }: Pick<Membership, "store" | "view">,
+  { store }: Pick<Membership, "store">,
   { registry, tokens }: Pick<SessionParts, "registry" | "tokens">,
-  activity: Pick<Activity, "record">,
+  activity: Pick<Activity, "record" | "isOn">,
+  leadership: Pick<LeaderElection, "isLeading">,
   /** Of open dashboard pages. */
   feed: Pick<Feed, "endOf">,
   options: WorkerOptions["identity"],
@@ -56,11 +59,14 @@ export function openIdentity(
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();
       const ended = followEndedSignIns({
-        ...{ ...parts, sessions, tokens, counters, activity },
-        isSpokesman: () => view.workers.every(({ id }) => id >= worker.self.id),
+        ...{ ...parts, sessions, tokens, counters },
         onEnded: (id) => feed.endOf(id),
       });
       shutdown.add("ended sign-ins", () => ended.close());
+      if (activity.isOn) {
+        const recording = recordEndedSignIns({ ...parts, leadership, activity });
+        shutdown.add("ends of sign-ins", () => recording.close());
+      }
       const { operatorRoles } = options;
       rechecks = startRechecks({
         ...{ ...parts, providers, counters, operatorRoles },

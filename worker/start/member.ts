@@ -231,14 +231,17 @@ function startDuties(
   shutdown.add("reaper", () => reaper.close());
 }
 
-/** What the edge does by itself, for example to balance its load, is told by the sessions that move. */
+/**
+ * Idle sessions are moved by the edge itself too, which the sessions tell. A program of the version before does not say who it is, but
+ * what it commands is recorded.
+ */
 function recordCommand(
   activity: Pick<Activity, "record">,
   command: EdgeCommand,
   by: Sender | undefined,
   { outcome }: CommandAnswer,
 ): void {
-  if (by === undefined) return;
+  if (by === undefined && command.kind === "migrate-idle") return;
   activity.record({
     ...{ kind: "operator.action", actor: operatorParty(by) },
     ...("sessionId" in command && { session: command.sessionId }),

@@ -39,9 +39,10 @@ export async function openPolicy(
       ...options,
       clock,
       log,
-      onChange(digest, rules) {
-        counters.count("worker.policy.changes");
-        activity.record({ kind: "policy.changed", actor: EDGE, details: { digest, rules } });
+      onChange({ digest, rules, when }) {
+        if (when === "edit") counters.count("worker.policy.changes");
+        const details = { digest, rules, when };
+        activity.record({ kind: "policy.changed", actor: EDGE, details });
       },
       onProblem: (problem) =>
         activity.record({ kind: "policy.problem", actor: EDGE, details: { problem } }),

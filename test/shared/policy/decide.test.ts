@@ -230,7 +230,9 @@ rules:
   });
 
   test("are judged by the rule for the person", () => {
-    expect(decider.clientProblem(BOT, "agent@1.9")).toContain("asks for version 2 or newer");
+    expect(decider.clientProblem(BOT, "agent@1.9")?.reason).toContain(
+      "asks for version 2 or newer",
+    );
     expect(decider.clientProblem(BOT, "OCT_CODE_Visual_Studio_Code@0.1.0")).toBeUndefined();
   });
 });

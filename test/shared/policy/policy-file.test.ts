@@ -12,13 +12,13 @@ import { until } from "../../support/until.ts";
 let folder: string;
 let path: string;
 let lines: string[];
-let changes: number;
+let changes: string[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "ct-policy-"));
   path = join(folder, "policy.yaml");
   lines = [];
-  changes = 0;
+  changes = [];
   return () => rmSync(folder, { recursive: true });
 });
 
@@ -38,7 +38,7 @@ function open() {
       sink: { write: (line: string) => void lines.push(line) },
     }),
     onProblem: () => {},
-    onChange: () => changes++,
+    onChange: ({ when }) => changes.push(when),
   });
   onTestFinished(() => file.close());
   return {
@@ -57,7 +57,7 @@ test("an edit comes in force, and one with mistakes does not", async () => {
   expect(reason()).toBe("one");
   writeFileSync(path, policyOf("two"));
   await until("the edit is in force", () => reason() === "two");
-  expect(changes).toBe(1);
+  expect(changes).toEqual(["start", "edit"]);
   writeFileSync(path, "version: 1");
   await until("the mistake is known", () => state().problem !== undefined);
   expect(state().problem).toMatch(/^line 1: rules: /);
@@ -65,7 +65,17 @@ test("an edit comes in force, and one with mistakes does not", async () => {
   expect(lines.join("")).toContain("the last good policy stays in force");
   writeFileSync(path, policyOf("two"));
   await until("the mistake is gone", () => state().problem === undefined);
-  expect(changes).toBe(1);
+  expect(changes).toEqual(["start", "edit"]);
+});
+
+test("a policy that was edited while the process was off is told at its start, and no other", async () => {
+  writeFileSync(path, policyOf("one"));
+  open();
+  open();
+  expect(changes).toEqual(["start"]);
+  writeFileSync(path, policyOf("two"));
+  open();
+  expect(changes).toEqual(["start", "start"]);
 });
 
 test("a file that is replaced, as editors and Kubernetes do, comes in force", async () => {

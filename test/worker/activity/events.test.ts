@@ -52,6 +52,7 @@ test("a session from its sign-ins to its end, with who did what", async () => {
     "join.asked, user Mallory",
     `join.refused, user ${hostName}, user Mallory, rejected`,
     `peer.left, user ${guestName}, left`,
+    `peer.left, user ${hostName}, session closed`,
     "session.closed, edge, host left",
   ]);
   const text = JSON.stringify(recorded.events);
@@ -78,9 +79,23 @@ test("operators who lock a session, remove a guest and end it are named", async 
     "join.refused, edge, user Late, locked",
     "session.unlocked, operator Olga",
     `peer.removed, operator Olga, user ${guests[0]?.name}, removed`,
+    "peer.left, user Host, session closed",
     "session.closed, operator Olga, ended by the operator",
   ]);
   expect(recorded.events.at(-1)?.actor).toEqual({ type: "operator", ...OPERATOR });
+});
+
+test("guests who wait when an operator locks the session are refused by the operator", async () => {
+  const { worker, recorded } = await start();
+  const { sessionId, host } = await openSession({ baseUrl: worker.url, guestCount: 0 });
+  host.decide = () => "never answer";
+  const waiting = person({ baseUrl: worker.url, name: "Waiting" });
+  const refused = expect(waiting.join(sessionId)).rejects.toThrow();
+  await until("the host is asked", () => host.joinRequests.length === 1);
+  const session = [...worker.registry.sessions()].find(({ id }) => id === sessionId);
+  session?.lock(true, OPERATOR);
+  await refused;
+  expect(recorded.lines()).toContain("join.refused, operator Olga, user Waiting, locked");
 });
 
 test("refusals of the policy name the rule", async () => {

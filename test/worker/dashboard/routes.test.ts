@@ -20,6 +20,7 @@ import type {
   UsageResponse,
   WorkersResponse,
 } from "../../../worker/dashboard/responses.ts";
+import { recordedActivity } from "../../support/activity.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
 import { until } from "../../support/until.ts";
 import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
@@ -626,4 +627,30 @@ describe("commands", () => {
     expect(commands).toEqual([]);
     close();
   });
+});
+
+test("operators who come, and what they may not do, are recorded", async () => {
+  const recorded = recordedActivity();
+  const token = "r".repeat(32);
+  const worker = await startWorker({
+    activity: recorded.activity,
+    operatorTokens: [{ name: "reader", scopes: ["read"], token }],
+  });
+  const program = { authorization: `Bearer ${token}` };
+  for (const headers of [OPERATOR, OPERATOR, program]) {
+    expect((await worker.ask("GET", "/dashboard/api/overview", { headers })).status).toBe(200);
+  }
+  const drain = "/dashboard/api/workers/worker-1/drain";
+  expect((await worker.ask("POST", drain, { headers: program })).status).toBe(403);
+  expect((await worker.ask("POST", drain, { headers: OPERATOR })).status).toBe(403);
+  const wrong = { authorization: basic("ops", "guess") };
+  expect((await worker.ask("GET", "/dashboard/", { headers: wrong })).status).toBe(401);
+  expect((await worker.ask("GET", "/dashboard/")).status).toBe(401);
+  expect(recorded.lines()).toEqual([
+    "operator.sign-in, operator ops",
+    "operator.sign-in, operator reader",
+    "operator.refused, operator reader, permission",
+    "operator.refused, operator ops, cross-site",
+    "operator.refused, operator, credentials",
+  ]);
 });

@@ -5,7 +5,6 @@ import { expect, test } from "vitest";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
-import { NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
 import { followEndedSignIns } from "../../../worker/login/identity/ended-sign-ins.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -49,8 +48,6 @@ function follow(signIns: readonly string[]) {
     onEnded: () => {},
     tokens: { noteEnded: (id) => noted.push(id) },
     sessions: () => [session as unknown as Session],
-    activity: NO_ACTIVITY,
-    isSpokesman: () => true,
     counters: createCounters(),
     clock,
     log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),

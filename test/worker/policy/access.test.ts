@@ -96,8 +96,13 @@ test("somebody who signs in by name costs no look into the store, and no policy 
 test("who may not come in any more, or uses an old client, is told", async () => {
   const { access } = createFixture(`${POLICY}  - { name: new clients, clients: { case: "2" } }\n`);
   const entry = { user: ADA, address: ADDRESS, client: "case@1.0.0", host: ADA };
-  expect(await access.entryProblem(entry)).toContain("asks for version 2 or newer");
+  expect(await access.entryProblem(entry)).toEqual({
+    rule: "new clients",
+    reason: expect.stringContaining("asks for version 2 or newer"),
+  });
   expect(await access.entryProblem({ ...entry, client: "case@2.0" })).toBeUndefined();
   const named = { id: "n", name: "Somebody", authProvider: "Unverified" };
-  expect(await access.entryProblem({ ...entry, user: named })).toContain("You may not join");
+  expect(await access.entryProblem({ ...entry, user: named })).toMatchObject({
+    reason: expect.stringContaining("You may not join"),
+  });
 });

@@ -12,8 +12,6 @@ import {
   StoreAwayError,
   type UserRecord,
 } from "../../../shared/store/store.ts";
-import { EDGE, operatorParty, userParty } from "../../activity/parties.ts";
-import type { Activity } from "../../activity/recorder.ts";
 import type { Session } from "../../sessions/session.ts";
 import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
@@ -42,9 +40,6 @@ export function followEndedSignIns(deps: {
   readonly sessions: () => Iterable<Session>;
   /** An operator's may be among them. */
   readonly onEnded: (signIn: string) => void;
-  readonly activity: Pick<Activity, "record">;
-  /** Whether this worker is the one that tells what all workers see. */
-  readonly isSpokesman: () => boolean;
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
@@ -55,7 +50,6 @@ export function followEndedSignIns(deps: {
   /** When each of the people's sign-ins was last seen in the store, and whether it was missing then. */
   const looks = new Map<string, { readonly atMs: number; readonly isMissing: boolean }>();
   let last: string | undefined;
-  let isFirstRead = true;
   let isClosed = false;
   let timer: Timer | undefined;
 
@@ -83,22 +77,11 @@ export function followEndedSignIns(deps: {
       records.drop(one.id);
       deps.tokens.noteEnded(one.id, one.untilMs);
       deps.onEnded(one.id);
-      // One worker tells it for all. What ended before this one started was told then.
-      if (!isFirstRead && deps.isSpokesman()) record(one);
     }
-    isFirstRead = false;
     for (const [oldest] of ended) {
       if (ended.size <= MAX_ENDED) break;
       ended.delete(oldest);
     }
-  }
-
-  function record({ id, cause, user, by }: EndedSignIn): void {
-    deps.activity.record({
-      ...{ kind: "sign-in.ended", once: id, details: { cause } },
-      actor: cause === "operator" ? operatorParty(by) : EDGE,
-      ...(user !== undefined && { target: userParty(user) }),
-    });
   }
 
   /** Those that are missing twice end: without a record they could not be checked. */

@@ -3,11 +3,12 @@
  * is connected first and disconnected then, because only that tells it not to come back.
  */
 import type { Socket, Server as SocketServer } from "socket.io";
+import type { Party } from "../../../shared/activity/event.ts";
 import { type Clock, sleep } from "../../../shared/base/clock.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { PARK_MS } from "../../../shared/membership/claim.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
-import { userParty } from "../../activity/parties.ts";
+import { EDGE, ruleOf, ruleParty, userParty } from "../../activity/parties.ts";
 import type { Activity } from "../../activity/recorder.ts";
 import { addressOf } from "../../operators/require-operator.ts";
 import type { Access } from "../../policy/access.ts";
@@ -112,16 +113,20 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
     const host = token.host ? undefined : hostOf(session);
     // The token may be as old as a day: the policy, or what is known of the person, may have changed.
     const origin = { address: addressOf(socket.request), client: introduction.client };
-    const message = await deps.access.entryProblem({ user: token.user, host, ...origin });
-    if (message !== undefined) {
+    const recordRefusal = (cause: string, by: Party): void =>
       deps.activity.record({
-        ...{ kind: "join.refused", session: session.id, details: { cause: "policy" } },
-        ...{ actor: { type: "rule" }, target: userParty(token.user, origin) },
+        ...{ kind: "join.refused", session: session.id, details: { cause } },
+        ...{ actor: by, target: userParty(token.user, origin) },
       });
-      return { state: "refused", reason: "policy", message };
+    const problem = await deps.access.entryProblem({ user: token.user, host, ...origin });
+    if (problem !== undefined) {
+      recordRefusal("policy", ruleParty(ruleOf(problem)));
+      return { state: "refused", reason: "policy", message: problem.reason };
     }
     const limit = host && (await maxPeople(deps.access, host));
-    return asDecision(session, await session.admit(token, introduction, limit));
+    const admission = await session.admit(token, introduction, limit);
+    if (admission.outcome === "refused") recordRefusal(admission.reason, EDGE);
+    return asDecision(session, admission);
   }
 
   function asDecision(session: Session, admission: Admission): Decision {
