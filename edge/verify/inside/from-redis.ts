@@ -10,6 +10,9 @@ import type { MemberRecord } from "../../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Store } from "../../../shared/store/store.ts";
 import type { Controls, Inside, SecretState, StatsdState, Unreachable } from "./inside.ts";
 
+/** For the audit log. */
+const VERIFY = { name: "ct-edge verify" };
+
 /** Records show a change of members with the next heartbeat of each process; until then their rings differ. */
 const RING_PATIENCE_MS = 3 * HEARTBEAT_MS;
 const POLL_MS = 300;
@@ -91,7 +94,7 @@ function statsdOf(views: readonly Pick<PublishedView, "id" | "view">[]): StatsdS
 export function storeControls(store: Store): Controls {
   async function send(worker: string, kind: "drain" | "resume"): Promise<string> {
     if (!isWorkerName(worker)) return "not a worker's id";
-    const answer = await sendCommand({ store, clock: systemClock }, worker, { kind });
+    const answer = await sendCommand({ store, clock: systemClock, by: VERIFY }, worker, { kind });
     if (answer === "no answer") return "the worker did not answer";
     return answer.outcome === "done" ? "done" : answer.message;
   }

@@ -1,5 +1,5 @@
 /**
- * Records the ends of sign-ins, whoever has ended them, once for all workers: the leading worker reads them where the leader before has
+ * Records the ends of sign-ins, once for all workers, however they have ended: the leading worker reads them where the leader before has
  * stopped.
  */
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
