@@ -21,9 +21,16 @@ export const WEBHOOK_METRICS = {
     kind: "counter",
     unit: "events",
     meaning:
-      "events that receivers do not get, by cause: the store was away for too long, or the receiver was; receivers are told",
+      "events that receivers do not get, by cause: the store was away or full for too long, refused them, or the receiver was away; receivers are told",
     tag: "cause",
-    values: ["store away", "receiver away", "unreadable"],
+    values: ["store away", "store full", "store refused", "receiver away", "unreadable"],
+  },
+  "worker.webhooks.refused": {
+    scope: "worker",
+    kind: "counter",
+    unit: "requests",
+    meaning:
+      "attempts to store events that the store refused, which the log explains; they are repeated, and sessions go on",
   },
   "worker.webhooks.pending": {
     scope: "worker",

@@ -34,10 +34,10 @@ export const WEBHOOK_ALERTS: readonly Alert[] = [
     for: "0s",
     summary: "Receivers of webhooks do not get some events: {{ $labels.cause }}",
     description:
-      "A receiver or the store was away for longer than events are kept. Receivers are told how many they have lost.",
+      "A receiver or the store was away for longer than events are kept, or the store refuses them. Receivers are told how many they have lost.",
     runbook: [
-      "Events were dropped before receivers of CT_WEBHOOKS had them: `receiver away`, because 20,000 newer ones have come since; `store away`, because a worker keeps 10,000 in its memory; `unreadable`, because an entry in the store is not an event.",
-      "- Receivers get an event `events.lost` with their number ([webhooks](webhooks.md))..",
+      "Events were dropped before receivers of CT_WEBHOOKS had them: `receiver away`, because 20,000 newer ones have come since; `store away` and `store full`, because a worker keeps 10,000 in its memory; `store refused`, because the store does not take them, as the worker's log says (permissions of Redis for `appendToStream`, or a version that does not know webhooks); `unreadable`, because an entry in the store is not an event.",
+      "- Receivers get an event `events.lost` with their number ([webhooks](webhooks.md)).",
     ],
     fires: {
       series: [samples(ofOneWorker(LOST, ',cause="receiver away"'), "0x11 5x12")],

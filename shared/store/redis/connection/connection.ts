@@ -7,13 +7,14 @@ import type { Log } from "../../../logs/log.ts";
 import type { Counters } from "../../../metrics/metrics.ts";
 import { createListeners } from "../../listeners.ts";
 import { StoreAwayError, type StoreHealth } from "../../store.ts";
+import { StoreFullError } from "../../store-full-error.ts";
 import {
   type HeartbeatScript,
   loadScripts,
   type Script,
   type ScriptName,
 } from "../scripts/load-scripts.ts";
-import { StoreFullError, StoreRefusedError } from "../values/errors.ts";
+import { StoreRefusedError } from "../values/errors.ts";
 import { expectReply, heartbeatSchema } from "../values/replies.ts";
 import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } from "./faults.ts";
 import { COMMAND_TIMEOUT_MS, createLink, type Link } from "./link.ts";

@@ -3,18 +3,6 @@
  * errors, passwords included.
  */
 import { EdgeError } from "../../../base/errors.ts";
-import { StoreAwayError } from "../../store.ts";
-
-/**
- * The store accepts no new records, because its memory is full. Operations that need no memory still work: leases,
- * take-overs, releases, closes. Callers treat it like a store that is away.
- */
-export class StoreFullError extends StoreAwayError {
-  constructor(operation: string) {
-    super(operation);
-    this.message = `the store is full and refused ${operation}; raise maxmemory in Redis`;
-  }
-}
 
 /** Redis refused this operation: a missing permission, or a bug. Nothing was changed. */
 export class StoreRefusedError extends EdgeError {
