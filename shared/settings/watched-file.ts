@@ -1,4 +1,4 @@
-/** Notices when the file of an operator has changed and the change is complete: an editor may write it in several steps. */
+/** Notices when files of an operator have changed and the change is complete: an editor may write it in several steps. */
 import { statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { Clock } from "../base/clock.ts";
@@ -9,6 +9,19 @@ export interface WatchedFile {
   close(): void;
 }
 
+export interface WatchedFiles extends WatchedFile {
+  /** Watches this file too. Call it before each read, so that no change between the two is missed. */
+  add(path: string): void;
+  /** Watches none of them, until they are added again. */
+  clear(): void;
+}
+
+interface WatchDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onChange: () => Promise<void> | void;
+}
+
 /** A change is reported after two looks at most: one sees it, the next sees that it is complete. */
 const LOOK_MS = 500;
 
@@ -16,37 +29,51 @@ const LOOK_MS = 500;
  * Calls `onChange` after each change from now on, also when the file has gone, and waits for it before it looks again. Create it before
  * the first read.
  */
-export function watchFile(
-  path: string,
-  deps: { readonly clock: Clock; readonly log: Log; readonly onChange: () => Promise<void> | void },
-): WatchedFile {
-  const { clock, log } = deps;
-  let seen = versionOf(path);
+export function watchFile(path: string, deps: WatchDeps): WatchedFile {
+  const files = watchFiles(deps);
+  files.add(path);
+  return files;
+}
+
+/** The same for files that belong together: a change of several at once is complete when all are. */
+export function watchFiles({ clock, log, onChange }: WatchDeps): WatchedFiles {
+  /** By path: the version that was last read. */
+  const seen = new Map<string, string>();
   let changing: string | undefined;
   let isLooking = false;
 
   async function look(): Promise<void> {
-    const version = await stat(path).then(describeVersion, describeError);
-    if (version === seen) return;
-    if (version !== changing) {
-      changing = version;
+    const paths = [...seen.keys()];
+    const versions = await Promise.all(
+      paths.map((path) => stat(path).then(describeVersion, describeError)),
+    );
+    if (paths.every((path, index) => seen.get(path) === versions[index])) return;
+    const now = versions.join("\n");
+    if (now !== changing) {
+      changing = now;
       return;
     }
-    seen = version;
     changing = undefined;
-    await deps.onChange();
+    for (const [index, path] of paths.entries()) seen.set(path, versions[index] ?? "");
+    await onChange();
   }
 
   const timer = clock.every(LOOK_MS, () => {
     if (isLooking) return;
     isLooking = true;
     look()
-      .catch((error: unknown) => log.error({ path, err: error }, "a file could not be read again"))
+      .catch((error: unknown) =>
+        log.error({ files: [...seen.keys()], err: error }, "files could not be read again"),
+      )
       .finally(() => {
         isLooking = false;
       });
   });
-  return { close: () => timer.cancel() };
+  return {
+    add: (path) => void seen.set(path, versionOf(path)),
+    clear: () => seen.clear(),
+    close: () => timer.cancel(),
+  };
 }
 
 function versionOf(path: string): string {

@@ -27,10 +27,15 @@ export class ReceiversError extends Error {
   }
 }
 
-/** Throws `ReceiversError` with what is wrong. */
-export function readReceivers(path: string, rules: AddressRules): readonly Receiver[] {
+/** `onFile` is called before each file is read: this one, and those that it names. Throws `ReceiversError` with what is wrong. */
+export function readReceivers(
+  path: string,
+  rules: AddressRules,
+  onFile: (path: string) => void = () => {},
+): readonly Receiver[] {
   let text: string;
   try {
+    onFile(path);
     const found = statSync(path);
     // Reading a pipe would wait for its writer.
     if (!found.isFile()) throw new Error("it is not a file");
@@ -39,7 +44,7 @@ export function readReceivers(path: string, rules: AddressRules): readonly Recei
   } catch (error) {
     throw new ReceiversError([describeError(error)]);
   }
-  return parseReceivers(text, rules, dirname(resolve(path)));
+  return parseReceivers(text, rules, dirname(resolve(path)), onFile);
 }
 
 /** `folder`: against which the names of files in it are resolved. Throws `ReceiversError`. */
@@ -47,7 +52,13 @@ export function parseReceivers(
   text: string,
   rules: AddressRules,
   folder: string,
+  onFile: (path: string) => void = () => {},
 ): readonly Receiver[] {
+  const fileAt = (name: string): string => {
+    const path = resolve(folder, name);
+    onFile(path);
+    return path;
+  };
   const read = readYaml(text, fileSchema, {
     empty: "the file is empty; without webhooks, unset CT_WEBHOOKS",
     describePath,
@@ -59,7 +70,7 @@ export function parseReceivers(
     try {
       if (names.has(written.name)) throw new Error("another receiver has the same name");
       names.add(written.name);
-      return [toReceiver(written, rules, folder)];
+      return [toReceiver(written, rules, fileAt)];
     } catch (error) {
       problems.push(`receiver ${written.name}: ${describeError(error)}`);
       return [];
@@ -115,10 +126,11 @@ const fileSchema = z.strictObject({
 
 // --- what it means ---
 
+/** `fileAt`: the path of a file that is read next. */
 function toReceiver(
   written: z.infer<typeof receiverSchema>,
   rules: AddressRules,
-  folder: string,
+  fileAt: (name: string) => string,
 ): Receiver {
   const { name, events, personalData, caFile } = written;
   const problem = urlProblem(written.url, rules);
@@ -126,7 +138,7 @@ function toReceiver(
   return {
     name,
     url: new URL(written.url),
-    secrets: secretsOf(written, folder).map((text, index) => {
+    secrets: secretsOf(written, fileAt).map((text, index) => {
       const secret = parseSecret(text);
       if (secret !== undefined) return secret;
       throw new Error(
@@ -135,14 +147,14 @@ function toReceiver(
     }),
     events,
     hasPersonalData: personalData,
-    authority: caFile === undefined ? undefined : readFileSync(resolve(folder, caFile), "utf8"),
+    authority: caFile === undefined ? undefined : readFileSync(fileAt(caFile), "utf8"),
   };
 }
 
 /** A file has one in each line. */
 function secretsOf(
   { secrets, secretFile }: z.infer<typeof receiverSchema>,
-  folder: string,
+  fileAt: (name: string) => string,
 ): readonly string[] {
   if (secrets !== undefined && secretFile !== undefined) {
     throw new Error("give secrets or secretFile, not both");
@@ -151,7 +163,7 @@ function secretsOf(
   if (secretFile === undefined) {
     throw new Error("a secret is missing; give secrets: [whsec_…] or secretFile");
   }
-  const lines = readTextFile(resolve(folder, secretFile))
+  const lines = readTextFile(fileAt(secretFile))
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== "");

@@ -8,7 +8,7 @@ import { createLeaderElection } from "../../shared/membership/leader-election.ts
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Shutdown } from "../../shared/process/shutdown.ts";
 import { SettingError } from "../../shared/settings/read-settings.ts";
-import { watchFile } from "../../shared/settings/watched-file.ts";
+import { watchFiles } from "../../shared/settings/watched-file.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { startDelivery } from "./delivery.ts";
 import { createOutbox, type Outbox } from "./outbox.ts";
@@ -48,14 +48,19 @@ export function startWebhooks(
 ): Webhooks {
   const { worker, store, clock, log, counters, shutdown } = deps;
   const rules = parseAddressRules(networks);
-  const watch = watchFile(path, { clock, log, onChange: readAgain });
-  shutdown.add("file of webhooks", () => watch.close());
+  const watch = watchFiles({ clock, log, onChange: readAgain });
+  shutdown.add("files of webhooks", () => watch.close());
   let problem: string | undefined;
   let receivers = readFirst();
 
+  function read(): readonly Receiver[] {
+    watch.clear();
+    return readReceivers(path, rules, (file) => watch.add(file));
+  }
+
   function readFirst(): readonly Receiver[] {
     try {
-      return readReceivers(path, rules);
+      return read();
     } catch (error) {
       if (!(error instanceof ReceiversError)) throw error;
       throw new SettingError(`CT_WEBHOOKS=${JSON.stringify(path)} has mistakes: ${error.message}`);
@@ -64,7 +69,7 @@ export function startWebhooks(
 
   function readAgain(): void {
     try {
-      receivers = readReceivers(path, rules);
+      receivers = read();
       problem = undefined;
       const names = receivers.map(({ name }) => name).join(", ");
       log.info({ receivers: names }, "webhooks: the receivers were read again");
@@ -74,7 +79,7 @@ export function startWebhooks(
       problem = error.message;
       log.error(
         { path, problems: error.problems },
-        "webhooks: the file has mistakes, so the receivers stay as they were",
+        "webhooks: the file, or one that it names, has mistakes, so the receivers stay as they were",
       );
     }
   }
