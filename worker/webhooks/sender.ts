@@ -100,7 +100,7 @@ export function createSender(deps: SenderDeps): Sender {
     { id, body }: { readonly id: string; readonly body: string },
     signal: AbortSignal,
   ): Promise<Attempt> {
-    await checkHost(receiver.url, rules, deps.lookup);
+    await unlessAborted(checkHost(receiver.url, rules, deps.lookup), signal);
     dispatcher ??= await open();
     const response = await dispatcher.request({
       origin: receiver.url.origin,
@@ -155,6 +155,20 @@ export function createSender(deps: SenderDeps): Sender {
       await dispatcher?.destroy();
     },
   };
+}
+
+/** Rejects when the signal is aborted: DNS can take longer than an attempt may, and cannot be stopped. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let abort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(new Error(`aborted: ${signal.reason}`));
+    signal.addEventListener("abort", abort, { once: true });
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Reads the rest of a short response, so that its connection can be used again. The status counts, whatever follows it. */

@@ -272,6 +272,24 @@ describe("addresses", () => {
     expect(sockets).toEqual([]);
   });
 
+  test.each(["http", "https"])(
+    "a name whose lookup for %s never ends is given up after the time limit, or when deliveries stop",
+    async (protocol) => {
+      let lookups = 0;
+      const lookup = (() => {
+        lookups++;
+      }) as unknown as typeof dnsLookup;
+      const sender = senderTo(`${protocol}://hooks.example/`, { lookup });
+      const late = await sender.send({ id: "event-1", body: "{}" });
+      expect(late).toMatchObject({ outcome: "failed", cause: "timeout" });
+      const stopped = sender.send({ id: "event-2", body: "{}" });
+      await until("it is looked up", () => lookups === 2);
+      sender.abort();
+      expect(await stopped).toEqual({ outcome: "aborted" });
+    },
+    5000,
+  );
+
   test("an address in the URL is refused without a connection", async () => {
     const { url, sockets } = await raw((socket) => socket.end());
     expect(await sendTo(url, { rules: NOWHERE })).toMatchObject({ cause: "address refused" });
