@@ -325,6 +325,20 @@ export function hasBy(
   });
 }
 
+/**
+ * Whether a stream that is full may have dropped entries that the receiver does not have, by its position. The first of those is the
+ * first that is held; if none is held, it came later, and is not known.
+ */
+export function mayHaveLost(
+  { low, held }: Position,
+  entries: readonly Pick<Entry, "id">[],
+): boolean {
+  const ids = new Set(entries.map(({ id }) => id));
+  if (low !== undefined && ids.has(low)) return false;
+  const first = Object.values(held);
+  return first.length === 0 || first.some((id) => !ids.has(id));
+}
+
 function isItem(delivery: Delivery): delivery is Item {
   return "isDone" in delivery;
 }

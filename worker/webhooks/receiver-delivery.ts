@@ -6,7 +6,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { STREAMS } from "../../shared/store/streams.ts";
 import { bodyOf, gapEvent, type OutboxEvent } from "./event-text.ts";
-import { type Delivery, type Entry, hasBy, Lanes, type Position } from "./lanes.ts";
+import { type Delivery, type Entry, hasBy, Lanes, mayHaveLost, type Position } from "./lanes.ts";
 import { type Receiver, wants } from "./receivers.ts";
 import type { Failure, Sender } from "./sender.ts";
 
@@ -208,9 +208,8 @@ export function createReceiverDelivery(deps: {
       if (position !== undefined) {
         const has = hasBy(position, entries);
         for (const [index, { event }] of entries.entries()) if (has[index]) accept(event.id);
-        const isGap = position.low !== undefined && !entries.some(({ id }) => id === position.low);
         // A shorter stream is one of a store that was flushed, where nothing has been pushed out.
-        if (isGap && entries.length >= keep) tellGap(undefined);
+        if (entries.length >= keep && mayHaveLost(position, entries)) tellGap(undefined);
       }
       add(entries);
     },

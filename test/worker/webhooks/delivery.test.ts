@@ -206,3 +206,43 @@ test("an entry that is not an event is skipped and counted", async () => {
   await until("the events have come", () => rig.got["one"]?.length === 2);
   expect(rig.counters.value("worker.webhooks.lost", "unreadable")).toBe(2);
 });
+
+/** A stream that is full of what came after the receiver's position, which ends in a session that is held. */
+async function fillAfterPosition(behind: number): Promise<Rig> {
+  const first = start(receiverNamed("one"));
+  first.answer = (_, { id }) => (id === "h1" ? UNAVAILABLE : ACCEPTED);
+  await append("a1", "h1");
+  await until("the position is known", () => first.got["one"]?.length === 1);
+  await until("the other is tried", () => first.delivery.states?.[0]?.lastFailure !== undefined);
+  await first.delivery.close();
+  // The stream has one entry more than it keeps, or as many more as the test says.
+  const count = STREAMS.webhooks.keep - 2 + behind;
+  await append(...Array.from({ length: count }, (_, index) => `b${index}`));
+  const second = start(receiverNamed("one"));
+  await until("it comes", () => (second.got["one"]?.length ?? 0) > 10);
+  return second;
+}
+
+test("a leader tells no loss if the store has dropped only what the receiver has", async () => {
+  const rig = await fillAfterPosition(1);
+  expect(rig.counters.value("worker.webhooks.lost", "receiver away")).toBe(0);
+  await until("what was held comes", () => idsOf(rig.got["one"]).includes("h1"));
+  expect(rig.got["one"]?.map(({ kind }) => kind)).not.toContain("events.lost");
+});
+
+test("a leader tells a loss if the store has dropped an event that the receiver does not have", async () => {
+  const rig = await fillAfterPosition(2);
+  await until("it is told", () => rig.got["one"]?.some(({ kind }) => kind === "events.lost"));
+  expect(idsOf(rig.got["one"])).not.toContain("h1");
+});
+
+test("a leader tells a loss to a receiver that has never accepted anything, too", async () => {
+  const first = start(receiverNamed("one"));
+  first.answer = () => UNAVAILABLE;
+  await append("a1");
+  await until("it is tried", () => first.delivery.states?.[0]?.lastFailure !== undefined);
+  await first.delivery.close();
+  await append(...Array.from({ length: STREAMS.webhooks.keep }, (_, index) => `b${index}`));
+  const second = start(receiverNamed("one"));
+  await until("it is told", () => second.got["one"]?.some(({ kind }) => kind === "events.lost"));
+});

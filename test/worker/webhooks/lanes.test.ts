@@ -4,6 +4,7 @@ import {
   type Entry,
   hasBy,
   Lanes,
+  mayHaveLost,
   type Position,
 } from "../../../worker/webhooks/lanes.ts";
 
@@ -133,6 +134,25 @@ describe("a position", () => {
     expect(hasBy(lost, entries)).toEqual([false, false]);
     expect(hasBy({ low: "1-0", high: "9-0", held: {} }, entries)).toEqual([true, false]);
     expect(hasBy({ held: {} }, entries)).toEqual([false, false]);
+  });
+
+  test.each<[string, Position, boolean]>([
+    ["whose last entry is still there", { low: "3-0", high: "3-0", held: {} }, false],
+    ["whose last entry is gone", { low: "2-0", high: "2-0", held: {} }, true],
+    [
+      "whose last entry is gone, and not what is held",
+      { low: "2-0", high: "4-0", held: { a: "3-0" } },
+      false,
+    ],
+    [
+      "of which something that is held is gone",
+      { low: "1-0", high: "4-0", held: { a: "2-0", b: "3-0" } },
+      true,
+    ],
+    ["of a receiver with nothing, all of which is there", { held: { a: "3-0" } }, false],
+    ["of a receiver with nothing, of which something is gone", { held: { a: "2-0" } }, true],
+  ])("%s: %j in a full stream that begins at 3: %s", (_, position, isLost) => {
+    expect(mayHaveLost(position, [entry(3, "a"), entry(4, "b"), entry(5, "c")])).toBe(isLost);
   });
 
   test("holds few sessions: with more, what is behind them is sent again", () => {
