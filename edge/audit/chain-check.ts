@@ -127,16 +127,26 @@ class ChainChecker {
     const line = text === undefined ? undefined : parseLine(text);
     if (line === undefined) {
       this.#add(place, "garbage", "this is not a line of an audit log, or no longer");
-      if (this.#before !== undefined) this.#doubtful = { seq: this.#before.seq + 1 };
+      this.#doubtful = { seq: (this.#before?.seq ?? 0) + 1 };
       return;
     }
     if (line.chain !== this.#chain) {
-      this.#add(place, "moved", `this line is of another chain, ${line.chain}`);
+      this.#judgeOther(line, place);
       return;
     }
     this.#worker ||= line.worker;
     if (!isComplete) this.#add(place, "changed", "the line feed at the end is missing");
     else this.#judge(line, place);
+  }
+
+  #judgeOther(line: Line, place: Place): void {
+    const seq = (this.#before?.seq ?? 0) + 1;
+    const own = { ...line, chain: this.#chain };
+    if (this.#isGenuine(own, this.#before?.mac ?? macBeforeFirst(own))) {
+      this.#add(place, "changed", `this line was changed: its chain should be ${this.#chain}`);
+    } else this.#add(place, "moved", `this line is of another chain, ${line.chain}`);
+    // It may be in the place of the next one.
+    if (line.seq === seq) this.#doubtful = { seq };
   }
 
   result(files: readonly string[]): CheckedChain {
@@ -158,6 +168,8 @@ class ChainChecker {
   /** The beginning of the next line: the process was killed while it wrote it. */
   #mayBeTorn(text: string | undefined): boolean {
     if (text === undefined || !this.#isLastFile || this.#isEnded) return false;
+    // A whole line with something else than a line feed behind it.
+    if (parseLine(text.slice(0, -1)) !== undefined) return false;
     const start = `{"seq":${(this.#before?.seq ?? 0) + 1},"chain":"${this.#chain}"`;
     return text.startsWith(start) || start.startsWith(text);
   }
@@ -169,12 +181,16 @@ class ChainChecker {
     this.#end = place;
     this.#before = positionOf(line);
     if (before === undefined) {
-      this.#judgeFirst(line, place);
+      // Behind a first line that cannot be read, the mac of this one says nothing.
+      if (doubtful?.seq !== 1 || line.seq !== 2) this.#judgeFirst(line, place);
       return;
     }
     const expected = before.seq + 1;
     if (line.seq === expected) {
       this.#judgeNext(line, before.mac, place);
+    } else if (this.#isGenuine({ ...line, seq: expected }, before.mac)) {
+      this.#before = { ...positionOf(line), seq: expected };
+      this.#add(place, "changed", `this line was changed: its number should be ${expected}`);
     } else if (doubtful !== undefined && line.seq === doubtful.seq + 1) {
       // No further problem: the line before is there, but was changed in its number too.
       if (doubtful.problem === undefined) return;
@@ -192,13 +208,18 @@ class ChainChecker {
 
   #judgeFirst(line: Line, place: Place): void {
     const macBefore = macBeforeFirst(line);
-    if (macBefore === undefined) {
-      // Without the line before, the mac of this one says nothing.
-      if (this.#isUnknown(line, place)) return;
+    if (macBefore !== undefined) {
+      if (this.#judgeNext(line, macBefore, place)) this.#noteHole(line, 1, place);
+      return;
+    }
+    // Without the line before, the mac of this one says nothing.
+    if (this.#isUnknown(line, place, "")) return;
+    if (!mustBeginFile(line)) {
       this.#add(place, "missing", missingText(1, line.seq - 1));
       return;
     }
-    if (this.#judgeNext(line, macBefore, place)) this.#noteHole(line, 1, place);
+    this.#add(place, "changed", `this line was changed (seq ${line.seq})`);
+    if (line.kind === "audit.started") this.#before = { ...positionOf(line), seq: 1 };
   }
 
   #judgeBehindHole(line: Line, expected: number, place: Place): void {
@@ -219,7 +240,7 @@ class ChainChecker {
 
   /** Whether the line is as it was written. */
   #judgeNext(line: Line, macBefore: string, place: Place): boolean {
-    if (this.#isUnknown(line, place)) return false;
+    if (this.#isUnknown(line, place, macBefore)) return false;
     const fault = faultOf(line, macBefore, this.#keys);
     if (fault === "changed") {
       this.#add(place, "changed", `this line was changed (seq ${line.seq})`);
@@ -239,8 +260,19 @@ class ChainChecker {
     return true;
   }
 
-  #isUnknown(line: Line, place: Place): boolean {
-    if (this.#keys.accepted.some(({ id }) => id === line.key)) return false;
+  /** Whether it is as it was written, behind this mac. */
+  #isGenuine(line: Line, macBefore: string | undefined): boolean {
+    return macBefore !== undefined && faultOf(line, macBefore, this.#keys) === undefined;
+  }
+
+  #isUnknown(line: Line, place: Place, macBefore: string): boolean {
+    const { accepted } = this.#keys;
+    if (accepted.some(({ id }) => id === line.key)) return false;
+    const own = accepted.find(({ id }) => this.#isGenuine({ ...line, key: id }, macBefore));
+    if (own !== undefined) {
+      this.#add(place, "changed", `this line was changed: its key should be ${own.id}`);
+      return true;
+    }
     const isFirst = this.#lines === 0;
     this.#add(
       place,
@@ -258,6 +290,12 @@ class ChainChecker {
     if (this.#problems.length < MAX_PROBLEMS) this.#problems.push(problem);
     return problem;
   }
+}
+
+/** Whether no line can be before it in its file, whatever was changed in it. */
+function mustBeginFile({ kind, seq, previous }: Line): boolean {
+  if (seq === 1 || kind === "audit.started" || kind === "audit.continued") return true;
+  return previous !== undefined;
 }
 
 export function missingText(from: number, to: number): string {

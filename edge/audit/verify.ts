@@ -138,9 +138,9 @@ async function groupFiles(paths: readonly string[]): Promise<{
   const begun: { path: string; chain: string; seq: number }[] = [];
   const strange: string[] = [];
   for (const path of paths) {
-    const found = await firstLine(path);
+    const found = await beginningOf(path);
     if (found === "none") strange.push(path);
-    else if (found !== "empty") begun.push({ path, chain: found.chain, seq: found.seq });
+    else if (found !== "empty") begun.push({ path, ...found });
   }
   begun.sort((a, b) => a.seq - b.seq);
   const chains = new Map<string, string[]>();
@@ -149,22 +149,50 @@ async function groupFiles(paths: readonly string[]): Promise<{
 }
 
 const START = '{"seq":';
+/** With what the first one says of the line before it, two can be outvoted. */
+const VOTING_LINES = 3;
 
-/** The first line that can be read: the one before it may have been changed. */
-async function firstLine(path: string): Promise<Line | "none" | "empty"> {
+/** By most of the first lines that can be read: some may have been changed. */
+async function beginningOf(
+  path: string,
+): Promise<{ readonly chain: string; readonly seq: number } | "none" | "empty"> {
   let isEmpty = true;
+  const chains: string[] = [];
+  const seqs: number[] = [];
   try {
-    for await (const { text, isComplete } of readLines(path)) {
+    for await (const { text, number, isComplete } of readLines(path)) {
       const line = text === undefined ? undefined : parseLine(text);
-      if (line !== undefined) return line;
+      if (line !== undefined) {
+        const { kind, previous } = line;
+        chains.push(line.chain);
+        seqs.push(line.seq - number + 1);
+        if (kind === "audit.started") seqs.push(1);
+        else if (previous !== undefined) {
+          chains.push(previous.chain);
+          seqs.push(previous.seq - number + 2);
+        }
+      }
       // The process was killed while it wrote the first line.
       if (isComplete || !START.startsWith(text?.slice(0, START.length) ?? "-")) isEmpty = false;
+      if (chains.length > 0 && number >= VOTING_LINES) break;
     }
   } catch (error) {
     // Retention was faster.
     if (errorCode(error) !== "ENOENT") throw error;
   }
+  const [chain, seq] = [mostOf(chains), mostOf(seqs)];
+  if (chain !== undefined && seq !== undefined) return { chain, seq };
   return isEmpty ? "empty" : "none";
+}
+
+/** The first of those that are there most often. */
+function mostOf<T>(values: readonly T[]): T | undefined {
+  const counts = new Map<T, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].reduce<[T | undefined, number]>(
+    (most, one) => (one[1] > most[1] ? one : most),
+    [undefined, 0],
+  )[0];
 }
 
 function noteRemoved({ kind, details }: Line, removed: Map<string, number>): void {

@@ -1,8 +1,9 @@
 /** Whatever is changed in an audit log at random is found. */
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { expect, test } from "vitest";
-import { verifyFiles } from "../../../edge/audit/verify.ts";
+import { type Verification, verifyFiles } from "../../../edge/audit/verify.ts";
+import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
 import { auditFolder, keysOf, readAudit, writeAuditLog } from "../../support/audit.ts";
 
 /** More by hand: 10 ms each. */
@@ -90,43 +91,116 @@ const CHANGES: Readonly<Record<string, Change>> = {
   },
 };
 
-test(`each of ${RUNS} random changes is found`, async () => {
+interface Original {
+  readonly files: Readonly<Record<string, string>>;
+  readonly checkpoints: readonly Checkpoint[];
+  /** Verifies these files instead. */
+  readonly verify: (files: Files) => Promise<Verification>;
+}
+
+/** Three chains of two workers; the first one is over several files. */
+async function writeOriginal(): Promise<Original> {
   const [source, target] = [auditFolder(), auditFolder()];
   const checkpoints = [
     await writeAuditLog(source, 14, { maxFileBytes: 2500 }),
     await writeAuditLog(source, 5),
     await writeAuditLog(source, 6, { worker: "worker-2" }),
   ];
-  const original = readAudit(source);
+  const files = readAudit(source);
+  expect(Object.keys(files).length).toBeGreaterThan(4);
+  return {
+    files,
+    checkpoints,
+    verify(changed) {
+      const paths = Object.entries(changed).map(([name, bytes]) => {
+        const path = join(target, name);
+        writeFileSync(path, bytes);
+        return path;
+      });
+      const options = { isFolder: true, hasAllWorkers: true, days: 90, wallMs: Date.now() };
+      return verifyFiles(paths, { ...options, keys: keysOf(), checkpoints });
+    },
+  };
+}
+
+function bytesOf(files: Original["files"]): Files {
+  return Object.fromEntries(Object.entries(files).map(([name, text]) => [name, Buffer.from(text)]));
+}
+
+test(`each of ${RUNS} random changes is found`, async () => {
+  const { files: original, verify } = await writeOriginal();
   const names = Object.keys(original);
-  expect(names.length).toBeGreaterThan(4);
   const kinds = Object.entries(CHANGES);
   const missed: string[] = [];
   for (let seed = 1; seed <= RUNS; seed++) {
     const random = randomFrom(seed * 7919);
-    const files: Files = {};
-    for (const [name, text] of Object.entries(original)) files[name] = Buffer.from(text);
+    const files = bytesOf(original);
     const name = names[random(names.length)] ?? "";
     const [kind, change] = kinds[seed % kinds.length] ?? [];
     change?.(files, name, random);
-    if (!(await isFound(files))) missed.push(`seed ${seed}: ${kind} in ${name}`);
+    if ((await verify(files)).isFine) missed.push(`seed ${seed}: ${kind} in ${name}`);
   }
   expect(missed).toEqual([]);
-
-  async function isFound(files: Files): Promise<boolean> {
-    const paths = Object.entries(files).map(([name, bytes]) => {
-      const path = join(target, name);
-      writeFileSync(path, bytes);
-      return path;
-    });
-    const result = await verifyFiles(paths, {
-      isFolder: true,
-      hasAllWorkers: true,
-      keys: keysOf(),
-      checkpoints,
-      days: 90,
-      wallMs: Date.now(),
-    });
-    return !result.isFine;
-  }
 }, 120_000);
+
+test.each([
+  ["any line", () => Number.POSITIVE_INFINITY],
+  ["the first line of a file", (text: string) => text.indexOf("\n") + 1],
+])(
+  "each of random changes of one byte in %s is found at that line, and is not called missing",
+  async (_title, lengthOf) => {
+    const { files: original, verify } = await writeOriginal();
+    const names = Object.keys(original);
+    const wrong: string[] = [];
+    for (let seed = 1; seed <= RUNS / 2; seed++) {
+      const random = randomFrom(seed * 104_729);
+      const files = bytesOf(original);
+      const name = names[random(names.length)] ?? "";
+      const bytes = files[name] ?? Buffer.alloc(0);
+      const at = random(Math.min(bytes.length, lengthOf(original[name] ?? "")));
+      const line = bytes.subarray(0, at).toString().split("\n").length;
+      bytes[at] = ((bytes[at] ?? 0) + 1 + random(255)) % 256;
+      const { chains, missing } = await verify(files);
+      const found = chains.flatMap(({ problem }) => problem ?? []);
+      const isRight = found.every(
+        (one) => one.kind !== "missing" && basename(one.file) === name && one.line === line,
+      );
+      if (isRight && found.length === 1 && missing.length === 0) continue;
+      const texts = found.map((one) => `${basename(one.file)} line ${one.line}: ${one.text}`);
+      wrong.push(`seed ${seed}: ${name} line ${line}, byte ${at}: ${texts.join("; ")}`);
+    }
+    expect(wrong).toEqual([]);
+  },
+  120_000,
+);
+
+test("a first line with another kind, number, chain, key or line before it was changed", async () => {
+  const { files: original, verify } = await writeOriginal();
+  const [first = "", second = ""] = Object.keys(original);
+  const changes: readonly [string, string | RegExp, string][] = [
+    [first, "audit.started", "audit.startec"],
+    [first, '"seq":1,', '"seq":9,'],
+    [first, /"chain":"./, '"chain":"-'],
+    [first, /"key":"./, '"key":"-'],
+    [second, "audit.continued", "audit.continuec"],
+    [second, /"seq":./, '"seq":9'],
+    [second, /"previous":{"chain":"./, '"previous":{"chain":"-'],
+    [second, /("previous":{.*"seq":)./, "$19"],
+  ];
+  for (const withoutFirst of [false, true]) {
+    for (const [name, from, to] of changes) {
+      if (withoutFirst && name === first) continue;
+      const files = bytesOf(original);
+      files[name] = Buffer.from((original[name] ?? "").replace(from, to));
+      if (withoutFirst) delete files[first];
+      const { chains } = await verify(files);
+      const [problem] = chains.flatMap((chain) => chain.problem ?? []);
+      expect([String(from), problem?.kind, problem?.text, problem?.line]).toEqual([
+        String(from),
+        "changed",
+        expect.stringContaining("this line was changed"),
+        1,
+      ]);
+    }
+  }
+});
