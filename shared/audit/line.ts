@@ -18,14 +18,17 @@ import type { PurposeKeys } from "../settings/keyring.ts";
 
 /**
  * Lines that are no events. `started`: the first of a process. `continued`: the first of a further file. `ended`: the last of a
- * process that stopped in order. `gap`: events that could not be written. `removed`: a file that was older than CT_AUDIT_DAYS.
+ * process that stopped in order. `gap`: events that could not be written. `unchecked`: a time without checkpoints. `removed`: a file
+ * that was older than CT_AUDIT_DAYS. `erased`: data of people was erased, by a command with a chain of its own.
  */
 export type OwnKind =
   | "audit.started"
   | "audit.continued"
   | "audit.ended"
   | "audit.gap"
-  | "audit.removed";
+  | "audit.unchecked"
+  | "audit.removed"
+  | "audit.erased";
 
 /** Longest text in a line. */
 export const MAX_TEXT_CHARS = 1024;

@@ -24,6 +24,7 @@ export const AUDIT_METRICS = {
     scope: "worker",
     kind: "gauge",
     unit: "number",
-    meaning: "1 while events cannot be written to the audit log, or not be sent to CT_AUDIT_SYSLOG",
+    meaning:
+      "1 while events cannot be written to the audit log, not be secured by checkpoints for a minute, or not be sent to CT_AUDIT_SYSLOG",
   },
 } as const satisfies Record<string, Metric>;

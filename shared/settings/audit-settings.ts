@@ -32,7 +32,7 @@ export const AUDIT_SETTINGS = {
     default: "continue",
     choices: ["continue", "refuse"],
     roles: ["edge", "worker"],
-    why: "While the audit log cannot be written, as on a full disk: continue, and record how many events are missing, or refuse new sessions.",
+    why: "While the audit log cannot be written, as on a full disk, or has no checkpoints, because the store is away for a minute: continue, and record what is missing, or refuse new sessions.",
   },
   auditSyslog: {
     env: "CT_AUDIT_SYSLOG",

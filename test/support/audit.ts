@@ -3,8 +3,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import { verifyFiles } from "../../edge/audit/verify.ts";
 import type { ActivityEvent } from "../../shared/activity/event.ts";
 import type { Checkpoint } from "../../shared/audit/checkpoint.ts";
+import { findFiles } from "../../shared/audit/files.ts";
 import { type AuditKeys, auditKeys } from "../../shared/audit/line.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
@@ -95,6 +97,13 @@ export async function writeAuditLog(
   const last = checkpoints.at(-1);
   if (last === undefined) throw new Error("no checkpoint");
   return last;
+}
+
+/** As `ct-edge audit verify --offline` says. */
+export async function isAuditFine(folder: string): Promise<boolean> {
+  const paths = (await findFiles(folder)).map(({ path }) => path);
+  const options = { isFolder: true, hasAllWorkers: true, checkpoints: [], days: 90 };
+  return (await verifyFiles(paths, { ...options, keys: keysOf(), wallMs: Date.now() })).isFine;
 }
 
 /** By name, in the order of their names. */

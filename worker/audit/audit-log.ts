@@ -8,7 +8,6 @@
  */
 
 import { join } from "node:path";
-import type { ActivityEvent } from "../../shared/activity/event.ts";
 import { fileName, findFiles, readGenuineEnd, stampOf } from "../../shared/audit/files.ts";
 import {
   type AuditKeys,
@@ -24,6 +23,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import { dayEndMs } from "../../shared/logs/rotation.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { type ChainFile, createChainFile, type OpenFile } from "./chain-file.ts";
+import { CheckpointWriter, type Unchecked } from "./checkpoint-writer.ts";
 import { removeExpired } from "./retention.ts";
 
 export interface AuditLogDeps {
@@ -50,7 +50,6 @@ const GATHER_MS = 50;
 const TICK_MS = 1000;
 /** Older than this, a look at the file is repeated before a write: the process may have been stopped for a while. */
 const LOOK_MS = 2000;
-const CHECKPOINT_MS = 10_000;
 const DAY_MS = 86_400_000;
 const CHAIN_CHARS = 16;
 
@@ -69,17 +68,14 @@ export class AuditLog {
   #position: Position;
   /** Of what is on the disk. */
   #synced: Position | undefined;
-  /** In the store. */
-  #checkpointed = 0;
+  readonly #checkpoints: CheckpointWriter;
   #file: ChainFile | undefined;
   #fileNumber = 0;
   #dayEndsMs = 0;
   #lookedMs = 0;
-  #checkpointedMs = Number.NEGATIVE_INFINITY;
   #retentionMs = Number.NEGATIVE_INFINITY;
   #problem: string | undefined;
   #dropped = 0;
-  #storing: Promise<void> = Promise.resolve();
   #isClosed = false;
   #isTicking = false;
   #gathering: Timer | undefined;
@@ -89,7 +85,8 @@ export class AuditLog {
 
   constructor(deps: AuditLogDeps) {
     this.#deps = deps;
-    const { clock } = deps;
+    const { clock, log } = deps;
+    this.#checkpoints = new CheckpointWriter({ write: deps.onCheckpoint, clock, log });
     const nowMs = clock.wallMs();
     this.#stamp = stampOf(nowMs);
     this.#position = { chain: randomAlphanumerics(CHAIN_CHARS), seq: 0, mac: "", atMs: nowMs };
@@ -108,12 +105,18 @@ export class AuditLog {
     return this.#problem;
   }
 
+  /** Why nobody would notice that the newest lines are cut off. */
+  get checkpointProblem(): string | undefined {
+    return this.#checkpoints.problem;
+  }
+
   /** Events that were not written since the start. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  write(event: ActivityEvent): void {
+  /** An event, or what a command has done. */
+  write(event: Entry): void {
     if (this.#isClosed) return;
     const { counters } = this.#deps;
     if (this.#queue.length >= MAX_WAITING) {
@@ -145,13 +148,13 @@ export class AuditLog {
     await this.#exclusively(async () => {
       try {
         this.#reportGap();
+        this.#reportUnchecked(true);
         this.#queue.push(this.#entry("audit.ended"));
         await this.#drain();
         await this.#finishFile();
         this.#synced = this.#position;
       } finally {
-        await this.#storing;
-        await this.#checkpoint();
+        await this.#checkpoints.finish(this.#synced);
       }
     });
     const lost = this.#queue.length;
@@ -182,22 +185,16 @@ export class AuditLog {
       await this.#removeExpired();
     }
     await this.#look();
-    await this.#drain();
-    await this.#file?.sync();
-    this.#synced = this.#position;
-    this.#succeeded();
-    if (nowMs - this.#checkpointedMs < CHECKPOINT_MS) return;
-    this.#checkpointedMs = nowMs;
-    // The store may be slow: lines do not wait for it.
-    this.#storing = this.#checkpoint();
-  }
-
-  /** Only what is on the disk: after a power failure the file must not end before its checkpoint. */
-  async #checkpoint(): Promise<void> {
-    const position = this.#synced;
-    if (position === undefined || position.seq === this.#checkpointed) return;
-    const isWritten = await this.#deps.onCheckpoint(position);
-    if (isWritten) this.#checkpointed = position.seq;
+    this.#reportUnchecked(false);
+    try {
+      await this.#drain();
+      await this.#file?.sync();
+      this.#synced = this.#position;
+      this.#succeeded();
+    } finally {
+      // Also of what was on the disk before it failed.
+      if (this.#synced !== undefined) this.#checkpoints.tick(this.#synced);
+    }
   }
 
   #failed(error: unknown): void {
@@ -234,6 +231,7 @@ export class AuditLog {
       const { bytes, after } = this.#sign(entries);
       await file.append(bytes);
       this.#position = after;
+      this.#checkpoints.appended(after);
       this.#queue.splice(0, count);
       this.#deps.counters.count("worker.audit.lines", "", entries.length);
       this.#succeeded();
@@ -256,11 +254,14 @@ export class AuditLog {
     const gap = this.#gap;
     if (gap === undefined) return;
     this.#gap = undefined;
-    const [from, to] = [gap.fromMs, gap.toMs].map((ms) => new Date(ms).toISOString());
-    this.#queue.push({
-      ...this.#entry("audit.gap"),
-      details: { events: gap.events, from: from ?? "", to: to ?? "" },
-    });
+    const details = { events: gap.events, ...showTime(gap) };
+    this.#queue.push({ ...this.#entry("audit.gap"), details });
+  }
+
+  #reportUnchecked(isEnding: boolean): void {
+    const unchecked = this.#checkpoints.takeUnchecked(isEnding);
+    if (unchecked === undefined) return;
+    this.#queue.push({ ...this.#entry("audit.unchecked"), details: showTime(unchecked) });
   }
 
   #entry(kind: OwnKind): Entry {
@@ -348,4 +349,8 @@ export class AuditLog {
       this.#queue.push({ ...this.#entry("audit.removed"), details });
     }
   }
+}
+
+function showTime({ fromMs, toMs }: Unchecked): { readonly from: string; readonly to: string } {
+  return { from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() };
 }

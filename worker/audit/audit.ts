@@ -21,7 +21,7 @@ export interface AuditOptions {
 }
 
 export interface AuditState {
-  /** Why events cannot be written at the moment; undefined: they can be. */
+  /** Why events cannot be written at the moment, or not be secured by checkpoints; undefined: they can be. */
   readonly problem: string | undefined;
   /** Events that were not written since the start. */
   readonly dropped: number;
@@ -29,6 +29,8 @@ export interface AuditState {
 
 export interface Audit extends AuditSink {
   readonly state: AuditState;
+  /** Resolves when what was written is on the disk, or could not be written. */
+  flush(): Promise<void>;
   /** Writes what waits, and the last checkpoint. */
   close(): Promise<void>;
 }
@@ -36,8 +38,13 @@ export interface Audit extends AuditSink {
 /** For what the shutdown of a process allows. */
 const SYSLOG_MS = 300;
 /** What people read whose session is not created. */
-const REFUSAL =
-  "This server cannot record what happens at the moment, so no new sessions can be started. Try again later, or contact your administrator.";
+const [NOT_WRITTEN, NOT_SECURED] = [
+  "cannot record what happens",
+  "cannot secure its record of what happens against changes",
+].map(
+  (why) =>
+    `This server ${why} at the moment, so no new sessions can be started. Try again later, or contact your administrator.`,
+);
 
 export function openAudit(deps: {
   readonly options: AuditOptions;
@@ -60,8 +67,15 @@ export function openAudit(deps: {
   const syslog = options.syslog && createSyslog({ ...options.syslog, clock, log, counters });
 
   function problem(): string | undefined {
-    if (file.problem !== undefined) return file.problem;
-    return syslog?.problem && `syslog: ${syslog.problem}`;
+    if (file.problem !== undefined) return `cannot write: ${file.problem}`;
+    if (file.checkpointProblem !== undefined) return file.checkpointProblem;
+    return syslog?.problem && `cannot send to syslog: ${syslog.problem}`;
+  }
+
+  function refusal(): string | undefined {
+    if (onFailure === "continue") return undefined;
+    if (file.problem !== undefined) return NOT_WRITTEN;
+    return file.checkpointProblem === undefined ? undefined : NOT_SECURED;
   }
 
   counters.gauge("worker.audit.problem", () => (problem() === undefined ? 0 : 1));
@@ -70,7 +84,8 @@ export function openAudit(deps: {
       file.write(event);
       syslog?.write(event);
     },
-    refusal: () => (onFailure === "refuse" && file.problem !== undefined ? REFUSAL : undefined),
+    refusal,
+    flush: () => file.flush(),
     get state() {
       return { problem: problem(), dropped: file.dropped };
     },

@@ -25,7 +25,7 @@ export interface ChainFile {
 
 /** Makes the folder when there is none. Rejects with `EEXIST` when the file exists. */
 export async function createChainFile(path: string, openFile: OpenFile = open): Promise<ChainFile> {
-  await mkdir(dirname(path), { recursive: true, mode: AUDIT_FOLDER_MODE });
+  await makeFolder(dirname(path));
   const file = await openFile(path, "ax", AUDIT_FILE_MODE);
   const { ino } = await file.stat();
   let size = 0;
@@ -86,6 +86,15 @@ export async function createChainFile(path: string, openFile: OpenFile = open): 
       }
     },
   };
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: AUDIT_FOLDER_MODE });
+  } catch (error) {
+    if (errorCode(error) !== "EEXIST") throw error;
+    throw new Error(`${folder} is not a folder`, { cause: error });
+  }
 }
 
 function noneIfMissing(error: unknown): undefined {

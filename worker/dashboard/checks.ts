@@ -214,7 +214,7 @@ function describeReceiver({ name, state, backlog, lastFailure }: ReportedReceive
     : `${name}: ${backlog} ${backlog === 1 ? "event waits" : "events wait"}${failure}`;
 }
 
-/** Good only while it can be written: whether lines were changed is for `ct-edge audit verify`. */
+/** Good only while it can be written, with checkpoints: whether lines were changed is for `ct-edge audit verify`. */
 function checkAudit(views: readonly PublishedView[]): Check {
   const name = "Audit";
   const workers = views.flatMap(({ id, view }) =>
@@ -227,8 +227,7 @@ function checkAudit(views: readonly PublishedView[]): Check {
   if (recording.length === 0) return { name, outcome: "off", detail: "CT_AUDIT is not set" };
   const [failing] = workers.filter(({ audit }) => audit?.problem !== undefined);
   if (failing !== undefined) {
-    const detail = `${failing.id} cannot write: ${failing.audit?.problem}`;
-    return { name, outcome: "bad", detail };
+    return { name, outcome: "bad", detail: `${failing.id}: ${failing.audit?.problem}` };
   }
   const [silent] = workers.filter(({ audit }) => audit === undefined);
   if (silent !== undefined) {

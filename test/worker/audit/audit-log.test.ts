@@ -20,6 +20,7 @@ import {
   auditEvent,
   auditFolder,
   auditLines,
+  isAuditFine,
   keysOf,
   openAuditLog,
   readAudit,
@@ -27,12 +28,6 @@ import {
 } from "../../support/audit.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
-
-async function isFine(folder: string): Promise<boolean> {
-  const paths = (await findFiles(folder)).map(({ path }) => path);
-  const options = { isFolder: true, hasAllWorkers: true, checkpoints: [], days: 90 };
-  return (await verifyFiles(paths, { ...options, keys: keysOf(), wallMs: Date.now() })).isFine;
-}
 
 const kindsOf = (folder: string) => auditLines(folder).map(({ kind }) => kind);
 
@@ -127,7 +122,7 @@ describe("a chain", () => {
     await log.close();
     expect(auditLines(folder)).toHaveLength(5);
     expect(JSON.stringify(auditLines(folder)[1]).length).toBeLessThan(4000);
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   });
 });
 
@@ -165,7 +160,7 @@ describe("files", () => {
       const { chain, seq, mac, at } = lines[index - 1] ?? {};
       expect(previous).toEqual({ chain, seq, mac, at });
     }
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   });
 
   test("older than their days are deleted, of all workers, and a line says which", async () => {
@@ -240,7 +235,7 @@ describe("files", () => {
     await writeAuditLog(folder, 0);
     rmSync(path);
     expect(auditLines(folder)[0]).toMatchObject({ previous: { seq: 6 } });
-    expect(await isFine(folder)).toBe(false);
+    expect(await isAuditFine(folder)).toBe(false);
   });
 
   test("that somebody deletes while they are written are followed by another, and their lines are missing", async () => {
@@ -256,7 +251,7 @@ describe("files", () => {
     await log.close();
     expect(kindsOf(folder)).toEqual(["audit.continued", "join.asked", "audit.ended"]);
     expect(lines.join("")).toContain("was deleted, moved or replaced while it was written");
-    expect(await isFine(folder)).toBe(false);
+    expect(await isAuditFine(folder)).toBe(false);
   });
 });
 
@@ -281,7 +276,7 @@ describe("a disk that takes nothing", () => {
       await log.close();
       expect(auditLines(folder)).toHaveLength(303);
       expect(kindsOf(folder)).not.toContain("audit.gap");
-      expect(await isFine(folder)).toBe(true);
+      expect(await isAuditFine(folder)).toBe(true);
     });
   }
 
@@ -310,7 +305,7 @@ describe("a disk that takes nothing", () => {
       from: "2030-01-01T00:00:10.000Z",
       to: "2030-01-01T00:00:10.499Z",
     });
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   });
 
   test("nor lets the rest of a failed write be cut off: that happens before the next write", async () => {
@@ -327,7 +322,7 @@ describe("a disk that takes nothing", () => {
     disk.canTruncate = true;
     await log.close();
     expect(kindsOf(folder)).toHaveLength(5);
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   });
 
   test("because its folder is gone: a new one is made", async () => {
@@ -343,6 +338,17 @@ describe("a disk that takes nothing", () => {
     await log.close();
     expect(kindsOf(folder)).toEqual(["audit.continued", "join.asked", "audit.ended"]);
     rmSync(`${folder}-moved`, { recursive: true });
+  });
+
+  test("because its folder is a file: it says so, and begins when it is one", async () => {
+    const folder = join(auditFolder(), "place");
+    writeFileSync(folder, "");
+    const { log } = openAuditLog(folder, { clock: createStepClock(Date.now()) });
+    await log.flush();
+    expect(log.problem).toBe(`${folder} is not a folder`);
+    rmSync(folder);
+    await log.close();
+    expect(kindsOf(folder)).toEqual(["audit.started", "audit.ended"]);
   });
 
   test.skipIf(process.getuid?.() === 0)(
@@ -406,5 +412,5 @@ test("a chain whose process was killed in the middle of a line is named by its l
   await writeAuditLog(folder, 0);
   const [, second] = Object.values(readAudit(folder));
   expect(JSON.parse(second?.split("\n")[0] ?? "")).toMatchObject({ previous: { seq: 4 } });
-  expect(await isFine(folder)).toBe(true);
+  expect(await isAuditFine(folder)).toBe(true);
 });
