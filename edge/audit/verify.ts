@@ -15,6 +15,7 @@ import {
   type Place,
   type Problem,
 } from "./chain-check.ts";
+import { isCommandWorker } from "./erasure-record.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
 export interface Verification {
@@ -70,6 +71,8 @@ export interface VerifyOptions {
   readonly isFolder: boolean;
   /** All workers write to this folder. */
   readonly hasAllWorkers: boolean;
+  /** The worker of chains that commands of this machine write to this folder (erasure-record.ts). */
+  readonly commandWorker?: string | undefined;
   readonly keys: AuditKeys;
   readonly checkpoints: readonly Checkpoint[];
   /** CT_AUDIT_DAYS; 0: files are kept. */
@@ -286,13 +289,18 @@ class Judge {
     const missing = new Map<string, MissingChain>();
     for (const { chain, seq, atMs, worker, by } of this.#claims) {
       if (found.has(chain) || this.#isExpired(chain, seq, atMs)) continue;
-      const isElsewhere =
-        !this.#options.hasAllWorkers && worker !== undefined && !workers.has(worker);
+      const isElsewhere = worker !== undefined && !workers.has(worker) && !this.#isExpected(worker);
       if ((missing.get(chain)?.seq ?? 0) < seq) {
         missing.set(chain, { chain, worker, seq, by, isElsewhere });
       }
     }
     return [...missing.values()];
+  }
+
+  /** Whether its chains should be here although none is. */
+  #isExpected(worker: string): boolean {
+    const { hasAllWorkers, commandWorker } = this.#options;
+    return worker === commandWorker || (hasAllWorkers && !isCommandWorker(worker));
   }
 
   #furthest(chain: string): Claim | undefined {

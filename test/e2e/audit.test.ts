@@ -78,9 +78,13 @@ test("what people do is in the log; it is verified, erased from, and verified ag
   );
   expect(await run("verify")).toMatchObject({ status: 0, stderr: "" });
 
+  expect(await run("erase", "Grace", "--dry-run")).toMatchObject({ status: 0, stderr: "" });
+  expect(kindsIn(folder)).not.toContain("audit.erased");
   const erased = await run("erase", "Grace");
-  expect(erased).toMatchObject({ status: 0 });
-  const [first] = await findFiles(folder);
+  expect(erased).toMatchObject({ status: 0, stderr: "" });
+  expect(erased.stdout).toMatch(/recorded in audit-ct-edge-\S+\.jsonl\n$/);
+  expect(kindsIn(folder)).toContain("audit.erased");
+  const [first] = (await findFiles(folder)).filter(({ worker }) => worker === "worker-1");
   const text = () => readFileSync(first?.path ?? "", "utf8");
   expect(text()).not.toContain("Grace");
   expect(text()).toContain("Ada");

@@ -2,7 +2,12 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { Command, Option } from "commander";
-import { type Checkpoint, readCheckpoints } from "../../../shared/audit/checkpoint.ts";
+import {
+  appendCheckpoints,
+  type Checkpoint,
+  readCheckpoints,
+  writeCheckpoint,
+} from "../../../shared/audit/checkpoint.ts";
 import { findFiles } from "../../../shared/audit/files.ts";
 import { type AuditKeys, auditKeys } from "../../../shared/audit/line.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -21,6 +26,13 @@ import {
   findPeople,
   isOneOf,
 } from "../../audit/erase.ts";
+import {
+  commandWorker,
+  type Erasure,
+  type ErasureRecord,
+  NotRecordedError,
+  openErasureRecord,
+} from "../../audit/erasure-record.ts";
 import { formatVerification } from "../../audit/report.ts";
 import { verifyFiles, withRestOfChains } from "../../audit/verify.ts";
 import { CommandError } from "../../output/errors.ts";
@@ -32,6 +44,7 @@ import {
   type Output,
   storeOptions,
 } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
 import { withStore } from "../with-store.ts";
 
 export function auditCommand(): Command {
@@ -92,14 +105,15 @@ function verifyCommand(): Command {
 async function verify(flags: VerifyFlags, given: readonly string[]): Promise<Output> {
   const settings = commandSettings(flags);
   const keys = readKeys(settings, flags.secrets);
-  const { paths, isFolder } = await findPaths(given, settings);
+  const { paths, folder } = await findPaths(given, settings);
   // First: what is written meanwhile is behind the checkpoints.
   const checkpoints = flags.offline ? [] : await findCheckpoints(settings, keys);
   const verification = await verifyFiles(paths, {
     keys,
     checkpoints,
-    isFolder,
+    isFolder: folder !== undefined,
     hasAllWorkers: flags.allWorkers === true || settings.redisUrl === undefined,
+    commandWorker: folder && commandWorker(folder),
     days: settings.auditDays,
     wallMs: systemClock.wallMs(),
   });
@@ -112,13 +126,13 @@ async function verify(flags: VerifyFlags, given: readonly string[]): Promise<Out
 async function findPaths(
   given: readonly string[],
   settings: Settings,
-): Promise<{ readonly paths: readonly string[]; readonly isFolder: boolean }> {
+): Promise<{ readonly paths: readonly string[]; readonly folder: string | undefined }> {
   const [first = auditFolder(settings), ...others] = given;
   if (others.length > 0 || !statSync(first).isDirectory()) {
-    return { paths: await withRestOfChains([first, ...others]), isFolder: false };
+    return { paths: await withRestOfChains([first, ...others]), folder: undefined };
   }
   const paths = (await findFiles(first)).map(({ path }) => path);
-  if (paths.length > 0) return { paths, isFolder: true };
+  if (paths.length > 0) return { paths, folder: first };
   throw new CommandError(
     `${escapeForTerminal(first)} has no files of an audit log; name the folder, or set CT_AUDIT_DIR or CT_DATA_DIR`,
   );
@@ -150,7 +164,7 @@ function eraseCommand(): Command {
   return createCommand<EraseFlags>({
     name: "erase",
     description:
-      "Erases the name, id, email address, network address and client of a person from all lines in the folder of the audit log. That something happened stays, and the log can still be verified.",
+      "Erases the name, id, email address, network address and client of a person from all lines in the folder of the audit log. That something happened stays, and the log can still be verified. It is recorded in the log who did it, but not for whom.",
     argument: {
       name: "<user>",
       description: "The person's user id, email address or name, as in the log.",
@@ -159,7 +173,8 @@ function eraseCommand(): Command {
       new Option("--dry-run", "Only show what would be erased."),
       new Option("--all", "All people who are called so, when there are several."),
       jsonOption(),
-      ...commandOptions("auditDir", "dataDir"),
+      ...commandOptions("auditDir").filter(({ long }) => long !== "--config"),
+      ...storeOptions(),
     ],
     run: (flags, user = "") => keepingAlive(() => eraseUser(flags, user)),
   });
@@ -171,31 +186,81 @@ async function eraseUser(flags: EraseFlags, user: string): Promise<Output> {
   if (user.trim() === "") throw new CommandError("give a user id, an email address or a name");
   const settings = commandSettings(flags);
   const folder = auditFolder(settings);
-  const key = readKeys(settings, undefined).signing;
+  const keys = readKeys(settings, undefined);
   const people = await findPeople(folder, user);
   const shown = escapeForTerminal(user);
   if (people.length === 0) throw new CommandError(`nobody called ${shown} is in ${folder}`);
   if (people.length > 1 && flags.all !== true) throw new CommandError(severalText(people, shown));
-  const ids = new Set(people.flatMap(({ id }) => id ?? []));
-  const erased: ErasedFile[] = [];
   const isDryRun = flags.dryRun === true;
+  const record = isDryRun ? undefined : await openRecord(folder, keys);
+  const erased: ErasedFile[] = [];
+  let failure: unknown;
   try {
     await erase({
-      ...{ folder, key, isDryRun, clock: systemClock },
-      isWanted: isOneOf(ids, user),
+      ...{ folder, key: keys.signing, isDryRun, clock: systemClock },
+      isWanted: isOneOf(new Set(people.flatMap(({ id }) => id ?? [])), user),
       onFile: (file) => erased.push(file),
     });
   } catch (error) {
-    if (!(error instanceof FileInUseError)) throw error;
-    throw new CommandError(`${error.message}; ${erased.length} other files are done`);
+    failure = error;
   }
-  const lines = erased.reduce((sum, file) => sum + file.lines, 0);
+  const erasure = { people: people.length, lines: linesOf(erased), files: erased.length };
+  const isComplete = failure === undefined;
+  const notes = record ? await finish(record, { ...erasure, isComplete }, settings, keys) : [];
+  if (failure instanceof FileInUseError) {
+    const done = `${erased.length} other files are done`;
+    throw new CommandError([failure.message, done, ...notes].join("; "));
+  }
+  if (failure !== undefined) throw failure;
+  const lines = linesOf(erased);
   if (flags.json) {
-    return { out: `${escapeJson({ user, isDryRun, people, lines, files: erased }, 2)}\n` };
+    const result = { user, isDryRun, people, lines, files: erased, record: record?.file };
+    return { out: `${escapeJson(result, 2)}\n`, notes };
   }
   const verb = isDryRun ? "would be erased from" : "erased from";
   const files = erased.map(({ file, lines: count }) => `  ${escapeForTerminal(file)}: ${count}\n`);
-  return { out: `${shown}: ${verb} ${lines} lines in ${erased.length} files\n${files.join("")}` };
+  const recorded = record === undefined ? "" : `recorded in ${record.file}\n`;
+  return {
+    out: `${shown}: ${verb} ${lines} lines in ${erased.length} files\n${files.join("")}${recorded}`,
+    notes,
+  };
+}
+
+function linesOf(erased: readonly ErasedFile[]): number {
+  return erased.reduce((sum, { lines }) => sum + lines, 0);
+}
+
+async function openRecord(folder: string, keys: AuditKeys): Promise<ErasureRecord> {
+  try {
+    return await openErasureRecord({ folder, keys, by: commandSender(), clock: systemClock });
+  } catch (error) {
+    if (!(error instanceof NotRecordedError)) throw error;
+    throw new CommandError(
+      `nothing was erased, because it cannot be recorded in the audit log: ${error.message}`,
+    );
+  }
+}
+
+/** Returns what the operator should know. */
+async function finish(
+  record: ErasureRecord,
+  erasure: Erasure,
+  settings: Settings,
+  keys: AuditKeys,
+): Promise<readonly string[]> {
+  try {
+    const text = writeCheckpoint(await record.finish(erasure), keys.signing);
+    await withStore(settings, ({ store }) => appendCheckpoints(store, [text]));
+    return [];
+  } catch (error) {
+    if (error instanceof NotRecordedError) {
+      return [`this was not recorded in the audit log: ${error.message}`];
+    }
+    if (!(error instanceof EdgeError)) throw error;
+    return [
+      `${record.file} has no checkpoint in the store, so nobody would notice that it was deleted: ${error.message}`,
+    ];
+  }
 }
 
 function severalText(people: readonly FoundPerson[], shown: string): string {

@@ -1,14 +1,22 @@
 /** Erasing people from audit logs. */
-import { appendFileSync, existsSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { erase, FileInUseError, findPeople, isOneOf } from "../../../edge/audit/erase.ts";
+import {
+  commandWorker,
+  NotRecordedError,
+  openErasureRecord,
+} from "../../../edge/audit/erasure-record.ts";
 import { verifyFiles } from "../../../edge/audit/verify.ts";
+import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
 import { copyPath, findFiles, releasePath } from "../../../shared/audit/files.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   auditEvent,
   auditFolder,
   auditLines,
+  isAuditFine,
   keysOf,
   openAuditLog,
   readAudit,
@@ -32,12 +40,6 @@ async function eraseFrom(folder: string, user: string, isDryRun = false): Promis
   return lines;
 }
 
-async function isFine(folder: string): Promise<boolean> {
-  const paths = (await findFiles(folder)).map(({ path }) => path);
-  const options = { isFolder: true, hasAllWorkers: true, checkpoints: [], days: 90 };
-  return (await verifyFiles(paths, { ...options, keys: keysOf(), wallMs: Date.now() })).isFine;
-}
-
 /** Everything in the folder. */
 function allText(folder: string): string {
   return Object.values(readAudit(folder)).join("");
@@ -55,7 +57,7 @@ describe("a person is erased", () => {
       for (const gone of ['"Ada"', "ada@", "id-of-Ada"]) expect(text).not.toContain(gone);
       expect(text.split("Grace").length).toBeGreaterThan(12);
       expect(auditLines(folder).map(({ mac }) => mac)).toEqual(before.map(({ mac }) => mac));
-      expect(await isFine(folder)).toBe(true);
+      expect(await isAuditFine(folder)).toBe(true);
     }
   });
 
@@ -70,7 +72,7 @@ describe("a person is erased", () => {
     // Somebody without the key does the same to others.
     const forged = text.replace(/"proof":"...../, '"proof":"AAAAA');
     writeFileSync(`${folder}/${path}`, forged);
-    expect(await isFine(folder)).toBe(false);
+    expect(await isAuditFine(folder)).toBe(false);
   });
 
   test("as target too, and without an id", async () => {
@@ -99,7 +101,7 @@ describe("a person is erased", () => {
     log.write(auditEvent('Ad"a\n'));
     await log.close();
     expect(await eraseFrom(folder, 'Ad"a\n')).toBe(1);
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   });
 
   test("from a log with garbage, which stays as it is", async () => {
@@ -135,7 +137,7 @@ describe("a file in use", () => {
     expect(files.length).toBeGreaterThanOrEqual(2);
     expect(existsSync(releasePath(files[0]?.path ?? ""))).toBe(false);
     expect(auditLines(folder).filter(({ kind }) => kind === "join.asked")).toHaveLength(written);
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
     expect(readAudit(folder)[Object.keys(readAudit(folder))[0] ?? ""]).not.toContain('"Ada"');
   });
 
@@ -151,7 +153,7 @@ describe("a file in use", () => {
     const old = Date.now() / 1000 - 61;
     utimesSync(path, old, old);
     expect(await eraseFrom(folder, "Ada")).toBe(2);
-    expect(await isFine(folder)).toBe(true);
+    expect(await isAuditFine(folder)).toBe(true);
   }, 30_000);
 });
 
@@ -161,9 +163,78 @@ test("an interrupted erasure leaves the files as they were, and the next one rem
   const [file] = await findFiles(folder);
   const copy = copyPath(file?.path ?? "");
   writeFileSync(copy, "half of the lines, with people\n");
-  expect(await isFine(folder)).toBe(true);
+  expect(await isAuditFine(folder)).toBe(true);
   const { mode } = statSync(file?.path ?? "");
   await eraseFrom(folder, "Ada");
   expect(existsSync(copy)).toBe(false);
   expect(statSync(file?.path ?? "").mode).toBe(mode);
+});
+
+describe("an erasure is recorded", () => {
+  async function recordErasure(folder: string): Promise<Checkpoint> {
+    const by = { name: "root@build-7", way: "ct-edge" };
+    const record = await openErasureRecord({ folder, keys: keysOf(), by, clock: systemClock });
+    const lines = await eraseFrom(folder, "Ada");
+    return record.finish({ people: 1, lines, files: 1, isComplete: true });
+  }
+
+  test("in a chain of its own: who did it and how much, but not whose data", async () => {
+    const folder = auditFolder();
+    await writeAuditLog(folder, 4);
+    const { worker, seq } = await recordErasure(folder);
+    expect(worker).toBe(commandWorker(folder));
+    const own = auditLines(folder).filter((line) => line["worker"] === worker);
+    expect(own.map(({ kind }) => kind)).toEqual(["audit.started", "audit.erased", "audit.ended"]);
+    expect(seq).toBe(3);
+    expect(own[1]).toMatchObject({
+      actor: { type: "operator", way: "ct-edge", person: { name: "root@build-7" } },
+      details: { people: 1, lines: 2, files: 1, complete: true },
+    });
+    expect(allText(folder)).not.toContain("Ada");
+    expect(await isAuditFine(folder)).toBe(true);
+    const [file] = await findFiles(folder);
+    expect(basename(file?.path ?? "")).toMatch(/^audit-ct-edge-[0-9a-f]{8}-.*-1\.jsonl$/);
+    expect(statSync(file?.path ?? "").mode & 0o777).toBe(0o640);
+  });
+
+  test("so that it is missed where it was written, and in no other folder", async () => {
+    const folder = auditFolder();
+    const checkpoint = await writeAuditLog(folder, 4);
+    const first = await recordErasure(folder);
+    const second = await recordErasure(folder);
+    const starts = auditLines(folder).filter(({ kind }) => kind === "audit.started");
+    expect(starts[1]).toMatchObject({ previous: { chain: first.chain, seq: 3 } });
+    async function missingIn(place: string): Promise<unknown> {
+      const paths = (await findFiles(place)).map(({ path }) => path);
+      const { missing } = await verifyFiles(paths, {
+        ...{ isFolder: true, hasAllWorkers: true, days: 90, wallMs: Date.now(), keys: keysOf() },
+        checkpoints: [checkpoint, first, second],
+        commandWorker: commandWorker(place),
+      });
+      return missing.map(({ chain, isElsewhere }) => [chain, isElsewhere]);
+    }
+    expect(await missingIn(folder)).toEqual([]);
+    for (const { path, worker } of await findFiles(folder)) {
+      if (worker !== "worker-1") rmSync(path);
+    }
+    expect(await missingIn(folder)).toEqual([
+      [first.chain, false],
+      [second.chain, false],
+    ]);
+    expect(await missingIn(auditFolder())).toEqual([
+      [checkpoint.chain, false],
+      [first.chain, true],
+      [second.chain, true],
+    ]);
+  });
+
+  test("or nothing is erased, because it cannot be recorded", async () => {
+    const folder = auditFolder();
+    writeFileSync(`${folder}/file`, "");
+    const by = { name: "root@build-7", way: "ct-edge" };
+    const opened = openErasureRecord({
+      ...{ folder: `${folder}/file`, keys: keysOf(), by, clock: systemClock },
+    });
+    await expect(opened).rejects.toThrow(NotRecordedError);
+  });
 });
