@@ -1,5 +1,6 @@
 /** All alerts, in the groups of the rule file. */
 
+import { AUDIT_ALERTS } from "./alerts/audit.ts";
 import { PROCESS_ALERTS } from "./alerts/processes.ts";
 import { ROUTING_ALERTS } from "./alerts/routing.ts";
 import { SESSION_ALERTS } from "./alerts/sessions.ts";
@@ -22,6 +23,7 @@ export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: "codetogether-traffic", title: "Requests and connections", alerts: TRAFFIC_ALERTS },
   { name: "codetogether-sessions", title: "Sessions and sign-in", alerts: SESSION_ALERTS },
   { name: "codetogether-webhooks", title: "Webhooks", alerts: WEBHOOK_ALERTS },
+  { name: "codetogether-audit", title: "Audit log", alerts: AUDIT_ALERTS },
 ];
 
 export const ALERTS: readonly Alert[] = ALERT_GROUPS.flatMap(({ alerts }) => alerts);
