@@ -2,7 +2,7 @@
  * What people, operators and the edge have done, for those who must know it later: the audit log and webhooks. Contents of
  * sessions are end-to-end encrypted, so an event never has any.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 import type { SessionId } from "../base/ids.ts";
 
@@ -84,7 +84,7 @@ export interface NewEvent extends Pick<ActivityEvent, "kind" | "actor" | "target
  * id itself everyone who reads an event could ask to join.
  */
 export function sessionName(id: SessionId): string {
-  const digest = createHash("sha256").update(id).digest("hex");
+  const digest = hash("sha256", id, "hex");
   return `${id.slice(0, SHOWN_CHARS)}-${digest.slice(0, DIGEST_CHARS)}`;
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { Verification } from "../../edge/audit/verify.ts";
 import { findFiles } from "../../shared/audit/files.ts";
-import { auditLines } from "../support/audit.ts";
+import { auditFolder, auditLines, keysOf, writeAuditLog } from "../support/audit.ts";
 import { CLUSTER_SECRET, type Cluster, startCluster } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
 import { person } from "../support/people.ts";
@@ -172,3 +172,22 @@ test("with CT_AUDIT_FAILURE=refuse nobody hosts while the log cannot be written,
   );
   expect(await run("verify")).toMatchObject({ status: 0 });
 }, 90_000);
+
+test("erase without its store says that its record has no checkpoint", async () => {
+  const folder = auditFolder();
+  await writeAuditLog(folder, 4, { keys: keysOf(CLUSTER_SECRET) });
+  const env = {
+    CT_AUDIT_DIR: folder,
+    CT_SECRET: CLUSTER_SECRET,
+    CT_REDIS_URL: "redis://127.0.0.1:1",
+  };
+  const erased = await runCommand(["audit", "erase", "Ada"], env);
+  expect(erased.status).toBe(0);
+  expect(erased.stdout).toContain("Ada: erased from 2 lines in 1 files");
+  expect(erased.stderr).toMatch(
+    /audit-ct-edge-\S+\.jsonl has no checkpoint in the store, so nobody would notice that it was deleted: the store cannot be reached/,
+  );
+  const [event] = auditLines(folder).filter(({ kind }) => kind === "audit.erased");
+  expect(event?.["details"]).toEqual({ people: 1, lines: 2, files: 1, complete: true });
+  expect(await runCommand(["audit", "verify", "--offline"], env)).toMatchObject({ status: 0 });
+}, 60_000);

@@ -72,11 +72,16 @@ export function createRecorder(deps: {
   };
 }
 
+const FIELDS = ["id", "name", "email", "way", "address", "client"] as const;
+
 /** Without what is not known of it. */
 function known(party: Party): Party {
-  const { type, ...rest } = party;
-  const fields = Object.entries(rest).filter(([, value]) => value !== undefined && value !== "");
-  return { type, ...Object.fromEntries(fields) };
+  const fields: Record<string, string> & Pick<Party, "type"> = { type: party.type };
+  for (const name of FIELDS) {
+    const value = party[name];
+    if (value !== undefined && value !== "") fields[name] = value;
+  }
+  return fields;
 }
 
 /** Where nothing is recorded. */

@@ -46,7 +46,7 @@ const MAX_FILE_BYTES = 50 * 1024 * 1024;
 const MAX_WAITING = 10_000;
 const MAX_BATCH = 200;
 /** How long an event waits for others, so that many cost one system call. */
-const GATHER_MS = 50;
+const GATHER_MS = 100;
 const TICK_MS = 1000;
 /** Older than this, a look at the file is repeated before a write: the process may have been stopped for a while. */
 const LOOK_MS = 2000;

@@ -2,7 +2,9 @@
  * Sends events to a syslog server: RFC 5424 messages over UDP (RFC 5426) or TLS (RFC 5425). What cannot be sent waits, up to a
  * limit; what does not fit is counted, and a message says how many events are missing.
  */
-import { createSocket } from "node:dgram";
+import { createSocket, type SocketOptions } from "node:dgram";
+import { lookup } from "node:dns";
+import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { connect, type TLSSocket } from "node:tls";
 import type { ActivityEvent } from "../../shared/activity/event.ts";
@@ -54,8 +56,10 @@ interface Message {
 }
 
 const MAX_WAITING = 10_000;
-/** How long a message waits for others: many at once cost less than as many alone. */
-const GATHER_MS = 50;
+/**
+ * How long a message waits for others: many at once cost less than as many alone. As long as in the file, so that both take one turn.
+ */
+const GATHER_MS = 100;
 
 export function createSyslog(deps: SyslogDeps): Syslog {
   const { target, clock, log, counters } = deps;
@@ -179,8 +183,12 @@ function createTransport(deps: SyslogDeps, events: TransportEvents): Transport {
 }
 
 /** Nothing reports whether messages arrive. */
-function overUdp({ target: { host, port } }: SyslogDeps, events: TransportEvents): Transport {
-  const socket = createSocket(host.includes(":") ? "udp6" : "udp4").unref();
+function overUdp(
+  { target: { host, port }, clock }: SyslogDeps,
+  events: TransportEvents,
+): Transport {
+  const type = host.includes(":") ? "udp6" : "udp4";
+  const socket = createSocket({ type, lookup: createLookup(host, clock) }).unref();
   let sending = 0;
   let onSent: () => void = () => {};
   socket.on("error", (error) => events.onProblem(describeError(error)));
@@ -209,6 +217,29 @@ function overUdp({ target: { host, port } }: SyslogDeps, events: TransportEvents
 }
 
 const MAX_SENDING = 100;
+const LOOKUP_MS = 60_000;
+
+type Lookup = NonNullable<SocketOptions["lookup"]>;
+
+/** Otherwise Node looks up the name for every datagram, and waits a turn also for an address. */
+function createLookup(host: string, clock: Clock): Lookup {
+  const family = isIP(host);
+  let found =
+    family === 0 ? undefined : { address: host, family, untilMs: Number.POSITIVE_INFINITY };
+  return (name, options, callback) => {
+    if (name === host && found !== undefined && clock.nowMs() < found.untilMs) {
+      callback(null, found.address, found.family);
+      return;
+    }
+    lookup(name, options, (error, address, addressFamily) => {
+      if (error === null && name === host) {
+        found = { address, family: addressFamily, untilMs: clock.nowMs() + LOOKUP_MS };
+      }
+      callback(error, address, addressFamily);
+    });
+  };
+}
+
 /** What the server has not read; more waits here. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 const CONNECT_MS = 10_000;
