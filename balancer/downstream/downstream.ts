@@ -31,6 +31,7 @@ export function serveClient(
 }
 
 class Downstream implements ConnectionHandler, Client, ServedClient {
+  readonly peerAddress: string;
   readonly forwarding: ForwardingFields;
   readonly #connection: Connection;
   readonly #deps: DownstreamDeps;
@@ -60,7 +61,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
     this.#reader = new RequestReader(deps.limits, connection.secure);
     this.#response = new ResponseWriter(connection, deps);
     this.#pipelined = new PipelinedBytes(connection);
-    this.forwarding = new ForwardingFields(connection.remoteAddress, connection.secure);
+    this.peerAddress = connection.remoteAddress;
+    this.forwarding = new ForwardingFields(this.peerAddress, connection.secure);
     this.#deadline = new ClientDeadline(deps.deadlines, deps.limits, () => this.#onDeadline());
     this.#deadline.awaitHead();
     connection.handler = this;
@@ -190,9 +192,7 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   #readPipelined(): void {
-    while (this.#state === "head" && !this.#pipelined.isEmpty) {
-      this.#read(this.#pipelined.take());
-    }
+    while (this.#state === "head" && !this.#pipelined.isEmpty) this.#read(this.#pipelined.take());
     if (this.#hasEnded) this.#endUnfinished();
     // A paused body stays paused: its worker may not take anything yet.
     if (!this.#isBodyPaused && !this.#pipelined.isFull) this.#connection.resume();
@@ -213,10 +213,6 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   }
 
   // --- sending responses ---
-
-  get peerAddress(): string {
-    return this.#connection.remoteAddress;
-  }
 
   get requestId(): string {
     return this.#response.requestId;
@@ -317,9 +313,8 @@ class Downstream implements ConnectionHandler, Client, ServedClient {
   // --- the end of the connection ---
 
   shutDown(): void {
-    if (this.#state === "head" && !this.#reader.isInHead) {
-      this.#deadline.awaitRequest(this.isLastResponse);
-    }
+    const isIdle = this.#state === "head" && !this.#reader.isInHead;
+    if (isIdle) this.#deadline.awaitRequest(this.isLastResponse);
   }
 
   destroy(): void {

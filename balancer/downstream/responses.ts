@@ -6,8 +6,8 @@ import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
 import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
 import { serializeHead, statusLine } from "../http1/head.ts";
-import { LimitError } from "../limits/limit-error.ts";
 import { UpstreamError } from "../upstreams/connection.ts";
+import { LimitError } from "./limit-error.ts";
 
 /** No worker can take a request: there is none, or all are draining or unhealthy. */
 export class NoUpstreamError extends EdgeError {

@@ -1,4 +1,5 @@
 /** Token buckets by address: each may use `perMinute` tokens at once, and gets as many back in a minute. Bounded memory. */
+import { copyOf } from "../../shared/base/ids.ts";
 
 interface Bucket {
   tokens: number;
@@ -38,7 +39,7 @@ export class TokenBuckets {
       if (oldest !== undefined) this.#buckets.delete(oldest);
     }
     const bucket = { tokens: this.#perMinute, atMs: nowMs };
-    this.#buckets.set(address, bucket);
+    this.#buckets.set(copyOf(address), bucket);
     return bucket;
   }
 

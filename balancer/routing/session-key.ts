@@ -75,7 +75,7 @@ export function findRoute({ method, target: received, values }: RoutedRequest): 
     kind: isCreate
       ? "creates"
       : isSocket
-        ? kindOfSocket(query)
+        ? kindOfSocket(method, query)
         : isPost && segment !== undefined
           ? KINDS.get(segment.route)
           : undefined,
@@ -263,9 +263,9 @@ function findRoom({ route, text }: Segment): SessionKey | undefined {
 
 // --- rules 1 and 5: tags ---
 
-/** A socket's later requests name it. */
-function kindOfSocket(query: string): "handshakes" | undefined {
-  return /(?:^|&)sid=/.test(query) ? undefined : "handshakes";
+/** As engine.io reads it: a handshake is a GET, and a socket's later requests name it. An empty `sid` names none. */
+function kindOfSocket(method: string, query: string): "handshakes" | undefined {
+  return method === "GET" && !/(?:^|&)sid=[^&]/.test(query) ? "handshakes" : undefined;
 }
 
 /** The socket path is `<base path>/socket.io`. */
@@ -307,6 +307,17 @@ function findClaim(
     if (room !== undefined) return room;
   }
   return firstCookie(cookies, "oct-jwt", readRoomClaim);
+}
+
+/** The first token that rule 6 may read and `accepts` takes; of the header first. */
+export function findToken(
+  { tokens, cookies }: Pick<RequestValues, "tokens" | "cookies">,
+  accepts: (token: string) => boolean,
+): string | undefined {
+  return (
+    tokens.find(accepts) ??
+    firstCookie(cookies, "oct-jwt", (token) => (accepts(token) ? token : undefined))
+  );
 }
 
 /** The `room` claim, unverified: it only decides the route, the worker verifies the token. A user token has none. */

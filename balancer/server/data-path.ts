@@ -12,9 +12,10 @@ import { createDrainState, type DrainState } from "../downstream/drain-state.ts"
 import type { DownstreamLimits } from "../downstream/served-client.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import { createLimiter, type Limits } from "../limits/limiter.ts";
-import { isRoomToken } from "../limits/room-token.ts";
+import { roomTokenSignature } from "../limits/room-token.ts";
 import type { RequestLog } from "../logs/request-log.ts";
 import { acceptRequest, isHealthTarget } from "../proxy/accept-request.ts";
+import { createRefusals } from "../proxy/delayed-refusal.ts";
 import { createSendResume } from "../proxy/resume-request.ts";
 import { createRetryQueue } from "../proxy/retry-queue.ts";
 import { createTrafficCounters } from "../proxy/traffic-counters.ts";
@@ -136,13 +137,14 @@ export async function startDataPath(deps: {
     createLimiter({
       ...deps.addressLimits,
       trusted: deps.trusted,
-      isRoomToken: (token) => isRoomToken(token, discovery.tokenKeys),
+      roomTokenSignature: (values) => roomTokenSignature(values, discovery.tokenKeys),
       clock,
       counters,
     });
   const exchangeDeps = {
     router,
     limiter,
+    refusals: createRefusals({ clock, trusted: deps.trusted }),
     tunnels,
     trusted: deps.trusted,
     counters,

@@ -8,6 +8,7 @@
 import { AUDIT_METRICS } from "./audit-metrics.ts";
 import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { COMMON_METRICS } from "./common-metrics.ts";
+import { LIMIT_METRICS } from "./limit-metrics.ts";
 import { LINK_METRICS } from "./link-metrics.ts";
 import type { Metric } from "./metric.ts";
 import { RESUME_METRICS } from "./resume-metrics.ts";
@@ -80,22 +81,7 @@ export const METRICS = {
       "connections and requests refused before routing, by reason; includes failed TLS handshakes",
     tag: "reason",
   },
-  "balancer.limited": {
-    scope: "balancer",
-    kind: "counter",
-    unit: "requests",
-    meaning:
-      "connections and requests beyond the limits of their address (CT_LIMIT_…), by kind; refused, unless CT_LIMIT_DRY_RUN is on",
-    tag: "kind",
-    values: ["connections", "handshakes", "requests", "logins", "creates"],
-  },
-  "balancer.limited_addresses": {
-    scope: "balancer",
-    kind: "gauge",
-    unit: "number",
-    meaning:
-      "addresses that have used some of what CT_LIMIT_… allows, and have not got it back yet",
-  },
+  ...LIMIT_METRICS,
   "balancer.first_byte_ms": {
     scope: "balancer",
     kind: "histogram",

@@ -2,6 +2,7 @@
  * IP addresses: their canonical form, lists of networks from settings, and kinds of addresses. Pure.
  */
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import { copyOf } from "../base/ids.ts";
 import { SettingError } from "../settings/read-settings.ts";
 
 // --- canonical form ---
@@ -73,13 +74,14 @@ export function parseNetworks(setting: string, list: readonly string[]): Network
   const cache = new Map<string, boolean>();
   return {
     has(address) {
-      let isIn = cache.get(address);
-      if (isIn === undefined) {
-        const plain = canonicalAddress(address);
-        isIn = plain !== undefined && blocks.check(plain, family(plain));
-        if (cache.size >= MAX_CACHED) cache.clear();
-        cache.set(address, isIn);
-      }
+      const cached = cache.get(address);
+      if (cached !== undefined) return cached;
+      const plain = canonicalAddress(address);
+      // Not cached: a copy of a text that is not ASCII could be the text of an address.
+      if (plain === undefined) return false;
+      const isIn = blocks.check(plain, family(plain));
+      if (cache.size >= MAX_CACHED) cache.clear();
+      cache.set(copyOf(address), isIn);
       return isIn;
     },
   };

@@ -25,11 +25,11 @@ export const PROXY_SETTINGS = {
   limitConnections: {
     env: "CT_LIMIT_CONNECTIONS",
     type: "number",
-    default: 6000,
+    default: 30_000,
     min: 0,
     max: 100_000_000,
     roles: ["edge", "balancer"],
-    why: "For each address (IPv6: each /64), at once and then per minute: new connections to the public ports; more are closed. 0: no limit.",
+    why: "For each address (IPv6: each /64), at once and then per minute: new connections to the public ports; more are closed. 20 times as many where a room token of this edge was seen in the last 10 minutes. 0: no limit.",
   },
   limitHandshakes: {
     env: "CT_LIMIT_HANDSHAKES",
@@ -38,7 +38,7 @@ export const PROXY_SETTINGS = {
     min: 0,
     max: 100_000_000,
     roles: ["edge", "balancer"],
-    why: "For each address (IPv6: each /64), at once and then per minute: new connections of the protocol (socket.io handshakes) of people who were not let in before; more get 429. 0: no limit.",
+    why: "For each address (IPv6: each /64), at once and then per minute: new connections of the protocol (socket.io handshakes) without a room token of this edge; more get 429. Each room token has 600. 0: no limit.",
   },
   limitRequests: {
     env: "CT_LIMIT_REQUESTS",
@@ -47,7 +47,7 @@ export const PROXY_SETTINGS = {
     min: 0,
     max: 100_000_000,
     roles: ["edge", "balancer"],
-    why: "For each address (IPv6: each /64), at once and then per minute: requests of all kinds; more get 429. 0: no limit.",
+    why: "For each address (IPv6: each /64), at once and then per minute: requests of all kinds; more get 429. Requests of open connections of the protocol, and handshakes with a room token of this edge, are counted apart, and may be 10 times as many. 0: no limit.",
   },
   limitLogins: {
     env: "CT_LIMIT_LOGINS",
@@ -90,7 +90,7 @@ export const PROXY_SETTINGS = {
     min: 1,
     max: 1_000_000,
     roles: ["edge", "balancer"],
-    why: "Most concurrent requests per worker, WebSockets not counted; more get 503 with Retry-After. Each person who is signing in occupies one. New sessions get it at 80 %, join requests at 90 %; long-polling requests of open connections may be twice as many.",
+    why: "Most concurrent requests per worker, WebSockets not counted; more get 503 with Retry-After. Each person who is signing in occupies one. New sessions get it at 80 %, join requests and sign-ins at 90 % (each share at least one request, so below 10 some are the same); handshakes of sessions may be 1.5 times as many, long-polling requests of open connections twice.",
   },
   fastReads: {
     env: "CT_FAST_READS",

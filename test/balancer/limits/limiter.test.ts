@@ -1,8 +1,18 @@
 /** What one address may ask for, and that nobody else pays for it. */
 import { describe, expect, onTestFinished, test } from "vitest";
+import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
+import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
+import { createLimiter, type Limits } from "../../../balancer/limits/limiter.ts";
+import { roomTokenSignature } from "../../../balancer/limits/room-token.ts";
 import { TokenBuckets } from "../../../balancer/limits/token-buckets.ts";
+import { findRoute } from "../../../balancer/routing/session-key.ts";
+import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
+import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
+import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { sign } from "../../../shared/settings/secret.ts";
+import { holdings } from "../../robustness/memory.ts";
 import { proxyV2 } from "../../support/proxy-header.ts";
+import { createStepClock } from "../../support/step-clock.ts";
 import {
   ok,
   type Rig,
@@ -38,6 +48,17 @@ describe("a bucket", () => {
   });
 });
 
+test("a bucket does not keep the request head that its address came in", () => {
+  const buckets = new TokenBuckets(60, 10_000);
+  const before = holdings().heap;
+  for (let count = 0; count < 2000; count++) {
+    const head = `203.113.${100 + (count >> 8)}.${count & 255}`.padEnd(16_384, " ");
+    buckets.take(head.slice(0, head.indexOf(" ")), 0);
+  }
+  expect(holdings().heap - before).toBeLessThan(4_000_000);
+  expect(buckets.size).toBe(2000);
+});
+
 async function start(options: RigOptions): Promise<{ rig: Rig; heads: string[] }> {
   const heads: string[] = [];
   const worker = await startSimpleWorker((head) => {
@@ -66,6 +87,13 @@ async function ask(
   );
   const retry = /\r\nRetry-After: (\d+)/.exec(text)?.[1];
   return text.slice(9, 12) + (retry === undefined ? "" : ` after ${retry}`);
+}
+
+/** A room token of the edge. */
+function jwt(claims: object, key: Buffer = TOKEN_KEY): string {
+  const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const signed = `${encode({ alg: "HS256" })}.${encode(claims)}`;
+  return `${signed}.${sign(key, signed)}`;
 }
 
 const LOGIN = "POST /api/login/initial HTTP/1.1";
@@ -118,21 +146,23 @@ test("programs of this machine are not limited: they may be a proxy, through whi
   for (let count = 0; count < 5; count++) expect(await ask(rig, "192.0.2.1")).toBe("200");
 });
 
-test("people who come back are never limited, strangers who claim it are", async () => {
+test("people who come back are not limited as strangers are, and strangers who claim it are", async () => {
   const { rig } = await start({ addressLimits: { handshakes: 1, requests: 1 } });
-  const token = (key: Buffer, claims: object): string => {
-    const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString("base64url");
-    const signed = `${encode({ alg: "HS256" })}.${encode(claims)}`;
-    return `x-oct-jwt: ${signed}.${sign(key, signed)}\r\n`;
-  };
+  const token = (key: Buffer, claims: object) => `x-oct-jwt: ${jwt(claims, key)}\r\n`;
   const room = { room: "A".repeat(24) };
   const by = (field: string) => ask(rig, "192.0.2.1", HANDSHAKE, field);
   expect(await by("")).toBe("200");
   expect(await by("")).toMatch(/^429/);
-  for (let count = 0; count < 10; count++) expect(await by(token(TOKEN_KEY, room))).toBe("200");
+  for (let count = 0; count < 5; count++) {
+    expect(await by(token(TOKEN_KEY, room))).toBe("200");
+    // As browsers send it.
+    expect(await by(`Cookie: a=b; oct-jwt=${jwt(room)}\r\n`)).toBe("200");
+  }
   expect(await by(token(Buffer.alloc(32, 9), room))).toMatch(/^429/);
   expect(await by(token(TOKEN_KEY, { user: "ada" }))).toMatch(/^429/);
   expect(await by("x-oct-jwt: a.b.c\r\n")).toMatch(/^429/);
+  // Ten times the limit of requests is used up.
+  expect(await by(token(TOKEN_KEY, room))).toMatch(/^429/);
 });
 
 test("a dry run refuses nothing, and counts", async () => {
@@ -158,4 +188,100 @@ test("connections beyond the limit of their address are closed", async () => {
     "served",
   ]);
   expect(rig.counters.value("balancer.limited", "connections")).toBe(1);
+});
+
+describe("sessions that are open", () => {
+  const SID = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
+  const POLL = `GET /socket.io/?EIO=4&transport=polling&sid=${SID} HTTP/1.1`;
+
+  test("go on when their address has used up its requests, up to ten times as many", async () => {
+    const { rig } = await start({ addressLimits: { requests: 1 } });
+    expect(await ask(rig, "192.0.2.1")).toBe("200");
+    expect(await ask(rig, "192.0.2.1")).toMatch(/^429/);
+    for (let count = 0; count < 10; count++) expect(await ask(rig, "192.0.2.1", POLL)).toBe("200");
+    expect(await ask(rig, "192.0.2.1", POLL)).toMatch(/^429/);
+    const text = "GET /socket.io/?EIO=4&transport=polling&sid=abc HTTP/1.1";
+    expect(await ask(rig, "192.0.2.1", text)).toMatch(/^429/);
+    expect(rig.counters.value("balancer.limited", "requests")).toBe(3);
+  });
+
+  test("have connections when a stranger behind their address has used up its own", () => {
+    const { limiter, clock, ask } = unit({ connections: 2 });
+    const admitted = () => {
+      let count = 0;
+      while (count < 1000 && limiter.admits("192.0.2.1")) count++;
+      return count;
+    };
+    expect(admitted()).toBe(2);
+    ask("GET /socket.io/?EIO=4", `x-oct-jwt: ${jwt({ room: "A".repeat(24) })}`);
+    expect(admitted()).toBe(40);
+    clock.advance(599_000);
+    expect(admitted()).toBe(40);
+    // A client that polls refreshes it.
+    ask(`GET /socket.io/?sid=${SID}`, `x-oct-jwt: ${jwt({ room: "A".repeat(24) })}`);
+    clock.advance(599_000);
+    expect(admitted()).toBe(40);
+    clock.advance(2000);
+    expect(admitted()).toBe(2);
+    expect(limiter.admits("192.0.2.2")).toBe(true);
+  });
+
+  test("do not lift the limits of their address by a token that is not of this edge", () => {
+    const { limiter, ask } = unit({ connections: 1 });
+    const forged = `x-oct-jwt: ${jwt({ room: "A".repeat(24) }, Buffer.alloc(32, 9))}`;
+    ask("GET /socket.io/?EIO=4", forged);
+    ask(`GET /socket.io/?sid=${SID}`, forged);
+    expect([limiter.admits("192.0.2.1"), limiter.admits("192.0.2.1")]).toEqual([true, false]);
+  });
+
+  test("have 600 handshakes a minute by each token, and what is refused is counted", () => {
+    const { ask, counters, clock } = unit({ handshakes: 1 });
+    const by = (room: string) =>
+      ask("GET /socket.io/?EIO=4", `x-oct-jwt: ${jwt({ room: room.repeat(24) })}`);
+    for (let count = 0; count < 600; count++) expect(by("A")).toBe("served");
+    expect(by("A")).toContain("one room token has more than 600 handshakes a minute");
+    expect(by("B")).toBe("served");
+    expect(counters.value("balancer.limited", "handshakes")).toBe(1);
+    clock.advance(100);
+    expect(by("A")).toBe("served");
+  });
+});
+
+/** A limiter by itself, asked from 192.0.2.1. */
+function unit(limits: Partial<Limits>, trusted: readonly string[] = []) {
+  const clock = createStepClock();
+  const counters = createCounters();
+  const limiter = createLimiter({
+    limits: { connections: 0, handshakes: 0, requests: 0, logins: 0, creates: 0, ...limits },
+    isDryRun: false,
+    trusted: createTrustedProxies(trusted),
+    roomTokenSignature: (values) => roomTokenSignature(values, { accepted: [TOKEN_KEY] }),
+    clock,
+    counters,
+  });
+  if (limiter === undefined) throw new Error("no limits");
+  const ask = (line: string, field = "A: b"): string => {
+    const head = parseRequestHead(`${line} HTTP/1.1\r\nHost: e\r\n${field}`);
+    const request = { head, route: findRoute(head), isHealthCheck: false };
+    return limiter.check({ ...request, peerAddress: "192.0.2.1" })?.message ?? "served";
+  };
+  return { limiter, clock, counters, ask };
+}
+
+test.each(["GET /ct-health/", "TRACE /"])("%s is limited too, of a client", async (line) => {
+  const { rig } = await start({ addressLimits: { requests: 1 } });
+  await ask(rig, "192.0.2.1", `${line} HTTP/1.1`);
+  expect(await ask(rig, "192.0.2.1", `${line} HTTP/1.1`)).toBe("429 after 60");
+});
+
+test("health checks of trusted proxies and of this machine are not limited", () => {
+  const { limiter } = unit({ requests: 1 }, ["198.51.100.7"]);
+  const head = parseRequestHead("GET /ct-health/ HTTP/1.1\r\nHost: e");
+  const check = (peerAddress: string, isHealthCheck = true) =>
+    limiter.check({ head, route: findRoute(head), isHealthCheck, peerAddress }) === undefined;
+  for (let count = 0; count < 5; count++) {
+    expect([check("198.51.100.7"), check("127.0.0.1"), check("::1")]).toEqual([true, true, true]);
+  }
+  expect([check("198.51.100.7", false), check("198.51.100.7", false)]).toEqual([true, false]);
+  expect([check("192.0.2.1"), check("192.0.2.1")]).toEqual([true, false]);
 });

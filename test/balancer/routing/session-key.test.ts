@@ -342,3 +342,18 @@ test.each([
 ])("%s %s may be sent twice: %s", (method, target, repeatable) => {
   expect(route(target, [], method).isRepeatable).toBe(repeatable);
 });
+
+test.each([
+  ["GET", "/socket.io/?EIO=4&transport=polling", "handshakes"],
+  ["GET", "/socket.io/?EIO=4&transport=polling&sid=", "handshakes"],
+  ["GET", "/socket.io/?sid=&EIO=4", "handshakes"],
+  ["GET", "/socket.io/?EIO=4&sid=x", undefined],
+  ["OPTIONS", "/socket.io/?EIO=4&transport=polling", undefined],
+  ["POST", "/socket.io/?EIO=4&transport=polling", undefined],
+  ["POST", "/api/session/create", "creates"],
+  ["POST", `/api/session/join/${ROOM}`, "joins"],
+  ["POST", "/api/login/initial", "logins"],
+  ["GET", "/api/meta", undefined],
+])("%s %s begins: %s", (method, target, kind) => {
+  expect(route(target, [], method).kind).toBe(kind);
+});

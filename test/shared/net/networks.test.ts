@@ -10,6 +10,23 @@ import {
   parseNetworks,
   plainAddress,
 } from "../../../shared/net/networks.ts";
+import { holdings } from "../../robustness/memory.ts";
+
+test("a list of networks does not keep the request heads that addresses came in", () => {
+  const networks = parseNetworks("", ["10.0.0.0/8"]);
+  const before = holdings().heap;
+  for (let count = 0; count < 1000; count++) {
+    const address = `203.113.${100 + (count >> 8)}.${count & 255}`.padEnd(16_384, " ");
+    networks.has(address.slice(0, address.indexOf(" ")));
+  }
+  expect(holdings().heap - before).toBeLessThan(4_000_000);
+});
+
+test("a text that is no address does not change what is known about one", () => {
+  // Its second byte as latin1 is "1".
+  expect(isLoopback("\u{131}27.0.0.1")).toBe(false);
+  expect(isLoopback("127.0.0.1")).toBe(true);
+});
 
 test.each([
   ["192.0.2.1", "192.0.2.1"],
