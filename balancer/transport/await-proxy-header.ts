@@ -4,7 +4,7 @@ import { readProxyHeader } from "./proxy-header.ts";
 
 /** The client as a TCP balancer in front names it. */
 export interface Origin {
-  /** Undefined: the peer itself is the client. */
+  /** Undefined: the peer itself is the client. Empty: the peer does not know it, and vouches for nothing that the client sends. */
   readonly address: string | undefined;
   /** Whether the client came by TLS, which the TCP balancer ended. */
   readonly isSecure: boolean;

@@ -17,9 +17,7 @@ export interface ProxyHeader {
   readonly state: "read";
   /** Bytes; the client's own follow. */
   readonly length: number;
-  /**
-   * The client's address; undefined: the connection is the proxy's own, like a health check, or it does not know the client's.
-   */
+  /** The client's address; empty: the proxy does not know it; undefined: the connection is the proxy's own, like a health check. */
   readonly address: string | undefined;
   /** Whether the proxy says that the client came by TLS, which it ended. */
   readonly isSecure: boolean;
@@ -66,7 +64,7 @@ function readV1(bytes: Buffer): ReadHeader {
   const header = { state: "read", length: end + 2, isSecure: false } as const;
   const [, family, ...rest] = bytes.toString("latin1", 0, end).split(" ");
   // What follows is to be ignored.
-  if (family === "UNKNOWN") return { ...header, address: undefined };
+  if (family === "UNKNOWN") return { ...header, address: "" };
   if (family !== "TCP4" && family !== "TCP6") return invalid("its protocol family is unknown");
   const [source = "", destination = "", sourcePort = "", destinationPort = "", ...more] = rest;
   const address = addressOf(family, source);
@@ -110,25 +108,26 @@ function readV2(bytes: Buffer): ReadHeader {
   if (command !== LOCAL && command !== PROXY) return invalid(`its command ${command} is unknown`);
   if (length > MAX_HEADER_BYTES) return invalid(`it has more than ${MAX_HEADER_BYTES} bytes`);
   const addressBytes = ADDRESS_BYTES[family];
-  if (addressBytes === undefined || transport > MAX_TRANSPORT) {
-    return invalid("its protocol family is unknown");
-  }
+  const isKnown = addressBytes !== undefined && transport <= MAX_TRANSPORT;
+  // What a LOCAL header says of addresses is to be ignored, the family included.
+  if (!isKnown && command !== LOCAL) return invalid("its protocol family is unknown");
   if (bytes.length < length) return INCOMPLETE;
   const local = { state: "read", length, address: undefined, isSecure: false } as const;
-  if (command === LOCAL) return local;
+  if (command === LOCAL || addressBytes === undefined) return local;
   if (V2_HEAD_BYTES + addressBytes > length) return invalid("it is too short for its addresses");
   const found = readTlvs(bytes.subarray(0, length), V2_HEAD_BYTES + addressBytes);
   if (typeof found === "string") return invalid(found);
   return { ...local, address: sourceOf(bytes, family), isSecure: found.isSecure };
 }
 
-function sourceOf(bytes: Buffer, family: number): string | undefined {
+/** Empty for a family without IP addresses. */
+function sourceOf(bytes: Buffer, family: number): string {
   if (family === IPV4) return [...bytes.subarray(V2_HEAD_BYTES, V2_HEAD_BYTES + 4)].join(".");
-  if (family !== IPV6) return undefined;
+  if (family !== IPV6) return "";
   const groups = Array.from({ length: 8 }, (_, index) =>
     bytes.readUInt16BE(V2_HEAD_BYTES + 2 * index).toString(16),
   );
-  return canonicalAddress(groups.join(":"));
+  return canonicalAddress(groups.join(":")) ?? "";
 }
 
 // --- type-length-value fields of version 2 ---

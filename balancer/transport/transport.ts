@@ -17,6 +17,7 @@ export function sizeOf(chunks: readonly Piece[]): number {
 export interface Connection {
   /**
    * The address of the peer, or of the client that a TCP balancer names, without port; IPv4 addresses are never in IPv6 form.
+   * Empty when it is not known.
    */
   readonly remoteAddress: string;
   /** Whether the client came by TLS, to here or to a TCP balancer that says so. */

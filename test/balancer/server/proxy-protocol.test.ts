@@ -131,6 +131,22 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     expect(heads[0]).toContain("X-Real-IP: 198.51.100.1");
   });
 
+  test.each([
+    ["version 1", Buffer.from("PROXY UNKNOWN\r\n")],
+    ["version 2", proxyV2({ family: 0, body: Buffer.alloc(0) })],
+    ["version 2, by a Unix socket", proxyV2({ family: 0x31, body: Buffer.alloc(216) })],
+  ])(
+    "a client that the proxy does not know (%s) is not believed as the proxy is, and not limited with others",
+    async (_, header) => {
+      const { rig, heads } = await start({ addressLimits: { requests: 1, connections: 1 } });
+      for (let count = 0; count < 3; count++) {
+        expect(await askBy(rig, port, header, GET)).toMatch(/^HTTP\/1\.1 200 /);
+      }
+      expect(heads[0]).toContain("\r\nX-Forwarded-For: 198.51.100.1, unknown\r\n");
+      expect(heads[0]).toContain("\r\nX-Real-IP: unknown\r\n");
+    },
+  );
+
   test("without a header only health checks are answered", async () => {
     const { rig, heads, errors } = await start();
     expect(await askBy(rig, port, Buffer.alloc(0), HEALTH)).toMatch(/^HTTP\/1\.1 200 /);

@@ -14,8 +14,8 @@ describe("version 1", () => {
     ["PROXY TCP4 203.0.113.9 127.0.0.1 50000 1080\r\n", "203.0.113.9"],
     ["PROXY TCP6 2001:DB8:0::1 ::1 50000 443\r\n", "2001:db8::1"],
     ["PROXY TCP6 ::ffff:192.0.2.1 ::1 0 65535\r\n", "192.0.2.1"],
-    ["PROXY UNKNOWN\r\n", undefined],
-    ["PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", undefined],
+    ["PROXY UNKNOWN\r\n", ""],
+    ["PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", ""],
   ])("%j is from %s", (line, address) => {
     const header = { state: "read", length: line.length, address, isSecure: false };
     expect(read(line + HTTP)).toEqual(header);
@@ -56,9 +56,14 @@ describe("version 2", () => {
     ["IPv4", proxyV2({ family: 0x11, body: IPV4 }), "203.0.113.9"],
     ["IPv6", proxyV2({ family: 0x21, body: IPV6 }), "2001:db8::1"],
     ["datagrams", proxyV2({ family: 0x12, body: IPV4 }), "203.0.113.9"],
-    ["a Unix socket", proxyV2({ family: 0x31, body: Buffer.alloc(216) }), undefined],
-    ["an unknown client", proxyV2({ family: 0x00, body: Buffer.alloc(0) }), undefined],
+    ["a Unix socket", proxyV2({ family: 0x31, body: Buffer.alloc(216) }), ""],
+    ["an unknown client", proxyV2({ family: 0x00, body: Buffer.alloc(0) }), ""],
     ["the proxy itself", proxyV2({ command: 0, family: 0x00, body: Buffer.alloc(30) }), undefined],
+    [
+      "the proxy itself, with a family that nobody knows",
+      proxyV2({ command: 0, family: 0x7f, body: Buffer.alloc(30) }),
+      undefined,
+    ],
     [
       "fields",
       proxyV2({ family: 0x11, body: Buffer.concat([IPV4, tlv(0x01, "h2"), tlv(0x04, "")]) }),
