@@ -44,15 +44,15 @@ interface PlannerDeps {
 }
 
 /**
- * Of the requests that a worker may have, for those that continue an engine.io connection: they finish a handshake that the worker
- * has accepted, and a client that fails in the middle starts over, which costs an overloaded worker more.
+ * The part of the requests that a worker may have, up to which it gets this one. An overloaded worker first refuses what is new, so that
+ * the sessions that it has go on; people who sign in wait for up to minutes, and must not take the place of those who return.
  */
-const TIED_PART = 2;
-
-/** An overloaded worker first refuses what is new, so that the sessions that it has go on. */
-function partFor(kind: Route["kind"]): number {
+function partFor({ kind, key, tag, isSignIn }: Route): number {
+  // They continue an engine.io connection. A client that fails in the middle starts over, which costs the worker more.
+  if (tag?.rule === "sid") return 2;
   if (kind === "creates") return 0.8;
-  return kind === "joins" ? 0.9 : 1;
+  if (kind === "joins" || isSignIn) return 0.9;
+  return kind === "handshakes" && key !== undefined ? 1.5 : 1;
 }
 
 export class AttemptPlanner {
@@ -109,7 +109,7 @@ export class AttemptPlanner {
 
   /** Whether it would be one request too many for the worker. */
   isTooBusy(upstream: Upstream): boolean {
-    return upstream.isBusyFor(this.isTied ? TIED_PART : partFor(this.#route.kind));
+    return upstream.isBusyFor(partFor(this.#route));
   }
 
   /**

@@ -120,9 +120,10 @@ export class Upstream {
     return this.isBusyFor(1);
   }
 
-  /** Whether it has this part of the requests that it may have. */
+  /** Whether it has this part of the requests that it may have. Parts below 1 leave room for others, but with a limit of 1. */
   isBusyFor(part: number): boolean {
-    return this.requests >= part * this.#deps.maxRequestsPerWorker;
+    const allowed = part * this.#deps.maxRequestsPerWorker;
+    return this.requests >= (part < 1 ? Math.max(1, Math.floor(allowed)) : allowed);
   }
 
   /** Sessions, including creates in flight. */

@@ -1236,6 +1236,56 @@ describe("a worker at its request limit", () => {
     await begin(`POST /socket.io/?sid=${sid}`);
     await reaches(11);
   });
+
+  test("people who sign in, and polls of it, leave room for those who return to their sessions", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const record = workerRecord("w0", worker.port);
+    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 4 });
+    closers.push(() => rig.close());
+    const tag = workerTag(record.id, record.incarnation);
+    const begin = async (line: string, fields = ""): Promise<RawSocket> => {
+      const client = await rig.client();
+      client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n${fields}\r\n`);
+      return client;
+    };
+    const reaches = async (count: number): Promise<void> =>
+      until(() => worker.connections.length === count, `request ${count}`);
+    for (let count = 1; count <= 3; count++) {
+      await begin(`POST /api/login/poll/${taggedId(tag)}`);
+      await reaches(count);
+    }
+    await (await begin(`POST /api/login/poll/${taggedId(tag)}`)).has("EDGE_WORKER_BUSY");
+    await (await begin("POST /api/login/initial")).has("EDGE_WORKER_BUSY");
+    await begin("GET /");
+    await reaches(4);
+    await (await begin("GET /")).has("EDGE_WORKER_BUSY");
+    const handshake = "GET /socket.io/?EIO=4&transport=polling";
+    await (await begin(handshake)).has("EDGE_WORKER_BUSY");
+    for (const count of [5, 6]) {
+      await begin(handshake, "ctstickiness: one\r\n");
+      await reaches(count);
+    }
+    await (await begin(handshake, "ctstickiness: one\r\n")).has("EDGE_WORKER_BUSY");
+    for (const count of [7, 8]) {
+      await begin(`GET /socket.io/?sid=${taggedId(tag)}`);
+      await reaches(count);
+    }
+    await (await begin(`GET /socket.io/?sid=${taggedId(tag)}`)).has("EDGE_WORKER_BUSY");
+  });
+
+  test("a worker that may have one request gets it, whatever it begins", async () => {
+    const worker = await startRawWorker();
+    closers.push(() => worker.close());
+    const rig = await startRig({
+      workers: [workerRecord("w0", worker.port)],
+      maxRequestsPerWorker: 1,
+    });
+    closers.push(() => rig.close());
+    const client = await rig.client();
+    client.write("POST /api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    await until(() => worker.connections.length === 1, "the request");
+  });
 });
 
 test("the balancer responds to health checks itself", async () => {
