@@ -45,6 +45,7 @@ import { handleMigrateRequest, isMigrateRequest } from "../session-moves/migrate
 import type { Fence } from "../sessions/fence.ts";
 import { OWNER_TIMEOUT_MS } from "../sessions/owner-probe.ts";
 import type { Claim, Registry } from "../sessions/registry.ts";
+import { sidOf } from "../sessions/transport/client-request.ts";
 import type { Sockets } from "../sessions/transport/socket.ts";
 
 export interface WorkerServer {
@@ -369,7 +370,7 @@ async function serveSocketRequest(
  * invalid token is refused by the socket itself, because only then does its client give up.
  */
 async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResponse | undefined> {
-  if (hasSid(req.url ?? "")) return undefined;
+  if (sidOf(req) !== undefined) return undefined;
   const sessionId = await deps.sockets.sessionOf(req);
   if (sessionId === undefined) return undefined;
   try {
@@ -398,10 +399,6 @@ async function claimInTime(
   } finally {
     budget?.cancel();
   }
-}
-
-function hasSid(url: string): boolean {
-  return /[?&]sid=/.test(url);
 }
 
 // --- malformed requests ---

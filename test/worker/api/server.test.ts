@@ -328,6 +328,20 @@ test("engine.io refuses an unknown connection id, whichever worker owns the sess
   expect(answer).toMatchObject({ status: 400, body: { message: "Session ID unknown" } });
 });
 
+test("an empty connection id is none, as for engine.io: a handshake for another worker's session gets a 421", async () => {
+  const [here, there] = await startTwoWorkers();
+  const created = await here.ask("POST", "/api/session/create", {
+    headers: { "x-oct-jwt": await here.signIn("Host") },
+  });
+  const { roomToken } = created.body as { roomToken: string };
+  const headers = { "x-oct-jwt": roomToken };
+  const path = "/socket.io/?EIO=4&transport=polling&sid=";
+  expect((await there.ask("GET", path, { headers })).status).toBe(421);
+  const answer = await here.ask("GET", path, { headers });
+  expect(answer.status).toBe(200);
+  expect(answer.headers).toHaveProperty("x-ct-session");
+});
+
 test("an upgrade on a path without sockets is refused", async () => {
   const worker = await startWorker();
   expect(await upgrade(worker, {}, "/api/meta")).toMatch(/^HTTP\/1.1 400 /);

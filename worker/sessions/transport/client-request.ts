@@ -96,12 +96,12 @@ export function isPublicKey(text: string): boolean {
   }
 }
 
-/** The id of the engine.io connection that a request belongs to; undefined for a handshake. */
+/** The id of the engine.io connection that a request belongs to; undefined for a handshake, also for one with an empty `sid`. */
 export function sidOf(req: IncomingMessage): string | undefined {
   const url = req.url ?? "";
   const query = url.indexOf("?");
   if (query === -1) return undefined;
-  return new URLSearchParams(url.slice(query + 1)).get("sid") ?? undefined;
+  return new URLSearchParams(url.slice(query + 1)).get("sid") || undefined;
 }
 
 export function headerOf(req: IncomingMessage, name: string): string | undefined {
