@@ -1,27 +1,30 @@
 /**
- * What does one address that floods cost the others? wrk asks as fast as it can from one address; somebody else asks at a fixed rate
- * and measures. The control has the same flood at a server of its own, on the same core as the balancer, so that only the balancer
- * makes the difference; without limits the flood goes through.
+ * What does one address that floods cost the others? All come by a TCP balancer that names their addresses (PROXY protocol). One address
+ * asks as fast as it can, on kept connections and on new ones; others, each from an address of its own, ask at a fixed rate and measure.
+ * The control has the same flood at a server of its own, on the same core as the balancer, so that only the balancer makes the
+ * difference; without limits the flood goes through.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Agent, request } from "undici";
 import { freePort } from "../test/support/ports.ts";
+import { headerV1, headerV2 } from "./support/limits/proxy-headers.ts";
 import { CORES, leaveMeasuredCore, type Program, start } from "./support/process.ts";
 import { type Result, writeResults } from "./support/results.ts";
 import { size } from "./support/sizes.ts";
 import { percentile, type Summary, summarize } from "./support/statistics.ts";
 
-const ROUNDS = size("BENCH_ROUNDS", { long: 7, short: 2 });
-const SECONDS = size("BENCH_SECONDS", { long: 5, short: 2 });
+const ROUNDS = size("BENCH_ROUNDS", { long: 7, short: 1 });
+const SECONDS = size("BENCH_SECONDS", { long: 5, short: 3 });
 const RATE = 100;
-const CONNECTIONS = 50;
 const NODE = process.execPath;
 
+const FLOOD = fileURLToPath(new URL("support/limits/flood.ts", import.meta.url));
+const SINK = fileURLToPath(new URL("support/limits/sink.ts", import.meta.url));
 const SERVER = `require("node:http").createServer((_, res) => res.end("ok")).listen(Number(process.argv[1]), "127.0.0.1")`;
 
 interface Target {
@@ -45,21 +48,26 @@ export async function run(): Promise<void> {
     programs.push(await start({ command, core, port, env }));
     return port;
   };
-  const server = async (isMeasured: boolean): Promise<number> => {
+  const server = async (program: readonly string[], isMeasured: boolean): Promise<number> => {
     const port = await freePort();
-    return launch([NODE, "-e", SERVER, String(port)], port, isMeasured);
+    return launch([NODE, ...program, String(port)], port, isMeasured);
   };
   const balancer = async (worker: number, limit: string): Promise<number> => {
     const port = await freePort();
     const main = fileURLToPath(new URL("../dist/balancer/main.js", import.meta.url));
     const args = ["--port", String(port), "--bind", "127.0.0.1", "--status-port", "0"];
     const workers = ["--workers", `127.0.0.1:${worker}`, "--log-dir", join(folder, String(port))];
-    const env = { CT_TRUSTED_PROXIES: "127.0.0.1", CT_LIMIT_REQUESTS: limit };
+    const env = {
+      CT_PROXY_PROTOCOL: "on",
+      CT_TRUSTED_PROXIES: "127.0.0.1",
+      CT_LIMIT_CONNECTIONS: limit,
+      CT_LIMIT_REQUESTS: limit,
+    };
     return launch([NODE, main, ...args, ...workers], port, true, env);
   };
   try {
-    const worker = await server(false);
-    const sink = await server(true);
+    const worker = await server(["-e", SERVER], false);
+    const sink = await server(["--import", "tsx", SINK], true);
     // 600 a minute: after a moment nearly all of the flood is beyond it.
     const limited = await balancer(worker, "600");
     const open = await balancer(worker, "0");
@@ -105,19 +113,9 @@ async function measure(targets: readonly Target[]): Promise<Result[]> {
 }
 
 function startFlood(port: number): ChildProcess {
-  const args = [
-    "-t",
-    "1",
-    "-c",
-    String(CONNECTIONS),
-    "-d",
-    "60s",
-    "-H",
-    "X-Forwarded-For: 192.0.2.1",
-  ];
   const pinned = CORES === null ? [] : ["taskset", "-c", CORES.others];
-  const [file, ...rest] = [...pinned, "wrk", ...args, `http://127.0.0.1:${port}/`];
-  return spawn(file, rest, { stdio: "ignore" });
+  const [file, ...args] = [...pinned, NODE, "--import", "tsx", FLOOD, String(port)];
+  return spawn(file, args, { stdio: "ignore" });
 }
 
 async function endFlood(flood: ChildProcess | undefined): Promise<void> {
@@ -129,28 +127,29 @@ async function endFlood(flood: ChildProcess | undefined): Promise<void> {
 
 /** Each from an address of its own. Resolves with the time of each response, in ms, in the order of the requests. */
 async function askSteadily(port: number, forMs: number, round: number): Promise<number[]> {
-  const agent = new Agent({ connections: 20, pipelining: 1 });
   const pending: Promise<number>[] = [];
   const beginMs = performance.now();
   for (let count = 0; count * (1000 / RATE) < forMs; count++) {
     const dueMs = beginMs + count * (1000 / RATE);
     while (performance.now() < dueMs) await new Promise((resolve) => setTimeout(resolve, 1));
-    pending.push(ask(agent, port, `198.51.${round}.${count % 250}`, dueMs));
+    const address = `198.51.${round}.${count % 250}`;
+    pending.push(ask(port, count % 2 === 0 ? headerV1(address) : headerV2(address), dueMs));
   }
-  const latencies = await Promise.all(pending);
-  await agent.close();
-  return latencies;
+  return Promise.all(pending);
 }
 
-async function ask(
-  dispatcher: Agent,
-  port: number,
-  address: string,
-  dueMs: number,
-): Promise<number> {
-  const headers = { "x-forwarded-for": address };
-  const { statusCode, body } = await request(`http://127.0.0.1:${port}/`, { dispatcher, headers });
-  await body.dump();
-  if (statusCode !== 200) throw new Error(`status ${statusCode}`);
-  return performance.now() - dueMs;
+function ask(port: number, header: Buffer, dueMs: number): Promise<number> {
+  const request = Buffer.from("GET / HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n");
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    let text = "";
+    socket.setEncoding("latin1").on("data", (part: string) => {
+      text += part;
+    });
+    socket.on("error", reject).on("end", () => {
+      if (text.startsWith("HTTP/1.1 200 ")) resolve(performance.now() - dueMs);
+      else reject(new Error(`no response: ${text.slice(0, 100)}`));
+    });
+    socket.write(Buffer.concat([header, request]));
+  });
 }
