@@ -6,6 +6,7 @@ import { EVENT_KINDS } from "../../../shared/activity/event.ts";
 import { parseAddressRules } from "../../../worker/webhooks/receiver-addresses.ts";
 import { parseReceivers } from "../../../worker/webhooks/receivers-file.ts";
 import { parseSecret, signedHeaders } from "../../../worker/webhooks/signature.ts";
+import { hasProgram } from "../../support/debian.ts";
 import { newSecret } from "../../support/webhook-receiver.ts";
 
 const page = readFileSync(new URL("../../../docs/operators/webhooks.md", import.meta.url), "utf8");
@@ -42,7 +43,7 @@ test("the check of a signature in Node accepts what is genuine, and nothing else
   expect(results).toEqual(EXPECTED);
 });
 
-const hasPython = spawnSync("python3", ["--version"]).status === 0;
+const hasPython = hasProgram("python3", ["python3-minimal"], "the example of a receiver in Python");
 
 test.runIf(hasPython)("so does the one in Python", () => {
   const input = JSON.stringify({ cases: CASES, secret: SECRET });
