@@ -71,6 +71,16 @@ test("a key with a passphrase and an unreadable certificate are reported without
   }
 });
 
+test("PROXY headers without addresses they may come from are reported", () => {
+  for (const role of ["edge", "balancer"] as const) {
+    expect(check(role, { CT_PROXY_PROTOCOL: "on" }, {}).problems).toEqual([
+      expect.stringMatching(/^CT_PROXY_PROTOCOL=on .* CT_TRUSTED_PROXIES/),
+    ]);
+    const trusted = { CT_PROXY_PROTOCOL: "on", CT_TRUSTED_PROXIES: "10.0.0.0/8" };
+    expect(check(role, trusted, {}).problems).toEqual([]);
+  }
+});
+
 test("ct-edge check exits with 1 and a line for each problem, or with 0", async () => {
   const bad = await runCommand(["check", "--port", "x", "--tls-port", "y"]);
   expect(bad.status).toBe(1);

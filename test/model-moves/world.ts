@@ -20,7 +20,6 @@ import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
-import { NO_ACTIVITY } from "../../worker/activity/recorder.ts";
 import type { RoomToken } from "../../worker/login/tokens.ts";
 import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
@@ -30,7 +29,6 @@ import {
   signResumeTicket,
 } from "../../worker/sessions/resume-ticket.ts";
 import type { Session } from "../../worker/sessions/session.ts";
-import { NO_USAGE } from "../../worker/sessions/session-usage.ts";
 import { FanOut } from "../../worker/sessions/transport/fan-out.ts";
 import { InputLimit } from "../../worker/sessions/transport/input-limit.ts";
 import { eventPacketOf } from "../../worker/sessions/transport/message-frames.ts";
@@ -50,6 +48,7 @@ import { KEYS, SECRET } from "../model/surroundings.ts";
 import { createModelTokens, readClaims } from "../model/tokens.ts";
 import { createWatch } from "../model/watch.ts";
 import { chat } from "../model/wire.ts";
+import { NO_ACTIVITY, NO_USAGE } from "../support/activity.ts";
 import { type Frame, openClient, openStream, type WorkerEnd } from "./streams.ts";
 import { useKernel } from "./turns.ts";
 

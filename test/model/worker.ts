@@ -28,7 +28,6 @@ import { onlyKey } from "../../shared/settings/keyring.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { StoreAwayError } from "../../shared/store/store.ts";
-import { NO_ACTIVITY } from "../../worker/activity/recorder.ts";
 import { createBalancerAuth } from "../../worker/balancers/balancer-auth.ts";
 import { createOutageReports } from "../../worker/balancers/outage-reports.ts";
 import {
@@ -44,9 +43,9 @@ import { createHandoverInbox } from "../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../worker/sessions/registry.ts";
 import type { Session } from "../../worker/sessions/session.ts";
 import { startReaper } from "../../worker/sessions/session-reaper.ts";
-import { NO_USAGE } from "../../worker/sessions/session-usage.ts";
 import { joined, type OutboundMessage } from "../../worker/sessions/wire/outbound.ts";
 import { createVersionCheck } from "../../worker/sessions/wire/protocol.ts";
+import { NO_ACTIVITY, NO_USAGE } from "../support/activity.ts";
 import type { Place } from "./network.ts";
 import { KEYS, SECRET, type Surroundings } from "./surroundings.ts";
 import { createModelTokens } from "./tokens.ts";

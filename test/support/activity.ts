@@ -1,7 +1,8 @@
-/** Keeps the events that a worker records. */
+/** What workers record and count, in tests: kept, or dropped. */
 import type { ActivityEvent } from "../../shared/activity/event.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import { type Activity, createRecorder } from "../../worker/activity/recorder.ts";
+import type { UsageCounter } from "../../worker/sessions/session-usage.ts";
 
 export interface RecordedActivity {
   readonly activity: Activity;
@@ -38,3 +39,15 @@ function lineOf({ kind, actor, target, details }: ActivityEvent): string {
     .filter((part) => part !== undefined)
     .join(", ");
 }
+
+/** Where nothing is recorded. */
+export const NO_ACTIVITY: Activity = {
+  record() {},
+  stored: async () => {},
+  refusal: () => undefined,
+};
+
+/** Where nothing is counted. */
+export const NO_USAGE: UsageCounter = {
+  session: () => ({ joined() {}, closed: (outcome) => outcome }),
+};

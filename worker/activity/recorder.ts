@@ -14,8 +14,6 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
 
 export interface Activity {
-  /** Whether anything is recorded. */
-  readonly isOn: boolean;
   /** Never throws, and does not wait. */
   record(event: NewEvent): void;
   /** Resolves when webhooks have all that was recorded so far. Rejects with `StoreAwayError`. */
@@ -45,11 +43,9 @@ export function createRecorder(deps: {
   readonly outbox?: OutboxSink | undefined;
 }): Activity {
   const { workerId, clock, audit, outbox } = deps;
-  const isOn = audit !== undefined || outbox !== undefined;
   return {
-    isOn,
     record({ once, kind, session: sessionId, actor, target, details }) {
-      if (!isOn) return;
+      if (audit === undefined && outbox === undefined) return;
       const session = sessionId && sessionName(sessionId);
       const event: ActivityEvent = {
         id:
@@ -83,11 +79,3 @@ function known(party: Party): Party {
   }
   return fields;
 }
-
-/** Where nothing is recorded. */
-export const NO_ACTIVITY: Activity = {
-  isOn: false,
-  record() {},
-  stored: () => AT_ONCE,
-  refusal: () => undefined,
-};

@@ -12,8 +12,3 @@ export interface SessionUsage {
   /** The session was closed; counts it if the store says so too, and passes on what it says. */
   closed(outcome: "done" | "lost"): "done" | "lost";
 }
-
-/** Where nothing is counted. */
-export const NO_USAGE: UsageCounter = {
-  session: () => ({ joined() {}, closed: (outcome) => outcome }),
-};

@@ -409,11 +409,11 @@ export class Session {
   end(cause: CloseCause, by?: Sender): void {
     if (!this.isLive) return;
     const { counters, store, usage } = this.#deps;
+    this.#joins.rejectAll("closed", EDGE);
     this.diary.closed(cause, this.peers, by);
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
-    this.#joins.rejectAll("closed", EDGE);
     void this.#ownership.writes.write(async (holder) =>
       usage.closed(await store.closeSession(holder, await this.#ownership.tombstoneEndMs())),
     );

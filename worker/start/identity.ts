@@ -31,7 +31,7 @@ export function openIdentity(
   worker: WorkerProcess,
   { store }: Pick<Membership, "store">,
   { registry, tokens }: Pick<SessionParts, "registry" | "tokens">,
-  activity: Pick<Activity, "record" | "isOn">,
+  activity: Pick<Activity, "record">,
   leadership: Pick<LeaderElection, "isLeading">,
   /** Of open dashboard pages. */
   feed: Pick<Feed, "endOf">,
@@ -63,10 +63,9 @@ export function openIdentity(
         onEnded: (id) => feed.endOf(id),
       });
       shutdown.add("ended sign-ins", () => ended.close());
-      if (activity.isOn) {
-        const recording = recordEndedSignIns({ ...parts, leadership, activity });
-        shutdown.add("ends of sign-ins", () => recording.close());
-      }
+      // Also while nothing is recorded: what ends then must not be recorded later, with a wrong time.
+      const recording = recordEndedSignIns({ ...parts, leadership, activity });
+      shutdown.add("ends of sign-ins", () => recording.close());
       const { operatorRoles } = options;
       rechecks = startRechecks({
         ...{ ...parts, providers, counters, operatorRoles },

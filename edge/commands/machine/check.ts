@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
+import { readTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { loadCertificates } from "../../../balancer/server/certificates.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { parseWorkerNetworks } from "../../../shared/membership/member-verification.ts";
@@ -82,7 +83,7 @@ export function check(
 /** Problems that need a look into a value, or at several settings together. */
 function problemsOf(role: CheckedRole, settings: Settings): string[] {
   const checks: (() => unknown)[] = [
-    () => parseNetworks("CT_TRUSTED_PROXIES", settings.trustedProxies),
+    () => readTrustedProxies(settings),
     () => parseNetworks("CT_WEBHOOK_NETWORKS", settings.webhookNetworks),
     () => parseWorkerNetworks(settings.workerNetworks),
     () => settings.redisUrl === undefined || parseRedisUrl(settings.redisUrl),

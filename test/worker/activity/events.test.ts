@@ -98,6 +98,23 @@ test("guests who wait when an operator locks the session are refused by the oper
   expect(recorded.lines()).toContain("join.refused, operator Olga, user Waiting, locked");
 });
 
+test("guests who wait when a session ends are refused before it is closed", async () => {
+  const { worker, recorded } = await start();
+  const { sessionId, host } = await openSession({ baseUrl: worker.url, guestCount: 0 });
+  host.decide = () => "never answer";
+  const waiting = person({ baseUrl: worker.url, name: "Waiting" });
+  const refused = expect(waiting.join(sessionId)).rejects.toThrow();
+  await until("the host is asked", () => host.joinRequests.length === 1);
+  const session = [...worker.registry.sessions()].find(({ id }) => id === sessionId);
+  session?.end("ended by the operator", OPERATOR);
+  await refused;
+  expect(recorded.lines().slice(-3)).toEqual([
+    "join.refused, edge, user Waiting, closed",
+    "peer.left, user Host, session closed",
+    "session.closed, operator Olga, ended by the operator",
+  ]);
+});
+
 test("refusals of the policy name the rule", async () => {
   const { worker, recorded } = await start(`
 version: 1

@@ -17,7 +17,7 @@ import type { OperatorToken } from "../../../shared/settings/operator-tokens.ts"
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
-import { type Activity, NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
+import type { Activity } from "../../../worker/activity/recorder.ts";
 import { type Api, createApi } from "../../../worker/api/api.ts";
 import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
 import {
@@ -36,9 +36,9 @@ import { createAccess } from "../../../worker/policy/access.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
 import { createHandovers } from "../../../worker/session-moves/handover.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
-import { NO_USAGE } from "../../../worker/sessions/session-usage.ts";
 import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
+import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer, SECRET, type StoreFixture, silentLog, startStore } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";

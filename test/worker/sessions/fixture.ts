@@ -21,7 +21,6 @@ import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
-import { NO_ACTIVITY } from "../../../worker/activity/recorder.ts";
 import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
 import { createAccess } from "../../../worker/policy/access.ts";
 import type { Fence } from "../../../worker/sessions/fence.ts";
@@ -31,10 +30,10 @@ import {
   type HandoverInbox,
 } from "../../../worker/sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
-import { NO_USAGE } from "../../../worker/sessions/session-usage.ts";
 import { attachSockets, type Sockets } from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
+import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
 import { until } from "../../support/until.ts";
 import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
 

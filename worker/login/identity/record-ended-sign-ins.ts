@@ -30,7 +30,14 @@ export function recordEndedSignIns(deps: {
 
   async function readPosition(): Promise<string> {
     const [last] = await store.deferred.readStream(POSITION, { limit: 1 });
-    return last?.text ?? STREAM_START;
+    return last?.text ?? beginHere();
+  }
+
+  /** Nobody has recorded them yet: those before ended at times that are not known. */
+  async function beginHere(): Promise<string> {
+    const { last = STREAM_START } = await readEnded(store.deferred, undefined, 1);
+    await store.appendToStream(POSITION, [last]);
+    return last;
   }
 
   async function readNew(): Promise<void> {
