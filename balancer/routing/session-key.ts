@@ -72,13 +72,11 @@ export function findRoute({ method, target: received, values }: RoutedRequest): 
     target,
     isCreate,
     isSignIn,
-    kind: isCreate
-      ? "creates"
-      : isSocket
-        ? kindOfSocket(method, query)
-        : isPost && segment !== undefined
-          ? KINDS.get(segment.route)
-          : undefined,
+    kind: isSocket
+      ? kindOfSocket(method, query)
+      : isPost
+        ? kindOfPost(isCreate, segment)
+        : undefined,
     isRepeatable:
       isSignIn ||
       isIdempotent(method) ||
@@ -219,7 +217,11 @@ const LOGIN_POLL = "/api/login/poll/";
 
 type SegmentRoute = typeof JOIN | typeof JOIN_POLL | typeof LOGIN | typeof LOGIN_POLL;
 
-/** Of a POST. */
+function kindOfPost(isCreate: boolean, segment: Segment | undefined): Route["kind"] {
+  if (isCreate) return "creates";
+  return segment && KINDS.get(segment.route);
+}
+
 const KINDS: ReadonlyMap<SegmentRoute, "joins" | "logins"> = new Map([
   [JOIN, "joins"],
   [LOGIN, "logins"],

@@ -33,7 +33,8 @@ export interface ClusterSums {
 export const HASH_CHARS = 11;
 /** As many as the connections of a worker; a report with this many is within the size limit of the store. */
 const MAX_USERS = 20_000;
-const MAX_RECENT = 2000;
+/** Users who were connected a moment ago, beside all that are. */
+export const MAX_RECENT = 2000;
 
 /** All hashes in one string; an array would be a quarter longer. */
 const hashes = (max: number) =>

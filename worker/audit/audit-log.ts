@@ -23,7 +23,8 @@ import type { Log } from "../../shared/logs/log.ts";
 import { dayEndMs } from "../../shared/logs/rotation.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { type ChainFile, createChainFile, type OpenFile } from "./chain-file.ts";
-import { CheckpointWriter, type Unchecked } from "./checkpoint-writer.ts";
+import { CheckpointWriter } from "./checkpoint-writer.ts";
+import { Gap, showTimes } from "./gap.ts";
 import { removeExpired } from "./retention.ts";
 
 export interface AuditLogDeps {
@@ -53,18 +54,11 @@ const LOOK_MS = 2000;
 const DAY_MS = 86_400_000;
 const CHAIN_CHARS = 16;
 
-/** Events that were dropped since the last line about it. */
-interface Gap {
-  events: number;
-  readonly fromMs: number;
-  toMs: number;
-}
-
 export class AuditLog {
   readonly #deps: AuditLogDeps;
   readonly #stamp: string;
   #queue: Entry[] = [];
-  #gap: Gap | undefined;
+  readonly #gap = new Gap();
   #position: Position;
   /** Of what is on the disk. */
   #synced: Position | undefined;
@@ -122,9 +116,7 @@ export class AuditLog {
     if (this.#queue.length >= MAX_WAITING) {
       this.#dropped++;
       counters.count("worker.audit.dropped");
-      this.#gap ??= { events: 0, fromMs: event.atMs, toMs: event.atMs };
-      this.#gap.events++;
-      this.#gap.toMs = event.atMs;
+      this.#gap.add(event.atMs);
       return;
     }
     this.#queue.push(event);
@@ -221,7 +213,7 @@ export class AuditLog {
     for (;;) {
       const start = await this.#prepareFile();
       if (start === undefined && this.#queue.length === 0) {
-        if (this.#gap === undefined) return;
+        if (this.#gap.isEmpty) return;
         this.#reportGap();
       }
       const file = this.#file;
@@ -251,17 +243,14 @@ export class AuditLog {
   }
 
   #reportGap(): void {
-    const gap = this.#gap;
-    if (gap === undefined) return;
-    this.#gap = undefined;
-    const details = { events: gap.events, ...showTime(gap) };
-    this.#queue.push({ ...this.#entry("audit.gap"), details });
+    const details = this.#gap.take();
+    if (details !== undefined) this.#queue.push({ ...this.#entry("audit.gap"), details });
   }
 
   #reportUnchecked(isEnding: boolean): void {
     const unchecked = this.#checkpoints.takeUnchecked(isEnding);
     if (unchecked === undefined) return;
-    this.#queue.push({ ...this.#entry("audit.unchecked"), details: showTime(unchecked) });
+    this.#queue.push({ ...this.#entry("audit.unchecked"), details: showTimes(unchecked) });
   }
 
   #entry(kind: OwnKind): Entry {
@@ -349,8 +338,4 @@ export class AuditLog {
       this.#queue.push({ ...this.#entry("audit.removed"), details });
     }
   }
-}
-
-function showTime({ fromMs, toMs }: Unchecked): { readonly from: string; readonly to: string } {
-  return { from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() };
 }

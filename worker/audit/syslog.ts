@@ -13,6 +13,7 @@ import { describeError } from "../../shared/base/errors.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { SyslogTarget } from "../../shared/settings/audit-settings.ts";
+import { Gap } from "./gap.ts";
 
 export interface Syslog {
   /** Why events do not reach it at the moment, as far as that is known. */
@@ -65,7 +66,7 @@ export function createSyslog(deps: SyslogDeps): Syslog {
   const { target, clock, log, counters } = deps;
   const waiting: Message[] = [];
   let gathering: Timer | undefined;
-  let gap: { events: number; readonly fromMs: number; toMs: number } | undefined;
+  const gap = new Gap();
   let problem: string | undefined;
 
   const transport = createTransport(deps, {
@@ -88,9 +89,7 @@ export function createSyslog(deps: SyslogDeps): Syslog {
 
   function lose(atMs: number): void {
     counters.count("worker.audit.syslog_dropped");
-    gap ??= { events: 0, fromMs: atMs, toMs: atMs };
-    gap.events++;
-    gap.toMs = atMs;
+    gap.add(atMs);
   }
 
   function send(): void {
@@ -101,11 +100,9 @@ export function createSyslog(deps: SyslogDeps): Syslog {
       sent++;
     }
     waiting.splice(0, sent);
-    if (gap === undefined || waiting.length >= MAX_WAITING) return;
-    const [from, to] = [gap.fromMs, gap.toMs].map((ms) => new Date(ms).toISOString());
-    const content = { events: gap.events, from, to };
+    const content = waiting.length < MAX_WAITING ? gap.take() : undefined;
+    if (content === undefined) return;
     waiting.push({ kind: "audit.gap", atMs: clock.wallMs(), content });
-    gap = undefined;
     send();
   }
 

@@ -4,7 +4,7 @@
  */
 import { createHmac } from "node:crypto";
 import type { Clock } from "../../shared/base/clock.ts";
-import { HASH_CHARS } from "../../shared/cluster/sums.ts";
+import { HASH_CHARS, MAX_RECENT } from "../../shared/cluster/sums.ts";
 import type { UserRecord } from "../../shared/store/store.ts";
 import type { Peer } from "../sessions/peers/peer.ts";
 import type { Session } from "../sessions/session.ts";
@@ -74,8 +74,6 @@ export interface RecentPeople {
 }
 
 const RECENT_MS = 60_000;
-/** A report has room for these beside all that are connected. */
-const MAX_RECENT = 2000;
 
 export function createRecentPeople(deps: {
   readonly hashOf: PersonHash;

@@ -344,7 +344,7 @@ function isItem(delivery: Delivery): delivery is Item {
 }
 
 /** Events of one session; without a session, of one person, and otherwise of one kind. */
-export function laneOf({ kind, session, actor, target }: OutboxEvent): string {
+function laneOf({ kind, session, actor, target }: OutboxEvent): string {
   if (session !== undefined) return shorten(session);
   const party = [target, actor].find((one) => one?.type === "user") ?? actor;
   // Strangers whose sign-in is refused have an address only.

@@ -179,12 +179,7 @@ export function createOutbox(deps: {
 
   /** Throws `StoreAwayError`: only that may delay what waits for the events. */
   function handleFailure(error: unknown, batch: readonly Entry[]): void {
-    problem =
-      error instanceof StoreFullError
-        ? "store full"
-        : error instanceof StoreAwayError
-          ? "store away"
-          : "store refused";
+    problem = causeOf(error);
     schedule(RETRY_MS);
     if (problem === "store refused") handleRefusal(error, batch);
     dropOldest();
@@ -304,4 +299,9 @@ export function createOutbox(deps: {
       );
     },
   };
+}
+
+function causeOf(error: unknown): Cause {
+  if (error instanceof StoreFullError) return "store full";
+  return error instanceof StoreAwayError ? "store away" : "store refused";
 }

@@ -17,12 +17,12 @@ import {
 import type { Receiver } from "./receivers.ts";
 import { signedHeaders } from "./signature.ts";
 
-export const TIME_LIMIT_MS = 10_000;
+const TIME_LIMIT_MS = 10_000;
 /** More of a response is not read: its connection is closed instead. */
 const MAX_RESPONSE_BYTES = 4096;
 const MAX_RETRY_AFTER_S = 600;
 
-export const FAILURE_CAUSES = [
+const FAILURE_CAUSES = [
   "address refused",
   "no connection",
   "TLS",
