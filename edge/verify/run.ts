@@ -169,7 +169,7 @@ async function lookAround(
     askAsPages(http, target),
     beginUpload(target, budget),
     token === undefined ? undefined : beginEvents(target, budget, token),
-    lookInside(run, http),
+    lookInside(run, http, budget),
     redisInfoOf(run),
   ]);
   const accepts = !signal.aborted && polls.every(({ outcome }) => outcome === "open");

@@ -249,7 +249,7 @@ export function writeView(view: View): string {
   return text;
 }
 
-const PERIOD_MS = 5000;
+export const STATUS_PERIOD_MS = 5000;
 /** Only bounds how long a report stays in the store; leases show which processes are gone. */
 const TTL_MS = 15_000;
 
@@ -278,6 +278,6 @@ export function publishStatus(deps: {
   }
 
   void publish();
-  const timer = deps.clock.every(PERIOD_MS, () => void publish());
+  const timer = deps.clock.every(STATUS_PERIOD_MS, () => void publish());
   return { close: () => timer.cancel() };
 }

@@ -109,7 +109,7 @@ async function stopped(cluster: Cluster, runs: readonly Run[]): Promise<void> {
   }
 }
 
-async function viewsOf(cluster: Cluster) {
+export async function viewsOf(cluster: Cluster) {
   const { store } = openStore(cluster.redis.url);
   try {
     const { members } = await store.members();

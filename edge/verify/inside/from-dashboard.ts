@@ -116,6 +116,7 @@ export function describeDashboard({ workers, balancers }: Workers, checks: Check
   const live = workers.filter(({ reason }) => reason !== "its lease has expired");
   return {
     source: "dashboard",
+    isComplete: true,
     processes: [
       ...balancers.map(({ id, version }) => processOf("balancer", id, version, undefined)),
       ...live.map(({ id, version, status }) => processOf("worker", id, version, status)),

@@ -1,5 +1,5 @@
 /** The inside of a deployment, from its store. */
-import { sleep, systemClock } from "../../../shared/base/clock.ts";
+import { systemClock } from "../../../shared/base/clock.ts";
 import { isWorkerName } from "../../../shared/base/ids.ts";
 import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { compareRings, compareSecrets } from "../../../shared/cluster/describe.ts";
@@ -7,35 +7,27 @@ import { ringProblem, secretProblem } from "../../../shared/cluster/format.ts";
 import { type PublishedView, readMembers, readViews } from "../../../shared/cluster/read.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
-import { HEARTBEAT_MS, type Store } from "../../../shared/store/store.ts";
+import type { Store } from "../../../shared/store/store.ts";
 import type { Controls, Inside, SecretState, StatsdState, Unreachable } from "./inside.ts";
 
 /** For the audit log. */
 const VERIFY = { name: "ct-edge verify" };
 
-/** Records show a change of members with the next heartbeat of each process; until then their rings differ. */
-const RING_PATIENCE_MS = 3 * HEARTBEAT_MS;
-const POLL_MS = 300;
-
 export async function readFromStore(store: Store): Promise<Inside> {
-  const untilMs = systemClock.nowMs() + RING_PATIENCE_MS;
-  for (;;) {
-    const { membership } = await readMembers(store);
-    const views = await readViews(store, membership.members);
-    const inside = describeInside(membership.members, views);
-    const isSettled = membership.booted && inside.ringProblem === undefined;
-    if (isSettled || systemClock.nowMs() >= untilMs) return inside;
-    await sleep(systemClock, POLL_MS);
-  }
+  const { membership } = await readMembers(store);
+  const views = await readViews(store, membership.members);
+  return describeInside(membership.members, views, membership.booted);
 }
 
 /** Pure. */
 export function describeInside(
   members: readonly MemberRecord[],
   views: readonly Pick<PublishedView, "id" | "view">[],
+  isComplete = true,
 ): Inside {
   return {
     source: "redis",
+    isComplete,
     processes: members.map((member) => ({
       kind: member.kind,
       id: member.id,

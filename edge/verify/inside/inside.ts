@@ -6,6 +6,8 @@ import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 
 export interface Inside {
   readonly source: "redis" | "dashboard";
+  /** Not while the store is new or was emptied: some processes may not have registered. */
+  readonly isComplete: boolean;
   readonly processes: readonly InsideProcess[];
   /** Undefined: rings agree. */
   readonly ringProblem: string | undefined;

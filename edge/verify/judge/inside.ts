@@ -20,6 +20,7 @@ export type InsideAnswer =
   | { readonly outcome: "read"; readonly inside: Inside }
   /** No means were given. */
   | { readonly outcome: "not asked" }
+  | { readonly outcome: "interrupted" }
   | { readonly outcome: "failed"; readonly detail: string };
 
 const GIVE_MEANS =
@@ -29,6 +30,9 @@ const GIVE_MEANS =
 export function judgeInside(answer: InsideAnswer, seen: ReadonlySet<WorkerTag>): Finding[] {
   if (answer.outcome === "not asked") {
     return INSIDE_IDS.map((id) => unknown(id, "it is not visible from outside", GIVE_MEANS));
+  }
+  if (answer.outcome === "interrupted") {
+    return INSIDE_IDS.map((id) => unknown(id, "interrupted", "run verify again"));
   }
   if (answer.outcome === "failed") {
     const cause = `the inside could not be read: ${answer.detail}`;
