@@ -29,29 +29,31 @@ export function openToAppend(path: string): Promise<number> {
 
 /**
  * Renames the file at `path` to the first of the rotated ones, opens a new one and returns its descriptor. If `path` is no
- * longer the file `inode`, another program has rotated it, and only the new file is opened. Rejects when a file cannot be
- * renamed or opened; earlier renames are not undone.
+ * longer the file `inode`, or becomes another one meanwhile, another program has rotated it, and only the new file is opened.
+ * Rejects when a file cannot be renamed or opened; earlier renames are not undone.
  */
 export async function startNewFile(
   path: string,
   inode: number,
   limits: LogLimits,
 ): Promise<number> {
-  if (await isSameFile(path, inode)) {
-    await makeRoom(path, limits);
-    if (limits.maxFiles > 1) await rename(path, rotatedPath(path, 1));
-    else await unlink(path);
+  try {
+    if (await isSameFile(path, inode)) await moveAway(path, limits);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
   }
   return openToAppend(path);
 }
 
+async function moveAway(path: string, limits: LogLimits): Promise<void> {
+  await makeRoom(path, limits);
+  if (limits.maxFiles > 1) await rename(path, rotatedPath(path, 1));
+  else await unlink(path);
+}
+
+/** Rejects with ENOENT when there is none. */
 async function isSameFile(path: string, inode: number): Promise<boolean> {
-  try {
-    return (await stat(path)).ino === inode;
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return false;
-    throw error;
-  }
+  return (await stat(path)).ino === inode;
 }
 
 /** Raises the number of each rotated file by one, and deletes the oldest ones beyond the limits. */
