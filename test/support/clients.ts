@@ -101,6 +101,8 @@ export class Client {
   isServed = false;
   /** Its broadcasts, in order. */
   readonly spoken: string[] = [];
+  /** When each was said, on the same clock. */
+  readonly spokenMs: number[] = [];
   disconnected = false;
   /** Failures that the package does not handle: document updates for a peer that has just left. */
   readonly syncFailures: unknown[] = [];
@@ -203,6 +205,7 @@ export class Client {
   /** Sends a chat message to all peers (an encrypted broadcast). */
   async say(text: string): Promise<void> {
     this.spoken.push(text);
+    this.spokenMs.push(performance.now());
     await chatOf(this.connection).sendMessage(text);
   }
 
