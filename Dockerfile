@@ -1,6 +1,7 @@
 # One image for all programs: `ct-edge` (default: one machine), `ct-balancer`, `ct-worker`, and `ct-secret`, which makes the
 # secret that they share. Debian's glibc is not needed: no package that runs here is compiled. To pin the base:
 # docker build --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
+# For a release, its labels and the date of its SBOM too: docs/operators/install.md, "Digests and SBOM".
 ARG NODE_IMAGE=node:24-bookworm-slim
 
 # --- the programs, with the packages that they use ---
@@ -15,6 +16,8 @@ COPY shared ./shared
 COPY balancer ./balancer
 COPY worker ./worker
 COPY edge ./edge
+# The date in the SBOM; a build argument is in the environment of RUN.
+ARG SOURCE_DATE_EPOCH
 RUN node edge/build.mjs && chmod +x dist/*/main.js dist/edge/make-secret.js
 
 # --- the image ---
@@ -36,6 +39,7 @@ RUN ln -s /app/dist/edge/main.js /usr/local/bin/ct-edge \
 COPY deploy/image/start-codetogether deploy/image/licensing.properties /opt/codetogether/
 COPY deploy/image/forever /usr/local/bin/forever
 COPY package.json LICENSE ./
+# With the list of the packages in it, dist/sbom.cdx.json.
 COPY --from=build /app/dist ./dist
 COPY deploy/healthy.mjs ./deploy/healthy.mjs
 # Every program has its status port at one place here, so that one health check serves all.
@@ -49,6 +53,14 @@ STOPSIGNAL SIGTERM
 # The time limit is for a machine that is so busy that a Node takes seconds to start; the check itself waits for 2 s.
 HEALTHCHECK --interval=5s --timeout=10s --start-period=30s --retries=3 \
   CMD ["node", "/app/deploy/healthy.mjs"]
+# At the end, because they differ in each build.
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="CodeTogether edge" \
+      org.opencontainers.image.description="A self-hosted edge for live collaborative coding" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 # Not the base's entrypoint, a shell script: the program itself gets the signals.
 ENTRYPOINT []
 CMD ["ct-edge", "start", "--log-dir", "/var/log/codetogether"]

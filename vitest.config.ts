@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take longest whatever their size: begun at the end, the last one would run alone. */
-const LONG = /\/test\/(e2e|model)\//;
+const LONG = /\/test\/(e2e|model|packages)\//;
 /**
  * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
  * whose package keeps timers for a minute after they are closed, and not those that measure memory or time.

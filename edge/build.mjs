@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { buildSync } from "esbuild";
 import { licensesOf } from "./bundle-licenses.mjs";
+import { writeSbom } from "./sbom.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** The programs; what several of them use is in chunks. */
@@ -22,8 +23,9 @@ const PROGRAMS = [
   "edge/make-secret",
   "balancer/main",
   "worker/main",
-  // A thread.
+  // Threads.
   "shared/policy/parse-thread",
+  "balancer/acme/ca-thread",
 ];
 const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
 /** Contains the digest of the sources that dist/ was built from. */
@@ -43,9 +45,11 @@ export function buildWhenStale() {
 function build(digest) {
   const fresh = `${root}dist.${process.pid}`;
   try {
-    bundlePrograms(fresh);
+    const programs = bundlePrograms(fresh);
     copyOtherFiles(fresh);
-    bundlePages(fresh);
+    const bundles = { programs: [programs], pages: bundlePages(fresh) };
+    writeFileSync(`${fresh}/modules.json`, modulesOf(fresh, Object.values(bundles).flat()));
+    writeFileSync(`${fresh}/sbom.cdx.json`, writeSbom(root, bundles));
     writeFileSync(`${fresh}/.sources`, digest);
     const old = `${fresh}.old`;
     if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old);
@@ -81,7 +85,13 @@ function bundlePrograms(folder) {
   });
   for (const output of Object.keys(metafile.outputs)) escapeNonAscii(root + output);
   writeFileSync(`${folder}/licenses.txt`, licensesOf(root, [metafile]));
-  writeFileSync(`${folder}/modules.json`, JSON.stringify(metafile.outputs));
+  return metafile;
+}
+
+/** Which modules are in which file, as esbuild reports it, under the folder's final name. */
+function modulesOf(folder, metafiles) {
+  const outputs = Object.assign({}, ...metafiles.map((metafile) => metafile.outputs));
+  return JSON.stringify(outputs).replaceAll(`"${folder.slice(root.length)}/`, '"dist/');
 }
 
 /**
@@ -125,6 +135,7 @@ function bundlePages(folder) {
   const metafiles = [bundleDashboard(folder), bundleClient(app)];
   writeFileSync(`${app}/licenses.txt`, licensesOf(root, metafiles));
   for (const name of readdirSync(app)) compressFile(`${app}/${name}`);
+  return metafiles;
 }
 
 /** One script and one style sheet. */

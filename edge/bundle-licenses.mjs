@@ -20,7 +20,8 @@ export function licensesOf(root, metafiles) {
   return `This product contains these packages.\n\n${sections.join(`\n\n${"-".repeat(72)}\n\n`)}\n`;
 }
 
-function usedPackages({ outputs }) {
+/** Folders of the packages of which something is in an output of one bundle, with repetitions. */
+export function usedPackages({ outputs }) {
   return Object.values(outputs).flatMap(({ inputs }) =>
     Object.entries(inputs).flatMap(([input, { bytesInOutput }]) =>
       bytesInOutput > 0 ? (PACKAGE.exec(input) ?? []) : [],

@@ -17,6 +17,7 @@ import {
   reportReady,
   stopOnRequest,
 } from "../../shared/process/program.ts";
+import { notifyStopping } from "../../shared/process/service-manager.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { openPublic, reservePort } from "./public-host.ts";
@@ -56,6 +57,7 @@ export async function startProcesses(settings: Settings, firstStatusPort: number
 
   let isStopping = false;
   stopOnRequest(async ({ why }, { urgent }) => {
+    notifyStopping(stopPlan(settings).deadlineMs);
     log.info({ why }, "stopping all processes");
     isStopping = true;
     void urgent.then(() => {

@@ -14,6 +14,7 @@ import {
   STANDBY_VARIABLE,
   type StopScope,
 } from "./edge-channel.ts";
+import { notifyReady } from "./service-manager.ts";
 
 /** If the edge does not confirm within this that it will stop a process that got SIGTERM, the process stops by itself. */
 const CONFIRM_MS = 2000;
@@ -163,9 +164,11 @@ export async function portsReleased(): Promise<void> {
   });
 }
 
-/** Reports to the edge that this process is ready, with its ports. */
+/** Reports to the edge, or to systemd, that this process is ready, with its ports. */
 export function reportReady(ports: Omit<Extract<ProcessMessage, { type: "ready" }>, "type">): void {
   sendToEdge({ type: "ready", ...ports });
+  const named = Object.entries(ports).map(([name, port]) => `${name} ${port}`);
+  notifyReady(`listening: ${named.join(", ")}`);
 }
 
 /** Ends the process on an uncaught exception, after which its state is unknown; the supervisor restarts it. */

@@ -1,4 +1,4 @@
-/** What the bundled programs in dist/ contain (dist/modules.json). */
+/** What the bundled programs and pages in dist/ contain (dist/modules.json). */
 import { readFileSync } from "node:fs";
 
 /** As esbuild reports them. */
@@ -16,7 +16,7 @@ export function loadedModules(program: string): string[] {
   const files = new Set([program]);
   for (const file of files) {
     for (const { path, kind } of outputs.get(file)?.imports ?? []) {
-      if (kind === "import-statement") files.add(inDist(path));
+      if (kind === "import-statement") files.add(path);
     }
   }
   return [...files].flatMap((file) => Object.keys(outputs.get(file)?.inputs ?? {}));
@@ -30,10 +30,5 @@ export function bundledModules(): string[] {
 function readOutputs(): ReadonlyMap<string, Outputs[string]> {
   const text = readFileSync(new URL("../../dist/modules.json", import.meta.url), "utf8");
   const outputs = JSON.parse(text) as Outputs;
-  return new Map(Object.entries(outputs).map(([path, output]) => [inDist(path), output]));
-}
-
-/** esbuild writes to a folder that becomes dist/. */
-function inDist(path: string): string {
-  return path.replace(/^dist\.\d+\//, "dist/");
+  return new Map(Object.entries(outputs));
 }

@@ -13,6 +13,7 @@ import { LINK_VERSION } from "../../shared/link/frames.ts";
 import { createLog, type Log } from "../../shared/logs/log.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { endOnBugs, type StopRequest, stopOnRequest } from "../../shared/process/program.ts";
+import { notifyStopping } from "../../shared/process/service-manager.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
 import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import { createKeyring, type Keyring, logSwitch } from "../../shared/settings/keyring.ts";
@@ -60,9 +61,9 @@ type State =
 const STOP_DEADLINE_MS = 1700;
 
 export function openProcess(
-  options: Pick<WorkerOptions, "id" | "secret" | "secretPrevious" | "log" | "http">,
+  options: Pick<WorkerOptions, "id" | "secret" | "secretPrevious" | "log" | "http" | "drain">,
 ): WorkerProcess {
-  const { id } = options;
+  const { id, drain: drainTimes } = options;
   const clock = systemClock;
   const counters = createCounters();
   const logSink = createProgramSink(process.stdout, counters);
@@ -82,6 +83,7 @@ export function openProcess(
   }
 
   stopOnRequest(async (request, { urgent, edgeStops }) => {
+    notifyStopping(drainTimes.delayMs + drainTimes.timeoutMs + STOP_DEADLINE_MS);
     log.info({ why: request.why }, "stopping");
     if (state.phase === "running" && state.drain.isWanted(request)) {
       const { drain } = state;
