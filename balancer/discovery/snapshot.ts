@@ -6,13 +6,14 @@
  * Format: JSON, one value per line: a head, the workers, the owners, and an end with their counts. A process that can
  * write the file can redirect clients, so only its owner has access, and its content is validated like the store's.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { open, readFile, rename, rm, stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { isWorkerId, type SessionKey, toSessionKey, type WorkerId } from "../../shared/base/ids.ts";
+import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
 import { parseMember, type WorkerRecord } from "../../shared/store/member.ts";
@@ -121,23 +122,6 @@ export function createSnapshotFile(deps: {
   const name = `balancer-${digest}.snapshot`;
   let isFailing = false;
 
-  async function replaceFile(snapshot: Snapshot): Promise<void> {
-    const path = join(prepareDataDir(deps.dataDir), name);
-    const temporary = `${path}.${randomBytes(4).toString("hex")}`;
-    const file = await open(temporary, "wx", 0o600);
-    try {
-      for (const chunk of encodeSnapshot(snapshot)) await file.writeFile(chunk);
-      // Without it, a power cut may leave the new name on an empty file.
-      await file.sync();
-      await file.close();
-      await rename(temporary, path);
-    } catch (error) {
-      await file.close().catch(() => {});
-      await rm(temporary, { force: true });
-      throw error;
-    }
-  }
-
   return {
     async read() {
       const path = join(deps.dataDir, name);
@@ -160,7 +144,8 @@ export function createSnapshotFile(deps: {
     },
     async write(snapshot) {
       try {
-        await replaceFile(snapshot);
+        const path = join(prepareDataDir(deps.dataDir), name);
+        await replaceFile(path, encodeSnapshot(snapshot));
         isFailing = false;
       } catch (error) {
         if (!isFailing) {

@@ -9,6 +9,7 @@ import { randomAlphanumerics } from "../../../shared/base/ids.ts";
 import type { Told } from "../../../shared/policy/person.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import type { OperatorRole } from "../../../shared/settings/operator-roles.ts";
+import { seal, unseal } from "../../../shared/settings/sealing.ts";
 import { fromStored, type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
 import {
   type Deferring,
@@ -18,7 +19,6 @@ import {
 } from "../../../shared/store/store.ts";
 import { CLOCK_SKEW_MS, OPERATOR_TOKEN_MS, SIGN_IN_MS } from "../tokens.ts";
 import type { Access, SignedIn } from "./provider-client.ts";
-import { seal, unseal } from "./sealing.ts";
 
 interface Found {
   /** Undefined: as before. */

@@ -1,6 +1,6 @@
-/** Encrypts what only workers may read in the store: AES-256-GCM with a key of the edge's secret. */
+/** Encrypts what only processes of this edge may read in the store: AES-256-GCM with a key of the edge's secret. */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
+import type { PurposeKeys } from "./keyring.ts";
 
 const ALGORITHM = "aes-256-gcm";
 const IV_BYTES = 12;

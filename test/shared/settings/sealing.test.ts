@@ -1,7 +1,7 @@
 /** What is encrypted in the store. */
 import { expect, test } from "vitest";
 import { createKeyring, onlyKey } from "../../../shared/settings/keyring.ts";
-import { seal, unseal } from "../../../worker/login/identity/sealing.ts";
+import { seal, unseal } from "../../../shared/settings/sealing.ts";
 
 const OLD = "the secret before, long enough for all of its keys";
 const NEW = "the new secret, which is long enough for its keys too";

@@ -15,7 +15,8 @@ import type { TlsCertificate } from "../transport/transport.ts";
 export interface Certificate extends TlsCertificate {
   /** Its host names and addresses, as in the certificate. */
   readonly names: string;
-  /** Wall time in ms. */
+  /** Wall time in ms, as the next. */
+  readonly startsMs: number;
   readonly expiresMs: number;
 }
 
@@ -59,11 +60,22 @@ function loadCertificate(certPath: string, keyPath: string): Certificate {
   } catch (error) {
     throw unusable("CT_TLS_KEY", keyPath, "it is not the private key of CT_TLS_CERT", error);
   }
+  return describeCertificate(parsed, cert, key);
+}
+
+/** From PEM that the edge has obtained itself. Throws when they do not belong together. */
+export function parseCertificate(cert: string, key: string): Certificate {
+  createSecureContext({ cert, key });
+  return describeCertificate(new X509Certificate(cert), cert, key);
+}
+
+function describeCertificate(parsed: X509Certificate, cert: string, key: string): Certificate {
   return {
     cert,
     key,
     isFor: (name) => isFor(parsed, name),
     names: parsed.subjectAltName ?? parsed.subject,
+    startsMs: Date.parse(parsed.validFrom),
     expiresMs: Date.parse(parsed.validTo),
   };
 }
