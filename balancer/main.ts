@@ -26,6 +26,7 @@ import {
   stopOnRequest,
   watchEdgeReadiness,
 } from "../shared/process/program.ts";
+import { notifyStopping } from "../shared/process/service-manager.ts";
 import { createShutdown, type Shutdown } from "../shared/process/shutdown.ts";
 import {
   openStatusPort,
@@ -34,26 +35,23 @@ import {
 } from "../shared/process/status-port.ts";
 import { VERSION } from "../shared/process/version.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
+import { startAcme, wantedCertificate } from "./acme/start.ts";
 import { checkSettings } from "./admin/check.ts";
 import { balancerProgram } from "./admin/command-line.ts";
 import { handleCommand } from "./admin/commands.ts";
-import { describeView, statusOf } from "./admin/status.ts";
+import { describeAcme, describeView, statusOf } from "./admin/status.ts";
+import { expiresInMs } from "./certificates/certificates.ts";
+import {
+  type CurrentCertificates,
+  followCertificates,
+  readCertificates,
+} from "./certificates/current-certificates.ts";
 import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
 import type { DownstreamLimits } from "./downstream/served-client.ts";
 import { readTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
-import {
-  type Certificate,
-  type CertificateFiles,
-  type CertificateWatch,
-  expiresInMs,
-  loadCertificates,
-  signatureOf,
-  warnOfExpiry,
-  watchCertificates,
-} from "./server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
-import { type DataPath, startDataPath } from "./server/data-path.ts";
+import { startDataPath } from "./server/data-path.ts";
 import type { Listener } from "./server/listener.ts";
 import { processName, startProcesses } from "./server/processes.ts";
 import { warmUp } from "./server/warm-up.ts";
@@ -111,9 +109,10 @@ async function startBalancer(settings: Settings): Promise<void> {
     report: (part, problem) => log.error({ part, problem }, "a part failed to stop"),
   });
   const clients: Clients = { drain: undefined, hasSuccessor: false };
-  drainBeforeStop({ clients, shutdown, storeSocket: settings.storeSocket, log });
+  drainBeforeStop({ clients, shutdown, settings, log });
 
   const certificates = readCertificates(settings, { clock, log });
+  wantedCertificate(settings);
   const trusted = readTrustedProxies(settings);
   const discovery = createDiscovery({ settings, id, clock, log, counters });
   shutdown.add("membership", () => discovery.close());
@@ -125,6 +124,14 @@ async function startBalancer(settings: Settings): Promise<void> {
   reopenOnHangUp(requestLog, certificates, log);
   // Before the ports open: a client that comes right after a start must not get "no worker".
   const savedOwners = await discovery.start();
+  const acme = startAcme({
+    ...{ settings, id, discovery, clock, log, counters },
+    onCertificates: (obtained) => certificates.use({ obtained }),
+  });
+  if (acme !== undefined) {
+    shutdown.add("acme", () => acme.close());
+    await acme.start();
+  }
 
   const reportBug = (error: unknown): void =>
     log.error({ err: error }, "a connection failed inside the balancer");
@@ -169,16 +176,20 @@ async function startBalancer(settings: Settings): Promise<void> {
     trusted,
     takesProxyHeaders: settings.proxyProtocol,
     certificates: certificates.current,
+    challenges: acme?.challenges,
   });
   shutdown.add("traffic", () => dataPath.close());
   clients.drain = () => {
+    // Another balancer orders certificates from now on.
+    void acme?.close();
     // New clients reach the successor already: this process must not announce that it wants none.
     const delayMs = clients.hasSuccessor ? 0 : settings.drainDelayMs;
     return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
-  followCertificates({ certificates, dataPath, shutdown, clock, log });
+  const watch = followCertificates({ certificates, listener: dataPath.listener, clock, log });
+  shutdown.add("certificates", () => watch.close());
   counters.gauge("balancer.certificate_expires_in_ms", () =>
-    expiresInMs(certificates.current, clock.wallMs()),
+    expiresInMs(certificates.inFiles, clock.wallMs()),
   );
   // Workers that do not reach the store either continue as soon as they hear that it is away for all.
   discovery.onStoreHealth(() => {
@@ -236,11 +247,18 @@ async function startBalancer(settings: Settings): Promise<void> {
     statusPort: status.port,
     wanted: scaling.wanted,
     describe: () =>
-      describeView(dataPath, { clock, counters, certificates: certificates.current, publisher }),
+      describeView(dataPath, {
+        ...{ clock, counters, publisher },
+        certificates: certificates.inFiles,
+        acme: acme && describeAcme(acme, clock),
+      }),
     handleCommand: (command) =>
-      handleCommand(command, { router: dataPath.router, discovery, clock }),
+      handleCommand(command, { router: dataPath.router, discovery, clock, acme }),
   });
+  // Stops first: the other parts wait for what they have deferred.
+  shutdown.add("deferred store operations", () => discovery.storeAccess?.store.stopDeferring());
   reportListening(dataPath.listener, status.port, log);
+  acme?.join();
 }
 
 /** What a graceful stop depends on; set while the balancer starts and runs. */
@@ -255,13 +273,14 @@ interface Clients {
 function drainBeforeStop(deps: {
   readonly clients: Readonly<Clients>;
   readonly shutdown: Shutdown;
-  readonly storeSocket: string | undefined;
+  readonly settings: Pick<Settings, "storeSocket" | "drainDelayMs" | "drainTimeoutMs">;
   readonly log: Log;
 }): void {
+  const { storeSocket, drainDelayMs, drainTimeoutMs } = deps.settings;
   // In an edge with a store of its own that stops as a whole no other balancer takes the clients.
-  const hasOthers = (scope: StopScope): boolean =>
-    scope === "process" || deps.storeSocket === undefined;
+  const hasOthers = (scope: StopScope): boolean => scope === "process" || storeSocket === undefined;
   stopOnRequest(async (request, { urgent, edgeStops }) => {
+    notifyStopping(drainDelayMs + drainTimeoutMs + STOP_DEADLINE_MS);
     deps.log.info({ why: request.why }, "stopping");
     if (hasOthers(request.scope) && deps.clients.drain !== undefined) {
       const cutShort = edgeStops.then(({ scope }) =>
@@ -298,57 +317,13 @@ function openRequestLog(
   });
 }
 
-interface CurrentCertificates {
-  readonly files: CertificateFiles;
-  /** Of the files as they were before `current` was loaded. */
-  readonly signature: string;
-  current: readonly Certificate[];
-  /** Set once there are ports that use them. */
-  watch: CertificateWatch | undefined;
-}
-
-/** Throws `SettingError`. */
-function readCertificates(
-  { tlsCert, tlsKey }: Settings,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
-): CurrentCertificates {
-  const files = { cert: tlsCert, key: tlsKey };
-  const signature = signatureOf(files);
-  const current = loadCertificates(files);
-  warnOfExpiry(current, clock.wallMs(), log);
-  return { files, signature, current, watch: undefined };
-}
-
 /** From the moment on at which the logs are open: a rotation does not wait for the start. */
 function reopenOnHangUp(requestLog: RequestLog, certificates: CurrentCertificates, log: Log): void {
   process.on("SIGHUP", () => {
     log.info({}, "SIGHUP: reopening the logs");
     requestLog.reopen();
-    if (certificates.current.length > 0) certificates.watch?.reload();
+    if (certificates.inFiles.length > 0) certificates.watch?.reload();
   });
-}
-
-/** Follows changes of the certificates since they were read. */
-function followCertificates(deps: {
-  readonly certificates: CurrentCertificates;
-  readonly dataPath: DataPath;
-  readonly shutdown: Shutdown;
-  readonly clock: Clock;
-  readonly log: Log;
-}): void {
-  const { certificates, clock, log } = deps;
-  const watch = watchCertificates({
-    files: certificates.files,
-    signature: certificates.signature,
-    use(fresh) {
-      certificates.current = fresh;
-      deps.dataPath.listener.useCertificates(fresh);
-    },
-    clock,
-    log,
-  });
-  certificates.watch = watch;
-  deps.shutdown.add("certificates", () => watch.close());
 }
 
 // --- ports ---

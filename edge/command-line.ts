@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { VERSION } from "../shared/process/version.ts";
 import { settingOptions } from "../shared/settings/read-settings.ts";
+import { certificateCommand } from "./commands/cluster/certificate.ts";
 import { eventsCommand } from "./commands/cluster/events.ts";
 import { explainCommand } from "./commands/cluster/explain.ts";
 import { listCommand } from "./commands/cluster/list.ts";
@@ -56,6 +57,7 @@ export function edgeProgram(run: (flags: Record<string, unknown>) => Promise<voi
     .addCommand(lockCommand("unlock"))
     .addCommand(topCommand())
     .addCommand(eventsCommand())
+    .addCommand(certificateCommand())
     .addCommand(usageCommand())
     .addCommand(explainCommand())
     .addCommand(simulateCommand())

@@ -17,9 +17,10 @@ import {
 } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
+import { wantedCertificate } from "../acme/start.ts";
+import { expiresSoon, loadCertificates } from "../certificates/certificates.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
 import { readTrustedProxies } from "../http1/forwarding.ts";
-import { expiresSoon, loadCertificates } from "../server/certificates.ts";
 import { connectionLimit, readDescriptorLimit } from "../server/connection-limit.ts";
 import { describeTooMany } from "../server/processes.ts";
 import { openEverywhere, reservePort } from "../server/public-host.ts";
@@ -73,7 +74,8 @@ export async function checkSettings(
   attempt(() => checkMembers(settings, addLine));
   attempt(() => checkLogDir(settings, addLine));
   const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
-  if (settings.tlsCert.length > 0) ports.push(["CT_TLS_PORT", settings.bind, settings.tlsPort]);
+  if (settings.tlsCert.length > 0 || settings.acmeDomains.length > 0)
+    ports.push(["CT_TLS_PORT", settings.bind, settings.tlsPort]);
   let statusBind = settings.statusBind ?? defaultBind(true);
   attempt(() => {
     statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
@@ -105,7 +107,14 @@ function checkCertificates(
   warnings: string[],
 ): void {
   const certificates = loadCertificates({ cert: settings.tlsCert, key: settings.tlsKey });
-  if (certificates.length === 0) addLine("certificates", "none: no HTTPS port");
+  const wanted = wantedCertificate(settings);
+  if (wanted !== undefined) {
+    const names = wanted.domains.join(", ");
+    addLine(
+      "certificate wanted",
+      `${names}, from ${wanted.directory}; its state: ct-edge certificate`,
+    );
+  } else if (certificates.length === 0) addLine("certificates", "none: no HTTPS port");
   certificates.forEach((certificate, index) => {
     const days = Math.floor((certificate.expiresMs - nowMs) / 86_400_000);
     const until = new Date(certificate.expiresMs).toISOString().slice(0, 10);

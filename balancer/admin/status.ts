@@ -4,15 +4,20 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import { withFormerHealth } from "../../shared/cluster/former-health-names.ts";
 import { readResumes } from "../../shared/cluster/resume-reports.ts";
-import type { BalancerView, ReportedLinks } from "../../shared/cluster/status-reports.ts";
+import type {
+  BalancerView,
+  ReportedAcme,
+  ReportedLinks,
+} from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import type { Publisher } from "../../shared/metrics/statsd/publisher.ts";
 import type { StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
+import type { Acme } from "../acme/acme.ts";
+import type { Certificate } from "../certificates/certificates.ts";
 import type { Discovery } from "../discovery/discovery.ts";
-import type { Certificate } from "../server/certificates.ts";
 import type { DataPath } from "../server/data-path.ts";
 import type { Health, WorkerStatus } from "../upstreams/health.ts";
 import type { WorkerLinks } from "../upstreams/worker-links.ts";
@@ -82,6 +87,7 @@ export function describeView(
     readonly clock: Clock;
     readonly counters: Counters;
     readonly certificates: readonly Pick<Certificate, "names" | "expiresMs">[];
+    readonly acme: ReportedAcme | undefined;
     readonly publisher: Pick<Publisher, "health"> | undefined;
   },
 ): BalancerView {
@@ -113,6 +119,23 @@ export function describeView(
       names: cut(names, MAX_NAMES_CHARS),
       expiresInMs: expiresMs - clock.wallMs(),
     })),
+    ...(parts.acme !== undefined && { acme: parts.acme }),
+  };
+}
+
+export function describeAcme(
+  acme: Pick<Acme, "status">,
+  clock: Pick<Clock, "wallMs">,
+): ReportedAcme {
+  const { domains, issuedMs, expiresMs, nextMs, isRevoked, failure } = acme.status;
+  const nowMs = clock.wallMs();
+  return {
+    domains,
+    ...(issuedMs !== undefined && { issuedAgoMs: nowMs - issuedMs }),
+    ...(expiresMs !== undefined && { expiresInMs: expiresMs - nowMs }),
+    nextOrderInMs: nextMs - nowMs,
+    ...(isRevoked && { isRevoked }),
+    ...(failure !== undefined && { failures: { count: failure.count, detail: failure.detail } }),
   };
 }
 

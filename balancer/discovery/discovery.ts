@@ -63,6 +63,8 @@ export interface Discovery {
   readonly onOtherIncarnation: (id: WorkerId, incarnation: Incarnation) => void;
   /** Whether workers have leases, and records that carry their load. */
   readonly isLeased: boolean;
+  /** For the certificate that balancers share; undefined without a store. */
+  readonly storeAccess: { readonly store: Store; readonly acmeKeys: PurposeKeys } | undefined;
   /** Undefined without a store. */
   readonly storeHealth: () => StoreHealth | undefined;
   /** Calls `listener` when the store goes away or comes back. */
@@ -210,6 +212,7 @@ function createStoreDiscovery(deps: Deps): Discovery {
       if (store.health.state !== "up") view.hear(worker, other);
     },
     isLeased: true,
+    storeAccess: { store, acmeKeys: keyring.acme },
     storeHealth: () => store.health,
     onStoreHealth: (listener) => void store.onHealth(listener),
     refused: () => verification.refused,
@@ -321,6 +324,7 @@ function createFixedDiscovery({ settings, id, log }: Deps): Discovery {
     probe: trafficProbe,
     onOtherIncarnation() {},
     isLeased: false,
+    storeAccess: undefined,
     storeHealth: () => undefined,
     onStoreHealth() {},
     refused: () => [],

@@ -99,6 +99,7 @@ export interface OwnResponse {
 const REASONS: ReadonlyMap<number, string> = new Map([
   [200, "OK"],
   [400, "Bad Request"],
+  [404, "Not Found"],
   [405, "Method Not Allowed"],
   [408, "Request Timeout"],
   [414, "URI Too Long"],
@@ -192,15 +193,38 @@ export function healthResponse(
   return ownResponse(status === "ok" ? 200 : 503, { status }, [], context);
 }
 
+/** For a certificate authority that verifies a name (RFC 8555 §8.3). `text`: undefined if this edge has no such challenge. */
+export function challengeResponse(text: string | undefined, context: ResponseContext): OwnResponse {
+  const body = text ?? "This edge has no such challenge.";
+  return textResponse(
+    text === undefined ? 404 : 200,
+    body,
+    "text/plain; charset=utf-8",
+    [],
+    context,
+  );
+}
+
 function ownResponse(
   status: number,
   body: unknown,
   extra: readonly Field[],
   context: ResponseContext,
 ): OwnResponse {
-  const text = JSON.stringify(body);
+  const type = "application/json; charset=utf-8";
+  return textResponse(status, JSON.stringify(body), type, extra, context);
+}
+
+/** `text`: ASCII. */
+function textResponse(
+  status: number,
+  text: string,
+  type: string,
+  extra: readonly Field[],
+  context: ResponseContext,
+): OwnResponse {
   const fields = [
-    makeField("Content-Type", "application/json; charset=utf-8"),
+    makeField("Content-Type", type),
     makeField("Content-Length", String(text.length)),
     makeField("Cache-Control", "no-store"),
     makeField(REQUEST_ID_HEADER, context.requestId),

@@ -7,6 +7,7 @@ import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downstream/responses.ts";
 import type { RequestHead } from "../http1/head.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
+import { ChallengeExchange, challengeToken } from "./acme-challenge.ts";
 import type { Refusals } from "./delayed-refusal.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
 
@@ -17,6 +18,8 @@ interface AcceptDeps extends ExchangeDeps {
   /** Undefined: no limits. */
   readonly limiter: RequestLimiter | undefined;
   readonly refusals: Pick<Refusals, "refuse">;
+  /** The response to a challenge of a certificate authority, by its token. Undefined: there are none. Never rejects. */
+  readonly httpChallenge: ((token: string) => Promise<string | undefined>) | undefined;
 }
 
 interface RequestLimiter {
@@ -53,6 +56,10 @@ export function acceptRequest(
       healthResponse(deps.drainState.isAnnounced ? "leaving" : status, context),
     );
     return undefined;
+  }
+  const token = deps.httpChallenge && challengeToken(head.target);
+  if (token !== undefined) {
+    return new ChallengeExchange(client, async () => deps.httpChallenge?.(token));
   }
   const { router } = deps;
   // At once: trying workers that may not respond would take long and find out no more.

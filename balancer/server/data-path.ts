@@ -22,7 +22,7 @@ import { createTrafficCounters } from "../proxy/traffic-counters.ts";
 import { createTunnels, type Tunnels } from "../proxy/tunnels.ts";
 import { createRouter, type Router } from "../routing/router.ts";
 import { createDeadlines } from "../transport/deadlines.ts";
-import type { BugReport, TlsCertificate, Transport } from "../transport/transport.ts";
+import type { BugReport, TlsCertificate, TlsChallenge, Transport } from "../transport/transport.ts";
 import type { WorkerStatus } from "../upstreams/health.ts";
 import { measureLinks } from "../upstreams/link-metrics.ts";
 import { Upstream } from "../upstreams/upstream.ts";
@@ -71,6 +71,13 @@ export async function startDataPath(deps: {
   /** CT_PROXY_PROTOCOL: whether trusted proxies begin with a header of the PROXY protocol. */
   readonly takesProxyHeaders?: boolean;
   readonly certificates: readonly TlsCertificate[];
+  /** Responses to challenges of a certificate authority; undefined: there are none. They never reject. */
+  readonly challenges?:
+    | {
+        httpResponse(token: string): Promise<string | undefined>;
+        tlsCertificate: TlsChallenge["certificateOf"];
+      }
+    | undefined;
   /** CT_BIND; undefined: every address of the machine. */
   readonly bind: string | undefined;
   readonly port: number;
@@ -85,7 +92,7 @@ export async function startDataPath(deps: {
   readonly tlsHandshakeTimeoutMs: number;
   readonly limits: DownstreamLimits;
 }): Promise<DataPath> {
-  const { clock, counters, transport, log, discovery, reportBug } = deps;
+  const { clock, counters, transport, log, discovery, reportBug, challenges } = deps;
   const deadlines = createDeadlines({ clock, reportBug });
   const drainState = createDrainState();
   const tunnels = createTunnels({
@@ -153,6 +160,7 @@ export async function startDataPath(deps: {
     clock,
     drainState,
     isRootOurs: discovery.isLeased,
+    httpChallenge: challenges && ((token: string) => challenges.httpResponse(token)),
   };
   // Clients have not sent these requests, so they are not counted as theirs.
   const traffic = createTrafficCounters(createCounters());
@@ -165,6 +173,7 @@ export async function startDataPath(deps: {
     tlsPort: deps.tlsPort,
     isShared: deps.isShared ?? false,
     certificates: deps.certificates,
+    tlsChallenge: challenges && { certificateOf: (name) => challenges.tlsCertificate(name) },
     tlsHandshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
     maxConnections: deps.maxConnections,
     admits: limiter && ((address) => limiter.admits(address)),

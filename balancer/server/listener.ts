@@ -18,6 +18,7 @@ import type {
   Listening,
   ProxyHeaderOptions,
   TlsCertificate,
+  TlsChallenge,
   Transport,
 } from "../transport/transport.ts";
 import { openPublic } from "./public-host.ts";
@@ -49,8 +50,9 @@ export async function listen(
     tlsPort: number;
     /** Whether other processes of this balancer listen on the same ports. */
     isShared: boolean;
-    /** Without any there is no HTTPS port. */
     certificates: readonly TlsCertificate[];
+    /** Of certificate authorities. Without it and without certificates there is no HTTPS port. */
+    tlsChallenge: TlsChallenge | undefined;
     tlsHandshakeTimeoutMs: number;
     /** Peers that begin with a PROXY protocol header; undefined: none. */
     proxyHeaderFrom: TrustedProxies | undefined;
@@ -125,10 +127,11 @@ export async function listen(
       }),
     ),
   ];
-  if (certificates.length > 0) {
+  if (certificates.length > 0 || deps.tlsChallenge !== undefined) {
     const plainHttpDeps = { ...deps, acceptRequest: refusePlainHttp };
     const tls = {
       certificates,
+      challenge: deps.tlsChallenge,
       handshakeTimeoutMs: deps.tlsHandshakeTimeoutMs,
       onHandshakeFailed: () => counters.count("balancer.refused", "tls handshake"),
       onPlainConnection: (connection: Connection) => serve(connection, plainHttpDeps),

@@ -1,6 +1,7 @@
 /**
  * The HTTPS port: each accepted socket is handed to TLS when it begins with a handshake, and to the plain handler when it
- * begins with text, so that the client gets a response it can read. Certificates are chosen by name and exchanged in use.
+ * begins with text, so that the client gets a response it can read. Certificates are chosen by name and exchanged in use. A
+ * certificate authority that verifies a name is told apart by the protocol that it offers.
  */
 import { constants, randomBytes } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
@@ -9,10 +10,12 @@ import {
   createServer as createTlsServer,
   type SecureContext,
   type SecureContextOptions,
+  type Server as TlsServer,
 } from "node:tls";
 import type { Origin } from "./await-proxy-header.ts";
+import { readClientHello } from "./client-hello.ts";
 import { KEEP_ALIVE_MS } from "./net-connection.ts";
-import type { TlsCertificate, TlsOptions } from "./transport.ts";
+import type { TlsCertificate, TlsChallenge, TlsOptions } from "./transport.ts";
 
 /**
  * How long a session ticket key is used. An attacker that obtains one can decrypt the TLS 1.2 connections resumed in that
@@ -104,20 +107,33 @@ export function createTlsListener(options: TlsOptions, deps: TlsListenerDeps): T
     });
   });
 
+  const challenges = options.challenge && createChallengeServer(options, options.challenge);
+
   function begin({ tcp: socket, timeout, origin }: PendingHandshake): void {
-    peekFirstByte(socket, {
-      onByte(first) {
+    peek(socket, {
+      onBytes(bytes) {
+        const [first = 0] = bytes;
         if (first === TLS_HANDSHAKE) {
-          secure.emit("connection", socket);
-        } else if (isText(first)) {
-          clearTimeout(timeout);
-          deps.servePlain(socket, origin);
-          // The "readable" listener has stopped the flow.
-          socket.resume();
-        } else {
+          // Only where there may be challenges, because a hello may come in several pieces.
+          const hello = challenges && readClientHello(bytes);
+          if (hello?.state === "incomplete") return "more";
+          return () => {
+            const isChallenge = hello?.state === "hello" && isOnlyAcme(hello.protocols);
+            (isChallenge ? challenges : secure)?.emit("connection", socket);
+          };
+        }
+        if (isText(first)) {
+          return () => {
+            clearTimeout(timeout);
+            deps.servePlain(socket, origin);
+            // The "readable" listener has stopped the flow.
+            socket.resume();
+          };
+        }
+        return () => {
           options.onHandshakeFailed();
           socket.destroy();
-        }
+        };
       },
       onNothing: options.onHandshakeFailed,
     });
@@ -144,7 +160,7 @@ function peerOf(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
-// --- the first byte ---
+// --- the first bytes ---
 
 /** The type of the record with which every TLS client begins (RFC 8446 §5.1). */
 const TLS_HANDSHAKE = 0x16;
@@ -154,30 +170,81 @@ function isText(byte: number): boolean {
   return byte === 0x0d || (byte >= 0x21 && byte <= 0x7e);
 }
 
-/** Reports the first byte of a connection and leaves it unread. `onNothing`: the connection closed without any. */
-function peekFirstByte(
-  socket: Socket,
-  handlers: { onByte: (first: number) => void; onNothing: () => void },
-): void {
+interface Peek {
+  /** Called with all bytes so far, at least one. Returns what is done with the socket, which still has them unread. */
+  readonly onBytes: (bytes: Buffer) => "more" | (() => void);
+  /** The connection closed before that. */
+  readonly onNothing: () => void;
+}
+
+/** Looks at the first bytes of a connection and leaves them unread. */
+function peek(socket: Socket, { onBytes, onNothing }: Peek): void {
+  let seen: Buffer | undefined;
   const stop = (): void => {
     socket.off("readable", onReadable).off("end", onEnd).off("close", onClose);
   };
   const onReadable = (): void => {
     const bytes: Buffer | null = socket.read();
-    const first = bytes?.[0];
-    if (bytes === null || first === undefined) return;
+    if (bytes === null || bytes.length === 0) return;
+    seen = seen === undefined ? bytes : Buffer.concat([seen, bytes]);
+    const next = onBytes(seen);
+    if (next === "more") return;
     stop();
-    socket.unshift(bytes);
-    handlers.onByte(first);
+    socket.unshift(seen);
+    next();
   };
   const onEnd = (): void => {
     socket.destroy();
   };
   const onClose = (): void => {
     stop();
-    handlers.onNothing();
+    onNothing();
   };
   socket.on("readable", onReadable).on("end", onEnd).on("close", onClose);
+}
+
+// --- challenges ---
+
+const ACME_PROTOCOL = "acme-tls/1";
+
+/** RFC 8737 §3: such a client offers nothing else. */
+function isOnlyAcme(protocols: readonly string[]): boolean {
+  return protocols.length === 1 && protocols[0] === ACME_PROTOCOL;
+}
+
+/** For one handshake with a certificate authority; the connection ends with it. */
+function createChallengeServer(options: TlsOptions, challenge: TlsChallenge): TlsServer {
+  const server = createTlsServer(
+    {
+      minVersion: "TLSv1.2",
+      ALPNProtocols: [ACME_PROTOCOL],
+      handshakeTimeout: options.handshakeTimeoutMs + 1000,
+      SNICallback(name, done) {
+        challenge.certificateOf(name).then(
+          (found) => done(null, contextOf(found)),
+          () => done(null),
+        );
+      },
+    },
+    (socket) => {
+      socket.on("error", ignore).end();
+    },
+  );
+  return server.on("tlsClientError", (_error, socket) => {
+    options.onHandshakeFailed();
+    socket.destroy();
+  });
+}
+
+/** Undefined for a certificate that cannot be used: an exception in `SNICallback` would end the process. */
+function contextOf(
+  found: { readonly cert: string; readonly key: string } | undefined,
+): SecureContext | undefined {
+  try {
+    return found && createSecureContext({ ...found, minVersion: "TLSv1.2" });
+  } catch {
+    return undefined;
+  }
 }
 
 // --- certificates ---

@@ -114,8 +114,13 @@ export interface ProxyHeaderOptions {
 }
 
 export interface TlsOptions {
-  /** At least one. The first serves clients that send no server name or an unknown one. */
+  /** The first serves clients that send no server name or an unknown one. While there is none, handshakes fail. */
   readonly certificates: readonly TlsCertificate[];
+  /**
+   * For clients that speak only `acme-tls/1` (RFC 8737): a certificate authority that verifies a name. Their handshake gets this
+   * certificate, and nothing follows it. Undefined: there are no such clients. `certificateOf` never rejects.
+   */
+  readonly challenge?: TlsChallenge | undefined;
   /** From the accept to the end of the handshake. */
   readonly handshakeTimeoutMs: number;
   /** Called for each failed handshake, for counters. */
@@ -125,6 +130,11 @@ export interface TlsOptions {
    * Must set the connection's handler before it returns.
    */
   readonly onPlainConnection: (connection: Connection) => void;
+}
+
+export interface TlsChallenge {
+  /** `name`: the server name that the client asks for. Undefined: the handshake fails. */
+  certificateOf(name: string): Promise<{ readonly cert: string; readonly key: string } | undefined>;
 }
 
 export interface TlsCertificate {

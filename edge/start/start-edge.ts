@@ -16,6 +16,7 @@ import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import { isWildcard } from "../../shared/net/networks.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
+import { notifyReady, notifyStopping } from "../../shared/process/service-manager.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import { identityProviders } from "../../shared/settings/identity-providers.ts";
@@ -102,6 +103,7 @@ async function startEdge(
   const stop = onSignals(
     async (why) => {
       isStopping = true;
+      notifyStopping(stopDeadlineMs(given));
       log.info({ why }, "stopping");
       await shutdown.run(stopDeadlineMs(given));
       log.info({}, "stopped");
@@ -172,7 +174,8 @@ async function startEdge(
   const pluginSources = findPluginSources(settings, clock);
   try {
     await supervisor.start({ hasClients });
-    const selfSigned = given.tlsCert.length === 0 ? settings.tlsCert[0] : undefined;
+    const isGiven = given.tlsCert.length > 0 || given.acmeDomains.length > 0;
+    const selfSigned = isGiven ? undefined : settings.tlsCert[0];
     const running = describeRunning(settings, supervisor, {
       selfSigned,
       logFile,
@@ -314,7 +317,7 @@ async function completeSettings(
   const secret = given.secret ?? keepSecret(dataDir);
   const { serverUrl } = given;
   const made =
-    given.tlsCert.length === 0
+    given.tlsCert.length === 0 && given.acmeDomains.length === 0
       ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
       : undefined;
   return {
@@ -324,6 +327,11 @@ async function completeSettings(
     secret,
     ...(made && { tlsCert: [made.cert], tlsKey: [made.key] }),
   };
+}
+
+/** Where people find the edge: the authority has verified that the name leads here. */
+function urlOf([domain]: readonly string[]): string | undefined {
+  return domain === undefined ? undefined : `https://${domain}`;
 }
 
 // --- what runs ---
@@ -339,7 +347,7 @@ function describeRunning(
     bind: settings.bind,
     httpPort: balancer.ready?.httpPort ?? 0,
     tlsPort: balancer.ready?.tlsPort ?? 0,
-    serverUrl: settings.serverUrl,
+    serverUrl: settings.serverUrl ?? urlOf(settings.acmeDomains),
     workers: workers.map(({ name, ready }) => ({ id: name, port: ready?.port ?? 0 })),
     isShared: settings.redisUrl !== undefined,
     identityProviders: labelsOf(identityProviders(settings)),
@@ -363,6 +371,7 @@ function reportAvailable(running: Running, log: Log): void {
     `CodeTogether On-Premises services now available on port ${running.httpPort} (HTTP) and ${running.tlsPort} (SSL)`,
   );
   process.stdout.write(summarize(running));
+  notifyReady(`available on port ${running.httpPort} (HTTP) and ${running.tlsPort} (SSL)`);
 }
 
 /** For programs: pids and ports. */

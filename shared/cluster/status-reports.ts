@@ -31,8 +31,24 @@ export interface BalancerView {
   readonly resumes?: ReportedResumes;
   /** Left out where metrics are not sent. */
   readonly statsd?: SinkHealth;
-  /** Certificates of its HTTPS port; empty without one. */
+  /** Certificates of its HTTPS port that are in files; empty without one. */
   readonly certificates?: readonly ReportedCertificate[];
+  /** Left out without CT_ACME_DOMAINS. */
+  readonly acme?: ReportedAcme;
+}
+
+/** The certificate that the edge obtains itself. */
+export interface ReportedAcme {
+  readonly domains: readonly string[];
+  /** Since it is valid; left out while there is none. */
+  readonly issuedAgoMs?: number;
+  /** Negative when it has expired; left out while there is none. */
+  readonly expiresInMs?: number;
+  /** Negative when an order is due. */
+  readonly nextOrderInMs: number;
+  readonly isRevoked?: true;
+  /** Orders that failed since the last one that succeeded, and why the last one did. */
+  readonly failures?: { readonly count: number; readonly detail: string };
 }
 
 export interface ReportedCertificate {
@@ -192,6 +208,16 @@ const balancerSchema = z.object({
   certificates: z
     .array(z.object({ names: z.string().max(10_000), expiresInMs: z.number() }))
     .max(100)
+    .exactOptional(),
+  acme: z
+    .object({
+      domains: z.array(z.string().max(253)).max(100),
+      issuedAgoMs: z.number().exactOptional(),
+      expiresInMs: z.number().exactOptional(),
+      nextOrderInMs: z.number(),
+      isRevoked: z.literal(true).exactOptional(),
+      failures: z.object({ count, detail: z.string().max(MAX_PROBLEM_CHARS) }).exactOptional(),
+    })
     .exactOptional(),
 });
 

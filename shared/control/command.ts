@@ -42,7 +42,9 @@ export type EdgeCommand =
    */
   | { readonly kind: "explain"; readonly head: ExplainedHead; readonly holder?: WorkerId }
   /** To a balancer: the ring positions of these keys (`Ring.place`), at most `MAX_PLACES`, as the `detail` of the result. */
-  | { readonly kind: "places"; readonly keys: readonly SessionKey[] };
+  | { readonly kind: "places"; readonly keys: readonly SessionKey[] }
+  /** To the balancer that leads the orders of certificates: orders one now. Others refuse. */
+  | { readonly kind: "renew-certificate" };
 
 /** Which sessions a worker is to move, and where to. */
 export type MoveRequest = Extract<EdgeCommand, { kind: "migrate-idle" }>;
@@ -133,6 +135,7 @@ const commandSchema = z.discriminatedUnion("kind", [
     holder: workerName.exactOptional(),
   }),
   z.object({ kind: z.literal("places"), keys: z.array(sessionKey).max(MAX_PLACES) }),
+  z.object({ kind: z.literal("renew-certificate") }),
 ]);
 
 const answerSchema = z.object({

@@ -5,7 +5,9 @@
  * Names carry their unit when it is not a plain number. Tags have few values; the only ids are those of workers. A tag without `values` takes
  * them from the code that counts (reasons, versions); metrics.ts bounds their number.
  */
+
 import { AUDIT_METRICS } from "./audit-metrics.ts";
+import { CERTIFICATE_METRICS } from "./certificate-metrics.ts";
 import { CLUSTER_METRICS } from "./cluster-metrics.ts";
 import { COMMON_METRICS } from "./common-metrics.ts";
 import { LIMIT_METRICS } from "./limit-metrics.ts";
@@ -82,6 +84,7 @@ export const METRICS = {
     tag: "reason",
   },
   ...LIMIT_METRICS,
+  ...CERTIFICATE_METRICS,
   "balancer.first_byte_ms": {
     scope: "balancer",
     kind: "histogram",
@@ -186,13 +189,6 @@ export const METRICS = {
     unit: "number",
     meaning:
       "members that it ignores, because their CT_SECRET differs or their address is not allowed",
-  },
-  "balancer.certificate_expires_in_ms": {
-    scope: "balancer",
-    kind: "gauge",
-    unit: "ms",
-    meaning:
-      "until the first of the certificates of its HTTPS port expires, 0 afterwards; none without certificates",
   },
 
   // --- worker ---

@@ -30,6 +30,7 @@ export interface Keyring {
   readonly relay: PurposeKeys;
   readonly signIn: PurposeKeys;
   readonly audit: PurposeKeys;
+  readonly acme: PurposeKeys;
   /** People that were counted with the previous key are not counted again while it is known. */
   readonly people: Buffer;
   /** For this process's own record. */
@@ -42,7 +43,7 @@ export interface Keyring {
   readonly ringKeyFor: (members: readonly KnownSecrets[]) => Buffer;
 }
 
-type Purpose = "token" | "edge" | "relay" | "signIn" | "audit";
+type Purpose = "token" | "edge" | "relay" | "signIn" | "audit" | "acme";
 
 /** Throws `SettingError`. */
 export function checkSecrets({
@@ -95,6 +96,7 @@ export function createKeyring(
     relay: keysFor("relay"),
     signIn: keysFor("signIn"),
     audit: keysFor("audit"),
+    acme: keysFor("acme"),
     people: (previous ?? current).people,
     get known() {
       const secretFingerprint = used.fingerprint;

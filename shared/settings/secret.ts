@@ -18,6 +18,8 @@ export interface EdgeKeys {
   readonly signIn: Buffer;
   /** Signs the lines of the audit log, and what is recorded about them in the store. */
   readonly audit: Buffer;
+  /** Encrypts the account and the certificates of the public ports (CT_ACME_DOMAINS). */
+  readonly acme: Buffer;
   /** Hashes identities, so that people can be counted without their names in the store. */
   readonly people: Buffer;
   /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
@@ -35,6 +37,7 @@ export function deriveKeys(secret: string): EdgeKeys {
     relay: derive(secret, "relay"),
     signIn: derive(secret, "sign-in"),
     audit: derive(secret, "audit"),
+    acme: derive(secret, "acme"),
     people: derive(secret, "people"),
     fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };

@@ -9,9 +9,11 @@
 import { EdgeError } from "../base/errors.ts";
 import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
 import type { MemberRecord } from "./member.ts";
+import type { Role } from "./roles.ts";
 import type { StreamEntry, StreamName } from "./streams.ts";
 import type { UserRecord } from "./user-record.ts";
 
+export { ROLES, type Role } from "./roles.ts";
 export type { UserRecord } from "./user-record.ts";
 
 export interface Store {
@@ -387,16 +389,10 @@ export type ResumeCause =
   | "refused";
 
 /**
- * Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. `autoscale`:
- * changes the number of workers (`ct-edge autoscale`). `webhooks`: delivers events to their receivers.
- */
-export type Role = "reaper" | "statsd" | "autoscale" | "webhooks";
-
-/**
  * `login`: a client polls for its user's token. `web-login`: that user is at an identity provider. `command`: an operator's
- * command to a member, whose id is the group.
+ * command to a member, whose id is the group. `acme`: the response to a challenge of a certificate authority.
  */
-export const TICKET_KINDS = ["login", "join", "command", "web-login"] as const;
+export const TICKET_KINDS = ["login", "join", "command", "web-login", "acme"] as const;
 export type TicketKind = (typeof TICKET_KINDS)[number];
 
 export interface NewTicket {

@@ -9,7 +9,8 @@ export const MAX_STREAM_TEXT_CHARS = 4096;
  * all processes. History: an hour, a day, 30 days at falling resolution. Usage: one text a day, and the newest of today. Ended
  * sign-ins: for the workers that still have their people. Webhooks: the newest events, with names of people, and up to where each
  * receiver has them.
- * Checkpoints of the audit log: the newest of each chain (worker/audit/checkpoints.ts).
+ * Checkpoints of the audit log: the newest of each chain (worker/audit/checkpoints.ts). ACME: the account and certificate, in parts
+ * (register.ts).
  */
 export const STREAMS = {
   "log-server": { keep: 5000, lasting: false },
@@ -25,6 +26,7 @@ export const STREAMS = {
   webhooks: { keep: 20_000, lasting: true },
   "webhook-positions": { keep: 100, lasting: true },
   "audit-checkpoints": { keep: 4000, lasting: true },
+  acme: { keep: 64, lasting: true },
 } as const;
 export type StreamName = keyof typeof STREAMS;
 export const STREAM_NAMES = Object.keys(STREAMS) as [StreamName, ...StreamName[]];

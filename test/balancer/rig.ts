@@ -288,6 +288,8 @@ export interface RigOptions {
   certificates?: readonly TlsCertificate[];
   /** The only one, for all names. */
   certificate?: PemPair;
+  /** Responses to a certificate authority; none by default. */
+  challenges?: Parameters<typeof startDataPath>[0]["challenges"];
   trusted?: readonly string[];
   takesProxyHeaders?: boolean;
   /** Per minute; none by default. */
@@ -392,6 +394,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       limits: { ...NO_LIMITS, ...options.addressLimits },
     },
     certificates: options.certificates ?? onlyOne(options.certificate),
+    challenges: options.challenges,
     bind: "bind" in options ? options.bind : "127.0.0.1",
     port: options.port ?? 0,
     tlsPort: 0,

@@ -420,6 +420,7 @@ describe("the places of keys on the ring", () => {
           router,
           discovery: { view, storeHealth: () => undefined, isRecalled: false },
           clock: systemClock,
+          acme: undefined,
         }),
     });
     closers.push(() => commandListener.close());

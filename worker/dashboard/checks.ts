@@ -5,9 +5,13 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { compareRings, compareSecrets } from "../../shared/cluster/describe.ts";
-import { ringProblem, secretProblem } from "../../shared/cluster/format.ts";
+import { ringProblem, secretProblem, someOf } from "../../shared/cluster/format.ts";
 import type { PublishedView } from "../../shared/cluster/read.ts";
-import type { ReportedCertificate, ReportedReceiver } from "../../shared/cluster/status-reports.ts";
+import type {
+  ReportedAcme,
+  ReportedCertificate,
+  ReportedReceiver,
+} from "../../shared/cluster/status-reports.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Store } from "../../shared/store/store.ts";
@@ -22,7 +26,7 @@ const SLOW_STORE_MS = 50;
 /** The median counts: a single response may be delayed by this machine. */
 const STORE_REQUESTS = 5;
 const DAY_MS = 86_400_000;
-/** The same limit as for the warning in the balancers' logs (balancer/server/certificates.ts). */
+/** The same limit as for the warning in the balancers' logs (balancer/certificates/certificates.ts). */
 const EXPIRES_SOON_MS = 14 * DAY_MS;
 /** A receiver that refuses one event may accept all others. */
 const LATE_WEBHOOK_MS = 300_000;
@@ -56,6 +60,7 @@ export function checkMembers(snapshot: Snapshot): Check[] {
     checkRings(snapshot),
     checkSecrets(snapshot),
     ...checkCertificates(snapshot),
+    ...checkAcme(snapshot.views),
     checkPolicy(snapshot.views),
     checkWebhooks(snapshot.views),
     checkAudit(snapshot.views),
@@ -119,6 +124,8 @@ function checkCertificates({ views }: Snapshot): Check[] {
       ? view.certificates.map((certificate) => ({ ...certificate, seenMs }))
       : [],
   );
+  const isObtained = views.some(({ view }) => view.role === "balancer" && view.acme !== undefined);
+  if (reported.length === 0 && isObtained) return [];
   if (reported.length === 0) {
     const hasBalancers = views.some(({ view }) => view.role === "balancer");
     const detail = hasBalancers
@@ -141,6 +148,49 @@ function checkCertificates({ views }: Snapshot): Check[] {
         ? `${names}: expires in ${Math.floor(expiresInMs / DAY_MS)} days`
         : `${names}: has expired`,
   }));
+}
+
+/** Balancers have a new certificate within 5 s, and report every 5 s. */
+const FOLLOWED_MS = 60_000;
+
+/** The certificate that the edge obtains itself. */
+function checkAcme(views: readonly PublishedView[]): Check[] {
+  const reported = views.flatMap(({ id, view }) =>
+    view.role === "balancer" && view.acme !== undefined ? [{ id, ...view.acme }] : [],
+  );
+  const expiry = ({ expiresInMs = Number.NEGATIVE_INFINITY }: ReportedAcme): number => expiresInMs;
+  const [latest, ...others] = reported.sort((a, b) => expiry(b) - expiry(a));
+  if (latest === undefined) return [];
+  const { domains, issuedAgoMs = 0, expiresInMs, nextOrderInMs } = latest;
+  const isRevoked = reported.some((one) => one.isRevoked);
+  const failures = reported.find((one) => one.failures !== undefined)?.failures;
+  const behind = others.filter((one) => expiry(latest) - expiry(one) > FOLLOWED_MS);
+  const check = (outcome: Check["outcome"], detail: string): Check[] => [
+    { name: "TLS certificate", outcome, detail: `${someOf(domains)}: ${detail}` },
+  ];
+  const orders = failures?.count === 1 ? "order" : "orders";
+  const reason =
+    failures === undefined
+      ? ""
+      : `; ${failures.count} ${orders} failed, the last one because of: ${failures.detail}`;
+  if (isRevoked) return check("bad", `was revoked, another one is being ordered${reason}`);
+  if (expiresInMs === undefined) {
+    return check(reason === "" ? "unknown" : "bad", `there is none yet${reason}`);
+  }
+  if (expiresInMs <= 0) return check("bad", `has expired${reason}`);
+  const valid = `expires in ${duration(expiresInMs)}`;
+  if (reason !== "") return check("bad", `${valid}${reason}`);
+  if (behind.length > 0 && issuedAgoMs > FOLLOWED_MS) {
+    const names = someOf(behind.map(({ id }) => id));
+    return check("bad", `${valid}, but not that of ${names}: look into the log there`);
+  }
+  return check("good", `${valid}, is renewed in ${duration(Math.max(0, nextOrderInMs))}`);
+}
+
+/** In days, or in hours where that is less than two. */
+function duration(ms: number): string {
+  const days = Math.floor(ms / DAY_MS);
+  return days >= 2 ? `${days} days` : `${Math.floor(ms / 3_600_000)} hours`;
 }
 
 /** Each worker reads its own file: they may differ. */

@@ -157,6 +157,8 @@ export function createCommandHandler(deps: {
         case "explain":
         case "places":
           return refused("only balancers know where requests go; name a balancer");
+        case "renew-certificate":
+          return refused("only balancers have certificates; name a balancer");
         case "end-session": {
           const session = deps.registry.live(command.sessionId);
           if (session === undefined) return refused("this worker does not have the session");

@@ -5,8 +5,9 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
+import { wantedCertificate } from "../../../balancer/acme/start.ts";
+import { loadCertificates } from "../../../balancer/certificates/certificates.ts";
 import { readTrustedProxies } from "../../../balancer/http1/forwarding.ts";
-import { loadCertificates } from "../../../balancer/server/certificates.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { parseWorkerNetworks } from "../../../shared/membership/member-verification.ts";
 import { parseNetworks } from "../../../shared/net/networks.ts";
@@ -165,6 +166,8 @@ function nearestFolder(path: string): string {
 }
 
 /** `checkEdgeSettings` reports when only one of the two is set. */
-function checkCertificates({ tlsCert, tlsKey }: Settings): void {
+function checkCertificates(settings: Settings): void {
+  const { tlsCert, tlsKey } = settings;
+  wantedCertificate(settings);
   if (tlsCert.length > 0 && tlsKey.length > 0) loadCertificates({ cert: tlsCert, key: tlsKey });
 }

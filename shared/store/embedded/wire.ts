@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { MemberRecord } from "../member.ts";
 import { parseMember } from "../member.ts";
-import { type Change, MAX_REPORT_BYTES, REPORT_KINDS } from "../store.ts";
+import { type Change, MAX_REPORT_BYTES, REPORT_KINDS, ROLES } from "../store.ts";
 import { withNewCallNames } from "./format/old-names.ts";
 import {
   agreedSchema,
@@ -143,7 +143,7 @@ const reassertionSchema = z.object({
   untilMs: timeSchema,
 });
 
-const roleSchema = z.enum(["reaper", "statsd", "autoscale", "webhooks"]);
+const roleSchema = z.enum(ROLES);
 
 const ticketSchema = z.object({
   kind: ticketKindSchema,

@@ -13,7 +13,7 @@ import {
   loadCertificates,
   signatureOf,
   watchCertificates,
-} from "../../../balancer/server/certificates.ts";
+} from "../../../balancer/certificates/certificates.ts";
 import { connectionLimit } from "../../../balancer/server/connection-limit.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { watchMachine } from "../../support/machine.ts";

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ACME_SETTINGS } from "../../../shared/settings/acme-settings.ts";
 import { AUDIT_SETTINGS } from "../../../shared/settings/audit-settings.ts";
 import { DEPLOYMENT_SETTINGS } from "../../../shared/settings/deployment-settings.ts";
 import { HOSTING_SETTINGS } from "../../../shared/settings/hosting-settings.ts";
@@ -180,6 +181,7 @@ test("a child process reads the same settings from the environment that it is gi
 test("no setting and no variable is declared twice", () => {
   const groups = [
     DEPLOYMENT_SETTINGS,
+    ACME_SETTINGS,
     HOSTING_SETTINGS,
     WEBHOOK_SETTINGS,
     AUDIT_SETTINGS,

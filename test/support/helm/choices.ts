@@ -174,7 +174,8 @@ export const CONTRADICTORY: readonly (readonly [Choice, first: string, second: s
     "redis.existingSecret (empty)",
   ],
   ...[
-    ...["CT_SECRET", "CT_SECRET_PREVIOUS", "CT_LOGIN_API_KEY", "CT_OIDC_CLIENT_SECRET"],
+    ...["CT_ACME_EAB", "CT_SECRET", "CT_SECRET_PREVIOUS", "CT_LOGIN_API_KEY"],
+    "CT_OIDC_CLIENT_SECRET",
     ...["CT_OIDC_PROVIDERS", "CT_DASHBOARD_PASSWORD", "CT_DASHBOARD_TOKENS", "CT_LOGS_PASSWORD"],
     "CT_AUTOSCALE_TOKEN",
   ].map(

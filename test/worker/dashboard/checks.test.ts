@@ -202,6 +202,57 @@ test("a worker that is down, rings and secrets that differ, and certificates tha
   ]);
 });
 
+test.each([
+  [
+    { expiresInMs: 60 * DAY_MS, nextOrderInMs: 30 * DAY_MS },
+    "good",
+    "expires in 60 days, is renewed in 30 days",
+  ],
+  [
+    { expiresInMs: DAY_MS, nextOrderInMs: -5 },
+    "good",
+    "expires in 24 hours, is renewed in 0 hours",
+  ],
+  [{ nextOrderInMs: 0 }, "unknown", "there is none yet"],
+  [
+    { nextOrderInMs: 1, failures: { count: 2, detail: "no route" } },
+    "bad",
+    "there is none yet; 2 orders failed, the last one because of: no route",
+  ],
+  [
+    { expiresInMs: 9 * DAY_MS, nextOrderInMs: 1, failures: { count: 1, detail: "no route" } },
+    "bad",
+    "expires in 9 days; 1 order failed, the last one because of: no route",
+  ],
+  [{ expiresInMs: -1, nextOrderInMs: 0 }, "bad", "has expired"],
+  [
+    { expiresInMs: DAY_MS, nextOrderInMs: 0, isRevoked: true as const },
+    "bad",
+    "was revoked, another one is being ordered",
+  ],
+] as const)("of a certificate that the edge obtains, %j is %s", (acme, outcome, detail) => {
+  const checks = checkMembers(
+    snapshot([], {
+      b1: balancer({ certificates: [], acme: { domains: ["edge.test"], ...acme } }),
+    }),
+  );
+  const found = checks.filter(({ name }) => name === "TLS certificate");
+  expect(found).toEqual([{ name: "TLS certificate", outcome, detail: `edge.test: ${detail}` }]);
+});
+
+test("of balancers with different certificates that the edge has obtained, the latest counts", () => {
+  const acme = (days: number) => ({
+    domains: ["edge.test"],
+    expiresInMs: days * DAY_MS,
+    nextOrderInMs: DAY_MS,
+  });
+  const checks = checkMembers(
+    snapshot([], { b1: balancer({ acme: acme(-1) }), b2: balancer({ acme: acme(90) }) }),
+  );
+  const [found] = checks.filter(({ name }) => name === "TLS certificate");
+  expect(found).toMatchObject({ outcome: "good" });
+});
+
 test("the StatsD check shows the last error of any process", () => {
   const statsd = (state: "sending" | "away", agoMs: number) => ({
     state,

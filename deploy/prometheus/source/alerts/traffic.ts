@@ -14,6 +14,10 @@ const CONNECTIONS = metric("balancer.connections");
 const LIMIT = metric("balancer.connections_limit");
 const EXPIRES = metric("balancer.certificate_expires_in_ms");
 const DAY_S = 86_400;
+const ORDERS_FAILED = metric("balancer.acme.failures");
+const NEXT_ORDER = metric("balancer.acme.next_order_in_ms");
+const REVOKED = metric("balancer.acme.revoked");
+const OBTAINED_EXPIRES = metric("balancer.acme.expires_in_ms");
 const OF_BALANCER = '{job="codetogether-balancer",instance="balancer-1"}';
 const LABELS = { job: "codetogether-balancer", instance: "balancer-1" };
 const FIRST_BYTE = buckets("balancer.first_byte_ms");
@@ -195,5 +199,55 @@ export const TRAFFIC_ALERTS: readonly Alert[] = [
     ],
     fires: { series: [samples(EXPIRES + OF_BALANCER, "0x24")], labels: LABELS },
     staysQuiet: { series: [samples(EXPIRES + OF_BALANCER, `${3 * DAY_S}x24`)] },
+  },
+  {
+    name: "CertificateNotRenewed",
+    severity: "warning",
+    expr: `max by (job) (${ORDERS_FAILED}) >= 1`,
+    for: "20m",
+    summary: "Orders of the certificate of CT_ACME_DOMAINS fail",
+    description:
+      "The certificate in use stays. ct-edge certificate shows why the last order failed, until when the certificate is valid, and when the next order is due.",
+    runbook: [
+      "For 20 minutes no order has succeeded after one that failed. Orders are repeated, at longer and longer intervals, so that the authority's limits are kept; or a balancer cannot read the certificate in the store, because of another CT_SECRET.",
+      "- `ct-edge certificate` and the dashboard's checks have the reason; [TLS](tls.md#when-an-order-fails) has the cure of each.",
+      "- When the cause is gone, `ct-edge certificate --renew` orders at once.",
+    ],
+    fires: {
+      series: [samples(ORDERS_FAILED + OF_BALANCER, "1x300")],
+      at: "21m",
+      labels: { job: LABELS.job },
+    },
+    // The first order after one that failed succeeds.
+    staysQuiet: { series: [samples(ORDERS_FAILED + OF_BALANCER, "1x150 0x150")], at: "21m" },
+  },
+  {
+    name: "ObtainedCertificateExpires",
+    severity: "critical",
+    expr: `(min by (job) (${OBTAINED_EXPIRES}) < 2 * ${DAY_S} and (max by (job) (${ORDERS_FAILED}) >= 1 or min by (job) (${NEXT_ORDER}) > min by (job) (${OBTAINED_EXPIRES}))) or min by (job) (${OBTAINED_EXPIRES}) == 0 or max by (job) (${REVOKED}) == 1`,
+    for: "0s",
+    summary:
+      "The certificate of CT_ACME_DOMAINS has expired, is revoked, or expires within two days while its renewal fails",
+    description:
+      "Browsers and IDEs refuse to connect, or soon will. ct-edge certificate shows why orders fail.",
+    runbook: [
+      "As [CertificateNotRenewed](#codetogethercertificatenotrenewed), with less than two days left, or already expired; or the authority has revoked the certificate, and there is no other one yet.",
+      "- A certificate from elsewhere in `CT_TLS_CERT` and `CT_TLS_KEY` takes its place after a restart of the balancers.",
+    ],
+    fires: {
+      series: [
+        samples(OBTAINED_EXPIRES + OF_BALANCER, `${DAY_S}x24`),
+        samples(ORDERS_FAILED + OF_BALANCER, "1x24"),
+      ],
+      labels: { job: LABELS.job },
+    },
+    staysQuiet: {
+      series: [
+        samples(OBTAINED_EXPIRES + OF_BALANCER, `${DAY_S}x24`),
+        samples(ORDERS_FAILED + OF_BALANCER, "0x24"),
+        samples(NEXT_ORDER + OF_BALANCER, "3600x24"),
+        samples(REVOKED + OF_BALANCER, "0x24"),
+      ],
+    },
   },
 ];

@@ -1,7 +1,7 @@
 /**
  * Tickets in the embedded store: short-lived questions that one process asks and another may answer.
  */
-import type { Ticket, TicketKind } from "../../store.ts";
+import { TICKET_KINDS, type Ticket, type TicketKind } from "../../store.ts";
 import { type Restored, recordKey, type StoredTicket } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
 import type { Operations } from "./operations.ts";
@@ -28,12 +28,9 @@ export interface Tickets
 }
 
 export function createTickets(effects: Effects): Tickets {
-  const tables = {
-    login: createTable("login", effects),
-    join: createTable("join", effects),
-    command: createTable("command", effects),
-    "web-login": createTable("web-login", effects),
-  };
+  const tables = Object.fromEntries(
+    TICKET_KINDS.map((kind) => [kind, createTable(kind, effects)]),
+  ) as Record<TicketKind, ReturnType<typeof createTable>>;
 
   return {
     putTicket(now, { kind, token, ttlMs, ...asked }) {

@@ -1,0 +1,70 @@
+/** A copy of the encrypted record on this machine, so that a balancer that starts while the store is away has its certificate. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describeError, errorCode } from "../../shared/base/errors.ts";
+import { replaceFile } from "../../shared/base/replace-file.ts";
+import type { Log } from "../../shared/logs/log.ts";
+import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
+
+export interface RecordCopy {
+  /** Undefined: there is none. Never rejects. */
+  read(): Promise<string | undefined>;
+  /** Never rejects. The first of several failures is logged. */
+  write(sealed: string): Promise<void>;
+}
+
+/** `storeName`: as for the snapshot of the workers; edges that share a data directory have separate files. */
+export function createRecordCopy(deps: {
+  readonly dataDir: string;
+  readonly storeName: string;
+  readonly log: Log;
+}): RecordCopy {
+  const digest = createHash("sha256").update(deps.storeName).digest("hex").slice(0, 8);
+  const name = `balancer-${digest}.acme`;
+  let isFailing = false;
+  /** What is to be written when the write under way is over. */
+  let next: string | undefined;
+  let writing: Promise<void> | undefined;
+
+  async function writeAll(): Promise<void> {
+    while (next !== undefined) {
+      const sealed = next;
+      next = undefined;
+      try {
+        await replaceFile(join(prepareDataDir(deps.dataDir), name), [sealed]);
+        isFailing = false;
+      } catch (error) {
+        warn(error);
+      }
+    }
+  }
+
+  function warn(error: unknown): void {
+    if (!isFailing) {
+      deps.log.warn(
+        { cause: describeError(error) },
+        "the certificate cannot be kept on this machine, so a balancer that starts while the store is away has none; check CT_DATA_DIR and its disk",
+      );
+    }
+    isFailing = true;
+  }
+
+  return {
+    async read() {
+      try {
+        return await readFile(join(deps.dataDir, name), "utf8");
+      } catch (error) {
+        if (errorCode(error) !== "ENOENT") warn(error);
+        return undefined;
+      }
+    },
+    write(sealed) {
+      next = sealed;
+      writing ??= writeAll().finally(() => {
+        writing = undefined;
+      });
+      return writing;
+    },
+  };
+}

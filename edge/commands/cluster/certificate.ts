@@ -1,0 +1,107 @@
+/** `ct-edge certificate`: the certificate that the edge obtains itself (CT_ACME_DOMAINS), and its renewal at once. */
+import { type Command, Option } from "commander";
+import { systemClock } from "../../../shared/base/clock.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import { readMembers, readViews } from "../../../shared/cluster/read.ts";
+import type { ReportedAcme } from "../../../shared/cluster/status-reports.ts";
+import { sendCommand } from "../../../shared/control/send.ts";
+import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import type { Store } from "../../../shared/store/store.ts";
+import { CommandError } from "../../output/errors.ts";
+import { isoTime } from "../../output/format.ts";
+import { type CommonFlags, createStoreCommand } from "../command.ts";
+import { commandSender } from "../command-sender.ts";
+
+interface Flags extends CommonFlags {
+  readonly renew?: true;
+}
+
+export function certificateCommand(): Command {
+  return createStoreCommand<Flags>({
+    name: "certificate",
+    description:
+      "Shows the certificate that the edge obtains itself (CT_ACME_DOMAINS): until when it is valid, when it is renewed, and why the last order failed.",
+    options: [
+      new Option("--renew", "Order a new one now, for example because its key may be known."),
+    ],
+    async run({ store }, { renew, json }) {
+      const found = await read(store);
+      if (renew) {
+        if (found.balancers.length === 0) {
+          throw new CommandError(found.hasReports ? NOT_SET : NO_REPORT);
+        }
+        await renewNow(store, found.balancers);
+        return { out: json ? "{}\n" : "the certificate is being ordered\n" };
+      }
+      const { acme } = found;
+      if (acme === undefined) throw new CommandError(found.hasReports ? NOT_SET : NO_REPORT);
+      const status = isHealthy(acme) ? 0 : 1;
+      if (json) return { out: `${escapeJson(acme, 2)}\n`, status };
+      return { out: describeAcme(acme, Date.now()), status };
+    },
+  });
+}
+
+const NOT_SET = "no balancer obtains a certificate; set CT_ACME_DOMAINS there";
+const NO_REPORT =
+  "no balancer is running, or none has reported yet; they do so within 5 s of their start";
+
+interface Found {
+  readonly balancers: readonly WorkerId[];
+  /** Whether any balancer reports. */
+  readonly hasReports: boolean;
+  /** Of what balancers report, that which matters most. */
+  readonly acme: ReportedAcme | undefined;
+}
+
+async function read(store: Store): Promise<Found> {
+  const { membership } = await readMembers(store);
+  const views = await readViews(store, membership.members);
+  const hasReports = views.some(({ view }) => view.role === "balancer");
+  const reported = views.flatMap(({ id, view }) =>
+    view.role === "balancer" && view.acme !== undefined ? [{ id, acme: view.acme }] : [],
+  );
+  // One that cannot read the record, or has failed, first: it tells more.
+  const latest = reported
+    .map(({ acme }) => acme)
+    .sort(
+      (a, b) =>
+        Number(b.failures !== undefined) - Number(a.failures !== undefined) ||
+        (b.expiresInMs ?? 0) - (a.expiresInMs ?? 0),
+    );
+  const balancers = reported.map(({ id }) => id as WorkerId);
+  return { balancers, hasReports, acme: latest[0] };
+}
+
+/** One of them leads the orders; the others refuse. */
+async function renewNow(store: Store, balancers: readonly WorkerId[]): Promise<void> {
+  const by = commandSender();
+  const answers = await Promise.all(
+    balancers.map((id) =>
+      sendCommand({ store, clock: systemClock, by }, id, { kind: "renew-certificate" }),
+    ),
+  );
+  const refusals = answers.map((answer) => (answer === "no answer" ? answer : answer.message));
+  if (answers.some((answer) => answer !== "no answer" && answer.outcome === "done")) return;
+  const reasons = [...new Set(refusals)].map((text) => escapeForTerminal(text)).join("; ");
+  throw new CommandError(`certificate --renew: refused, ${reasons}`);
+}
+
+function isHealthy({ expiresInMs, isRevoked, failures }: ReportedAcme): boolean {
+  return expiresInMs !== undefined && expiresInMs > 0 && !isRevoked && failures === undefined;
+}
+
+function describeAcme(acme: ReportedAcme, nowMs: number): string {
+  const { domains, expiresInMs, nextOrderInMs, isRevoked, failures } = acme;
+  const next = nextOrderInMs <= 0 ? "now" : isoTime(nowMs + nextOrderInMs);
+  const lines = [
+    `names       ${domains.join(", ")}`,
+    `valid       ${expiresInMs === undefined ? "there is none yet" : `until ${isoTime(nowMs + expiresInMs)}`}`,
+    ...(isRevoked ? ["revoked     by its authority; another one is being ordered"] : []),
+    `next order  ${next}`,
+    ...(failures === undefined
+      ? []
+      : [`failed      ${failures.count} times, the last time: ${failures.detail}`]),
+  ];
+  return lines.map((line) => `${escapeForTerminal(line)}\n`).join("");
+}
