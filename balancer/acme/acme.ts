@@ -35,6 +35,7 @@ const PERIOD_MS = 2000;
 const FIRST_READ_MS = 1000;
 /** How far this machine's clock may be from the store's. */
 const MAX_CLOCK_ERROR_MS = 3_600_000;
+const USUAL_LIFETIME_MS = 90 * 86_400_000;
 /** After the store was away during an order. */
 const AGAIN_MS = 30_000;
 
@@ -72,7 +73,7 @@ interface Deps {
   readonly store: Store;
   readonly keys: PurposeKeys;
   readonly elect: () => LeaderElection;
-  /** Undefined: the store is on this machine too. */
+  /** Undefined: none is kept. */
   readonly copy: RecordCopy | undefined;
   readonly askCa: (
     job: CaJob,
@@ -222,10 +223,11 @@ class AcmeService implements Acme {
     return nextOrder(this.#shared.current, this.#deps.wanted, lifetimeOf, nowMs);
   }
 
-  #lifetimeOf({ cert, key }: IssuedCertificate): Lifetime {
+  #lifetimeOf({ cert, orderedMs }: IssuedCertificate): Lifetime {
     const [served] = this.#certificates;
-    const { startsMs, expiresMs } = served?.cert === cert ? served : parseCertificate(cert, key);
-    return { startMs: startsMs, endMs: expiresMs };
+    if (served?.cert === cert) return { startMs: served.startsMs, endMs: served.expiresMs };
+    // It cannot be used, which was logged. Ordered as if it could be, so that there is no loop.
+    return { startMs: orderedMs, endMs: orderedMs + USUAL_LIFETIME_MS };
   }
 
   // --- the leader ---

@@ -1,10 +1,14 @@
-/** A copy of the encrypted record on this machine, so that a balancer that starts while the store is away has its certificate. */
+/**
+ * A copy of the encrypted record on this machine, so that a balancer that starts while the store is away has its certificate, and
+ * for `check`.
+ */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
 
 export interface RecordCopy {
@@ -14,11 +18,20 @@ export interface RecordCopy {
   write(sealed: string): Promise<void>;
 }
 
+/** One for each store that processes of this machine use. */
+export function storeNameOf({
+  redisUrl,
+  redisPrefix,
+}: Pick<Settings, "redisUrl" | "redisPrefix">): string {
+  return redisUrl === undefined ? "embedded" : `${redisUrl}\n${redisPrefix}`;
+}
+
 /** `storeName`: as for the snapshot of the workers; edges that share a data directory have separate files. */
 export function createRecordCopy(deps: {
   readonly dataDir: string;
   readonly storeName: string;
-  readonly log: Log;
+  /** Undefined: failures are not logged. */
+  readonly log: Log | undefined;
 }): RecordCopy {
   const digest = createHash("sha256").update(deps.storeName).digest("hex").slice(0, 8);
   const name = `balancer-${digest}.acme`;
@@ -42,7 +55,7 @@ export function createRecordCopy(deps: {
 
   function warn(error: unknown): void {
     if (!isFailing) {
-      deps.log.warn(
+      deps.log?.warn(
         { cause: describeError(error) },
         "the certificate cannot be kept on this machine, so a balancer that starts while the store is away has none; check CT_DATA_DIR and its disk",
       );

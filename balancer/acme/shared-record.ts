@@ -13,7 +13,7 @@ const VERIFY_MS = 60_000;
 interface Deps {
   readonly store: Store;
   readonly keys: PurposeKeys;
-  /** Undefined: the store is on this machine too. */
+  /** Undefined: none is kept. */
   readonly copy: RecordCopy | undefined;
   readonly clock: Clock;
   readonly log: Log;

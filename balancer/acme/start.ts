@@ -13,7 +13,7 @@ import type { Certificate } from "../certificates/certificates.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { type Acme, createAcme } from "./acme.ts";
 import { askCa } from "./ask-ca.ts";
-import { createRecordCopy } from "./record-copy.ts";
+import { createRecordCopy, storeNameOf } from "./record-copy.ts";
 import type { Wanted } from "./schedule.ts";
 
 type AcmeSettings = Pick<
@@ -62,8 +62,7 @@ function readRoot(path: string): string {
 
 /** Undefined without CT_ACME_DOMAINS. Throws `SettingError`. It runs from now on; `start` reads the record. */
 export function startAcme(deps: {
-  readonly settings: AcmeSettings &
-    Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix" | "storeSocket">;
+  readonly settings: AcmeSettings & Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix">;
   readonly id: WorkerId;
   readonly discovery: Pick<Discovery, "storeAccess">;
   readonly clock: Clock;
@@ -75,15 +74,14 @@ export function startAcme(deps: {
   const wanted = wantedCertificate(settings);
   if (wanted === undefined || discovery.storeAccess === undefined) return undefined;
   const { store, acmeKeys } = discovery.storeAccess;
-  const { dataDir, redisUrl, redisPrefix, storeSocket } = settings;
-  const storeName = `${redisUrl}\n${redisPrefix}`;
+  const { dataDir } = settings;
   return createAcme({
     ...deps,
     wanted,
     store,
     keys: acmeKeys,
     elect: () => createLeaderElection("acme", { store, clock, log, holder: id }),
-    copy: storeSocket === undefined ? createRecordCopy({ dataDir, storeName, log }) : undefined,
+    copy: createRecordCopy({ dataDir, storeName: storeNameOf(settings), log }),
     askCa,
     random: Math.random,
   });

@@ -17,6 +17,7 @@ import {
 } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
+import { describeKept, type Kept } from "../acme/kept.ts";
 import { wantedCertificate } from "../acme/start.ts";
 import { expiresSoon, loadCertificates } from "../certificates/certificates.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
@@ -30,7 +31,7 @@ export interface CheckReport {
   readonly lines: readonly string[];
   /** Would not prevent a start. */
   readonly warnings: readonly string[];
-  /** Would prevent a start. */
+  /** Would prevent a start, or does not work now. */
   readonly problems: readonly string[];
 }
 
@@ -71,6 +72,10 @@ export async function checkSettings(
   if (tooMany !== undefined) warnings.push(tooMany);
   attempt(() => readTrustedProxies(settings));
   attempt(() => checkCertificates(settings, deps.nowMs, addLine, warnings));
+  const kept = await checkKept(settings, deps.nowMs);
+  if (kept !== undefined) addLine("certificate obtained", kept.text);
+  if (kept?.warning !== undefined) warnings.push(kept.warning);
+  if (kept?.problem !== undefined) problems.push(kept.problem);
   attempt(() => checkMembers(settings, addLine));
   attempt(() => checkLogDir(settings, addLine));
   const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
@@ -127,6 +132,16 @@ function checkCertificates(
       warnings.push(`the certificate ${settings.tlsCert[index]} expires in ${days} days`);
     }
   });
+}
+
+/** Undefined without CT_ACME_DOMAINS, and when the settings of that are wrong, which is reported apart. */
+async function checkKept(settings: Settings, nowMs: number): Promise<Kept | undefined> {
+  try {
+    const wanted = wantedCertificate(settings);
+    return wanted && (await describeKept(settings, wanted, nowMs));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Where the workers come from, by the same rules as discovery.ts, without contacting the store. */

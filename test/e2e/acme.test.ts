@@ -202,21 +202,24 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     address.http.push(ports.CT_PORT);
     address.tls.push(ports.CT_TLS_PORT);
     const orders = authority.orders();
-    const alone = await startOneMachineEdge({
-      env: {
-        CT_PORT: String(ports.CT_PORT),
-        CT_TLS_PORT: String(ports.CT_TLS_PORT),
-        CT_ACME_DOMAINS: nameOf(4),
-        CT_ACME_URL: authority.directoryUrl,
-        CT_ACME_CA: authority.rootFile,
-      },
-    });
+    const env = {
+      CT_PORT: String(ports.CT_PORT),
+      CT_TLS_PORT: String(ports.CT_TLS_PORT),
+      CT_ACME_DOMAINS: nameOf(4),
+      CT_ACME_URL: authority.directoryUrl,
+      CT_ACME_CA: authority.rootFile,
+    };
+    const alone = await startOneMachineEdge({ env });
     onTestFinished(() => alone.dispose());
     expect(alone.output()).toContain(`https://${nameOf(4)}/dashboard`);
     const serial = (): Promise<string> =>
       serialAt(ports.CT_TLS_PORT, nameOf(4), authority.rootFile);
     const first = await until("it has a certificate", serial);
     await alone.stop();
+    const check = await runCommand(["check"], { ...env, CT_DATA_DIR: alone.dataDir });
+    expect(check.stdout).toMatch(
+      /^certificate obtained {12}edge-4\.test, until 20\S+, next order 20/m,
+    );
     const again = await alone.startAgain();
     onTestFinished(() => again.dispose());
     expect(await serial()).toBe(first);

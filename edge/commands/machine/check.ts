@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
+import { describeKept, type Kept } from "../../../balancer/acme/kept.ts";
 import { wantedCertificate } from "../../../balancer/acme/start.ts";
 import { loadCertificates } from "../../../balancer/certificates/certificates.ts";
 import { readTrustedProxies } from "../../../balancer/http1/forwarding.ts";
@@ -41,13 +42,18 @@ export function checkCommand(): Command {
     ],
     async run(flags) {
       const { out, problems, settings } = check(flags.role, process.env, flags);
+      const kept = await keptCertificate(flags.role, settings);
       const all = [
         ...problems,
         ...(await problemsOfPolicy(flags.role, settings)),
         ...(await problemsOfWebhooks(flags.role, settings)),
         ...problemsOfAudit(flags.role, settings),
+        ...(kept?.problem === undefined ? [] : [kept.problem]),
       ];
-      return { out, notes: all, status: all.length === 0 ? 0 : 1 };
+      const obtained =
+        kept === undefined ? "" : `${"certificate obtained".padEnd(32)}${kept.text}\n`;
+      const warning = kept?.warning === undefined ? "" : `! ${kept.warning}\n`;
+      return { out: out + obtained + warning, notes: all, status: all.length === 0 ? 0 : 1 };
     },
   });
   const known = new Set(command.options.map(({ long }) => long));
@@ -79,6 +85,18 @@ export function check(
   );
   const unknown = unknownSettings(env).map((name) => `! ${name} is not a setting`);
   return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems, settings };
+}
+
+/** Undefined without CT_ACME_DOMAINS. */
+async function keptCertificate(role: CheckedRole, settings: Settings): Promise<Kept | undefined> {
+  if (role === "worker" || settings.acmeDomains.length === 0) return undefined;
+  try {
+    const wanted = wantedCertificate(settings);
+    return wanted && (await describeKept(settings, wanted, Date.now()));
+  } catch {
+    // The settings are wrong, which is among the other problems.
+    return undefined;
+  }
 }
 
 /** Problems that need a look into a value, or at several settings together. */

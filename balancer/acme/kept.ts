@@ -1,0 +1,71 @@
+/** What this machine knows of the certificate that the edge obtains, for `check`, which asks no store. */
+import { join } from "node:path";
+import { onlyKey } from "../../shared/settings/keyring.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
+import { deriveKeys } from "../../shared/settings/secret.ts";
+import { readTextFile } from "../../shared/settings/text-file.ts";
+import { parseCertificate } from "../certificates/certificates.ts";
+import { unsealRecord } from "./record.ts";
+import { createRecordCopy, storeNameOf } from "./record-copy.ts";
+import { nextOrder, type Wanted } from "./schedule.ts";
+
+type KeptSettings = Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix" | "secret">;
+
+export interface Kept {
+  /** One line: until when it is valid, and when the next order is due. */
+  readonly text: string;
+  /** What does not work now. */
+  readonly problem?: string;
+  /** What soon may not. */
+  readonly warning?: string;
+}
+
+export async function describeKept(
+  settings: KeptSettings,
+  wanted: Wanted,
+  nowMs: number,
+): Promise<Kept> {
+  const { dataDir } = settings;
+  const copy = createRecordCopy({ dataDir, storeName: storeNameOf(settings), log: undefined });
+  const sealed = await copy.read();
+  const secret = settings.secret ?? secretIn(dataDir);
+  if (sealed === undefined || secret === undefined) {
+    return { text: "none on this machine yet; ct-edge certificate asks the running edge" };
+  }
+  const record = unsealRecord(onlyKey(deriveKeys(secret).acme), sealed);
+  if (typeof record === "string") return { text: `cannot be read here: ${record}` };
+  const { certificate, failure } = record;
+  if (certificate === undefined) return { text: "none yet", ...warningOf(failure?.detail) };
+  const { startsMs, expiresMs } = parseCertificate(certificate.cert, certificate.key);
+  const lifetime = { startMs: startsMs, endMs: expiresMs };
+  const { atMs } = nextOrder(record, wanted, () => lifetime, nowMs);
+  const next = atMs <= nowMs ? "now" : dateOf(atMs);
+  const text = `${certificate.domains.join(", ")}, until ${dateOf(expiresMs)}, next order ${next}`;
+  if (certificate.renewal?.isRevoked) {
+    return {
+      text,
+      problem:
+        "the certificate of CT_ACME_DOMAINS was revoked by its authority; another one is ordered as soon as a balancer runs",
+    };
+  }
+  return { text, ...warningOf(failure?.detail) };
+}
+
+function warningOf(detail: string | undefined): Pick<Kept, "warning"> {
+  return detail === undefined
+    ? {}
+    : { warning: `the last order of the certificate of CT_ACME_DOMAINS failed: ${detail}` };
+}
+
+/** Of an edge that has made its own. */
+function secretIn(dataDir: string): string | undefined {
+  try {
+    return readTextFile(join(dataDir, "secret")).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function dateOf(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}
