@@ -12,6 +12,16 @@ const UNITS = [
   "test/shared/!(statsd).test.ts",
   "test/{edge,shared}/*/**/*.test.ts",
   "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
+  "test/worker/sessions/{peers,wire}/*.test.ts",
+  "test/worker/sessions/{peer,fence,idle,relay,resume-ticket,parts}.test.ts",
+  "test/worker/webhooks/{signature,receiver-addresses,receivers-file,docs,lanes}.test.ts",
+  "test/worker/policy/{session-limits,access}.test.ts",
+  "test/balancer/{http1,routing,discovery}/*.test.ts",
+  "test/balancer/proxy/{retry-policy,delayed-refusal,misdirected,retry-queue}.test.ts",
+  "test/balancer/upstreams/{health,link-metrics}.test.ts",
+  "test/balancer/transport/{read-buffers,proxy-header,client-hello}.test.ts",
+  "test/balancer/acme/{schedule,acme,histories,kept}.test.ts",
+  "test/bench/!(paced-load|run-benchmark).test.ts",
 ];
 
 /**
@@ -30,8 +40,8 @@ class LongFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    // Whole processes and RSA keys: slow machines need room, a hanging test must still end.
-    testTimeout: 30_000,
+    // Whole processes and RSA keys: slow machines need room, a hanging test must still end. Nothing is measured by it.
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     // On two processors: end-to-end files start five processes each, which wait for half of their time.
     maxWorkers: 4,

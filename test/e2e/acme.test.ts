@@ -211,7 +211,9 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     };
     const alone = await startOneMachineEdge({ env });
     onTestFinished(() => alone.dispose());
-    expect(alone.output()).toContain(`https://${nameOf(4)}/dashboard`);
+    await until("it says where it is", () =>
+      alone.output().includes(`https://${nameOf(4)}/dashboard`),
+    );
     const serial = (): Promise<string> =>
       serialAt(ports.CT_TLS_PORT, nameOf(4), authority.rootFile);
     const first = await until("it has a certificate", serial);

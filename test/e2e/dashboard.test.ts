@@ -36,7 +36,11 @@ describe.runIf(hasChromium)("in a browser", () => {
       startCluster({
         workers: 2,
         balancers: 2,
-        env: { CT_DASHBOARD_USER: USER, CT_DASHBOARD_PASSWORD: PASSWORD },
+        env: {
+          CT_DASHBOARD_USER: USER,
+          CT_DASHBOARD_PASSWORD: PASSWORD,
+          CT_DRAIN_DELAY_MS: "0",
+        },
       }),
       launchChromium(),
     ]);

@@ -161,8 +161,8 @@ export function heardTwice(clients: readonly Client[]): string[] {
 
 /**
  * Messages that a client of the same team has not received. Their order is not compared, because the package decrypts
- * concurrently. `killedMs`: when a process died at once. What a client sends to it before it notices is in no memory but the dead
- * process's, and clients do not send it again: such messages may be missing.
+ * concurrently. `killedMs`: when a process died at once. What was on its way over its connections then is in no memory but the
+ * dead process's, and nobody sends it again: such messages may be missing.
  */
 export function missing(
   teams: readonly Team[],
@@ -174,8 +174,12 @@ export function missing(
         .filter((speaker) => speaker !== hearer)
         .filter((speaker) => {
           const heard = new Set(hearer.said.filter(isFrom(speaker)).map(({ text }) => text));
-          const sentToDead = killedMs === undefined ? [] : saidToDead(speaker, killedMs);
-          return speaker.spoken.some((text) => !heard.has(text) && !sentToDead.includes(text));
+          const isExcused = (atMs: number): boolean =>
+            killedMs !== undefined &&
+            [speaker, hearer].some((one) => isOnItsWay(atMs, one, killedMs));
+          return speaker.spoken.some(
+            (text, index) => !heard.has(text) && !isExcused(speaker.spokenMs[index] ?? 0),
+          );
         })
         .map((speaker) => `${hearer.name} did not receive all messages of ${speaker.name}`),
     ),
@@ -187,12 +191,11 @@ const isFrom =
   ({ from }: { readonly from: string }): boolean =>
     from === speaker.id;
 
-/** What a client said between the end of its process and the moment it noticed. */
-function saidToDead({ spoken, spokenMs, lostMs }: Client, killedMs: number): string[] {
+/** How long a message takes, at most, from the call to the other client. */
+const ON_ITS_WAY_MS = 500;
+
+/** Whether what was said at `atMs` may have been lost on the connection of `client`, which was to a process that was killed. */
+function isOnItsWay(atMs: number, { lostMs }: Client, killedMs: number): boolean {
   const noticedMs = lostMs.find((lost) => lost >= killedMs);
-  if (noticedMs === undefined) return [];
-  return spoken.filter((_, index) => {
-    const saidMs = spokenMs[index] ?? 0;
-    return saidMs >= killedMs && saidMs <= noticedMs;
-  });
+  return noticedMs !== undefined && atMs >= killedMs - ON_ITS_WAY_MS && atMs <= noticedMs;
 }
