@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take longest whatever their size: begun at the end, the last one would run alone. */
-const LONG = /\/test\/(e2e|model|packages)\//;
+const LONG =
+  /\/test\/(e2e|model|packages)\/|\/(redis-(failures|sentinel)|delivery|receivers-watch|browser-cases)\.test\.ts$/;
 /**
  * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
  * whose package keeps timers for a minute after they are closed, and not those that measure memory or time.
@@ -10,7 +11,7 @@ const LONG = /\/test\/(e2e|model|packages)\//;
 const UNITS = [
   "test/edge/!(idle).test.ts",
   "test/shared/!(statsd).test.ts",
-  "test/{edge,shared}/*/**/*.test.ts",
+  "test/{edge,shared}/*/**/!(redis-sentinel|redis-failures).test.ts",
   "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
   "test/worker/sessions/{peers,wire}/*.test.ts",
   "test/worker/sessions/{peer,fence,idle,relay,resume-ticket,parts}.test.ts",

@@ -22,7 +22,7 @@ const ONE = process.env["CT_MODEL_SEED"];
 const BUGS: readonly (readonly [bug: Bug, from: number])[] = [
   ["repeats are not marked", 1],
   ["a ticket counts in its own epoch", 820],
-  ["confirmed before it has left", 130],
+  ["confirmed before it has left", 430],
 ];
 const LONG_MS = 3_600_000;
 

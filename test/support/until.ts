@@ -5,6 +5,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 const POLL_MS = 20;
+/** A probe that asks processes takes time from them: it waits for so many times as long as it took, within limits. */
+const REST = 4;
+const MAX_POLL_MS = 100;
 
 /**
  * Resolves with the first value of `probe` that is neither undefined nor false. Rejects after `timeoutMs` with an error that
@@ -18,6 +21,7 @@ export async function until<T>(
   const deadline = performance.now() + timeoutMs;
   let failure: unknown;
   for (;;) {
+    const startMs = performance.now();
     try {
       const value = await probe();
       if (value !== undefined && value !== false) return value as Exclude<T, undefined | false>;
@@ -28,7 +32,8 @@ export async function until<T>(
     if (performance.now() >= deadline) {
       throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: failure });
     }
-    await delay(POLL_MS);
+    const restMs = REST * (performance.now() - startMs);
+    await delay(Math.min(MAX_POLL_MS, Math.max(POLL_MS, restMs)));
   }
 }
 
