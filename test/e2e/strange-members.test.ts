@@ -50,9 +50,14 @@ async function plant(id: string, text: string): Promise<void> {
       .exec();
   };
   await heartbeat();
-  const heartbeats = setInterval(() => void heartbeat(), 500);
+  let last = Promise.resolve();
+  const heartbeats = setInterval(() => {
+    last = heartbeat();
+  }, 500);
   onTestFinished(async () => {
     clearInterval(heartbeats);
+    // One that is under way would write the value again.
+    await last;
     await admin.multi().del(`{ct}:member:${id}`).zrem("{ct}:members", id).exec();
   });
 }
