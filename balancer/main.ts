@@ -112,7 +112,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   drainBeforeStop({ clients, shutdown, settings, log });
 
   const certificates = readCertificates(settings, { clock, log });
-  wantedCertificate(settings);
+  const wanted = wantedCertificate(settings);
   const trusted = readTrustedProxies(settings);
   const discovery = createDiscovery({ settings, id, clock, log, counters });
   shutdown.add("membership", () => discovery.close());
@@ -125,7 +125,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   // Before the ports open: a client that comes right after a start must not get "no worker".
   const savedOwners = await discovery.start();
   const acme = startAcme({
-    ...{ settings, id, discovery, clock, log, counters },
+    ...{ wanted, settings, id, discovery, clock, log, counters },
     onCertificates: (obtained) => certificates.use({ obtained }),
   });
   if (acme !== undefined) {

@@ -65,7 +65,10 @@ export interface AcmeStatus {
   /** When the next order is due. */
   readonly nextMs: number;
   readonly isRevoked: boolean;
-  readonly failure: Pick<Failure, "count" | "kind" | "detail"> | undefined;
+  /** Orders that failed, one after the other. */
+  readonly failures: number;
+  /** Why the last one failed, or why the record cannot be read; undefined: neither. */
+  readonly problem: string | undefined;
 }
 
 interface Deps {
@@ -117,7 +120,10 @@ class AcmeService implements Acme {
     this.#shared = new SharedRecord({ ...deps, onRecord: (record) => this.#serve(record) });
     this.#timer = deps.clock.every(PERIOD_MS, () => void this.#tick());
     const { counters, clock } = deps;
-    counters.gauge("balancer.acme.failures", () => this.status.failure?.count ?? 0);
+    counters.gauge("balancer.acme.failures", () => {
+      const { failures, problem } = this.status;
+      return Math.max(failures, problem === undefined ? 0 : 1);
+    });
     counters.gauge("balancer.acme.revoked", () => (this.status.isRevoked ? 1 : 0));
     counters.gauge("balancer.acme.expires_in_ms", () => {
       const { expiresMs } = this.status;
@@ -146,10 +152,8 @@ class AcmeService implements Acme {
       expiresMs: served?.expiresMs,
       nextMs: this.#dueAt(this.#deps.clock.wallMs()).atMs,
       isRevoked: certificate?.renewal?.isRevoked === true,
-      failure:
-        unreadable === undefined
-          ? failure
-          : { count: 1, kind: "internal", detail: UNREADABLE[unreadable] },
+      failures: failure?.count ?? 0,
+      problem: unreadable === undefined ? failure?.detail : UNREADABLE[unreadable],
     };
   }
 
@@ -310,14 +314,14 @@ class AcmeService implements Acme {
   async #takeStep(step: CaStep): Promise<void> {
     const { directory, domains, email } = this.#deps.wanted;
     if (!this.#isLeading) throw new NotLeadingError();
-    const { url, key } = step.step === "challenges" ? NO_URL : step;
     switch (step.step) {
       case "account": {
+        const { url, key } = step;
         const account = { directory, url, key, ...(email !== undefined && { email }) };
         return this.#shared.update((current) => ({ ...current, account }));
       }
       case "order": {
-        const order = { directory, domains, url, key };
+        const order = { directory, domains, url: step.url, key: step.key };
         return this.#shared.update((current) => ({ ...current, order }));
       }
       case "challenges":
@@ -367,24 +371,28 @@ class AcmeService implements Acme {
     const { log, counters, wanted, random } = this.#deps;
     counters.count("balancer.acme.orders", "failed");
     const digest = digestOf(wanted);
+    let failure: Failure | undefined;
+    // Called again where the store goes away meanwhile.
     await this.#shared.updateOrDefer((current) => {
       // Another leader's certificate counts for more.
       if (current.certificate?.cert !== base?.cert) return undefined;
       const before = current.failure;
       const count = before?.wanted === digest ? before.count + 1 : 1;
       const retryMs = Math.round(nowMs + retryDelayMs(kind, count, random(), retryAfterMs));
-      log.error(
-        { domains: wanted.domains, kind, detail, failures: count, retry: isoOf(retryMs) },
-        this.#certificates.length > 0
-          ? "no new certificate; the one before stays in use"
-          : "no certificate; HTTPS does not work until there is one",
-      );
       const { order: _open, ...kept } = current;
-      const failure = { count, kind, detail, failedMs: nowMs, retryMs, wanted: digest };
+      failure = { count, kind, detail, failedMs: nowMs, retryMs, wanted: digest };
       // An authority that is away, or wants to be left alone, still has the order.
       const isOrderOpen = kind === "unreachable" || kind === "rate-limited";
       return { ...(isOrderOpen ? current : kept), failure };
     });
+    if (failure === undefined) return;
+    const { count, retryMs } = failure;
+    log.error(
+      { domains: wanted.domains, kind, detail, failures: count, retry: isoOf(retryMs) },
+      this.#certificates.length > 0
+        ? "no new certificate; the one before stays in use"
+        : "no certificate; HTTPS does not work until there is one",
+    );
   }
 
   async #inspect(certificate: IssuedCertificate, nowMs: number): Promise<void> {
@@ -394,8 +402,8 @@ class AcmeService implements Acme {
     if (result.outcome === "failed") {
       log.debug({ detail: result.detail }, "the authority says nothing about the certificate");
     }
-    const { window, retryAfterMs, isRevoked } =
-      result.outcome === "inspected" ? result : { ...NOTHING_SAID, retryAfterMs: undefined };
+    const said = result.outcome === "inspected" ? result : undefined;
+    const { window, isRevoked = false } = said ?? {};
     const before = certificate.renewal?.renewAtMs;
     // One that was chosen stays while it is in the window.
     const isKept =
@@ -404,7 +412,7 @@ class AcmeService implements Acme {
     const renewAtMs = isKept ? before : window && chooseRenewal(window, random());
     const renewal = {
       checkedMs: nowMs,
-      nextCheckMs: nextCheckMs(nowMs, retryAfterMs),
+      nextCheckMs: nextCheckMs(nowMs, said?.retryAfterMs),
       ...(renewAtMs !== undefined && { renewAtMs }),
       ...((isRevoked || certificate.renewal?.isRevoked) && { isRevoked: true as const }),
     };
@@ -423,8 +431,6 @@ class AcmeService implements Acme {
   }
 }
 
-const NOTHING_SAID = { window: undefined, isRevoked: false };
-const NO_URL = { url: "", key: "" };
 const REPORT = "please report this with the log";
 
 function isoOf(ms: number): string {

@@ -3,6 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { AuthorityKeyIdentifierExtension, X509Certificate as Parsed } from "@peculiar/x509";
 import { type Authorization, Client, crypto, type Order } from "acme-client";
+import { concurrently } from "../../shared/base/concurrently.ts";
 import type {
   CaJob,
   CaResult,
@@ -126,7 +127,10 @@ async function orderBy(
   const open = (await continueOrder(job, parts)) ?? (await beginOrder(job, parts));
   let { order: current } = open;
   if (current.status === "pending") {
-    const authorizations = await inTurn(current.authorizations, (url) => readOne(url, client));
+    const authorizations: Authorization[] = [];
+    await concurrently(current.authorizations, AT_ONCE, async (url) => {
+      authorizations.push(await readOne(url, client));
+    });
     await verifyNames(authorizations, type, { client, takeStep });
     current = await awaitOrder(current, "pending", client);
   }
@@ -244,11 +248,12 @@ async function verifyNames(
   );
   await takeStep({ step: "challenges", challenges });
   for (const { challenge } of pending) await client.completeChallenge(challenge);
-  const problems = await inTurn(pending, async ({ domain, authorization, challenge }) => {
+  const problems: string[] = [];
+  await concurrently(pending, AT_ONCE, async ({ domain, authorization, challenge }) => {
     const problem = await awaitVerification(authorization, challenge, client);
-    return problem === undefined ? [] : [`${domain} by ${challenge.type}: ${problem}`];
+    if (problem !== undefined) problems.push(`${domain} by ${challenge.type}: ${problem}`);
   });
-  if (problems.flat().length > 0) throw new ChallengeError(problems.flat().join("; "));
+  if (problems.length > 0) throw new ChallengeError(problems.sort().join("; "));
 }
 
 /** An authority asks from several places, and within seconds. */
@@ -286,15 +291,6 @@ async function readOne(url: string, client: Client): Promise<Authorization> {
 
 /** Authorities limit requests by the second (Let's Encrypt: 20), and each of ours is two. */
 const AT_ONCE = 4;
-
-/** The results in the order of `items`. */
-async function inTurn<T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (let from = 0; from < items.length; from += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(from, from + AT_ONCE).map(run))));
-  }
-  return results;
-}
 
 function pickChallenge({ identifier, challenges }: Authorization, type: ChallengeType): Challenge {
   const challenge = challenges.find((one) => one.type === type);

@@ -1,12 +1,11 @@
 /** What this machine knows of the certificate that the edge obtains, for `check`, which asks no store. */
-import { join } from "node:path";
 import { onlyKey } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { deriveKeys } from "../../shared/settings/secret.ts";
-import { readTextFile } from "../../shared/settings/text-file.ts";
 import { parseCertificate } from "../certificates/certificates.ts";
+import { storeNameOf } from "../discovery/store-files.ts";
 import { unsealRecord } from "./record.ts";
-import { createRecordCopy, storeNameOf } from "./record-copy.ts";
+import { createRecordCopy } from "./record-copy.ts";
 import { nextOrder, type Wanted } from "./schedule.ts";
 
 type KeptSettings = Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix" | "secret">;
@@ -28,7 +27,7 @@ export async function describeKept(
   const { dataDir } = settings;
   const copy = createRecordCopy({ dataDir, storeName: storeNameOf(settings), log: undefined });
   const sealed = await copy.read();
-  const secret = settings.secret ?? secretIn(dataDir);
+  const { secret } = settings;
   if (sealed === undefined || secret === undefined) {
     return { text: "none on this machine yet; ct-edge certificate asks the running edge" };
   }
@@ -55,15 +54,6 @@ function warningOf(detail: string | undefined): Pick<Kept, "warning"> {
   return detail === undefined
     ? {}
     : { warning: `the last order of the certificate of CT_ACME_DOMAINS failed: ${detail}` };
-}
-
-/** Of an edge that has made its own. */
-function secretIn(dataDir: string): string | undefined {
-  try {
-    return readTextFile(join(dataDir, "secret")).trim();
-  } catch {
-    return undefined;
-  }
 }
 
 function dateOf(ms: number): string {

@@ -2,14 +2,13 @@
  * A copy of the encrypted record on this machine, so that a balancer that starts while the store is away has its certificate, and
  * for `check`.
  */
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
+import { storeFileName } from "../discovery/store-files.ts";
 
 export interface RecordCopy {
   /** Undefined: there is none. Never rejects. */
@@ -18,23 +17,14 @@ export interface RecordCopy {
   write(sealed: string): Promise<void>;
 }
 
-/** One for each store that processes of this machine use. */
-export function storeNameOf({
-  redisUrl,
-  redisPrefix,
-}: Pick<Settings, "redisUrl" | "redisPrefix">): string {
-  return redisUrl === undefined ? "embedded" : `${redisUrl}\n${redisPrefix}`;
-}
-
-/** `storeName`: as for the snapshot of the workers; edges that share a data directory have separate files. */
+/** `storeName`: of this edge's store (`storeNameOf`). */
 export function createRecordCopy(deps: {
   readonly dataDir: string;
   readonly storeName: string;
   /** Undefined: failures are not logged. */
   readonly log: Log | undefined;
 }): RecordCopy {
-  const digest = createHash("sha256").update(deps.storeName).digest("hex").slice(0, 8);
-  const name = `balancer-${digest}.acme`;
+  const name = storeFileName(deps.storeName, "acme");
   let isFailing = false;
   /** What is to be written when the write under way is over. */
   let next: string | undefined;

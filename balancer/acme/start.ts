@@ -11,9 +11,10 @@ import { SettingError, type Settings } from "../../shared/settings/read-settings
 import { readTextFile } from "../../shared/settings/text-file.ts";
 import type { Certificate } from "../certificates/certificates.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import { storeNameOf } from "../discovery/store-files.ts";
 import { type Acme, createAcme } from "./acme.ts";
 import { askCa } from "./ask-ca.ts";
-import { createRecordCopy, storeNameOf } from "./record-copy.ts";
+import { createRecordCopy } from "./record-copy.ts";
 import type { Wanted } from "./schedule.ts";
 
 type AcmeSettings = Pick<
@@ -60,9 +61,10 @@ function readRoot(path: string): string {
   }
 }
 
-/** Undefined without CT_ACME_DOMAINS. Throws `SettingError`. It runs from now on; `start` reads the record. */
+/** It runs from now on; `start` reads the record. Undefined when none is wanted. */
 export function startAcme(deps: {
-  readonly settings: AcmeSettings & Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix">;
+  readonly wanted: Wanted | undefined;
+  readonly settings: Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix">;
   readonly id: WorkerId;
   readonly discovery: Pick<Discovery, "storeAccess">;
   readonly clock: Clock;
@@ -70,8 +72,7 @@ export function startAcme(deps: {
   readonly counters: Counters;
   readonly onCertificates: (certificates: readonly Certificate[]) => void;
 }): Acme | undefined {
-  const { settings, id, discovery, clock, log } = deps;
-  const wanted = wantedCertificate(settings);
+  const { wanted, settings, id, discovery, clock, log } = deps;
   if (wanted === undefined || discovery.storeAccess === undefined) return undefined;
   const { store, acmeKeys } = discovery.storeAccess;
   const { dataDir } = settings;

@@ -79,8 +79,9 @@ export async function checkSettings(
   attempt(() => checkMembers(settings, addLine));
   attempt(() => checkLogDir(settings, addLine));
   const ports: Port[] = [["CT_PORT", settings.bind, settings.port]];
-  if (settings.tlsCert.length > 0 || settings.acmeDomains.length > 0)
+  if (settings.tlsCert.length > 0 || settings.acmeDomains.length > 0) {
     ports.push(["CT_TLS_PORT", settings.bind, settings.tlsPort]);
+  }
   let statusBind = settings.statusBind ?? defaultBind(true);
   attempt(() => {
     statusBind = settings.statusBind ?? defaultBind(isStoreLocal(settings));
@@ -115,10 +116,7 @@ function checkCertificates(
   const wanted = wantedCertificate(settings);
   if (wanted !== undefined) {
     const names = wanted.domains.join(", ");
-    addLine(
-      "certificate wanted",
-      `${names}, from ${wanted.directory}; its state: ct-edge certificate`,
-    );
+    addLine("certificate wanted", `${names}, from ${wanted.directory}`);
   } else if (certificates.length === 0) addLine("certificates", "none: no HTTPS port");
   certificates.forEach((certificate, index) => {
     const days = Math.floor((certificate.expiresMs - nowMs) / 86_400_000);

@@ -1,7 +1,6 @@
 /**
  * Operators' commands to a balancer.
  */
-
 import type { Clock } from "../../shared/base/clock.ts";
 import type { CommandAnswer, EdgeCommand } from "../../shared/control/command.ts";
 import { writeExplanation } from "../../shared/control/explanation.ts";

@@ -4,10 +4,11 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import { withFormerHealth } from "../../shared/cluster/former-health-names.ts";
 import { readResumes } from "../../shared/cluster/resume-reports.ts";
-import type {
-  BalancerView,
-  ReportedAcme,
-  ReportedLinks,
+import {
+  type BalancerView,
+  MAX_PROBLEM_CHARS,
+  type ReportedAcme,
+  type ReportedLinks,
 } from "../../shared/cluster/status-reports.ts";
 import { cut } from "../../shared/logs/escape.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -127,7 +128,7 @@ export function describeAcme(
   acme: Pick<Acme, "status">,
   clock: Pick<Clock, "wallMs">,
 ): ReportedAcme {
-  const { domains, issuedMs, expiresMs, nextMs, isRevoked, failure } = acme.status;
+  const { domains, issuedMs, expiresMs, nextMs, isRevoked, failures, problem } = acme.status;
   const nowMs = clock.wallMs();
   return {
     domains,
@@ -135,7 +136,8 @@ export function describeAcme(
     ...(expiresMs !== undefined && { expiresInMs: expiresMs - nowMs }),
     nextOrderInMs: nextMs - nowMs,
     ...(isRevoked && { isRevoked }),
-    ...(failure !== undefined && { failures: { count: failure.count, detail: failure.detail } }),
+    failures,
+    ...(problem !== undefined && { problem: cut(problem, MAX_PROBLEM_CHARS) }),
   };
 }
 

@@ -48,6 +48,7 @@ import {
   startSnapshotKeeper,
 } from "./snapshot.ts";
 import { createStaticDiscovery } from "./static-discovery.ts";
+import { storeNameOf } from "./store-files.ts";
 
 export interface Discovery {
   readonly view: MembershipView;
@@ -63,7 +64,7 @@ export interface Discovery {
   readonly onOtherIncarnation: (id: WorkerId, incarnation: Incarnation) => void;
   /** Whether workers have leases, and records that carry their load. */
   readonly isLeased: boolean;
-  /** For the certificate that balancers share; undefined without a store. */
+  /** The store itself, and the key of what balancers share there; undefined without a store. */
   readonly storeAccess: { readonly store: Store; readonly acmeKeys: PurposeKeys } | undefined;
   /** Undefined without a store. */
   readonly storeHealth: () => StoreHealth | undefined;
@@ -279,9 +280,9 @@ function createStoreDiscovery(deps: Deps): Discovery {
 
 /** Undefined with an embedded store: it runs and stops with the workers, so it is never away alone. */
 function snapshotFile(settings: DiscoverySettings, log: Log): SnapshotFile | undefined {
-  const { redisUrl, redisPrefix, storeSocket, dataDir } = settings;
+  const { redisUrl, storeSocket, dataDir } = settings;
   if (storeSocket !== undefined || redisUrl === undefined) return undefined;
-  return createSnapshotFile({ dataDir, storeName: `${redisUrl}\n${redisPrefix}`, log });
+  return createSnapshotFile({ dataDir, storeName: storeNameOf(settings), log });
 }
 
 /** Different rings among those that members have published; at least the one of this process. */

@@ -6,7 +6,6 @@
  * Format: JSON, one value per line: a head, the workers, the owners, and an end with their counts. A process that can
  * write the file can redirect clients, so only its owner has access, and its content is validated like the store's.
  */
-import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -17,6 +16,7 @@ import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
 import { parseMember, type WorkerRecord } from "../../shared/store/member.ts";
+import { storeFileName } from "./store-files.ts";
 
 export interface Snapshot {
   readonly workers: readonly WorkerRecord[];
@@ -109,17 +109,14 @@ export interface SnapshotFile {
   write(snapshot: Snapshot): Promise<void>;
 }
 
-/**
- * `storeName` identifies this edge's store, for example its URL: edges that share a data directory have separate files.
- */
+/** `storeName`: of this edge's store (`storeNameOf`). */
 export function createSnapshotFile(deps: {
   readonly dataDir: string;
   readonly storeName: string;
   readonly log: Log;
 }): SnapshotFile {
   const { log } = deps;
-  const digest = createHash("sha256").update(deps.storeName).digest("hex").slice(0, 8);
-  const name = `balancer-${digest}.snapshot`;
+  const name = storeFileName(deps.storeName, "snapshot");
   let isFailing = false;
 
   return {

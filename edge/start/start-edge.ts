@@ -174,8 +174,7 @@ async function startEdge(
   const pluginSources = findPluginSources(settings, clock);
   try {
     await supervisor.start({ hasClients });
-    const isGiven = given.tlsCert.length > 0 || given.acmeDomains.length > 0;
-    const selfSigned = isGiven ? undefined : settings.tlsCert[0];
+    const selfSigned = isSelfSigned(given) ? settings.tlsCert[0] : undefined;
     const running = describeRunning(settings, supervisor, {
       selfSigned,
       logFile,
@@ -316,10 +315,9 @@ async function completeSettings(
 ): Promise<Settings> {
   const secret = given.secret ?? keepSecret(dataDir);
   const { serverUrl } = given;
-  const made =
-    given.tlsCert.length === 0 && given.acmeDomains.length === 0
-      ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
-      : undefined;
+  const made = isSelfSigned(given)
+    ? await keepCertificate({ dataDir, serverUrl, nowMs: systemClock.wallMs() })
+    : undefined;
   return {
     ...given,
     dataDir,
@@ -327,6 +325,11 @@ async function completeSettings(
     secret,
     ...(made && { tlsCert: [made.cert], tlsKey: [made.key] }),
   };
+}
+
+/** Whether the edge makes a certificate itself: there is none, and none is obtained. */
+function isSelfSigned({ tlsCert, acmeDomains }: Settings): boolean {
+  return tlsCert.length === 0 && acmeDomains.length === 0;
 }
 
 /** Where people find the edge: the authority has verified that the name leads here. */

@@ -47,8 +47,10 @@ export interface ReportedAcme {
   /** Negative when an order is due. */
   readonly nextOrderInMs: number;
   readonly isRevoked?: true;
-  /** Orders that failed since the last one that succeeded, and why the last one did. */
-  readonly failures?: { readonly count: number; readonly detail: string };
+  /** Orders that failed since the last one that succeeded. */
+  readonly failures: number;
+  /** Why the last one failed, or why the certificate in the store cannot be read. */
+  readonly problem?: string;
 }
 
 export interface ReportedCertificate {
@@ -216,7 +218,8 @@ const balancerSchema = z.object({
       expiresInMs: z.number().exactOptional(),
       nextOrderInMs: z.number(),
       isRevoked: z.literal(true).exactOptional(),
-      failures: z.object({ count, detail: z.string().max(MAX_PROBLEM_CHARS) }).exactOptional(),
+      failures: count,
+      problem: z.string().max(MAX_PROBLEM_CHARS).exactOptional(),
     })
     .exactOptional(),
 });

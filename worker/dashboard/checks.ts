@@ -163,16 +163,12 @@ function checkAcme(views: readonly PublishedView[]): Check[] {
   if (latest === undefined) return [];
   const { domains, issuedAgoMs = 0, expiresInMs, nextOrderInMs } = latest;
   const isRevoked = reported.some((one) => one.isRevoked);
-  const failures = reported.find((one) => one.failures !== undefined)?.failures;
+  const failing = reported.find((one) => one.problem !== undefined);
   const behind = others.filter((one) => expiry(latest) - expiry(one) > FOLLOWED_MS);
   const check = (outcome: Check["outcome"], detail: string): Check[] => [
     { name: "TLS certificate", outcome, detail: `${someOf(domains)}: ${detail}` },
   ];
-  const orders = failures?.count === 1 ? "order" : "orders";
-  const reason =
-    failures === undefined
-      ? ""
-      : `; ${failures.count} ${orders} failed, the last one because of: ${failures.detail}`;
+  const reason = failing === undefined ? "" : `; ${reasonOf(failing)}`;
   if (isRevoked) return check("bad", `was revoked, another one is being ordered${reason}`);
   if (expiresInMs === undefined) {
     return check(reason === "" ? "unknown" : "bad", `there is none yet${reason}`);
@@ -185,6 +181,11 @@ function checkAcme(views: readonly PublishedView[]): Check[] {
     return check("bad", `${valid}, but not that of ${names}: look into the log there`);
   }
   return check("good", `${valid}, is renewed in ${duration(Math.max(0, nextOrderInMs))}`);
+}
+
+function reasonOf({ failures, problem = "" }: ReportedAcme): string {
+  if (failures === 0) return problem;
+  return `${failures} ${failures === 1 ? "order" : "orders"} failed, the last one because of: ${problem}`;
 }
 
 /** In days, or in hours where that is less than two. */

@@ -62,15 +62,15 @@ async function read(store: Store): Promise<Found> {
     view.role === "balancer" && view.acme !== undefined ? [{ id, acme: view.acme }] : [],
   );
   // One that cannot read the record, or has failed, first: it tells more.
-  const latest = reported
+  const [first] = reported
     .map(({ acme }) => acme)
     .sort(
       (a, b) =>
-        Number(b.failures !== undefined) - Number(a.failures !== undefined) ||
+        Number(b.problem !== undefined) - Number(a.problem !== undefined) ||
         (b.expiresInMs ?? 0) - (a.expiresInMs ?? 0),
     );
   const balancers = reported.map(({ id }) => id as WorkerId);
-  return { balancers, hasReports, acme: latest[0] };
+  return { balancers, hasReports, acme: first };
 }
 
 /** One of them leads the orders; the others refuse. */
@@ -87,21 +87,20 @@ async function renewNow(store: Store, balancers: readonly WorkerId[]): Promise<v
   throw new CommandError(`certificate --renew: refused, ${reasons}`);
 }
 
-function isHealthy({ expiresInMs, isRevoked, failures }: ReportedAcme): boolean {
-  return expiresInMs !== undefined && expiresInMs > 0 && !isRevoked && failures === undefined;
+function isHealthy({ expiresInMs, isRevoked, problem }: ReportedAcme): boolean {
+  return expiresInMs !== undefined && expiresInMs > 0 && !isRevoked && problem === undefined;
 }
 
 function describeAcme(acme: ReportedAcme, nowMs: number): string {
-  const { domains, expiresInMs, nextOrderInMs, isRevoked, failures } = acme;
+  const { domains, expiresInMs, nextOrderInMs, isRevoked, failures, problem } = acme;
   const next = nextOrderInMs <= 0 ? "now" : isoTime(nowMs + nextOrderInMs);
   const lines = [
     `names       ${domains.join(", ")}`,
     `valid       ${expiresInMs === undefined ? "there is none yet" : `until ${isoTime(nowMs + expiresInMs)}`}`,
     ...(isRevoked ? ["revoked     by its authority; another one is being ordered"] : []),
     `next order  ${next}`,
-    ...(failures === undefined
-      ? []
-      : [`failed      ${failures.count} times, the last time: ${failures.detail}`]),
+    ...(failures > 0 ? [`failed      ${failures} times, one after the other`] : []),
+    ...(problem === undefined ? [] : [`problem     ${problem}`]),
   ];
   return lines.map((line) => `${escapeForTerminal(line)}\n`).join("");
 }

@@ -26,6 +26,7 @@ import {
 import { readTextFile } from "../../../shared/settings/text-file.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { checkEdgeSettings, EDGE_DEFAULTS } from "../../start/edge-settings.ts";
+import { findSecret } from "../../start/secret-file.ts";
 import { createCommand } from "../command.ts";
 
 const ROLES = ["edge", "balancer", "worker"] as const;
@@ -92,7 +93,8 @@ async function keptCertificate(role: CheckedRole, settings: Settings): Promise<K
   if (role === "worker" || settings.acmeDomains.length === 0) return undefined;
   try {
     const wanted = wantedCertificate(settings);
-    return wanted && (await describeKept(settings, wanted, Date.now()));
+    const secret = settings.secret ?? (role === "edge" ? findSecret(settings.dataDir) : undefined);
+    return wanted && (await describeKept({ ...settings, secret }, wanted, Date.now()));
   } catch {
     // The settings are wrong, which is among the other problems.
     return undefined;

@@ -93,7 +93,7 @@ test("the certificate is renewed after two thirds of its lifetime, and stays in 
   await world.pass(5000);
   expect(orders(world)).toBe(2);
   expect([leader.cert(), other.cert()]).toEqual([pairs[0]?.cert, pairs[0]?.cert]);
-  expect(other.acme.status.failure).toMatchObject({ count: 1, kind: "challenge" });
+  expect(other.acme.status).toMatchObject({ failures: 1, problem: FAILED.detail });
   const said = (): string[] => leader.lines.filter((line) => line.includes("no new certificate"));
   expect(said()).toHaveLength(1);
   expect(said()[0]).toContain("connection refused");
@@ -195,7 +195,7 @@ test("an authority that says nothing about a certificate changes nothing", async
   leader.isLeading = true;
   await world.pass(20_000);
   expect(world.jobs.map(({ kind }) => kind)).toEqual(["order", "inspect"]);
-  expect(leader.acme.status.failure).toBeUndefined();
+  expect(leader.acme.status.problem).toBeUndefined();
 });
 
 test("a leader that loses the lead in the middle stops, and the next one goes on with its account and order", async () => {
@@ -301,7 +301,7 @@ test("a balancer with another secret touches nothing, says so once, and replaces
   await world.pass(2 * MINUTE);
   expect(orders(world)).toBe(1);
   expect(two.cert()).toBeUndefined();
-  expect(two.acme.status.failure?.detail).toContain("set CT_SECRET as on the other balancers");
+  expect(two.acme.status.problem).toContain("set CT_SECRET as on the other balancers");
   const said = two.lines.filter((line) => line.includes("made with another secret"));
   expect(said).toHaveLength(1);
   const fresh = await world.open();
@@ -310,7 +310,7 @@ test("a balancer with another secret touches nothing, says so once, and replaces
   expect(two.acme.renew()).toBeUndefined();
   await world.pass(10_000);
   expect(two.cert()).toBe(pairs[1]?.cert);
-  expect(two.acme.status.failure).toBeUndefined();
+  expect(two.acme.status.problem).toBeUndefined();
   // What it serves, it goes on to serve.
   expect(one.cert()).toBe(pairs[0]?.cert);
   expect(orders(world)).toBe(2);
@@ -337,7 +337,7 @@ test("a former leader whose job ends late does not bring back an old certificate
   expect(two.cert()).toBe(pairs[0]?.cert);
   end(FAILED);
   await world.pass(6000);
-  expect(two.acme.status.failure).toBeUndefined();
+  expect(two.acme.status.problem).toBeUndefined();
   expect(one.cert()).toBe(pairs[0]?.cert);
 
   // It asks about the certificate, which is replaced meanwhile.
@@ -399,10 +399,7 @@ test("a job that fails in this program is a failure like others: recorded, told,
   leader.isLeading = true;
   await world.pass(HOUR);
   expect(orders(world)).toBeLessThan(6);
-  expect(leader.acme.status.failure).toMatchObject({
-    kind: "internal",
-    detail: "the thread ended with status 1",
-  });
+  expect(leader.acme.status.problem).toBe("the thread ended with status 1");
 });
 
 test("an operator's order is forgotten with the lead", async () => {
@@ -468,4 +465,17 @@ test("an authority that calls each certificate revoked is asked for fewer and fe
   expect(orders(world)).toBe(3);
   await world.pass(2 * HOUR);
   expect(orders(world)).toBe(4);
+});
+
+test("a failure while the store goes away is told once, and counted once", async () => {
+  const world = await create();
+  const leader = await world.open();
+  world.order = async () => {
+    world.store.isReadOnly = true;
+    return FAILED;
+  };
+  leader.isLeading = true;
+  await world.pass(4000);
+  expect(leader.lines.filter((line) => line.includes("HTTPS does not work"))).toHaveLength(1);
+  expect(leader.acme.status.failures).toBe(1);
 });

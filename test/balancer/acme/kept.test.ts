@@ -1,6 +1,4 @@
 /** What `check` says of the certificate that this machine has kept. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { describeKept } from "../../../balancer/acme/kept.ts";
 import {
@@ -9,7 +7,8 @@ import {
   type IssuedCertificate,
   sealRecord,
 } from "../../../balancer/acme/record.ts";
-import { createRecordCopy, storeNameOf } from "../../../balancer/acme/record-copy.ts";
+import { createRecordCopy } from "../../../balancer/acme/record-copy.ts";
+import { storeNameOf } from "../../../balancer/discovery/store-files.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
@@ -73,13 +72,6 @@ test("without a copy, with that of another store, and with another secret, nothi
     (await describeKept({ ...settings, ...more }, WANTED, NOW)).text;
   expect(await textOf({ redisPrefix: "{other}:" })).toMatch(/^none on this machine yet/);
   expect(await textOf({ secret: `another ${SECRET}` })).toBe("cannot be read here: other secret");
-});
-
-test("the secret that an edge has made itself is used", async () => {
-  const settings = await keep({ certificate: issued() }, undefined);
-  writeFileSync(join(settings.dataDir, "secret"), `${SECRET}\n`);
-  const { text } = await describeKept({ ...settings, secret: undefined }, WANTED, NOW);
-  expect(text).toContain("until 2030-04-01");
 });
 
 test("of several writes at once the last one is kept", async () => {

@@ -54,6 +54,8 @@ export class MemoryStore {
   #entries: { readonly id: string; readonly text: string }[] = [];
   #next = 1;
   #isAway = false;
+  /** It responds, and takes nothing. */
+  isReadOnly = false;
 
   constructor(clock: StepClock) {
     this.#clock = clock;
@@ -102,6 +104,7 @@ export class MemoryStore {
       },
       appendToStream: async (_stream: string, texts: readonly string[]) => {
         await check();
+        if (this.isReadOnly) throw new StoreAwayError("test");
         for (const text of texts) this.#entries.push({ id: `${this.#next++}`, text });
         this.#entries = this.#entries.slice(-64);
       },

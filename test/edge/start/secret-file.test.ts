@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { keepSecret } from "../../../edge/start/secret-file.ts";
+import { findSecret, keepSecret } from "../../../edge/start/secret-file.ts";
 
 let dataDir: string;
 
@@ -16,6 +16,12 @@ test("a secret is made once, and only its owner can read it", () => {
   expect(secret).toMatch(/^[\w-]{64}$/);
   expect(keepSecret(dataDir)).toBe(secret);
   expect(statSync(join(dataDir, "secret")).mode & 0o777).toBe(0o600);
+});
+
+test("a secret is found without making one", () => {
+  expect(findSecret(dataDir)).toBeUndefined();
+  const secret = keepSecret(dataDir);
+  expect(findSecret(dataDir)).toBe(secret);
 });
 
 test("a byte order mark in a hand-written secret file is ignored", () => {

@@ -215,14 +215,19 @@ test.each([
   ],
   [{ nextOrderInMs: 0 }, "unknown", "there is none yet"],
   [
-    { nextOrderInMs: 1, failures: { count: 2, detail: "no route" } },
+    { nextOrderInMs: 1, failures: 2, problem: "no route" },
     "bad",
     "there is none yet; 2 orders failed, the last one because of: no route",
   ],
   [
-    { expiresInMs: 9 * DAY_MS, nextOrderInMs: 1, failures: { count: 1, detail: "no route" } },
+    { expiresInMs: 9 * DAY_MS, nextOrderInMs: 1, failures: 1, problem: "no route" },
     "bad",
     "expires in 9 days; 1 order failed, the last one because of: no route",
+  ],
+  [
+    { expiresInMs: 9 * DAY_MS, nextOrderInMs: 1, problem: "made with another secret" },
+    "bad",
+    "expires in 9 days; made with another secret",
   ],
   [{ expiresInMs: -1, nextOrderInMs: 0 }, "bad", "has expired"],
   [
@@ -233,7 +238,7 @@ test.each([
 ] as const)("of a certificate that the edge obtains, %j is %s", (acme, outcome, detail) => {
   const checks = checkMembers(
     snapshot([], {
-      b1: balancer({ certificates: [], acme: { domains: ["edge.test"], ...acme } }),
+      b1: balancer({ certificates: [], acme: { domains: ["edge.test"], failures: 0, ...acme } }),
     }),
   );
   const found = checks.filter(({ name }) => name === "TLS certificate");
@@ -245,6 +250,7 @@ test("of balancers with different certificates that the edge has obtained, the l
     domains: ["edge.test"],
     expiresInMs: days * DAY_MS,
     nextOrderInMs: DAY_MS,
+    failures: 0,
   });
   const checks = checkMembers(
     snapshot([], { b1: balancer({ acme: acme(-1) }), b2: balancer({ acme: acme(90) }) }),
