@@ -56,6 +56,7 @@ function warningOf(detail: string | undefined): Pick<Kept, "warning"> {
     : { warning: `the last order of the certificate of CT_ACME_DOMAINS failed: ${detail}` };
 }
 
+/** To the minute: some certificates last for hours. */
 function dateOf(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
+  return `${new Date(ms).toISOString().slice(0, 16)}Z`;
 }

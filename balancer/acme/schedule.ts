@@ -102,7 +102,8 @@ export function nextOrder(
   const due = dueOrder(record, wanted, lifetimeOf, nowMs);
   const { failure } = record;
   if (failure === undefined || failure.wanted !== digestOf(wanted)) return due;
-  return { ...due, atMs: Math.max(due.atMs, failure.retryMs) };
+  // Whatever was due then, or wanted by an operator, is still wanted.
+  return { ...due, atMs: failure.retryMs };
 }
 
 /**

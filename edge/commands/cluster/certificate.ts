@@ -99,7 +99,7 @@ function describeAcme(acme: ReportedAcme, nowMs: number): string {
     `valid       ${expiresInMs === undefined ? "there is none yet" : `until ${isoTime(nowMs + expiresInMs)}`}`,
     ...(isRevoked ? ["revoked     by its authority; another one is being ordered"] : []),
     `next order  ${next}`,
-    ...(failures > 0 ? [`failed      ${failures} times, one after the other`] : []),
+    ...(failures > 0 ? [`failed      ${failures === 1 ? "once" : `${failures} times`}`] : []),
     ...(problem === undefined ? [] : [`problem     ${problem}`]),
   ];
   return lines.map((line) => `${escapeForTerminal(line)}\n`).join("");

@@ -402,6 +402,24 @@ test("a job that fails in this program is a failure like others: recorded, told,
   expect(leader.acme.status.problem).toBe("the thread ended with status 1");
 });
 
+test("an order by hand that fails is tried again, and the log says when", async () => {
+  const world = await create();
+  const leader = await world.open();
+  leader.isLeading = true;
+  await world.pass(10_000);
+  const { order } = world;
+  world.order = async () => ({ ...FAILED, kind: "unreachable" });
+  expect(leader.acme.renew()).toBeUndefined();
+  await world.pass(4000);
+  const { nextMs } = leader.acme.status;
+  const said = leader.lines.find((line) => line.includes("no new certificate"));
+  expect(said).toContain(`retry=${new Date(nextMs).toISOString()}`);
+  world.order = order;
+  await world.pass(2 * MINUTE);
+  expect(leader.cert()).toBe(pairs[1]?.cert);
+  expect(leader.acme.status.problem).toBeUndefined();
+});
+
 test("an operator's order is forgotten with the lead", async () => {
   const world = await create();
   const leader = await world.open();

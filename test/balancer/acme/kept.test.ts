@@ -41,10 +41,10 @@ async function keep(record: AcmeRecord, redisUrl: string | undefined = "redis://
 test("a certificate is shown with its end and the next order", async () => {
   const settings = await keep({ certificate: issued() });
   expect(await describeKept(settings, WANTED, NOW)).toEqual({
-    text: "edge.test, until 2030-04-01, next order 2030-03-02",
+    text: "edge.test, until 2030-04-01T00:00Z, next order 2030-03-02T00:00Z",
   });
   expect(await describeKept(settings, WANTED, NOW + 70 * DAY_MS)).toEqual({
-    text: "edge.test, until 2030-04-01, next order now",
+    text: "edge.test, until 2030-04-01T00:00Z, next order now",
   });
 });
 
