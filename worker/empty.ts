@@ -7,8 +7,6 @@ import { askStatusPort, StatusPortError } from "../shared/process/ask-status-por
 /** The worker was not emptied. The message says why, and what to do. */
 export class NotEmptiedError extends EdgeError {
   readonly code = "EDGE_NOT_EMPTIED";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 const POLL_MS = 250;

@@ -18,8 +18,6 @@ export interface Excess {
 /** An address, or the holder of a room token, has asked for more than it may. */
 export class LimitError extends EdgeError {
   readonly code = "EDGE_LIMIT";
-  readonly source = "downstream";
-  readonly retryable = true;
   readonly kind: LimitKind;
   /** Whole seconds until it may ask again, at least 1. */
   readonly retryAfterS: number;

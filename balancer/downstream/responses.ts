@@ -2,7 +2,7 @@
  * The balancer's own responses: one table from error to status, and a short constant text for each. They contain nothing
  * that a client sent and nothing internal. Pure.
  */
-import { EdgeError, type ErrorSource } from "../../shared/base/errors.ts";
+import { EdgeError } from "../../shared/base/errors.ts";
 import { REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import { type Field, HttpSyntaxError, makeField } from "../http1/fields.ts";
 import { serializeHead, statusLine } from "../http1/head.ts";
@@ -12,8 +12,6 @@ import { LimitError } from "./limit-error.ts";
 /** No worker can take a request: there is none, or all are draining or unhealthy. */
 export class NoUpstreamError extends EdgeError {
   readonly code = "EDGE_NO_UPSTREAM";
-  readonly source = "upstream";
-  readonly retryable = true;
   constructor(workers: number) {
     super(
       `no worker can take this request (${workers} in the cluster); check that workers run and renew their lease`,
@@ -24,8 +22,6 @@ export class NoUpstreamError extends EdgeError {
 /** The worker of a request is at its limit of concurrent requests (`CT_MAX_REQUESTS_PER_WORKER`). */
 export class BusyError extends EdgeError {
   readonly code = "EDGE_WORKER_BUSY";
-  readonly source = "upstream";
-  readonly retryable = true;
   constructor() {
     super(
       "the worker is at CT_MAX_REQUESTS_PER_WORKER; check its load, add workers, or raise the limit",
@@ -36,8 +32,6 @@ export class BusyError extends EdgeError {
 /** The number of client connections is at its limit (`CT_MAX_CONNECTIONS`). */
 export class TooManyConnectionsError extends EdgeError {
   readonly code = "EDGE_TOO_MANY_CONNECTIONS";
-  readonly source = "downstream";
-  readonly retryable = true;
   constructor() {
     super("too many client connections; raise CT_MAX_CONNECTIONS or ulimit -n");
   }
@@ -46,8 +40,6 @@ export class TooManyConnectionsError extends EdgeError {
 /** A connection's PROXY protocol header cannot be used. */
 export class ProxyHeaderError extends EdgeError {
   readonly code = "EDGE_PROXY_HEADER";
-  readonly source = "downstream";
-  readonly retryable = false;
   constructor(reason: string) {
     super(
       `a peer in CT_TRUSTED_PROXIES sent a PROXY protocol header that cannot be used: ${reason}; check how the TCP balancer there ` +
@@ -59,8 +51,6 @@ export class ProxyHeaderError extends EdgeError {
 /** A worker named another owner of the session, and the request could not follow; it soon can. */
 export class MovingError extends EdgeError {
   readonly code = "EDGE_SESSION_MOVING";
-  readonly source = "upstream";
-  readonly retryable = true;
   /** `why`: a `MovingReason` of routing/, which this folder does not import. */
   constructor(why: string) {
     super(`the session is at another worker and the request cannot follow it (${why}); try again`);
@@ -70,8 +60,6 @@ export class MovingError extends EdgeError {
 /** A method that is rejected for every target. */
 export class MethodNotAllowedError extends EdgeError {
   readonly code = "EDGE_METHOD_NOT_ALLOWED";
-  readonly source: ErrorSource = "downstream";
-  readonly retryable = false;
   constructor(method: "TRACE") {
     super(`a client sent ${method}, which is rejected for every target`);
   }
@@ -80,8 +68,6 @@ export class MethodNotAllowedError extends EdgeError {
 /** A client was too slow to send its request or to take its response. */
 export class ClientTimeoutError extends EdgeError {
   readonly code = "EDGE_CLIENT_TIMEOUT";
-  readonly source: ErrorSource = "downstream";
-  readonly retryable = true;
   constructor() {
     super("a client did not send its request or take its response in time");
   }

@@ -15,14 +15,11 @@ import type { Connection, ConnectionHandler, Piece } from "../transport/transpor
 /** A worker could not be reached, or failed before its response was complete. */
 export class UpstreamError extends EdgeError {
   readonly code = "EDGE_UPSTREAM";
-  readonly source = "upstream";
-  readonly retryable: boolean;
   readonly kind: UpstreamFailure;
 
   constructor(kind: UpstreamFailure, cause?: unknown) {
     super(FAILURES[kind], { cause });
     this.kind = kind;
-    this.retryable = kind === "refused" || kind === "connect-timeout";
   }
 }
 

@@ -10,8 +10,6 @@ import type { LinkTarget } from "./link-target.ts";
 /** A worker does not open a link. */
 export class LinkRefusedError extends EdgeError {
   readonly code = "EDGE_LINK_REFUSED";
-  readonly source = "upstream";
-  readonly retryable = true;
   /** Whether asking again has no use: this worker has no links of our version. */
   readonly isFinal: boolean;
 

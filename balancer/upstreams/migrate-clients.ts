@@ -28,8 +28,6 @@ const TIMEOUT_MS = 1500;
 /** A worker does not support migrate requests, or does not accept ours. */
 export class MigrateError extends EdgeError {
   readonly code = "EDGE_MIGRATE";
-  readonly source = "upstream";
-  readonly retryable = false;
   constructor(why: string) {
     super(`the worker does not migrate its clients: ${why}`);
   }

@@ -27,8 +27,6 @@ export interface Probe {
 /** An error response to a probe. */
 export class ProbeError extends EdgeError {
   readonly code = "EDGE_PROBE";
-  readonly source = "upstream";
-  readonly retryable = true;
   constructor(status: number) {
     super(`the worker answers a probe with status ${status}`);
   }
@@ -37,8 +35,6 @@ export class ProbeError extends EdgeError {
 /** A worker rejects our proof: another worker was meant, or its secret differs. */
 export class ProofRefusedError extends EdgeError {
   readonly code = "EDGE_PROOF_REFUSED";
-  readonly source = "upstream";
-  readonly retryable = true;
   /** The intended worker's current incarnation, as it proved; undefined if it may be any other worker. */
   readonly incarnation: Incarnation | undefined;
   constructor(incarnation?: Incarnation) {

@@ -56,8 +56,6 @@ const CONTAINER_NAME_CHARS = 12;
 /** `docker compose` did not do what it was asked for; the message is its own. */
 class ComposeError extends EdgeError {
   readonly code = "EDGE_COMPOSE";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 /** For answers; a change takes as long as its drains. */

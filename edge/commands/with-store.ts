@@ -26,8 +26,6 @@ export type StoreLocation = Pick<Settings, "redisUrl" | "redisCa" | "redisPrefix
 /** The store cannot be reached. The message says where it was expected and what to do. */
 export class StoreUnreachableError extends EdgeError {
   readonly code = "EDGE_STORE_UNREACHABLE";
-  readonly source = "store";
-  readonly retryable = true;
 }
 
 /** Keeps a command below 3 s when the store is away, closing the connection and a busy machine included. */

@@ -20,15 +20,11 @@ import { type EdgeFile, readEdgeFile } from "./edge-file.ts";
 /** No edge runs in the data directory, or it does not answer. The message names the directory. */
 export class EdgeUnreachableError extends EdgeError {
   readonly code = "EDGE_UNREACHABLE";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 /** The edge refused or failed; the message is its own. */
 export class EdgeRefusedError extends EdgeError {
   readonly code = "EDGE_REFUSED";
-  readonly source = "internal";
-  readonly retryable = false;
 }
 
 const CONNECT_MS = 3000;

@@ -4,8 +4,6 @@ import { describeError, EdgeError } from "../../shared/base/errors.ts";
 /** A command cannot do what the operator asked for. The message says why, and what to do. */
 export class CommandError extends EdgeError {
   readonly code = "EDGE_COMMAND";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /** Ends the process with status 1 and one line on standard error; an unexpected error is printed with its stack. */

@@ -9,8 +9,6 @@ import { askProcess } from "../../shared/net/request-process.ts";
 /** The edge does not answer although its processes are ready. */
 export class NotReadyError extends EdgeError {
   readonly code = "EDGE_NOT_READY";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 const PROBE_PERIOD_MS = 50;

@@ -18,15 +18,11 @@ import { workerName } from "./worker-name.ts";
 
 export class UnknownProcessError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PROCESS";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /** Some processes were not restarted: one before them did not become ready, or the edge stops. */
 export class RestartCutShortError extends EdgeError {
   readonly code = "EDGE_RESTART_CUT_SHORT";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 /** Added to the traffic port. */

@@ -3,9 +3,6 @@
  * them. Code distinguishes errors by class or `code`, never by message.
  */
 
-/** Where an error came from, as a proxy sees it. */
-export type ErrorSource = "downstream" | "upstream" | "store" | "internal" | "settings";
-
 /**
  * An error with a stable code. The message says what happened, to what, and what to do about it. It never contains a secret,
  * a token or a whole session key, because messages are logged.
@@ -13,9 +10,6 @@ export type ErrorSource = "downstream" | "upstream" | "store" | "internal" | "se
 export abstract class EdgeError extends Error {
   /** Stable, upper-case, starts with `EDGE_`. */
   abstract readonly code: string;
-  abstract readonly source: ErrorSource;
-  /** Whether the same call may be repeated, because the failed one neither changed nor sent anything. */
-  abstract readonly retryable: boolean;
 
   override get name(): string {
     return this.constructor.name;

@@ -23,8 +23,6 @@ export type ChildRole = "balancer" | "worker";
 /** A process did not become ready. The message is the process's own when it sent one. */
 export class ChildFailedError extends EdgeError {
   readonly code = "EDGE_CHILD_FAILED";
-  readonly source = "internal";
-  readonly retryable = false;
 }
 
 export interface RunEnd {

@@ -5,8 +5,6 @@ import { isWildcard } from "../net/networks.ts";
 /** The status port did not respond, or not with JSON. The message has its URL. */
 export class StatusPortError extends EdgeError {
   readonly code = "EDGE_STATUS_PORT";
-  readonly source = "internal";
-  readonly retryable = true;
 }
 
 /** `bind`: CT_STATUS_BIND; the loopback address by default. */

@@ -18,8 +18,6 @@ export type Settings = {
 /** A setting has an invalid value, or a file with settings cannot be read. */
 export class SettingError extends EdgeError {
   readonly code = "EDGE_SETTING";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /** The flag of a setting: `tlsPort` is `--tls-port`. */

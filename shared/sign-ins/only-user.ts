@@ -6,8 +6,6 @@ import type { SignIn } from "./sign-in.ts";
 /** Nobody is called so, or several are. The message is for the operator. */
 export class UnknownPersonError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PERSON";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /** The user whose sign-ins these are. Throws `UnknownPersonError`. Pure. */

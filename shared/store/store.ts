@@ -220,8 +220,6 @@ export const MAX_REPORTS = 1000;
 /** The store is unreachable, or did not respond in time. */
 export class StoreAwayError extends EdgeError {
   readonly code = "EDGE_STORE_AWAY";
-  readonly source = "store";
-  readonly retryable = true;
   constructor(operation: string, cause?: unknown) {
     super(`the store did not answer (${operation}); check that it runs and can be reached`, {
       cause,

@@ -43,8 +43,6 @@ function sessionPart(url = ""): string | undefined {
 
 export class HandoverError extends EdgeError {
   readonly code = "EDGE_HAND_OVER";
-  readonly source = "upstream";
-  readonly retryable = true;
   constructor(to: WorkerRecord, status: number) {
     super(
       `worker ${to.id} refused to take a session over (status ${status}); the session stays here`,

@@ -24,8 +24,6 @@ export function parseAddressRules(networks: readonly string[]): AddressRules {
 /** The address of a receiver is not allowed. */
 export class RefusedAddressError extends EdgeError {
   readonly code = "EDGE_WEBHOOK_ADDRESS";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 /**

@@ -16,8 +16,6 @@ import { createEdgeCommand, limitOption, print } from "../command.ts";
 
 export class LogUnreadableError extends EdgeError {
   readonly code = "EDGE_LOG_UNREADABLE";
-  readonly source = "internal";
-  readonly retryable = false;
 }
 
 /** Read at most this much at a time, of the end of the log and of what is new. */

@@ -38,8 +38,6 @@ const CLOSE_TIMEOUT_MS = 500;
 /** The store rejects the request, and would again: a bug in the caller, or a value that is too large. */
 export class StoreRefusedError extends EdgeError {
   readonly code = "EDGE_STORE_REFUSED";
-  readonly source = "internal";
-  readonly retryable = false;
   constructor(operation: string, why: string) {
     super(`the store refused ${operation}: ${why}; this is a bug, please report it`);
   }

@@ -26,8 +26,6 @@ const CONNECT_TIMEOUT_MS = 2000;
 
 export class DataDirError extends EdgeError {
   readonly code = "EDGE_DATA_DIR";
-  readonly source = "settings";
-  readonly retryable = false;
   constructor(dataDir: string, cause: unknown) {
     super(
       `CT_DATA_DIR=${dataDir}: cannot be used (${describeError(cause)}); use a folder that this user can read and write, on a disk with free space`,
@@ -38,8 +36,6 @@ export class DataDirError extends EdgeError {
 
 export class StoreInUseError extends EdgeError {
   readonly code = "EDGE_STORE_IN_USE";
-  readonly source = "settings";
-  readonly retryable = false;
   constructor(dataDir: string) {
     super(
       `CT_DATA_DIR=${dataDir}: another edge uses this data directory; stop it, or set CT_DATA_DIR to another folder`,

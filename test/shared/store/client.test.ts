@@ -17,7 +17,7 @@ import { createStepClock } from "../../support/step-clock.ts";
 
 const machine = watchMachine();
 
-const AWAY = { code: "EDGE_STORE_AWAY", retryable: true };
+const AWAY = { code: "EDGE_STORE_AWAY" };
 
 describe("the embedded store's client", () => {
   let folder: ReturnType<typeof makeFolder>;
@@ -220,7 +220,7 @@ describe("the embedded store's client", () => {
 
   it("rejects requests that the store refuses or that are too large, and stays connected", async () => {
     const { store, health } = connect((await start()).socketPath);
-    const refused = { code: "EDGE_STORE_REFUSED", retryable: false };
+    const refused = { code: "EDGE_STORE_REFUSED" };
     await expect(store.addToCounters({ "a b": 1 })).rejects.toMatchObject(refused);
     const ticket = { kind: "login", token: "secret-token", ttlMs: 1000 } as const;
     const large = store.putTicket({ ...ticket, question: "x".repeat(2 * 1024 * 1024) });

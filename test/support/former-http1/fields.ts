@@ -1,7 +1,7 @@
 /**
  * One field line of a head or of a trailer section: parsing it, and making one that cannot forge another. Pure.
  */
-import { EdgeError, type ErrorSource } from "../../../shared/base/errors.ts";
+import { EdgeError } from "../../../shared/base/errors.ts";
 
 /** A field as received. Fields are a list, not a map: it keeps order and repetition, and `__proto__` is a name like others. */
 export interface Field {
@@ -19,8 +19,7 @@ export interface Field {
  */
 export class HttpSyntaxError extends EdgeError {
   readonly code: string = "EDGE_HTTP_SYNTAX";
-  readonly source: ErrorSource;
-  readonly retryable = false;
+  readonly source: Sender;
   readonly status: 400 | 414 | 431;
   /** A few constant words, for a counter's tag. */
   readonly reason: string;

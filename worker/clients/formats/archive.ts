@@ -13,8 +13,6 @@ import { EdgeError } from "../../../shared/base/errors.ts";
 /** The archive cannot be offered; the message tells the operator why. */
 export class ArchiveError extends EdgeError {
   readonly code = "EDGE_ARCHIVE";
-  readonly source = "settings";
-  readonly retryable = false;
 }
 
 export interface Archive {

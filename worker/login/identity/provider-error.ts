@@ -10,8 +10,6 @@ export type ProviderProblem = "denied" | "unreachable" | "invalid";
 
 export class ProviderError extends EdgeError {
   readonly code = "EDGE_IDENTITY_PROVIDER";
-  readonly source = "upstream";
-  readonly retryable: boolean;
   readonly problem: ProviderProblem;
   /** Whether there was no response at all. */
   readonly isSilent: boolean;
@@ -26,7 +24,6 @@ export class ProviderError extends EdgeError {
     this.problem = problem;
     this.isSilent = isSilent;
     this.isLost = isLost;
-    this.retryable = problem === "unreachable";
   }
 }
 

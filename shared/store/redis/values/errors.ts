@@ -7,8 +7,6 @@ import { EdgeError } from "../../../base/errors.ts";
 /** Redis refused this operation: a missing permission, or a bug. Nothing was changed. */
 export class StoreRefusedError extends EdgeError {
   readonly code = "EDGE_STORE_REFUSED";
-  readonly source = "store";
-  readonly retryable = false;
   constructor(operation: string, why: string) {
     super(`Redis refused ${operation}: ${why}`);
   }
@@ -17,8 +15,6 @@ export class StoreRefusedError extends EdgeError {
 /** A value exceeds the limit that readers apply. Nothing was changed. */
 export class StoreValueError extends EdgeError {
   readonly code = "EDGE_STORE_VALUE";
-  readonly source = "internal";
-  readonly retryable = false;
   constructor(what: string, maxBytes: number) {
     super(`${what} is larger than ${maxBytes} bytes and was not stored`);
   }
@@ -27,8 +23,6 @@ export class StoreValueError extends EdgeError {
 /** A script returned an invalid reply: scripts and sources are of different versions, or a bug. */
 export class StoreReplyError extends EdgeError {
   readonly code = "EDGE_STORE_REPLY";
-  readonly source = "internal";
-  readonly retryable = false;
   constructor() {
     super("a Redis script returned an invalid reply; this is a bug, please report it");
   }
