@@ -1,4 +1,4 @@
-/** What the declaration of a metric consists of. The metrics themselves: metric-list.ts. */
+/** What the declaration of a metric consists of, and how its row is written. The metrics themselves: metric-list.ts. */
 
 /** What a metric describes: one process of a role, any balancer or worker (`process`), or all of them together (`cluster`). */
 export type Scope = "cluster" | "balancer" | "worker" | "process" | "edge";
@@ -33,7 +33,39 @@ export interface Metric {
   readonly only?: "statsd";
 }
 
+/** One row of a table, whose scope is that of the table. `Tag`: the values of its tag, `never` without one. */
+export interface Row<Kind extends Metric["kind"], Tag extends string>
+  extends Omit<Metric, "scope"> {
+  readonly kind: Kind;
+  readonly values?: readonly Tag[];
+}
+
 /** Upper bounds: from an immediate response of a nearby worker to a request that its client gives up. */
 export const LATENCY_BUCKETS_MS: readonly number[] = [
   1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000,
 ];
+
+// --- a row is `counter(unit, by(tag, values)).meaning(text)` ---
+
+export const counter = rowsOf("counter");
+export const gauge = rowsOf("gauge");
+export const histogram = rowsOf("histogram");
+
+function rowsOf<Kind extends Metric["kind"]>(kind: Kind) {
+  return <Tag extends string = never>(unit: Unit, more: More<Tag> = {}) => ({
+    meaning: (meaning: string): Row<Kind, Tag> => ({ kind, unit, meaning, ...more }),
+  });
+}
+
+interface More<Tag extends string>
+  extends Pick<Metric, "tag" | "secondTag" | "inPrometheus" | "only"> {
+  readonly values?: readonly Tag[];
+}
+
+/** Its tag; without `values` the code that counts has them. */
+export function by<const Tag extends string = string>(
+  tag: string,
+  values?: readonly Tag[],
+): More<Tag> {
+  return { tag, ...(values !== undefined && { values }) };
+}
