@@ -4,6 +4,7 @@
  */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { errorCode } from "../../shared/base/errors.ts";
+import { escapeJson } from "../../shared/logs/escape.ts";
 import {
   flagOf,
   readSettings,
@@ -16,7 +17,9 @@ import { type StoreQuery, withStore } from "./with-store.ts";
 
 export interface Output {
   /** For standard output, with its last line feed. */
-  readonly out: string;
+  readonly out: string | (() => string);
+  /** With `--json` printed instead of `out`. */
+  readonly json?: unknown;
   /** Lines for standard error: what must not mix with JSON. */
   readonly notes?: readonly string[];
   /** The exit status, 0 by default. */
@@ -28,20 +31,11 @@ export interface CommonFlags {
   readonly full?: true;
 }
 
-interface Argument {
-  readonly name: string;
-  readonly description: string;
-}
-
 interface CommandSpec {
   readonly name: string;
   readonly description: string;
-  /** `name` is in commander's form: `[process]` is optional, `<worker>` is not. */
-  readonly argument?: Argument;
-  /** Behind it. */
-  readonly second?: Argument;
-  /** Any number of arguments behind them; its name ends with `...`. */
-  readonly rest?: Argument;
+  /** Description by name, in commander's form: `[process]` is optional, `<worker>` is not, `[paths...]` are any number. */
+  readonly args?: Readonly<Record<string, string>>;
   readonly options?: readonly Option[];
 }
 
@@ -51,44 +45,30 @@ interface CommandSpec {
  */
 export function createCommand<Flags extends object>(
   spec: CommandSpec & {
-    readonly run: (
-      flags: Flags,
-      argument: string | undefined,
-      second: string | undefined,
-      rest: readonly string[],
-    ) => Promise<Output>;
+    readonly run: (flags: Flags, ...args: (string | undefined)[]) => Promise<Output>;
   },
 ): Command {
-  const single = [spec.argument, spec.second].filter((one) => one !== undefined);
-  const declared = spec.rest === undefined ? single : [...single, spec.rest];
+  const args = Object.entries(spec.args ?? {});
   const command = new Command(spec.name)
     .description(spec.description)
     .allowExcessArguments(false)
     // Commander passes the arguments that the command has, then the flags.
     .action(async (...passed: readonly unknown[]) => {
-      const given = single.map((_, index) => textOf(passed[index]));
-      const rest = passed[single.length];
+      const flags = passed[args.length] as Flags & CommonFlags;
+      const given = passed.slice(0, args.length).flat() as (string | undefined)[];
       try {
-        const output = await spec.run(
-          passed[declared.length] as Flags,
-          given[0],
-          given[1],
-          Array.isArray(rest) ? rest.map(String) : [],
-        );
-        for (const note of output.notes ?? []) process.stderr.write(`ct-edge: ${note}\n`);
-        await print(output.out);
-        process.exit(output.status ?? 0);
+        const { out, json, notes = [], status = 0 } = await spec.run(flags, ...given);
+        for (const note of notes) process.stderr.write(`ct-edge: ${note}\n`);
+        if (flags.json && json !== undefined) await print(`${escapeJson(json, 2)}\n`);
+        else await print(typeof out === "string" ? out : out());
+        process.exit(status);
       } catch (error) {
         fail(error);
       }
     });
-  for (const { name, description } of declared) command.argument(name, description);
+  for (const [name, description] of args) command.argument(name, description);
   for (const option of spec.options ?? []) command.addOption(option);
   return command;
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
 }
 
 /** A command that asks the store. Fails when the store cannot be reached. `argument` is empty when it was left out. */
@@ -108,17 +88,13 @@ export function createStoreCommand<Flags extends CommonFlags>(
 /** A command that asks the supervisor of this machine's edge, which is found by its data directory. */
 export function createEdgeCommand<Flags extends object = object>(
   spec: CommandSpec & {
-    readonly run: (
-      settings: Pick<Settings, "dataDir">,
-      flags: Flags,
-      argument: string | undefined,
-    ) => Promise<Output>;
+    readonly run: (dataDir: string, flags: Flags, argument?: string) => Promise<Output>;
   },
 ): Command {
   return createCommand<Flags>({
     ...spec,
     options: [...(spec.options ?? []), ...commandOptions("dataDir")],
-    run: (flags, argument) => spec.run(commandSettings(flags), flags, argument),
+    run: (flags, argument) => spec.run(commandSettings(flags).dataDir, flags, argument),
   });
 }
 

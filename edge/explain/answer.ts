@@ -10,7 +10,7 @@ import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import type { RingPlace } from "../../shared/membership/ring.ts";
-import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
+import type { MemberRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import {
   MAX_EVENTS,
@@ -72,13 +72,7 @@ export type BalancerAnswer =
       readonly servedBy: string | null;
     };
 
-export interface OwnershipEvent {
-  readonly atMs: number;
-  readonly kind: StoredEvent["kind"];
-  readonly worker: string;
-  readonly epoch: number;
-  readonly cause: string;
-}
+export type OwnershipEvent = Pick<StoredEvent, "atMs" | "kind" | "worker" | "epoch" | "cause">;
 
 /** A balancer reads commands at each change event, and every 5 s in case it missed one. */
 const ANSWER_TIMEOUT_MS = 6000;
@@ -108,21 +102,20 @@ export async function answerTo(
   return describeAnswer(question, from);
 }
 
+interface Seen {
+  readonly members: readonly MemberRecord[];
+  readonly booted: boolean;
+  readonly nowMs: number;
+  readonly record: SessionRecord | undefined;
+  /** Of the record's session on the ring; undefined when no balancer told it. */
+  readonly place: RingPlace | undefined;
+  readonly balancers: readonly BalancerAnswer[];
+  readonly history: readonly OwnershipEvent[];
+  readonly isFull: boolean;
+}
+
 /** Pure. */
-export function describeAnswer(
-  { way, about, key, tag }: Question,
-  from: {
-    readonly members: readonly MemberRecord[];
-    readonly booted: boolean;
-    readonly nowMs: number;
-    readonly record: SessionRecord | undefined;
-    /** Of the record's session on the ring; undefined when no balancer told it. */
-    readonly place: RingPlace | undefined;
-    readonly balancers: readonly BalancerAnswer[];
-    readonly history: readonly OwnershipEvent[];
-    readonly isFull: boolean;
-  },
-): ExplainAnswer {
+export function describeAnswer({ way, about, key, tag }: Question, from: Seen): ExplainAnswer {
   const { members, record, isFull } = from;
   const issuer = members.find(({ id, incarnation }) => workerTag(id, incarnation) === tag);
   return {
@@ -160,16 +153,8 @@ async function readOwnership(store: Store, id: SessionKey): Promise<OwnershipEve
     .map(({ atMs, kind, worker, epoch, cause }) => ({ atMs, kind, worker, epoch, cause }));
 }
 
-function describe(
-  record: SessionRecord,
-  seen: {
-    readonly members: readonly MemberRecord[];
-    readonly place: RingPlace | undefined;
-    readonly nowMs: number;
-    readonly isFull: boolean;
-  },
-): ExplainedSession {
-  const workers = seen.members.filter((one): one is WorkerRecord => one.kind === "worker");
+function describe(record: SessionRecord, seen: Seen): ExplainedSession {
+  const workers = seen.members.filter((one) => one.kind === "worker");
   const drained = seen.place && ifDrained(record, workers, seen.place);
   const { id, alias, state, owner, successor, epoch, createdMs, peers } = record;
   return {

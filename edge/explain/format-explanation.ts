@@ -12,7 +12,7 @@ import type {
 } from "../../shared/control/explanation.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { isoTime } from "../output/format.ts";
-import { type Column, table } from "../output/table.ts";
+import { type Cell, table } from "../output/table.ts";
 import {
   type BalancerAnswer,
   type ExplainAnswer,
@@ -156,17 +156,10 @@ type WhyReconnect = Extract<ExplainedMove, { webSockets: "reconnect" }>["why"];
 
 // --- each balancer ---
 
-const BALANCER_COLUMNS: readonly Column[] = [
-  { title: "BALANCER" },
-  { title: "SENDS TO" },
-  { title: "SERVED BY" },
-  { title: "WHY" },
-];
-
 function balancersTable({ as, balancers }: ExplainAnswer): string {
   if (balancers.length === 0) return "";
   return table(
-    BALANCER_COLUMNS,
+    "BALANCER | SENDS TO | SERVED BY | WHY",
     balancers.map((balancer) => {
       if (!isExplained(balancer)) return [balancer.id, "?", "?", balancer.message];
       const { id, explanation, servedBy } = balancer;
@@ -271,17 +264,8 @@ function saysText(says: WorkerSays, afterMisdirected: string | undefined): strin
 
 // --- candidates ---
 
-const VIEW_COLUMNS: readonly Column[] = [
-  { title: "WORKER" },
-  { title: "AS" },
-  { title: "STATUS" },
-  { title: "STATE" },
-  { title: "HEALTH" },
-  { title: "SESSIONS", align: "right" },
-  { title: "CONNECTIONS", align: "right" },
-  { title: "LAG", align: "right" },
-  { title: "LAST FAILURE" },
-];
+const VIEW_HEADING =
+  "WORKER | AS | STATUS | STATE | HEALTH | >SESSIONS | >CONNECTIONS | >LAG | LAST FAILURE";
 
 /** One table for all balancers that decide alike, with the view of the first. */
 function viewsOf(balancers: readonly BalancerAnswer[]): string[] {
@@ -308,38 +292,26 @@ function viewText(group: readonly Explained[]): string {
   });
   const more = explanation.more > 0 ? `and ${explanation.more} more workers\n` : "";
   const names = escapeForTerminal(group.map(({ id }) => id).join(", "), 500);
-  return `Workers as ${names} sees them\n${table(VIEW_COLUMNS, rows)}${more}`;
+  return `Workers as ${names} sees them\n${table(VIEW_HEADING, rows)}${more}`;
 }
 
-function viewRow(candidate: Candidate, position: number, explanation: Explanation): string[] {
+function viewRow(candidate: Candidate, position: number, explanation: Explanation): Cell[] {
   const seen = explanation.workers.find(({ id }) => id === candidate.worker);
   const failure = seen?.lastFailure;
   return [
-    candidate.worker ?? "",
-    candidate.as === "candidate" ? `candidate ${position}` : roleText(candidate),
+    candidate.worker,
+    candidate.as === "candidate" ? `candidate ${position}` : ROLE_TEXT[candidate.as],
     statusText(candidate, explanation) + (seen?.isFull === true ? "; full" : ""),
-    seen?.state ?? "",
-    seen?.status ?? "",
-    seen === undefined ? "" : String(seen.sessions),
-    seen === undefined ? "" : String(seen.connections),
-    seen === undefined ? "" : `${seen.lagMs.toFixed(1)} ms`,
-    failure === undefined
-      ? ""
-      : `${failure.reason}, by ${failure.by}, ${formatAge(failure.agoMs)} ago`,
+    seen?.state,
+    seen?.status,
+    seen?.sessions,
+    seen?.connections,
+    seen && `${seen.lagMs.toFixed(1)} ms`,
+    failure && `${failure.reason}, by ${failure.by}, ${formatAge(failure.agoMs)} ago`,
   ];
 }
 
-function roleText({ as }: Candidate): string {
-  switch (as) {
-    case "tag":
-      return "issued the id";
-    case "owner":
-      return "owner";
-    case "candidate":
-    case "load":
-      return "";
-  }
-}
+const ROLE_TEXT = { tag: "issued the id", owner: "owner", load: "" } as const;
 
 function statusText(candidate: Candidate, { worker, reason }: Explanation): string {
   const isRole =
@@ -375,26 +347,12 @@ const AGAINST: Readonly<Record<Candidate["status"], string>> = {
 
 // --- history ---
 
-const HISTORY_COLUMNS: readonly Column[] = [
-  { title: "TIME" },
-  { title: "EVENT" },
-  { title: "WORKER" },
-  { title: "EPOCH", align: "right" },
-  { title: "CAUSE" },
-];
-
 function history({ history: all }: ExplainAnswer): string {
   if (all.length === 0) return "";
   const shown = all.slice(-MAX_HISTORY);
-  const rows = shown.map(({ atMs, kind, worker, epoch, cause }) => [
-    isoTime(atMs),
-    kind,
-    worker,
-    String(epoch),
-    cause,
-  ]);
+  const rows = shown.map((one) => [isoTime(one.atMs), one.kind, one.worker, one.epoch, one.cause]);
   const title = shown.length < all.length ? `, the newest ${shown.length} of ${all.length}` : "";
-  return `Its owners${title}\n${table(HISTORY_COLUMNS, rows)}`;
+  return `Its owners${title}\n${table("TIME | EVENT | WORKER | >EPOCH | CAUSE", rows)}`;
 }
 
 // --- notes ---

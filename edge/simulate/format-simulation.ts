@@ -2,17 +2,13 @@
  * The text of `ct-edge simulate`: the outcome of a change. Pure; untrusted texts are escaped.
  */
 import { formatKey } from "../output/format.ts";
-import { type Column, table } from "../output/table.ts";
+import { table } from "../output/table.ts";
 import type { Change, Move, Outlook, Simulation } from "./simulate.ts";
 
 export function simulationText(
   change: Change,
   simulation: Simulation,
-  how: {
-    readonly limit: number;
-    readonly isFull: boolean;
-    readonly notes: readonly string[];
-  },
+  how: { readonly limit: number; readonly isFull: boolean; readonly notes: readonly string[] },
 ): string {
   const parts = [
     summary(change, simulation),
@@ -51,15 +47,6 @@ function sessions(count: number, verb: string): string {
   return count === 1 ? `1 session ${verb}s` : `${count} sessions ${verb}`;
 }
 
-const MOVE_COLUMNS: readonly Column[] = [
-  { title: "SESSION" },
-  { title: "FROM" },
-  { title: "TO" },
-  { title: "BY" },
-  { title: "PEERS", align: "right" },
-  { title: "CONNECTED", align: "right" },
-];
-
 function movesTable(moves: readonly Move[], how: { limit: number; isFull: boolean }): string {
   if (moves.length === 0) return "";
   const shown = moves.slice(0, how.limit);
@@ -68,11 +55,12 @@ function movesTable(moves: readonly Move[], how: { limit: number; isFull: boolea
     from,
     to.length === 0 ? NOWHERE[by] : to.join(" or "),
     by,
-    String(peers),
-    String(connections),
+    peers,
+    connections,
   ]);
   const left = moves.length - shown.length;
-  return `${table(MOVE_COLUMNS, rows)}${left > 0 ? `and ${left} more; use --limit to show more\n` : ""}`;
+  const shownMoves = table("SESSION | FROM | TO | BY | >PEERS | >CONNECTED", rows);
+  return `${shownMoves}${left > 0 ? `and ${left} more; use --limit to show more\n` : ""}`;
 }
 
 const NOWHERE: Readonly<Record<Move["by"], string>> = {
@@ -81,36 +69,23 @@ const NOWHERE: Readonly<Record<Move["by"], string>> = {
   reaper: "the elected worker",
 };
 
-const WORKER_COLUMNS: readonly Column[] = [
-  { title: "WORKER" },
-  { title: "SESSIONS", align: "right" },
-  { title: "THEN", align: "right" },
-  { title: "CONNECTIONS", align: "right" },
-  { title: "THEN", align: "right" },
-  { title: "NEW KEYS", align: "right" },
-  { title: "THEN", align: "right" },
-  { title: "NEXT 100", align: "right" },
-  { title: "THEN", align: "right" },
-];
+const WORKER_HEADING =
+  "WORKER | >SESSIONS | >THEN | >CONNECTIONS | >THEN | >NEW KEYS | >THEN | >NEXT 100 | >THEN";
 
 function workersTable({ workers, maxToMean }: Simulation): string {
   const rows = workers.map(({ id, sessions, connections, keys, next }: Outlook) => [
     id,
-    ...[sessions, connections].flatMap(({ before, after }) => [count(before), count(after)]),
+    ...[sessions, connections].flatMap(({ before, after }) => [before, after]),
     ...[keys.before, keys.after].map((share) =>
       share === null ? "" : `${Math.round(share * 100)} %`,
     ),
-    count(next.before),
-    count(next.after),
+    next.before,
+    next.after,
   ]);
   const { before, after } = maxToMean;
   const ratio =
     before === 0 && after === 0
       ? ""
       : `Most sessions of a worker to the mean: ${before.toFixed(2)}, then ${after.toFixed(2)}.\n`;
-  return table(WORKER_COLUMNS, rows) + ratio;
-}
-
-function count(value: number | null): string {
-  return value === null ? "" : String(value);
+  return table(WORKER_HEADING, rows) + ratio;
 }

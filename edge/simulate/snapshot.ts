@@ -13,11 +13,11 @@ import {
   createClusterReader,
   readSessions,
 } from "../../shared/cluster/read.ts";
-import type { BalancerView, ReportedSession } from "../../shared/cluster/status-reports.ts";
+import type { ReportedSession } from "../../shared/cluster/status-reports.ts";
 import { MAX_PLACES } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import type { RingPlace } from "../../shared/membership/ring.ts";
-import type { MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
+import type { MemberRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import { CommandError } from "../output/errors.ts";
@@ -33,7 +33,7 @@ export async function readSnapshot(store: Store): Promise<Seen> {
   const { members, booted } = cluster.membership;
   const records = await readSessions(store, [...cluster.ownerById.keys()]);
   const reportById = sessionReports(cluster);
-  const workers = members.filter((member): member is WorkerRecord => member.kind === "worker");
+  const workers = members.filter((member) => member.kind === "worker");
   return {
     members,
     workers: workers.sort((a, b) => (a.id < b.id ? -1 : 1)),
@@ -59,9 +59,7 @@ function describeSession(record: SessionRecord, report: ReportedSession | undefi
 
 /** A worker counts as failing when it fails for every live balancer. */
 function statusesOf({ views }: Pick<ClusterSnapshot, "views">): (worker: WorkerId) => WorkerStatus {
-  const balancers = views
-    .map(({ view }) => view)
-    .filter((view): view is BalancerView => view.role === "balancer");
+  const balancers = views.map(({ view }) => view).filter((view) => view.role === "balancer");
   return (worker) => {
     const statuses = balancers.flatMap(
       ({ workers }) => workers.find(({ id }) => id === worker)?.status ?? [],

@@ -1,6 +1,6 @@
 /** The result of a verification, and how it is printed: a table, then what to do. Pure. */
 import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
-import { type Column, table } from "../output/table.ts";
+import { table } from "../output/table.ts";
 import { CHECK_IDS, CHECKS, type CheckId, linkOf } from "./model/checks.ts";
 import { type Finding, type FindingState, seconds } from "./model/finding.ts";
 
@@ -85,7 +85,7 @@ function countStates(findings: readonly Finding[]): Record<FindingState, number>
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [{ title: "STATE" }, { title: "PROMISE" }, { title: "SEEN" }];
+const HEADING = "STATE | PROMISE | SEEN";
 const MAX_CHARS = 400;
 
 export function reportText(report: Report): string {
@@ -97,7 +97,7 @@ export function reportText(report: Report): string {
   ]);
   const counts = countStates(findings);
   const summary = `${escapeForTerminal(report.url)}: ${counts.held} held, ${counts.broken} broken, ${counts.unknown} unknown, in ${seconds(report.tookMs)}`;
-  return [table(COLUMNS, rows), ...blocksOf(findings), ...notesOn(report), `${summary}\n`].join(
+  return [table(HEADING, rows), ...blocksOf(findings), ...notesOn(report), `${summary}\n`].join(
     "\n",
   );
 }

@@ -60,7 +60,7 @@ function record(owner: WorkerRecord, more: Partial<SessionRecord> = {}): Session
 }
 
 const history: OwnershipEvent[] = [
-  { atMs: CREATED_MS, kind: "created", worker: "w2", epoch: EPOCH, cause: "create" },
+  { atMs: CREATED_MS, kind: "created", worker: "w2" as WorkerId, epoch: EPOCH, cause: "create" },
 ];
 
 const closers: (() => unknown)[] = [];

@@ -1,16 +1,14 @@
 /** `ct-edge certificate`: the certificate that the edge obtains itself (CT_ACME_DOMAINS), and its renewal at once. */
 import { type Command, Option } from "commander";
-import { systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { readMembers, readViews } from "../../../shared/cluster/read.ts";
 import type { ReportedAcme } from "../../../shared/cluster/status-reports.ts";
-import { sendCommand } from "../../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { isoTime } from "../../output/format.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
-import { commandSender } from "../command-sender.ts";
+import { sendAsOperator } from "../command-sender.ts";
 
 interface Flags extends CommonFlags {
   readonly renew?: true;
@@ -24,20 +22,19 @@ export function certificateCommand(): Command {
     options: [
       new Option("--renew", "Order a new one now, for example because its key may be known."),
     ],
-    async run({ store }, { renew, json }) {
+    async run({ store }, { renew }) {
       const found = await read(store);
       if (renew) {
         if (found.balancers.length === 0) {
           throw new CommandError(found.hasReports ? NOT_SET : NO_REPORT);
         }
         await renewNow(store, found.balancers);
-        return { out: json ? "{}\n" : "the certificate is being ordered\n" };
+        return { json: {}, out: "the certificate is being ordered\n" };
       }
       const { acme } = found;
       if (acme === undefined) throw new CommandError(found.hasReports ? NOT_SET : NO_REPORT);
-      const status = isHealthy(acme) ? 0 : 1;
-      if (json) return { out: `${escapeJson(acme, 2)}\n`, status };
-      return { out: describeAcme(acme, Date.now()), status };
+      const out = describeAcme(acme, Date.now());
+      return { json: acme, out, status: isHealthy(acme) ? 0 : 1 };
     },
   });
 }
@@ -75,11 +72,8 @@ async function read(store: Store): Promise<Found> {
 
 /** One of them leads the orders; the others refuse. */
 async function renewNow(store: Store, balancers: readonly WorkerId[]): Promise<void> {
-  const by = commandSender();
   const answers = await Promise.all(
-    balancers.map((id) =>
-      sendCommand({ store, clock: systemClock, by }, id, { kind: "renew-certificate" }),
-    ),
+    balancers.map((id) => sendAsOperator(store, id, { kind: "renew-certificate" })),
   );
   const refusals = answers.map((answer) => (answer === "no answer" ? answer : answer.message));
   if (answers.some((answer) => answer !== "no answer" && answer.outcome === "done")) return;

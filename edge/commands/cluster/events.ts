@@ -9,7 +9,7 @@ import { escapeJson } from "../../../shared/logs/escape.ts";
 import { MAX_EVENTS, type Store, type StoredEvent } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { formatKey, isoTime } from "../../output/format.ts";
-import { type Column, table } from "../../output/table.ts";
+import { table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "../command.ts";
 import type { StoreQuery } from "../with-store.ts";
 
@@ -108,40 +108,18 @@ export function pickSession(given: string, ids: readonly SessionId[]): SessionId
 /** Pure. */
 export function describeEvent(event: StoredEvent, isFull: boolean): ListedEvent {
   const { atMs, kind, sessionId, worker, epoch, cause } = event;
-  return {
-    at: isoTime(atMs),
-    atMs,
-    kind,
-    session: formatKey(sessionId, isFull),
-    worker,
-    epoch,
-    cause,
-  };
+  const session = formatKey(sessionId, isFull);
+  return { at: isoTime(atMs), atMs, kind, session, worker, epoch, cause };
 }
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [
-  { title: "TIME" },
-  { title: "EVENT" },
-  { title: "SESSION" },
-  { title: "WORKER" },
-  { title: "EPOCH", align: "right" },
-  { title: "CAUSE" },
-];
-
 /** Pure. */
 export function eventsTable(events: readonly ListedEvent[]): string {
   if (events.length === 0) return "No events.\n";
-  return table(
-    COLUMNS,
-    events.map(({ at, kind, session, worker, epoch, cause }) => [
-      at,
-      kind,
-      session,
-      worker,
-      String(epoch),
-      cause,
-    ]),
-  );
+  const rows = events.map((event) => {
+    const { at, kind, session, worker, epoch, cause } = event;
+    return [at, kind, session, worker, epoch, cause];
+  });
+  return table("TIME | EVENT | SESSION | WORKER | >EPOCH | CAUSE", rows);
 }

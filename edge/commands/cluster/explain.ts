@@ -5,7 +5,6 @@
 
 import { type Command, Option } from "commander";
 import { writeExplanation } from "../../../shared/control/explanation.ts";
-import { escapeJson } from "../../../shared/logs/escape.ts";
 import { answerTo, type ExplainAnswer } from "../../explain/answer.ts";
 import { explainText, problemOf } from "../../explain/format-explanation.ts";
 import { askFor, guessWay, WAYS, type Way } from "../../explain/question.ts";
@@ -20,9 +19,8 @@ export function explainCommand(): Command {
   return createStoreCommand<Flags>({
     name: "explain",
     description: "Shows which worker a request goes to, by which rule, and why not to another.",
-    argument: {
-      name: "[about]",
-      description:
+    args: {
+      "[about]":
         "A session key, a room (its beginning and … is enough) or a sid; a new session by default.",
     },
     options: [
@@ -32,14 +30,15 @@ export function explainCommand(): Command {
       ).choices(WAYS),
       fullOption(),
     ],
-    async run({ store }, { json, full, as }, about) {
+    async run({ store }, { full, as }, about) {
       const beginning = /^([A-Za-z0-9]{1,23})(…|\.\.\.)$/.exec(about)?.[1];
       const meant = beginning === undefined ? about : await findSessionId(store, beginning);
       const question = askFor(meant, as ?? guessWay(meant));
       const answer = await answerTo(question, store, full === true);
       const problem = problemOf(answer);
       return {
-        out: json ? `${escapeJson(withFormerNames(answer), 2)}\n` : explainText(answer),
+        json: withFormerNames(answer),
+        out: explainText(answer),
         ...(problem !== undefined && { notes: [problem], status: 1 }),
       };
     },

@@ -15,7 +15,7 @@ import {
 } from "../../../shared/cluster/format.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
 import { type PublishedView, readMembers, readViews } from "../../../shared/cluster/read.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type {
   BalancerRecord,
   MemberRecord,
@@ -23,7 +23,7 @@ import type {
   WorkerState,
 } from "../../../shared/store/member.ts";
 import { HEARTBEAT_MS, type Membership, type Store } from "../../../shared/store/store.ts";
-import { type Column, table } from "../../output/table.ts";
+import { type Cell, table } from "../../output/table.ts";
 import { createStoreCommand } from "../command.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
@@ -70,9 +70,9 @@ export function listCommand(): Command {
   return createStoreCommand({
     name: "list",
     description: "Lists the workers and balancers that have a lease.",
-    async run({ store }, { json }) {
+    async run({ store }) {
       const answer = await readList(store);
-      return { out: json ? `${escapeJson(answer, 2)}\n` : listTable(answer) };
+      return { json: answer, out: () => listTable(answer) };
     },
   });
 }
@@ -138,21 +138,8 @@ export function describeMembers(
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [
-  { title: "KIND" },
-  { title: "ID" },
-  { title: "STATE" },
-  { title: "SESSIONS", align: "right" },
-  { title: "CONNECTIONS", align: "right" },
-  { title: "LAG", align: "right" },
-  { title: "LINK" },
-  { title: "STREAMS", align: "right" },
-  { title: "WAITING", align: "right" },
-  { title: "INCARNATION" },
-  { title: "RING" },
-  { title: "VERSION" },
-  { title: "URL" },
-];
+const HEADING =
+  "KIND | ID | STATE | >SESSIONS | >CONNECTIONS | >LAG | LINK | >STREAMS | >WAITING | INCARNATION | RING | VERSION | URL";
 /** Enough to distinguish two incarnations of a worker, or two rings. */
 const SHOWN_CHARS = 8;
 
@@ -164,19 +151,19 @@ export function listTable(answer: ListAnswer): string {
   const shown =
     all.length === 0
       ? "No balancer and no worker has a lease.\n"
-      : table(COLUMNS, [...balancers.map(balancerRow), ...workers.map(workerRow)]);
+      : table(HEADING, [...balancers.map(balancerRow), ...workers.map(workerRow)]);
   return shown + notes.join("");
 }
 
-function balancerRow(balancer: ListedBalancer): string[] {
-  const waiting = balancer.waiting === null ? "" : String(balancer.waiting);
-  return ["balancer", balancer.id, "", "", "", "", "", "", waiting, ...lastCells(balancer), ""];
+function balancerRow(balancer: ListedBalancer): Cell[] {
+  const { id, waiting } = balancer;
+  return ["balancer", id, "", "", "", "", "", "", waiting, ...lastCells(balancer), ""];
 }
 
-function workerRow(worker: ListedWorker): string[] {
+function workerRow(worker: ListedWorker): Cell[] {
   const { id, state, sessions, connections, lagMs, link, url } = worker;
-  const load = [String(sessions), String(connections), `${lagMs.toFixed(1)} ms`];
-  const links = link === null ? ["", ""] : [linkStateText(link), String(link.streams)];
+  const load = [sessions, connections, `${lagMs.toFixed(1)} ms`];
+  const links = link === null ? ["", ""] : [linkStateText(link), link.streams];
   return ["worker", id, state, ...load, ...links, "", ...lastCells(worker), url];
 }
 

@@ -15,21 +15,14 @@ export function lockCommand(kind: keyof typeof DESCRIPTIONS): Command {
   return createStoreCommand({
     name: kind,
     description: DESCRIPTIONS[kind],
-    argument: { name: "<session>", description: "The beginning of its id is enough." },
-    async run({ store }, { json }, given) {
+    args: { "<session>": "The beginning of its id is enough." },
+    async run({ store }, _flags, given) {
       const record = await findSession(store, given);
       const { id: sessionId } = record;
       const isLocked = kind === "lock";
-      return tellSession(
-        store,
-        record,
-        { kind: "lock-session", sessionId, isLocked },
-        {
-          what: `${kind} ${formatKey(sessionId, false)}`,
-          json: json === true,
-          details: { locked: isLocked },
-        },
-      );
+      const command = { kind: "lock-session", sessionId, isLocked } as const;
+      const what = `${kind} ${formatKey(sessionId, false)}`;
+      return tellSession(store, record, command, { what, details: { locked: isLocked } });
     },
   });
 }

@@ -1,6 +1,6 @@
 /** `ct-edge policy check`: whether a policy is in order, and what it decides about somebody, by which rule. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import { explainPolicy, type NamedHost, policyLines } from "../../../shared/policy/explain.ts";
 import {
   assume,
@@ -24,7 +24,6 @@ import { withStore } from "../with-store.ts";
 import { findSession } from "./session-command.ts";
 
 interface Flags {
-  readonly json?: true;
   readonly groups?: readonly string[];
   readonly address?: string;
   readonly offline?: true;
@@ -53,12 +52,11 @@ function checkCommand(): Command {
     name: "check",
     description:
       "Checks the policy, and shows what it decides about a person: who may host, or join a session, by which rule.",
-    argument: {
-      name: "[user]",
-      description:
+    args: {
+      "[user]":
         "A person who is signed in (email address, name or user id), apikey:NAME, name:NAME for somebody who signs in by name, or any address.",
+      "[room]": "A session that the person wants to join.",
     },
-    second: { name: "[room]", description: "A session that the person wants to join." },
     options: [
       new Option(
         "--groups <list>",
@@ -69,7 +67,7 @@ function checkCommand(): Command {
       jsonOption(),
       ...storeOptions(),
     ],
-    run: (flags, user, room) => check(flags, user, room),
+    run: check,
   });
 }
 
@@ -95,16 +93,16 @@ async function check(flags: Flags, user?: string, room?: string): Promise<Output
     );
   }
   const read = await readPolicy(settings.policy);
-  if (user === undefined) return output(read, flags);
+  if (user === undefined) return output(read);
   if (flags.offline && room !== undefined) {
     throw new CommandError("whose session it is can only be looked up; leave --offline out");
   }
-  if (flags.offline) return output(read, flags, assume(guessedPerson(user), flags));
+  if (flags.offline) return output(read, assume(guessedPerson(user), flags));
   return withStore(settings, async ({ store }) => {
     const person = assume(await findPerson(store, user), flags);
     const host =
       room === undefined ? undefined : await findHost(store, await findSession(store, room));
-    return output(read, flags, person, host);
+    return output(read, person, host);
   });
 }
 
@@ -122,9 +120,8 @@ async function readPolicy(path: string): Promise<ReadPolicy> {
 
 // --- output ---
 
-function output(read: ReadPolicy, { json }: Flags, person?: Person, host?: NamedHost): Output {
+function output(read: ReadPolicy, person?: Person, host?: NamedHost): Output {
   const answer = explainPolicy(read, person, host);
-  if (json) return { out: `${escapeJson(answer, 2)}\n` };
   const lines = policyLines(answer, host?.name).map((line) => escapeForTerminal(line, MAX_CHARS));
-  return { out: `${lines.join("\n")}\n` };
+  return { json: answer, out: `${lines.join("\n")}\n` };
 }

@@ -5,11 +5,10 @@
 import { type Command, Option } from "commander";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { sendCommand } from "../../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
-import { type Column, table } from "../../output/table.ts";
+import { table } from "../../output/table.ts";
 import {
   GOOD_RATIO,
   type Loaded,
@@ -18,7 +17,7 @@ import {
   ratioOf,
 } from "../../simulate/rebalance-plan.ts";
 import { type CommonFlags, createStoreCommand, wholeNumber } from "../command.ts";
-import { commandSender } from "../command-sender.ts";
+import { sendAsOperator } from "../command-sender.ts";
 
 interface RebalanceFlags extends CommonFlags {
   /** Seconds without activity after which a session is idle. */
@@ -42,7 +41,7 @@ export function rebalanceCommand(): Command {
         `Move sessions without activity for this long (default ${IDLE_S}); others never move.`,
       ).argParser(wholeNumber(0, MAX_IDLE_S)),
     ],
-    async run({ store }, { idle, json }) {
+    async run({ store }, { idle }) {
       if (idle === undefined) {
         throw new CommandError("set --idle: only idle sessions are moved");
       }
@@ -61,7 +60,7 @@ export function rebalanceCommand(): Command {
         })),
         notes,
       };
-      return { out: json ? `${escapeJson(result, 2)}\n` : resultText(result) };
+      return { json: result, out: resultText(result) };
     },
   });
 }
@@ -84,9 +83,11 @@ async function requestMoves(
   const accepted = new Map<WorkerId, number>();
   const notes: string[] = [];
   for (const from of new Set(moves.map((move) => move.from))) {
-    const answer = await sendCommand({ store, clock: systemClock, by: commandSender() }, from, {
+    const answer = await sendAsOperator(store, from, {
       kind: "migrate-idle",
-      moves: moves.filter((move) => move.from === from).map(toTarget),
+      moves: moves.flatMap((move) =>
+        move.from === from ? [{ worker: move.to, count: move.count }] : [],
+      ),
       idleMs,
     });
     const message = answer === "no answer" ? "it did not answer" : answer.message;
@@ -96,10 +97,6 @@ async function requestMoves(
     }
   }
   return { accepted, notes };
-}
-
-function toTarget({ to, count }: Move): { worker: WorkerId; count: number } {
-  return { worker: to, count };
 }
 
 /** The workers that take new sessions, from their records. */
@@ -146,16 +143,10 @@ function rounded(value: number): number {
   return Math.round(value * 100) / 100;
 }
 
-const COLUMNS: readonly Column[] = [
-  { title: "WORKER" },
-  { title: "BEFORE", align: "right" },
-  { title: "AFTER", align: "right" },
-];
-
 function resultText({ workers, ratioBefore, ratioAfter, notes }: RebalanceResult): string {
-  const rows = workers.map(({ id, before, after }) => [id, String(before), String(after)]);
+  const rows = workers.map(({ id, before, after }) => [id, before, after]);
   return (
-    table(COLUMNS, rows) +
+    table("WORKER | >BEFORE | >AFTER", rows) +
     `fullest by mean: ${ratioBefore} before, ${ratioAfter} after (good is ${GOOD_RATIO})\n` +
     notes.map((note) => `${note}\n`).join("")
   );

@@ -18,30 +18,23 @@ export function removeCommand(): Command {
     name: "remove",
     description:
       "Removes a guest from a session and tells the others. The host decides whether the guest may come back.",
-    argument: {
-      name: "<person>",
-      description: "The guest's name or id in `ct-edge sessions --json`.",
-    },
+    args: { "<person>": "The guest's name or id in `ct-edge sessions --json`." },
     options: [
       new Option(
         "--session <id>",
         "The session; the beginning of its id is enough.",
       ).makeOptionMandatory(),
     ],
-    async run({ store }, { json, session }, person) {
+    async run({ store }, { session }, person) {
       const record = await findSession(store, session);
       const { id: sessionId } = record;
       const { id: peerId, user } = findGuest(record, person);
-      return tellSession(
-        store,
-        record,
-        { kind: "remove-peer", sessionId, peerId },
-        {
-          what: `remove ${escapeForTerminal(user.name)} from ${formatKey(sessionId, false)}`,
-          json: json === true,
-          details: { peer: peerId, name: user.name },
-        },
-      );
+      const command = { kind: "remove-peer", sessionId, peerId } as const;
+      const what = `remove ${escapeForTerminal(user.name)} from ${formatKey(sessionId, false)}`;
+      return tellSession(store, record, command, {
+        what,
+        details: { peer: peerId, name: user.name },
+      });
     },
   });
 }

@@ -1,13 +1,11 @@
 /** What the commands about one session have in common: they find it, tell its worker, and print what came of it. */
-import { systemClock } from "../../../shared/base/clock.ts";
 import type { EdgeCommand } from "../../../shared/control/command.ts";
-import { sendCommand } from "../../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { SessionRecord, Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { formatKey } from "../../output/format.ts";
 import type { Output } from "../command.ts";
-import { commandSender } from "../command-sender.ts";
+import { sendAsOperator } from "../command-sender.ts";
 import { findSessionId } from "./events.ts";
 
 /** The session whose id begins with `given`. Throws `CommandError`. */
@@ -23,21 +21,19 @@ export async function tellSession(
   store: Store,
   { id, owner }: SessionRecord,
   command: EdgeCommand,
-  how: { readonly what: string; readonly json: boolean; readonly details?: object },
+  { what, details }: { readonly what: string; readonly details: object },
 ): Promise<Output> {
-  const answer = await sendCommand(
-    { store, clock: systemClock, by: commandSender() },
-    owner,
-    command,
-  );
+  const answer = await sendAsOperator(store, owner, command);
   if (answer === "no answer") {
     throw new CommandError(
-      `${how.what}: worker ${owner} did not respond; it may be hung or gone, see \`ct-edge list\``,
+      `${what}: worker ${owner} did not respond; it may be hung or gone, see \`ct-edge list\``,
     );
   }
   const { outcome, message } = answer;
-  if (outcome !== "done") throw new CommandError(`${how.what}: ${escapeForTerminal(message)}`);
-  if (!how.json) return { out: `${how.what}: ${escapeForTerminal(message)}\n` };
-  const session = formatKey(id, false);
-  return { out: `${escapeJson({ session, ...how.details, outcome, message }, 2)}\n` };
+  const text = `${what}: ${escapeForTerminal(message)}`;
+  if (outcome !== "done") throw new CommandError(text);
+  return {
+    json: { session: formatKey(id, false), ...details, outcome, message },
+    out: `${text}\n`,
+  };
 }

@@ -7,10 +7,10 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { type OwnerState, ownerStateOf } from "../../../shared/cluster/describe.ts";
 import { STORE_NOT_SETTLED, unparsableRecords } from "../../../shared/cluster/format.ts";
 import { createClusterReader, readSessions } from "../../../shared/cluster/read.ts";
-import { cut, escapeJson } from "../../../shared/logs/escape.ts";
+import { cut } from "../../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../../shared/store/store.ts";
 import { formatKey } from "../../output/format.ts";
-import { type Column, table } from "../../output/table.ts";
+import { type Cell, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand, fullOption, limitOption } from "../command.ts";
 import type { StoreQuery } from "../with-store.ts";
 
@@ -61,9 +61,9 @@ export function sessionsCommand(): Command {
       limitOption("List at most this many sessions.", STANDARD_LIMIT, MAX_LIMIT),
       fullOption(),
     ],
-    async run(query, { json, full, limit }) {
+    async run(query, { full, limit }) {
       const answer = await findSessions(query, { limit, isFull: full === true });
-      return { out: json ? `${escapeJson(answer, 2)}\n` : sessionsTable(answer) };
+      return { json: answer, out: () => sessionsTable(answer) };
     },
   });
 }
@@ -71,7 +71,7 @@ export function sessionsCommand(): Command {
 // --- reading ---
 
 /** Reads up to `limit` sessions. Each is consistent in itself; they are not read at the same moment. */
-export async function findSessions(
+async function findSessions(
   { store, ignored }: StoreQuery,
   how: { limit: number; isFull: boolean },
 ): Promise<SessionsResponse> {
@@ -123,17 +123,7 @@ function compare(a: string, b: string): number {
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [
-  { title: "SESSION" },
-  { title: "STATE" },
-  { title: "OWNER" },
-  { title: "EPOCH", align: "right" },
-  { title: "AGE", align: "right" },
-  { title: "HOSTS", align: "right" },
-  { title: "GUESTS", align: "right" },
-  { title: "ALIAS" },
-  { title: "NAMES" },
-];
+const HEADING = "SESSION | STATE | OWNER | >EPOCH | >AGE | >HOSTS | >GUESTS | ALIAS | NAMES";
 /** Names in one row. */
 const MAX_NAMES = 5;
 const MAX_NAME_CHARS = 40;
@@ -141,7 +131,7 @@ const MAX_NAME_CHARS = 40;
 /** The table, and a line for each thing that needs attention. Pure. */
 export function sessionsTable(answer: SessionsResponse): string {
   const { sessions, total, ignored, settled } = answer;
-  const shown = sessions.length === 0 ? "No sessions.\n" : table(COLUMNS, sessions.map(row));
+  const shown = sessions.length === 0 ? "No sessions.\n" : table(HEADING, sessions.map(row));
   const notes: string[] = [];
   if (total > sessions.length) {
     notes.push(`${sessions.length} of ${total} sessions are listed; use --limit to list more.`);
@@ -151,18 +141,18 @@ export function sessionsTable(answer: SessionsResponse): string {
   return shown + notes.map((note) => `${note}\n`).join("");
 }
 
-function row(session: ListedSession): string[] {
+function row(session: ListedSession): Cell[] {
   const { id, state, successor, owner, ownerState, epoch, ageMs, alias, peers } = session;
   const hosts = peers.filter(({ host }) => host);
   return [
     id,
     successor === undefined ? state : `${state} to ${successor}`,
     ownerState === "lives" ? owner : `${owner} (${ownerState})`,
-    String(epoch),
+    epoch,
     formatAge(ageMs),
-    String(hosts.length),
-    String(peers.length - hosts.length),
-    alias ?? "",
+    hosts.length,
+    peers.length - hosts.length,
+    alias,
     namesOf(peers),
   ];
 }

@@ -1,6 +1,6 @@
 /** `ct-edge sign-out`: ends what a person's sign-in at an identity provider allows. */
 import type { Command } from "commander";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import { onlyUser } from "../../../shared/sign-ins/only-user.ts";
 import { emailKey, findSignIns, nameKey, userKey } from "../../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../../shared/sign-ins/sign-out.ts";
@@ -12,11 +12,8 @@ export function signOutCommand(): Command {
     name: "sign-out",
     description:
       "Ends the sign-ins of a person at an identity provider: the person is out of all sessions within 5 s, and has to sign in again.",
-    argument: {
-      name: "<person>",
-      description: "The person's email address, or name, or user id.",
-    },
-    async run({ store }, { json }, person) {
+    args: { "<person>": "The person's email address, or name, or user id." },
+    async run({ store }, _flags, person) {
       const signIns = await findSignIns(store, [
         userKey(person),
         emailKey(person),
@@ -24,11 +21,10 @@ export function signOutCommand(): Command {
       ]);
       const { id, name } = onlyUser(signIns, person);
       const message = await signOutByOperator(store, signIns, commandSender());
-      if (json === true) {
-        const output = { user: id, name, signIns: signIns.length, outcome: "done", message };
-        return { out: `${escapeJson(output, 2)}\n` };
-      }
-      return { out: `sign-out ${escapeForTerminal(name)}: ${message}\n` };
+      return {
+        json: { user: id, name, signIns: signIns.length, outcome: "done", message },
+        out: `sign-out ${escapeForTerminal(name)}: ${message}\n`,
+      };
     },
   });
 }

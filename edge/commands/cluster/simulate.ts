@@ -4,7 +4,6 @@
 import { type Command, Option } from "commander";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { STORE_NOT_SETTLED } from "../../../shared/cluster/format.ts";
-import { escapeJson } from "../../../shared/logs/escape.ts";
 import { flagOf, readSettings, settingOptions } from "../../../shared/settings/read-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
 import { CommandError } from "../../output/errors.ts";
@@ -58,15 +57,14 @@ export function simulateCommand(): Command {
       const { seen, simulation } = await runSimulation(store, change, drainSettings(flags));
       const isFull = flags.full === true;
       const notes = notesOn(change, seen, simulation);
-      if (!flags.json) {
-        return { out: simulationText(change, simulation, { limit: flags.limit, isFull, notes }) };
-      }
       const moves = simulation.moves.map((move) => ({
         ...move,
         session: formatKey(move.session, isFull),
       }));
-      const answer = { change, ...simulation, moves, notes };
-      return { out: `${escapeJson(answer, 2)}\n` };
+      return {
+        json: { change, ...simulation, moves, notes },
+        out: () => simulationText(change, simulation, { limit: flags.limit, isFull, notes }),
+      };
     },
   });
 }

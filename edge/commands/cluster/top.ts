@@ -7,7 +7,7 @@ import { formatAge } from "../../../shared/base/age.ts";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
 import { closedCount, reasonsText } from "../../../shared/cluster/resume-text.ts";
-import { cut, escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { cut, escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { describeMembers, describeOverview } from "../../../worker/dashboard/describe.ts";
 import type {
@@ -19,7 +19,7 @@ import type {
 } from "../../../worker/dashboard/responses.ts";
 import { createSnapshots } from "../../../worker/dashboard/snapshot.ts";
 import { readClusterUsage } from "../../../worker/usage/cluster.ts";
-import { type Column, table } from "../../output/table.ts";
+import { table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand } from "../command.ts";
 
 /** What `--json` prints: the same as `/dashboard/api/overview` and `/dashboard/api/workers`. */
@@ -43,9 +43,9 @@ export function topCommand(): Command {
     async run({ store }, { json, once }) {
       const edge = watchEdge(store);
       try {
-        if (json) return { out: `${escapeJson(await edge.read(), 2)}\n` };
-        if (once || !process.stdout.isTTY) return { out: topScreen(await edge.read()) };
-        return await refreshUntilInterrupted(edge);
+        if (!json && !once && process.stdout.isTTY) return await refreshUntilInterrupted(edge);
+        const answer = await edge.read();
+        return { json: answer, out: () => topScreen(answer) };
       } finally {
         edge.close();
       }
@@ -114,25 +114,8 @@ function crop(text: string, columns: number, rows: number): string[] {
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [
-  { title: "KIND" },
-  { title: "ID" },
-  { title: "STATE" },
-  { title: "SESSIONS", align: "right" },
-  { title: "CONNECTIONS", align: "right" },
-  { title: "LAG", align: "right" },
-  { title: "LINK" },
-  { title: "STREAMS", align: "right" },
-  { title: "WAITING", align: "right" },
-  { title: "MEMORY", align: "right" },
-  { title: "UPTIME", align: "right" },
-  { title: "RESTARTS", align: "right" },
-  { title: "STALLS", align: "right" },
-  { title: "RESETS", align: "right" },
-  { title: "LINK ERRORS", align: "right" },
-  { title: "VERSION" },
-  { title: "WHY" },
-];
+const HEADING =
+  "KIND | ID | STATE | >SESSIONS | >CONNECTIONS | >LAG | LINK | >STREAMS | >WAITING | >MEMORY | >UPTIME | >RESTARTS | >STALLS | >RESETS | >LINK ERRORS | VERSION | WHY";
 /** An unknown number is not 0. */
 const UNKNOWN = "?";
 const MIB = 1024 * 1024;
@@ -154,7 +137,7 @@ export function topScreen({ overview, workers, balancers, resumes }: TopAnswer):
     head.push(`! The store is away: ${escapeForTerminal(store.reason, 500)}`);
   for (const concern of overview.concerns) head.push(`! ${escapeForTerminal(concern, 500)}`);
   const rows = [...balancers.map(balancerRow), ...workers.map(workerRow)];
-  return `${head.join("\n")}\n\n${rows.length === 0 ? "No balancer and no worker has a lease.\n" : table(COLUMNS, rows)}`;
+  return `${head.join("\n")}\n\n${rows.length === 0 ? "No balancer and no worker has a lease.\n" : table(HEADING, rows)}`;
 }
 
 function latency({ storeLatencyMs }: OverviewResponse): string {

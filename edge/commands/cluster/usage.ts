@@ -1,6 +1,5 @@
 /** `ct-edge usage`: who used the edge, day by day, as the dashboard shows it; or as a file for spreadsheets. */
 import { type Command, Option } from "commander";
-import { escapeJson } from "../../../shared/logs/escape.ts";
 import { readClusterUsage } from "../../../worker/usage/cluster.ts";
 import { sum } from "../../../worker/usage/counts.ts";
 import {
@@ -10,7 +9,7 @@ import {
 } from "../../../worker/usage/daily-usage.ts";
 import { IDE_GROUPS, IDE_NAMES } from "../../../worker/usage/ide-groups.ts";
 import { usageCsv } from "../../../worker/usage/usage-csv.ts";
-import { type Column, table } from "../../output/table.ts";
+import { type Cell, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand, wholeNumber } from "../command.ts";
 import type { StoreQuery } from "../with-store.ts";
 
@@ -32,15 +31,12 @@ export function usageCommand(): Command {
         .argParser(wholeNumber(1, MAX_USAGE_DAYS)),
       new Option("--csv", "Print a CSV file.").conflicts("json"),
     ],
-    async run({ store }, { csv, json, days }) {
+    async run({ store }, { csv, days }) {
       const usage = await read(store, days);
       if (csv) return { out: usageCsv(usage.days) };
       // The form of the dashboard's JSON, but for what is known of now.
-      if (json) {
-        const answer = { days, users: usage.users, rows: usage.days };
-        return { out: `${escapeJson(answer, 2)}\n` };
-      }
-      return { out: usageText(usage, days) };
+      const json = { days, users: usage.users, rows: usage.days };
+      return { json, out: usageText(usage, days) };
     },
   });
 }
@@ -57,15 +53,10 @@ async function read(store: StoreQuery["store"], days: number): Promise<ReadUsage
 
 type Day = ReadUsage["days"][number];
 
-const COLUMNS: readonly Column[] = [
-  { title: "day" },
-  ...["people", "hosted", "joined", "ended", "mean people", "mean minutes"].map(
-    (title) => ({ title, align: "right" }) as const,
-  ),
-];
+const HEADING = "day | >people | >hosted | >joined | >ended | >mean people | >mean minutes";
 
-function cellsOf({ day, users, hosted, joined, ended, people, minutes }: Day): string[] {
-  const counts = [users, sum(hosted), sum(joined), ended].map(String);
+function cellsOf({ day, users, hosted, joined, ended, people, minutes }: Day): Cell[] {
+  const counts = [users, sum(hosted), sum(joined), ended];
   return [day, ...counts, mean(people, ended), mean(minutes, ended)];
 }
 
@@ -75,7 +66,7 @@ function usageText({ users, days }: ReadUsage, wanted: number): string {
     `hosted with: ${shares(days.map(({ hosted }) => hosted))}`,
     `joined with: ${shares(days.map(({ joined }) => joined))}`,
   ];
-  return `${lines.join("\n")}\n\n${table(COLUMNS, days.map(cellsOf))}`;
+  return `${lines.join("\n")}\n\n${table(HEADING, days.map(cellsOf))}`;
 }
 
 /** `12 VS Code, 3 IntelliJ`. */

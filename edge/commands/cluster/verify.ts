@@ -44,7 +44,7 @@ export function verifyCommand(): Command {
     name: "verify",
     description:
       "Checks what is promised against a running edge, through whatever stands in front of it; takes 30 s.",
-    argument: { name: "<url>", description: "The URL that people give their IDEs." },
+    args: { "<url>": "The URL that people give their IDEs." },
     options: [
       secretOption("--token <token>", "A token of CT_DASHBOARD_TOKENS, to look inside"),
       secretOption("--api-key <key>", "A key of CT_LOGIN_API_KEY, to open sessions"),
@@ -100,13 +100,14 @@ async function runVerify(flags: Flags, url: string): Promise<Output> {
     signal: stop.signal,
     onProgress: progress(flags),
   };
-  const [{ verify }, { reportJson, reportText, statusOf }] = await Promise.all([
+  const [{ verify }, { reportText, statusOf, verifyAnswer }] = await Promise.all([
     import("../../verify/run.ts"),
     import("../../verify/report.ts"),
   ]);
   const report = await verify(options);
   return {
-    out: flags.json ? reportJson(report) : reportText(report),
+    json: verifyAnswer(report),
+    out: reportText(report),
     status: interruption.status() ?? statusOf(report, flags.strict),
   };
 }

@@ -4,10 +4,11 @@ import { formatAge } from "../../../shared/base/age.ts";
 import { keepingAlive } from "../../../shared/base/keep-alive.ts";
 import { readViews } from "../../../shared/cluster/read.ts";
 import type { ReportedReceiver } from "../../../shared/cluster/status-reports.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
+import type { Store } from "../../../shared/store/store.ts";
 import type { Tried } from "../../../worker/webhooks/try-receiver.ts";
 import { CommandError } from "../../output/errors.ts";
-import { type Column, table } from "../../output/table.ts";
+import { table } from "../../output/table.ts";
 import {
   commandOptions,
   commandSettings,
@@ -16,7 +17,6 @@ import {
   jsonOption,
   type Output,
 } from "../command.ts";
-import type { StoreQuery } from "../with-store.ts";
 
 export function webhooksCommand(): Command {
   return new Command("webhooks")
@@ -41,11 +41,11 @@ function stateCommand(): Command {
   return createStoreCommand({
     name: "state",
     description: "Shows which receivers have their events, and why others do not. The default.",
-    run: ({ store }, { json }) => showReceivers(store, json === true),
+    run: ({ store }) => showReceivers(store),
   });
 }
 
-async function showReceivers(store: StoreQuery["store"], isJson: boolean): Promise<Output> {
+async function showReceivers(store: Store): Promise<Output> {
   const { members } = await store.members();
   const views = await readViews(store, members);
   const workers = views.flatMap(({ id, view }) =>
@@ -65,18 +65,10 @@ async function showReceivers(store: StoreQuery["store"], isJson: boolean): Promi
     ),
     receivers: leader?.receivers ?? [],
   };
-  return { out: isJson ? `${escapeJson(answer, 2)}\n` : describe(answer) };
+  return { json: answer, out: describe(answer) };
 }
 
-const COLUMNS: readonly Column[] = [
-  { title: "RECEIVER" },
-  { title: "STATE" },
-  { title: "BACKLOG", align: "right" },
-  { title: "OLDEST", align: "right" },
-  { title: "LAST SUCCESS", align: "right" },
-  { title: "LAST FAILURE", align: "right" },
-  { title: "REASON" },
-];
+const HEADING = "RECEIVER | STATE | >BACKLOG | >OLDEST | >LAST SUCCESS | >LAST FAILURE | REASON";
 
 function describe({ worker, pending, problems, receivers }: WebhooksAnswer): string {
   const notes = problems.map((problem) => `! ${problem}`);
@@ -85,36 +77,32 @@ function describe({ worker, pending, problems, receivers }: WebhooksAnswer): str
   else notes.push(`delivered by ${worker}`);
   const rows = receivers.map(
     ({ name, state, backlog, oldestMs, lastSuccessAgoMs, lastFailure }) => [
-      ...[name, state, String(backlog), backlog === 0 ? "" : formatAge(oldestMs)],
+      ...[name, state, backlog, backlog === 0 ? "" : formatAge(oldestMs)],
       lastSuccessAgoMs === undefined ? "" : `${formatAge(lastSuccessAgoMs)} ago`,
       lastFailure === undefined ? "" : `${formatAge(lastFailure.agoMs)} ago`,
-      lastFailure?.reason ?? "",
+      lastFailure?.reason,
     ],
   );
   const lines = notes.map((note) => `${escapeForTerminal(note, MAX_CHARS)}\n`).join("");
-  return (rows.length === 0 ? "" : table(COLUMNS, rows)) + lines;
+  return (rows.length === 0 ? "" : table(HEADING, rows)) + lines;
 }
 
 const MAX_CHARS = 1000;
 
 // --- a test ---
 
-interface TestFlags {
-  readonly json?: true;
-}
-
 function testCommand(): Command {
-  return createCommand<TestFlags>({
+  return createCommand({
     name: "test",
     description:
       "Sends a signed event of the kind `test` from this machine to the receivers, and shows what they respond.",
-    argument: { name: "[receiver]", description: "By its name in the file; by default all." },
+    args: { "[receiver]": "By its name in the file; by default all." },
     options: [jsonOption(), ...commandOptions("webhooks", "webhookNetworks", "proxy")],
     run: (flags, name) => keepingAlive(() => testReceivers(flags, name)),
   });
 }
 
-async function testReceivers(flags: TestFlags, name: string | undefined): Promise<Output> {
+async function testReceivers(flags: object, name: string | undefined): Promise<Output> {
   const { webhooks, webhookNetworks, proxy } = commandSettings(flags);
   if (webhooks === undefined) {
     throw new CommandError("there are no webhooks; give their file with --webhooks or CT_WEBHOOKS");
@@ -128,10 +116,8 @@ async function testReceivers(flags: TestFlags, name: string | undefined): Promis
   const { tryReceiver } = await tools();
   const tried = await Promise.all(chosen.map((one) => tryReceiver(one, { rules, proxy })));
   const isAccepted = tried.every(({ attempt }) => attempt.outcome === "accepted");
-  const out = flags.json
-    ? `${escapeJson(tried, 2)}\n`
-    : tried.map((one) => `${escapeForTerminal(describeTried(one), MAX_CHARS)}\n`).join("");
-  return { out, status: isAccepted ? 0 : 1 };
+  const lines = tried.map((one) => `${escapeForTerminal(describeTried(one), MAX_CHARS)}\n`);
+  return { json: tried, out: lines.join(""), status: isAccepted ? 0 : 1 };
 }
 
 /** A parser of YAML and an HTTP client, which few commands need. */

@@ -4,13 +4,12 @@
 import type { Command } from "commander";
 import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { unknownWorker } from "../../../shared/cluster/format.ts";
-import { sendCommand } from "../../../shared/control/send.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { CommandError } from "../../output/errors.ts";
 import { createStoreCommand } from "../command.ts";
-import { commandSender } from "../command-sender.ts";
+import { sendAsOperator } from "../command-sender.ts";
 
 type Kind = "suspend" | "drain" | "resume";
 
@@ -19,15 +18,6 @@ const DESCRIPTIONS: Readonly<Record<Kind, string>> = {
   drain: "Hands a worker's sessions over to other workers, and waits until it has none.",
   resume: "Allows new sessions on a worker again; stops a drain.",
 };
-
-/** What `--json` prints. */
-interface CommandOutcome {
-  readonly worker: string;
-  readonly outcome: "done" | "refused" | "no answer";
-  readonly message: string;
-  /** Sessions left on the worker, from its record. */
-  readonly sessions: number;
-}
 
 const POLL_MS = 500;
 const NO_ANSWER = {
@@ -39,24 +29,21 @@ export function workerCommand(kind: Kind): Command {
   return createStoreCommand({
     name: kind,
     description: DESCRIPTIONS[kind],
-    argument: { name: "<worker>", description: "Its id in `ct-edge list`." },
-    async run({ store }, { json }, worker) {
+    args: { "<worker>": "Its id in `ct-edge list`." },
+    async run({ store }, _flags, worker) {
       const record = await findWorker(store, worker);
-      const answer = await sendCommand(
-        { store, clock: systemClock, by: commandSender() },
-        record.id,
-        { kind },
-      );
+      const answer = await sendAsOperator(store, record.id, { kind });
       const { outcome, message } = answer === "no answer" ? NO_ANSWER : answer;
       if (outcome !== "done") {
         throw new CommandError(`${kind} ${record.id}: ${outcome}, ${escapeForTerminal(message)}`);
       }
       const sessions =
         kind === "drain" ? await waitUntilEmpty(store, record) : record.load.sessions;
-      const result: CommandOutcome = { worker: record.id, outcome, message, sessions };
-      if (json) return { out: `${escapeJson(result, 2)}\n` };
       const left = kind === "drain" ? `; sessions left: ${sessions}` : "";
-      return { out: `${kind} ${record.id}: ${escapeForTerminal(message)}${left}\n` };
+      return {
+        json: { worker: record.id, outcome, message, sessions },
+        out: `${kind} ${record.id}: ${escapeForTerminal(message)}${left}\n`,
+      };
     },
   });
 }

@@ -13,7 +13,7 @@ import { type AuditKeys, auditKeys } from "../../../shared/audit/line.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError, EdgeError, errorCode } from "../../../shared/base/errors.ts";
 import { keepingAlive } from "../../../shared/base/keep-alive.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import { auditFolder } from "../../../shared/settings/audit-settings.ts";
 import { SettingError, type Settings } from "../../../shared/settings/read-settings.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
@@ -59,7 +59,6 @@ const SECRETS = "--secrets <file>";
 // --- verify ---
 
 interface VerifyFlags {
-  readonly json?: true;
   readonly offline?: true;
   readonly allWorkers?: true;
   readonly secrets?: string;
@@ -73,10 +72,7 @@ function verifyCommand(): Command {
     name: "verify",
     description:
       "Verifies that no line of the audit log was changed, moved, added or removed. Exit status 0: fine; 1: not fine; 2: it could not be verified.",
-    rest: {
-      name: "[paths...]",
-      description: "A folder, or files whose chains are verified (default: CT_AUDIT_DIR).",
-    },
+    args: { "[paths...]": "A folder, or files whose chains are verified (default: CT_AUDIT_DIR)." },
     options: [
       new Option("--offline", "Do not compare with the checkpoints in the store."),
       new Option(
@@ -91,9 +87,14 @@ function verifyCommand(): Command {
       ...commandOptions("auditDir", "auditDays").filter(({ long }) => long !== "--config"),
       ...storeOptions(),
     ],
-    async run(flags, _first, _second, paths) {
+    async run(flags, ...paths) {
       try {
-        return await keepingAlive(() => verify(flags, paths));
+        return await keepingAlive(() =>
+          verify(
+            flags,
+            paths.filter((path) => path !== undefined),
+          ),
+        );
       } catch (error) {
         if (!(error instanceof EdgeError) && errorCode(error) === undefined) throw error;
         return { out: "", notes: [describeError(error)], status: UNKNOWN_STATUS };
@@ -117,10 +118,12 @@ async function verify(flags: VerifyFlags, given: readonly string[]): Promise<Out
     days: settings.auditDays,
     wallMs: systemClock.wallMs(),
   });
-  const out = flags.json
-    ? `${escapeJson({ ...verification, isOffline: flags.offline === true }, 2)}\n`
-    : formatVerification(verification, flags.offline === true);
-  return { out, status: verification.isFine ? 0 : 1 };
+  const isOffline = flags.offline === true;
+  return {
+    json: { ...verification, isOffline },
+    out: formatVerification(verification, isOffline),
+    status: verification.isFine ? 0 : 1,
+  };
 }
 
 async function findPaths(
@@ -155,7 +158,6 @@ async function findCheckpoints(
 // --- erase ---
 
 interface EraseFlags {
-  readonly json?: true;
   readonly dryRun?: true;
   readonly all?: true;
 }
@@ -165,10 +167,7 @@ function eraseCommand(): Command {
     name: "erase",
     description:
       "Erases the name, id, email address, network address and client of a person from all lines in the folder of the audit log. That something happened stays, and the log can still be verified. It is recorded in the log who did it, but not for whom.",
-    argument: {
-      name: "<user>",
-      description: "The person's user id, email address or name, as in the log.",
-    },
+    args: { "<user>": "The person's user id, email address or name, as in the log." },
     options: [
       new Option("--dry-run", "Only show what would be erased."),
       new Option("--all", "All people who are called so, when there are several."),
@@ -213,14 +212,11 @@ async function eraseUser(flags: EraseFlags, user: string): Promise<Output> {
   }
   if (failure !== undefined) throw failure;
   const lines = linesOf(erased);
-  if (flags.json) {
-    const result = { user, isDryRun, people, lines, files: erased, record: record?.file };
-    return { out: `${escapeJson(result, 2)}\n`, notes };
-  }
   const verb = isDryRun ? "would be erased from" : "erased from";
   const files = erased.map(({ file, lines: count }) => `  ${escapeForTerminal(file)}: ${count}\n`);
   const recorded = record === undefined ? "" : `recorded in ${record.file}\n`;
   return {
+    json: { user, isDryRun, people, lines, files: erased, record: record?.file },
     out: `${shown}: ${verb} ${lines} lines in ${erased.length} files\n${files.join("")}${recorded}`,
     notes,
   };

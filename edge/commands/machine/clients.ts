@@ -3,13 +3,13 @@
  */
 import { Command } from "commander";
 import { systemClock } from "../../../shared/base/clock.ts";
-import { escapeForTerminal, escapeJson } from "../../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import { clientsFolder } from "../../../worker/clients/clients.ts";
 import { withCompanion } from "../../../worker/clients/companion/package.ts";
 import { type Artifact, extensionId } from "../../../worker/clients/formats/artifact.ts";
 import { createScanner, type Offer } from "../../../worker/clients/formats/scan.ts";
 import { describeSource, missingPlugins } from "../../../worker/clients/plugin-sources.ts";
-import { type Column, table } from "../../output/table.ts";
+import { table } from "../../output/table.ts";
 import {
   commandOptions,
   commandSettings,
@@ -42,35 +42,35 @@ export function clientsCommand(): Command {
   return new Command("clients")
     .description("Inspects the folder of IDE plugins that /clients offers.")
     .addCommand(
-      folderCommand("list", "Lists the offered plugins.", (answer) => ({
-        out: listText(answer),
-      })),
+      folderCommand({
+        name: "list",
+        description: "Lists the offered plugins.",
+        describe: (answer) => ({ out: listText(answer) }),
+      }),
     )
     .addCommand(
-      folderCommand(
-        "check",
-        "Explains why files are not offered; exits with status 1 when there are any.",
-        (answer) => ({
+      folderCommand({
+        name: "check",
+        description: "Explains why files are not offered; exits with status 1 when there are any.",
+        describe: (answer) => ({
           out: checkText(answer),
           status: answer.skipped.length === 0 ? 0 : 1,
         }),
-      ),
+      }),
     );
 }
 
-function folderCommand(
-  name: string,
-  description: string,
-  format: (answer: ClientsAnswer) => Output,
-): Command {
-  return createCommand<{ readonly json?: true }>({
-    name,
-    description,
+function folderCommand(spec: {
+  readonly name: string;
+  readonly description: string;
+  readonly describe: (answer: ClientsAnswer) => Output;
+}): Command {
+  return createCommand({
+    ...spec,
     options: [jsonOption(), ...commandOptions("clientsDir", "dataDir")],
     async run(flags) {
       const answer = await readFolder(clientsFolder(commandSettings(flags)));
-      const output = format(answer);
-      return flags.json ? { ...output, out: `${escapeJson(answer, 2)}\n` } : output;
+      return { ...spec.describe(answer), json: answer };
     },
   });
 }
@@ -85,7 +85,7 @@ async function readFolder(folder: string): Promise<ClientsAnswer> {
 }
 
 /** Pure. */
-export function describeOffer(folder: string, offer: Offer): ClientsAnswer {
+function describeOffer(folder: string, offer: Offer): ClientsAnswer {
   const features = offer.eclipse?.features ?? [];
   return {
     folder,
@@ -119,30 +119,14 @@ function describeArtifact(artifact: Artifact): OfferedFile {
 
 // --- text ---
 
-const COLUMNS: readonly Column[] = [
-  { title: "IDE" },
-  { title: "ID" },
-  { title: "VERSION" },
-  { title: "FOR" },
-  { title: "BYTES", align: "right" },
-  { title: "FILE" },
-];
-
 /** Pure. */
-export function listText(answer: ClientsAnswer): string {
+function listText(answer: ClientsAnswer): string {
   const { folder, offered, skipped } = answer;
-  const rows = offered.map((file) => [
-    file.ide,
-    file.id,
-    file.version,
-    file.for,
-    String(file.bytes),
-    file.file,
-  ]);
+  const rows = offered.map((one) => [one.ide, one.id, one.version, one.for, one.bytes, one.file]);
   const shown =
     rows.length === 0
       ? `Nothing is offered. Put plugins into ${escapeForTerminal(folder, 500)}: vscode/*.vsix, intellij/*.zip, eclipse/.\n`
-      : table(COLUMNS, rows);
+      : table("IDE | ID | VERSION | FOR | >BYTES | FILE", rows);
   const note = `! Not offered: ${skipped.length}; run \`ct-edge clients check\` for the reasons.\n`;
   return skipped.length === 0 ? shown : shown + note;
 }

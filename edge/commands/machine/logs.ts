@@ -14,7 +14,7 @@ import {
 import { askEdge } from "../../control/control-client.ts";
 import { createEdgeCommand, limitOption, print } from "../command.ts";
 
-export class LogUnreadableError extends EdgeError {
+class LogUnreadableError extends EdgeError {
   readonly code = "EDGE_LOG_UNREADABLE";
 }
 
@@ -26,15 +26,12 @@ export function logsCommand(): Command {
   return createEdgeCommand<{ readonly limit: number; readonly follow?: true }>({
     name: "logs",
     description: "Shows the last lines of server.log.",
-    argument: {
-      name: "[process]",
-      description: "Show only lines of this process: root, balancer, worker-1.",
-    },
+    args: { "[process]": "Show only lines of this process: root, balancer, worker-1." },
     options: [
       limitOption("Show this many lines at most.", 100, 100_000),
       new Option("--follow", "Show new lines as they are written, until Ctrl-C."),
     ],
-    async run({ dataDir }, { limit, follow }, name) {
+    async run(dataDir, { limit, follow }, name) {
       const path = await findLog(dataDir);
       const { lines, next } = await readEnd(path);
       const wanted = lines.filter((line) => isOf(line, name)).slice(-limit);

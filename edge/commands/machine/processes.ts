@@ -19,8 +19,8 @@ function restartCommand(): Command {
     name: "restart",
     description:
       "Restarts one process, or all of them in turn; workers hand their sessions over first.",
-    argument: { name: "[process]", description: "Its id in `ct-edge ps`: balancer, worker-1." },
-    async run({ dataDir }, _flags, name) {
+    args: { "[process]": "Its id in `ct-edge ps`: balancer, worker-1." },
+    async run(dataDir, _flags, name) {
       const target = name === undefined ? {} : { name };
       return requestChange(dataDir, { command: "restart", ...target, progress: true });
     },
@@ -32,7 +32,7 @@ function stopCommand(): Command {
     name: "stop",
     description:
       "Stops the edge on this machine; its sessions continue when it is started again within 20 s.",
-    async run({ dataDir }) {
+    async run(dataDir) {
       const { pid } = await askEdge(dataDir, { command: "stop" });
       return { out: `The edge (pid ${pid}) has stopped.\n` };
     },
@@ -49,7 +49,7 @@ function scaleCommand(): Command {
         .makeOptionMandatory()
         .argParser(wholeNumber(1, MAX_WORKERS)),
     ],
-    async run({ dataDir }, { workerCount }) {
+    async run(dataDir, { workerCount }) {
       return requestChange(dataDir, { command: "scale", workers: workerCount, progress: true });
     },
   });
@@ -72,7 +72,7 @@ function reloadCommand(): Command {
     name: "reload",
     description:
       "Reopens logs and reloads certificates, as SIGHUP does; for logrotate and renewals.",
-    async run({ dataDir }) {
+    async run(dataDir) {
       await askEdge(dataDir, { command: "reload" });
       return { out: "" };
     },

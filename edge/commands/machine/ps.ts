@@ -2,20 +2,19 @@
  * `ct-edge ps`: the processes of the edge on this machine, in the table format that operators' scripts already parse.
  */
 import type { Command } from "commander";
-import { escapeJson } from "../../../shared/logs/escape.ts";
 import type { EdgeState } from "../../control/control.ts";
 import { askEdge } from "../../control/control-client.ts";
 import type { ListedProcess } from "../../process/process-list.ts";
 import { createEdgeCommand, jsonOption } from "../command.ts";
 
 export function psCommand(): Command {
-  return createEdgeCommand<{ readonly json?: true }>({
+  return createEdgeCommand({
     name: "ps",
     description: "Lists the processes of the edge on this machine.",
     options: [jsonOption()],
-    async run({ dataDir }, { json }) {
+    async run(dataDir) {
       const state = await askEdge(dataDir, { command: "ps" });
-      return { out: json ? `${escapeJson(state, 2)}\n` : showProcesses(state) };
+      return { json: state, out: showProcesses(state) };
     },
   });
 }
