@@ -27,7 +27,7 @@ import {
   replyWith,
   textResponse,
 } from "../http/responses.ts";
-import { methodsOf } from "../http/routes.ts";
+import { collectMethods, type MethodsOf } from "../http/routes.ts";
 import type { ProviderClient } from "../login/identity/provider-client.ts";
 import type { SignInRecords } from "../login/identity/sign-in-records.ts";
 import { createWebSignIns } from "../login/identity/web-sign-ins.ts";
@@ -54,6 +54,7 @@ import { addWebLogin } from "./web-login.ts";
 export interface Api {
   /** Handles all requests but those of sockets. */
   handle(req: IncomingMessage, res: ServerResponse): void;
+  readonly methodsOf: MethodsOf;
   readonly waitingPolls: number;
   /** For a draining worker: waiting polls end, to be repeated by their clients, and later polls wait for one second only. */
   shortenPolls(): void;
@@ -137,7 +138,10 @@ export async function createApi(deps: Deps): Promise<Api> {
   });
   app.addHook("onRequest", async (request, reply) => setCommonHeaders(request, reply));
   ignoreBodies(app);
-  app.setNotFoundHandler((request, reply) => handleNotFound(request, reply, { origins, refuse }));
+  const methodsOf = collectMethods(app);
+  app.setNotFoundHandler((request, reply) =>
+    handleNotFound(request, reply, { methodsOf, origins, refuse }),
+  );
   app.setErrorHandler((error, request, reply) => {
     const failure = describeFailure(error);
     if (failure.isOurs) {
@@ -168,7 +172,7 @@ export async function createApi(deps: Deps): Promise<Api> {
     ...deps,
     ways: [...ways, ...identityProviders.map(acceptUsersOf)],
   });
-  const parts = { ...deps, app, refuse, polls, authentication, ways, identityProviders };
+  const parts = { ...deps, app, refuse, methodsOf, polls, authentication, ways, identityProviders };
   app.get("/api/meta", () => ({
     owner: settings.serverOwner,
     version: settings.protocolVersion,
@@ -195,6 +199,7 @@ export async function createApi(deps: Deps): Promise<Api> {
 
   return {
     handle: (req, res) => app.routing(req, res),
+    methodsOf,
     get waitingPolls() {
       return polls.waiting;
     },
@@ -217,13 +222,14 @@ function ignoreBodies(app: FastifyInstance): void {
 function handleNotFound(
   request: FastifyRequest,
   reply: FastifyReply,
-  { origins, refuse }: { origins: Origins; refuse: Refuse },
+  {
+    methodsOf,
+    origins,
+    refuse,
+  }: { readonly methodsOf: MethodsOf; readonly origins: Origins; readonly refuse: Refuse },
 ): FastifyReply {
   const methods = methodsOf(request.raw.url ?? "");
-  // With a listed method it is a sign-in method that is off.
-  if (methods === undefined || methods.includes(request.method)) {
-    return refuse(reply, "path", textResponse(404, "Not found"));
-  }
+  if (methods === undefined) return refuse(reply, "path", textResponse(404, "Not found"));
   if (request.method === "OPTIONS") {
     return reply.code(200).headers(origins.preflightFields(methods)).send();
   }

@@ -1,63 +1,35 @@
-/** The paths of the worker's HTTP API and their methods, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). Pure. */
+/** The paths of the worker's HTTP API: their methods, and the canonical form of a request's target. */
+import type { FastifyInstance } from "fastify";
 import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 
-const METHODS_BY_PATH = {
-  "/": ["GET", "HEAD"],
-  "/api/meta": ["GET", "HEAD"],
-  "/api/login/initial": ["POST"],
-  "/api/login/poll/:token": ["POST"],
-  "/api/login/simple": ["POST"],
-  "/api/login/apikey": ["POST"],
-  "/api/login/validate": ["POST"],
-  "/api/logout": ["GET"],
-  "/api/session/create": ["POST"],
-  "/api/session/join/:room": ["POST"],
-  "/api/session/poll/:token": ["POST"],
-  "/metrics": ["GET", "HEAD"],
-  "/dashboard": ["GET", "HEAD"],
-  "/dashboard/": ["GET", "HEAD"],
-  "/dashboard/*": ["GET", "HEAD", "POST"],
-  "/logs": ["GET", "HEAD"],
-  "/logs/": ["GET", "HEAD"],
-  "/logs/*": ["GET", "HEAD"],
-  "/login.html": ["GET", "HEAD"],
-  "/app/:file": ["GET", "HEAD"],
-  "/join": ["GET", "HEAD"],
-  "/join/:room": ["GET", "HEAD"],
-  "/login.js": ["GET", "HEAD"],
-  "/login.css": ["GET", "HEAD"],
-  "/login.svg": ["GET", "HEAD"],
-  "/clients": ["GET", "HEAD"],
-  "/clients/clients.css": ["GET", "HEAD"],
-  "/clients/downloads.csv": ["GET", "HEAD"],
-  "/clients/icons/:file": ["GET", "HEAD"],
-  "/clients/intellij/:file": ["GET", "HEAD"],
-  "/clients/vscode/:file": ["GET", "HEAD"],
-  "/clients/vscode/gallery/extensionquery": ["POST"],
-  "/clients/vscode/gallery/vscode/:publisher/:name/latest": ["GET", "HEAD"],
-  "/clients/vscode/gallery/publishers/:publisher/vsextensions/:name/:version/vspackage": [
-    "GET",
-    "HEAD",
-  ],
-  "/clients/vscode/gallery/publishers/:publisher/extensions/:name/:version/stats": ["POST"],
-  "/clients/vscode/gallery/itemName/:item/version/:version/statType/:type/vscodewebextension": [
-    "POST",
-  ],
-  "/clients/vscode/gallery/assets/:publisher/:name/:version/:platform/:type": ["GET", "HEAD"],
-  "/clients/eclipse/*": ["GET", "HEAD"],
-  "/socket.io": ["GET", "POST"],
-} as const satisfies Record<string, readonly string[]>;
-
-const patterns = Object.entries(METHODS_BY_PATH).map(([path, methods]) => ({
-  path: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/:\w+/g, "[^/]+").replace("*", ".+")}$`),
-  methods,
-}));
-
 /** The methods of the path of `url`; undefined when there is no such path. */
-export function methodsOf(url: string): readonly string[] | undefined {
-  const path = pathOf(url);
-  return patterns.find((one) => one.path.test(path))?.methods;
+export type MethodsOf = (url: string) => readonly string[] | undefined;
+
+/**
+ * Collects the routes that are added to `app` from now on, to answer preflights and 405 with `Allow` (RFC 9110 §15.5.6). OPTIONS
+ * is not among the methods: each path has it.
+ */
+export function collectMethods(app: FastifyInstance): MethodsOf {
+  const routes: { readonly pattern: RegExp; readonly methods: readonly string[] }[] = [];
+  app.addHook("onRoute", ({ url, method }) => {
+    const methods = [method].flat().filter((one) => one !== "OPTIONS");
+    routes.push({ pattern: patternOf(url), methods });
+  });
+  return (url) => {
+    const path = pathOf(url);
+    const methods = routes.flatMap((route) => (route.pattern.test(path) ? route.methods : []));
+    return methods.length === 0 ? undefined : [...new Set(methods)];
+  };
+}
+
+/** What the router matches for a route's path: `:name` one segment, `*` the rest. */
+function patternOf(path: string): RegExp {
+  const segments = path.split("/").map((segment) => {
+    if (segment === "*") return ".*";
+    return segment.startsWith(":") ? "[^/]+" : segment.replace(/[^\w-]/g, "\\$&");
+  });
+  return new RegExp(`^${segments.join("/")}$`);
 }
 
 /** `url` up to its query. */

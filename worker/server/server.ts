@@ -38,7 +38,7 @@ import {
   textResponse,
   wrongWorkerResponse,
 } from "../http/responses.ts";
-import { isSocketPath, methodsOf, pathOf, readTarget } from "../http/routes.ts";
+import { isSocketPath, pathOf, readTarget } from "../http/routes.ts";
 import { createLinkServer, isLinkRequest, type LinkServer } from "../links/link-server.ts";
 import { type Handovers, isHandover } from "../session-moves/handover.ts";
 import { handleMigrateRequest, isMigrateRequest } from "../session-moves/migrate-clients.ts";
@@ -61,7 +61,7 @@ export interface WorkerServer {
 }
 
 interface Deps {
-  readonly api: Pick<Api, "handle">;
+  readonly api: Pick<Api, "handle" | "methodsOf">;
   readonly sockets: Pick<
     Sockets,
     "sessionOf" | "handleRequest" | "handleUpgrade" | "handleResume" | "letGo"
@@ -239,7 +239,7 @@ async function handleUpgrade(
     links.accept(req, socket, head);
     return;
   }
-  const refusal = misdirected ?? checkUpgrade(req);
+  const refusal = misdirected ?? checkUpgrade(deps, req);
   if (refusal !== undefined) {
     deps.counters.count("worker.requests_refused", refusal.reason);
     refuseUpgrade(socket, refusal.response);
@@ -327,15 +327,17 @@ function stripUntrusted(headers: IncomingHttpHeaders): void {
   }
 }
 
-function checkUpgrade(req: IncomingMessage): Refusal | undefined {
+function checkUpgrade({ api }: Deps, req: IncomingMessage): Refusal | undefined {
   const path = pathOf(req.url ?? "");
   if (isSocketPath(path) || isResume(req)) return undefined;
-  return methodsOf(path) === undefined
+  return api.methodsOf(path) === undefined
     ? { reason: "path", response: textResponse(404, "Not found") }
     : { reason: "upgrade", response: textResponse(400, "This path accepts no upgrade") };
 }
 
 // --- sockets ---
+
+const SOCKET_METHODS = ["GET", "POST"];
 
 async function serveSocketRequest(
   deps: Deps,
@@ -344,15 +346,14 @@ async function serveSocketRequest(
 ): Promise<void> {
   const { origins, counters } = deps;
   const cors = origins.fields(req);
-  const methods = methodsOf(req.url ?? "") ?? [];
   if (req.method === "OPTIONS") {
-    const preflight = { status: 200, fields: origins.preflightFields(methods), body: "" };
+    const preflight = { status: 200, fields: origins.preflightFields(SOCKET_METHODS), body: "" };
     sendResponse(res, preflight, cors);
     return;
   }
-  if (!methods.includes(req.method ?? "")) {
+  if (!SOCKET_METHODS.includes(req.method ?? "")) {
     counters.count("worker.requests_refused", "method");
-    const allow = [...methods, "OPTIONS"].join(", ");
+    const allow = [...SOCKET_METHODS, "OPTIONS"].join(", ");
     sendResponse(res, textResponse(405, "Method not allowed"), { ...cors, allow });
     return;
   }

@@ -263,7 +263,7 @@ describe("what comes back", () => {
     await start();
     const browser = new TestBrowser();
     const answer = await answerOf(browser, await worker.begin());
-    expect((await fetch(answer, { method: "HEAD" })).status).toBe(404);
+    expect((await fetch(answer, { method: "HEAD" })).status).toBe(405);
     expect((await fetch(answer)).status).toBe(400);
     expect(await browser.open(answer)).toMatchObject({ status: 200 });
   });

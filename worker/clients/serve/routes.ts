@@ -7,7 +7,7 @@ import { parseJson } from "../../http/json-bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
 import { pageHeaders, readStyle } from "../../http/pages.ts";
 import { type Refuse, textResponse } from "../../http/responses.ts";
-import { methodsOf } from "../../http/routes.ts";
+import type { MethodsOf } from "../../http/routes.ts";
 import type { RequireOperator } from "../../operators/require-operator.ts";
 import type { Catalog } from "../catalog.ts";
 import type { Companion } from "../companion/companion.ts";
@@ -36,6 +36,7 @@ interface Deps {
   readonly requireOperator: RequireOperator;
   readonly origins: Pick<Origins, "preflightFields">;
   readonly refuse: Refuse;
+  readonly methodsOf: MethodsOf;
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }
 
@@ -136,7 +137,8 @@ const GALLERY = "/clients/vscode/gallery";
 const GALLERY_HEADERS =
   "content-type, x-market-client-id, x-market-user-id, x-market-search-activity-id, x-client-name, x-client-version, x-client-commit, x-machine-id, vscode-sessionid";
 
-function addVscode({ app, clients, origins, refuse, sendFile, settings }: Area): void {
+function addVscode(area: Area): void {
+  const { app, clients, origins, refuse, methodsOf, sendFile, settings } = area;
   const { catalog } = clients;
   const gallery = memoize<Gallery>(({ vscode }) => createGallery(vscode));
   const contextOf = (request: FastifyRequest): Context => {
