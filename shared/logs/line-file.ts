@@ -2,7 +2,8 @@
  * A log file that is rotated by size and day. It never blocks and never fails its callers: lines that a full or slow disk
  * does not take are dropped and counted, and memory is bounded. No line is split across files.
  */
-import { closeSync, fstat, fstatSync, openSync, type Stats, write, writeSync } from "node:fs";
+import { appendFile, closeSync, fstat, fstatSync, openSync, type Stats, writeSync } from "node:fs";
+import { promisify } from "node:util";
 import type { Clock, Timer } from "../base/clock.ts";
 import { LineQueue } from "./line-queue.ts";
 import { dayEndMs, LOG_FILE_MODE, type LogLimits, openToAppend, startNewFile } from "./rotation.ts";
@@ -13,24 +14,23 @@ const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const MAX_LINE_CHARS = 16 * 1024;
 const RETRY_MS = 10_000;
 
-/** `checking`: reads the file's size, because other programs change the file too. Only one of these runs at a time. */
-type State = "idle" | "checking" | "writing" | "rotating";
+const statsOf = promisify(fstat);
+/** Repeats after short writes. */
+const append: (file: number, bytes: Buffer) => Promise<void> = promisify(appendFile);
 
 export class LineFile {
   readonly #clock: Clock;
   readonly #gatherMs: number | undefined;
   readonly #queue = new LineQueue();
   #file: OpenFile | undefined;
-  #state: State = "idle";
+  #isDraining = false;
   #isClosed = false;
-  #writingBytes = 0;
+  #writing: { readonly file: OpenFile; readonly bytes: number } | undefined;
   #retryRotationMs = Number.NEGATIVE_INFINITY;
   #gathering: Timer | undefined;
   #dropped = 0;
   #problem: unknown;
   #onFlushed: (() => void)[] = [];
-  /** Descriptors of files that were replaced during a write to them. */
-  #outdated: number[] = [];
 
   /**
    * `gatherMs`: how long a line waits for others, so that many lines cost one system call. Without it the first line is
@@ -55,7 +55,8 @@ export class LineFile {
   write(given: string): void {
     if (this.#isClosed) return;
     const line = given.length > MAX_LINE_CHARS ? `${given.slice(0, MAX_LINE_CHARS)}…\n` : given;
-    if (this.#queue.bytes + this.#writingBytes + line.length > MAX_PENDING_BYTES) {
+    const pendingBytes = this.#queue.bytes + (this.#writing?.bytes ?? 0);
+    if (pendingBytes + line.length > MAX_PENDING_BYTES) {
       this.#dropped++;
       return;
     }
@@ -100,111 +101,81 @@ export class LineFile {
     } catch {
       this.#dropped += lines;
     }
-    // A write in progress still uses the descriptor; the exit of the process closes it.
-    if (this.#state !== "writing") closeQuietly(this.#file.descriptor);
-    this.#file = undefined;
+    this.#replace(undefined);
   }
 
-  // --- writing ---
+  // --- writing and rotation ---
 
-  /** Checks the file, then rotates it or writes the next batch, until the queue is empty. */
   #drain(): void {
-    if (this.#state !== "idle") return;
-    const target = this.#file;
-    if (target === undefined || this.#queue.lines === 0) {
-      for (const resolve of this.#onFlushed) resolve();
-      this.#onFlushed = [];
-      return;
-    }
-    this.#state = "checking";
-    fstat(target.descriptor, (error, stats) => {
-      this.#state = "idle";
+    if (!this.#isDraining) void this.#writePending();
+  }
+
+  /** Until the queue is empty: checks the file, then rotates it or writes the next batch. */
+  async #writePending(): Promise<void> {
+    this.#isDraining = true;
+    while (this.#queue.lines > 0) {
+      const target = this.#file;
+      if (target === undefined) break;
+      // Other programs change the file too.
+      const stats = await statsOf(target.descriptor).catch(() => undefined);
       // The file may have been closed or reopened meanwhile.
-      if (this.#file !== target) {
-        this.#drain();
-        return;
+      if (this.#file !== target) continue;
+      if (stats !== undefined) update(target, stats, this.#clock);
+      const isDue = this.#isDue(target);
+      if (this.#clock.nowMs() >= this.#retryRotationMs && (isDue || target.isDeleted)) {
+        await this.#startNewFile(target);
+      } else if (!isDue || hasRoom(target, this.#queue.firstBytes)) {
+        // Also when the day is over, but the file could not be renamed.
+        await this.#writeBatch(target);
+      } else {
+        this.#dropped += this.#queue.lines;
+        this.#queue.clear();
       }
-      if (error === null) update(target, stats, this.#clock);
-      this.#advance(target);
-    });
-  }
-
-  #advance(target: OpenFile): void {
-    const mayRotate = this.#clock.nowMs() >= this.#retryRotationMs;
-    if (target.isDeleted && mayRotate) {
-      void this.#switchFile(target, openToAppend);
-    } else if (!this.#isDue(target)) {
-      this.#writeBatch(target);
-    } else if (mayRotate) {
-      void this.#rotate(target);
-    } else if (hasRoom(target, this.#queue.firstBytes)) {
-      // The day is over, but the file could not be renamed.
-      this.#writeBatch(target);
-    } else {
-      this.#dropAll();
-      this.#drain();
     }
+    this.#isDraining = false;
+    for (const resolve of this.#onFlushed) resolve();
+    this.#onFlushed = [];
   }
-
-  #writeBatch(target: OpenFile): void {
-    const { bytes, lines } = this.#queue.takeBatch(roomOf(target));
-    this.#state = "writing";
-    this.#writingBytes = bytes.length;
-    writeAll(target.descriptor, bytes, 0, (error) => {
-      this.#state = "idle";
-      this.#writingBytes = 0;
-      for (const old of this.#outdated) closeQuietly(old);
-      this.#outdated = [];
-      if (error !== null) {
-        this.#problem = error;
-        this.#dropped += lines;
-        this.#queue.isTorn = this.#file === target;
-      }
-      this.#drain();
-    });
-  }
-
-  #dropAll(): void {
-    this.#dropped += this.#queue.lines;
-    this.#queue.clear();
-  }
-
-  // --- rotation ---
 
   #isDue(target: OpenFile): boolean {
     if (target.limits === undefined || target.size === 0) return false;
     return this.#clock.wallMs() >= target.dayEndsMs || !hasRoom(target, this.#queue.firstBytes);
   }
 
-  async #rotate(target: OpenFile): Promise<void> {
-    const { inode, limits } = target;
-    if (limits === undefined) return;
-    await this.#switchFile(target, (path) => startNewFile(path, inode, limits));
+  async #writeBatch(target: OpenFile): Promise<void> {
+    const { bytes, lines } = this.#queue.takeBatch(roomOf(target));
+    this.#writing = { file: target, bytes: bytes.length };
+    try {
+      await append(target.descriptor, bytes);
+    } catch (error) {
+      this.#problem = error;
+      this.#dropped += lines;
+      this.#queue.isTorn = this.#file === target;
+    }
+    this.#writing = undefined;
+    // It was replaced meanwhile.
+    if (this.#file !== target) closeQuietly(target.descriptor);
   }
 
-  /** Continues with the file that `open` opens at the same path. */
-  async #switchFile(target: OpenFile, open: (path: string) => Promise<number>): Promise<void> {
-    this.#state = "rotating";
+  /** Continues with a new file at the same path, after a rotation unless another program has moved the old one. */
+  async #startNewFile({ path, inode, limits }: OpenFile): Promise<void> {
     try {
-      const { path, limits } = target;
-      const descriptor = await open(path);
+      const descriptor = await (limits === undefined
+        ? openToAppend(path)
+        : startNewFile(path, inode, limits));
       // The file may have been reopened meanwhile, but at the same path, so this one is right too.
       if (this.#isClosed) closeQuietly(descriptor);
       else this.#replace(openedFile(path, descriptor, limits, this.#clock));
     } catch (error) {
       this.#problem = error;
       this.#retryRotationMs = this.#clock.nowMs() + RETRY_MS;
-    } finally {
-      this.#state = "idle";
     }
-    this.#drain();
   }
 
-  #replace(fresh: OpenFile): void {
-    if (this.#file !== undefined) {
-      if (this.#state === "writing") this.#outdated.push(this.#file.descriptor);
-      else closeQuietly(this.#file.descriptor);
-    }
+  #replace(fresh: OpenFile | undefined): void {
+    const old = this.#file;
+    // A write in progress still uses its descriptor.
+    if (old !== undefined && old !== this.#writing?.file) closeQuietly(old.descriptor);
     this.#file = fresh;
     this.#queue.isTorn = false;
   }
@@ -261,19 +232,6 @@ function roomOf({ limits, size }: OpenFile): number {
 function hasRoom(file: OpenFile, lineBytes: number): boolean {
   // One byte more, for the line feed after a torn line.
   return file.size === 0 || roomOf(file) > lineBytes;
-}
-
-/** Writes all of `bytes` from `from` on, repeating after short writes. */
-function writeAll(
-  file: number,
-  bytes: Buffer,
-  from: number,
-  done: (error: Error | null) => void,
-): void {
-  write(file, bytes, from, bytes.length - from, null, (error, count) => {
-    if (error !== null || from + count >= bytes.length) done(error);
-    else writeAll(file, bytes, from + count, done);
-  });
 }
 
 function closeQuietly(file: number): void {
