@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
+import { oneFlight } from "../../shared/base/one-flight.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
@@ -28,9 +29,8 @@ export function createRecordCopy(deps: {
   let isFailing = false;
   /** What is to be written when the write under way is over. */
   let next: string | undefined;
-  let writing: Promise<void> | undefined;
 
-  async function writeAll(): Promise<void> {
+  const writeAll = oneFlight(async () => {
     while (next !== undefined) {
       const sealed = next;
       next = undefined;
@@ -41,7 +41,7 @@ export function createRecordCopy(deps: {
         warn(error);
       }
     }
-  }
+  });
 
   function warn(error: unknown): void {
     if (!isFailing) {
@@ -64,10 +64,7 @@ export function createRecordCopy(deps: {
     },
     write(sealed) {
       next = sealed;
-      writing ??= writeAll().finally(() => {
-        writing = undefined;
-      });
-      return writing;
+      return writeAll();
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Counts that wait for the store's counters: what counts never waits for the store, and an outage loses nothing. */
 import type { Clock, Timer } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
+import { oneFlight } from "../base/one-flight.ts";
 import type { Log } from "../logs/log.ts";
 import type { Store } from "./store.ts";
 
@@ -26,7 +27,6 @@ export function createPendingCounts(deps: {
 }): PendingCounts {
   const { store, clock, log, what, delayMs, maxNames } = deps;
   let waiting = new Map<string, number>();
-  let writing: Promise<void> | undefined;
   let timer: Timer | undefined;
 
   function add(increments: Iterable<readonly [string, number]>): void {
@@ -49,14 +49,7 @@ export function createPendingCounts(deps: {
     timer = undefined;
   }
 
-  function write(): Promise<void> {
-    writing ??= writeAll().finally(() => {
-      writing = undefined;
-    });
-    return writing;
-  }
-
-  async function writeAll(): Promise<void> {
+  const write = oneFlight(async () => {
     while (waiting.size > 0) {
       const batch = waiting;
       waiting = new Map();
@@ -74,7 +67,7 @@ export function createPendingCounts(deps: {
         return;
       }
     }
-  }
+  });
 
   return {
     add(increments) {

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { SessionId } from "../../shared/base/ids.ts";
+import { oneFlight } from "../../shared/base/one-flight.ts";
 import {
   type ClusterSnapshot,
   createClusterReader,
@@ -62,24 +63,20 @@ export function createSnapshots(deps: {
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
   const reader = createClusterReader({ store, clock });
   let last = NOTHING;
-  let reading: Promise<Snapshot> | undefined;
   let readMs = Number.NEGATIVE_INFINITY;
   const stop = store.onChange((change) => {
     if (change.subject === "session") recordById.delete(change.sessionId);
   });
 
-  async function readAll(): Promise<Snapshot> {
+  const readAll = oneFlight(async () => {
     const [snapshot, cluster] = await Promise.all([reader.read(), deps.cluster()]);
     return { ...snapshot, isCurrent: true, cluster };
-  }
+  });
 
   async function read(): Promise<Snapshot> {
     if (clock.nowMs() - readMs < FRESH_MS) return last;
-    reading ??= readAll().finally(() => {
-      reading = undefined;
-    });
     try {
-      last = await reading;
+      last = await readAll();
     } catch (error) {
       if (!(error instanceof StoreAwayError)) throw error;
       last = { ...last, isCurrent: false, storeLatencyMs: undefined, cluster: [] };

@@ -5,6 +5,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
+import { oneFlight } from "../../shared/base/one-flight.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
@@ -126,19 +127,15 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
   let cached: Digests | undefined;
   /** Proposed again when the store did not respond: the first proposal may have been stored. */
   let proposed: string | undefined;
-  let reading: Promise<Digests | undefined> | undefined;
   let readMs = Number.NEGATIVE_INFINITY;
 
   /** Undefined when it was never read and the store is away. */
   function read(): Promise<Digests | undefined> {
     readMs = clock.nowMs();
-    reading ??= readOrPropose().finally(() => {
-      reading = undefined;
-    });
-    return reading;
+    return readOrPropose();
   }
 
-  async function readOrPropose(): Promise<Digests | undefined> {
+  const readOrPropose = oneFlight(async (): Promise<Digests | undefined> => {
     if (cached === undefined) proposed ??= randomBytes(PASSWORD_BYTES).toString("base64url");
     // A store that was flushed gets the digest that this worker remembers.
     const proposal = (cached?.password ?? digest(proposed ?? "")).toString("hex");
@@ -158,7 +155,7 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
       if (!(error instanceof StoreAwayError)) throw error;
     }
     return cached;
-  }
+  });
 
   function logOutcome(password: string | undefined): void {
     if (password === undefined) {

@@ -2,9 +2,9 @@
  * Finds out whether this worker serves a session, for a client that asks for it. A session that is not here is resumed
  * from the store if this worker may own it, which may need evidence that its owner is gone.
  */
-
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { oneFlightPerKey } from "../../shared/base/one-flight.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { type ClaimStep, decideClaim } from "../../shared/membership/claim.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
@@ -68,7 +68,6 @@ const UNDECIDED_RETRY_MS = 250;
 
 export function createClaims(deps: ClaimsDeps): Claims {
   const { store, clock, log, counters, self, sessions } = deps;
-  const resumes = new Map<SessionId, Promise<Session | Claim>>();
   const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
 
   async function claim(id: SessionId): Promise<Claim> {
@@ -108,16 +107,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
     }
   }
 
-  function resume(id: SessionId): Promise<Session | Claim> {
-    let pending = resumes.get(id);
-    if (pending === undefined) {
-      pending = resumeFromStore(id).finally(() => resumes.delete(id));
-      resumes.set(id, pending);
-    }
-    return pending;
-  }
-
-  async function resumeFromStore(id: SessionId): Promise<Session | Claim> {
+  const resume = oneFlightPerKey(async (id: SessionId): Promise<Session | Claim> => {
     const startMs = clock.nowMs();
     const { resumed, step } = await requestOwnership(id);
     if (step === "redirect" && resumed.outcome === "elsewhere") return resumed;
@@ -138,7 +128,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
     counters.observe("worker.resume_ms", clock.nowMs() - startMs);
     log.info({ session: shortId(id), cause, peers: record.peers.length }, "session resumed");
     return session;
-  }
+  });
 
   /** The store's response and what follows from it. A port that refuses connections is evidence that its owner is gone. */
   async function requestOwnership(

@@ -3,7 +3,9 @@
  * after the lease lapsed or the store lost its data (`confirm`).
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
+import { concurrently } from "../../shared/base/concurrently.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { coalesced } from "../../shared/base/one-flight.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { type Reassertion, type Store, StoreAwayError } from "../../shared/store/store.ts";
 import type { Claims } from "./claims.ts";
@@ -40,8 +42,6 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
   const { store, clock, log, self, sessions, isClosed } = deps;
   /** Oldest first. The records, because a session keeps all of its people. */
   const closed = new Map<SessionId, { readonly tombstone: Reassertion; readonly atMs: number }>();
-  let confirming: Promise<void> | undefined;
-  let mustRepeat = false;
 
   async function recover(): Promise<void> {
     const ids = await whenStoreResponds(() => store.sessionsOf(self.id));
@@ -55,22 +55,8 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     if (recovered.length > 0) log.info({ sessions: recovered.length }, "sessions recovered");
   }
 
-  function confirm(): Promise<void> {
-    mustRepeat = confirming !== undefined;
-    confirming ??= confirmUntilCurrent().finally(() => {
-      confirming = undefined;
-    });
-    return confirming;
-  }
-
-  async function confirmUntilCurrent(): Promise<void> {
-    do {
-      mustRepeat = false;
-      await confirmAll();
-    } while (mustRepeat && !isClosed());
-  }
-
-  async function confirmAll(): Promise<void> {
+  const confirm = coalesced(async () => {
+    if (isClosed()) return;
     const live = [...sessions.values()].filter((session) => session.isLive);
     let lost = 0;
     await forEach(live, async (session) => {
@@ -82,7 +68,7 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     if (live.length > 0) log.info({ sessions: live.length, lost }, "sessions confirmed");
     const memberList = await whenStoreResponds(() => store.members());
     if (memberList?.booted === false) await restoreTombstones();
-  }
+  });
 
   /** A flushed store has lost its tombstones too: a former owner that was cut off could reopen a closed session. */
   async function restoreTombstones(): Promise<void> {
@@ -135,13 +121,9 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     items: readonly T[],
     action: (item: T) => Promise<void>,
   ): Promise<void> {
-    const left = [...items].reverse();
-    async function runNext(): Promise<void> {
-      for (let item = left.pop(); item !== undefined && !isClosed(); item = left.pop()) {
-        await action(item);
-      }
-    }
-    await Promise.all(Array.from({ length: CONCURRENCY }, runNext));
+    await concurrently(items, CONCURRENCY, async (item) => {
+      if (!isClosed()) await action(item);
+    });
   }
 
   return { recover, confirm, noteClosed };

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { oneFlight } from "../../shared/base/one-flight.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
@@ -81,7 +82,7 @@ export class SessionOwnership {
   #fences = 0;
   /** False while the store has never had the session, because it was away when the session was created. */
   #isRecorded = true;
-  #confirming: Promise<"held" | "lost"> | undefined;
+  readonly #reassertOnce = oneFlight(() => this.#reassert());
   #isHandingOver = false;
   /** The worker that the store was asked to release the session to. It may have done so although no response came. */
   #successor: WorkerId | undefined;
@@ -136,10 +137,7 @@ export class SessionOwnership {
    * has ended here. Rejects with `StoreAwayError`.
    */
   confirm(): Promise<"held" | "lost"> {
-    this.#confirming ??= this.#reassert().finally(() => {
-      this.#confirming = undefined;
-    });
-    return this.#confirming;
+    return this.#reassertOnce();
   }
 
   /** The record of a session that is closed; undefined for any other. */

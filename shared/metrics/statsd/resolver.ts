@@ -4,6 +4,7 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { oneFlight } from "../../base/one-flight.ts";
 
 export interface Resolver {
   /**
@@ -14,16 +15,8 @@ export interface Resolver {
 }
 
 export function createResolver(host: string): Resolver {
-  let pending: Promise<readonly string[]> | undefined;
-  return {
-    resolve() {
-      if (isIP(host) !== 0) return Promise.resolve([host]);
-      pending ??= lookUp(host).finally(() => {
-        pending = undefined;
-      });
-      return pending;
-    },
-  };
+  if (isIP(host) !== 0) return { resolve: () => Promise.resolve([host]) };
+  return { resolve: oneFlight(() => lookUp(host)) };
 }
 
 async function lookUp(host: string): Promise<readonly string[]> {

@@ -7,6 +7,7 @@ import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
+import { oneFlight } from "../../../shared/base/one-flight.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import type { VscodeArtifact } from "../formats/artifact.ts";
@@ -51,11 +52,10 @@ export function createCompanion(deps: {
   const serverUrl = deps.serverUrl?.replace(/\/+$/, "");
   let state: CompanionState = { state: serverUrl === undefined ? "unconfigured" : "preparing" };
   let current: { readonly dependency: string; readonly untilMs: number } | undefined;
-  let refreshing: Promise<void> | undefined;
   let writing: Promise<unknown> = Promise.resolve();
   let isClosed = false;
 
-  async function update(content: CompanionContent): Promise<void> {
+  const update = oneFlight(async (content: CompanionContent) => {
     const { dependency } = content;
     try {
       const isNew = dependency !== current?.dependency;
@@ -77,7 +77,7 @@ export function createCompanion(deps: {
       }
       state = { state: "failed", reason };
     }
-  }
+  });
 
   return {
     get state() {
@@ -88,10 +88,7 @@ export function createCompanion(deps: {
       const dependency = dependencyOf(extensions);
       const isCurrent = current?.dependency === dependency && clock.nowMs() < current.untilMs;
       if (isCurrent) return;
-      refreshing ??= update({ serverUrl, dependency }).finally(() => {
-        refreshing = undefined;
-      });
-      await refreshing;
+      await update({ serverUrl, dependency });
     },
     async close() {
       isClosed = true;

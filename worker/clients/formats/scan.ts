@@ -5,6 +5,7 @@
 import { realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../shared/base/clock.ts";
+import { concurrently } from "../../../shared/base/concurrently.ts";
 import { errorCode } from "../../../shared/base/errors.ts";
 import { ArchiveError } from "./archive.ts";
 import {
@@ -226,14 +227,9 @@ async function mapConcurrently<T, R>(
   work: (item: T) => Promise<R | undefined>,
 ): Promise<R[]> {
   const results: (R | undefined)[] = [];
-  let next = 0;
-  const runner = async (): Promise<void> => {
-    for (let index = next++; index < items.length; index = next++) {
-      const item = items[index];
-      if (item !== undefined) results[index] = await work(item);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, runner));
+  await concurrently([...items.entries()], concurrency, async ([index, item]) => {
+    results[index] = await work(item);
+  });
   return results.filter((result) => result !== undefined);
 }
 

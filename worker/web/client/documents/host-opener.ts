@@ -3,6 +3,7 @@
  * change (saved-text.ts), so guests' changes are in the host's files without anyone's doing.
  */
 import type { ReadonlySignal, Signal } from "@preact/signals";
+import { oneFlightPerKey } from "../../../../shared/base/one-flight.ts";
 import { isWithin } from "../files/paths.ts";
 import { decode } from "../files/text-file.ts";
 import type { Files } from "../model/files.ts";
@@ -32,7 +33,6 @@ export function createHostOpener(
 ): HostOpener {
   const { documents, files } = deps;
   const texts = new Map<string, SavedText>();
-  const opening = new Map<string, Promise<FoundFile>>();
   const saveStates = new Map<string, Signal<SaveState>>();
 
   function stateOf(path: string): Signal<SaveState> {
@@ -47,15 +47,10 @@ export function createHostOpener(
   /** Reads the file once, also for several who open it at the same time. */
   function open(path: string): Promise<FoundFile> {
     if (texts.has(path)) return Promise.resolve({ state: "text", shared: documents.text(path) });
-    let found = opening.get(path);
-    if (found === undefined) {
-      found = read(path).finally(() => opening.delete(path));
-      opening.set(path, found);
-    }
-    return found;
+    return read(path);
   }
 
-  async function read(path: string): Promise<FoundFile> {
+  const read = oneFlightPerKey(async (path: string): Promise<FoundFile> => {
     const content = await files.read(path);
     const file = decode(content);
     if (file.kind !== "text") return uneditable(content, file);
@@ -63,7 +58,7 @@ export function createHostOpener(
     texts.set(path, opened);
     opened.begin(file.text);
     return { state: "text", shared: documents.text(path) };
-  }
+  });
 
   return {
     saveStateOf: (path): ReadonlySignal<SaveState> => stateOf(path),

@@ -2,6 +2,7 @@
  * The Yjs updates of each session, so that nothing typed is lost with the page. Updates may be applied in any order and twice,
  * so tabs need no agreement.
  */
+import { oneFlight } from "../../../../shared/base/one-flight.ts";
 import type { Backend, Change } from "./backend.ts";
 import type { ProblemReport } from "./problem.ts";
 
@@ -43,7 +44,6 @@ export function createUpdateStore(deps: {
   /** Keys of different tabs, and of one tab before and after a reload, differ. */
   const page = crypto.randomUUID();
   let lastNumber = 0;
-  let writing: Promise<void> | undefined;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let isClosed = false;
 
@@ -65,7 +65,7 @@ export function createUpdateStore(deps: {
     return [...rooms.values()].some(({ unwritten }) => unwritten.length > 0);
   }
 
-  async function writeAll(): Promise<void> {
+  const flush = oneFlight(async () => {
     while (isPending()) {
       const batch = [...rooms].flatMap(([roomId, room]) =>
         room.unwritten.map((value) => ({ room, value, key: nextKey(roomId) })),
@@ -80,7 +80,7 @@ export function createUpdateStore(deps: {
         room.unwritten = room.unwritten.filter((update) => !written.has(update));
       }
     }
-  }
+  });
 
   function planRetry(): void {
     if (isClosed) return;
@@ -88,13 +88,6 @@ export function createUpdateStore(deps: {
       retry = undefined;
       void flush();
     }, RETRY_MS);
-  }
-
-  function flush(): Promise<void> {
-    writing ??= writeAll().finally(() => {
-      writing = undefined;
-    });
-    return writing;
   }
 
   async function compact(roomId: string, merged: Uint8Array): Promise<void> {
