@@ -4,10 +4,12 @@
  */
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
+import { type PeriodicTask, startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { type Certificate, describe, parseCertificate } from "../certificates/certificates.ts";
 import type { CaFailure, CaJob, CaResult, CaStep, OrderResult } from "./ca-protocol.ts";
@@ -104,11 +106,10 @@ class AcmeService implements Acme {
   readonly #challenges: Challenges;
   readonly #shared: SharedRecord;
   readonly #stopping = new AbortController();
-  readonly #timer;
+  readonly #following: PeriodicTask;
   /** Undefined before it takes part. */
   #leadership: LeaderElection | undefined;
   #certificates: readonly Certificate[] = [];
-  #ticking: Promise<void> | undefined;
   #job: Promise<void> | undefined;
   #isRequested = false;
   /** On the monotonic clock. */
@@ -118,8 +119,16 @@ class AcmeService implements Acme {
     this.#deps = deps;
     this.#challenges = createChallenges(deps);
     this.#shared = new SharedRecord({ ...deps, onRecord: (record) => this.#serve(record) });
-    this.#timer = deps.clock.every(PERIOD_MS, () => void this.#tick());
-    const { counters, clock } = deps;
+    const { counters, clock, log } = deps;
+    const report = reportUnlessAway(log, `the shared certificate cannot be followed; ${REPORT}`);
+    this.#following = startPeriodicTask({
+      clock,
+      periodMs: PERIOD_MS,
+      work: () => this.#followAndLead(),
+      onError: (error) => {
+        if (!this.#stopping.signal.aborted) report(error);
+      },
+    });
     counters.gauge("balancer.acme.failures", () => {
       const { failures, problem } = this.status;
       return Math.max(failures, problem === undefined ? 0 : 1);
@@ -158,7 +167,7 @@ class AcmeService implements Acme {
   }
 
   async start(): Promise<void> {
-    await Promise.race([this.#tick(), sleep(this.#deps.clock, FIRST_READ_MS)]);
+    await Promise.race([this.#following.run(), sleep(this.#deps.clock, FIRST_READ_MS)]);
     await this.#shared.useCopy();
   }
 
@@ -171,12 +180,12 @@ class AcmeService implements Acme {
     if (this.#job !== undefined) return "busy";
     if (!mayOrder(this.#shared.current.failure, this.#deps.clock.wallMs())) return "too soon";
     this.#isRequested = true;
-    void this.#tick();
+    void this.#following.run();
     return undefined;
   }
 
   async close(): Promise<void> {
-    this.#timer.cancel();
+    this.#following.close();
     this.#shared.close();
     this.#stopping.abort(new NotLeadingError());
     await this.#job;
@@ -185,22 +194,6 @@ class AcmeService implements Acme {
 
   get #isLeading(): boolean {
     return this.#leadership?.isLeading === true && !this.#stopping.signal.aborted;
-  }
-
-  /** Never rejects. */
-  #tick(): Promise<void> {
-    this.#ticking ??= this.#followAndLead()
-      .catch((error: unknown) => {
-        if (error instanceof StoreAwayError || this.#stopping.signal.aborted) return;
-        this.#deps.log.error(
-          { err: error },
-          `the shared certificate cannot be followed; ${REPORT}`,
-        );
-      })
-      .finally(() => {
-        this.#ticking = undefined;
-      });
-    return this.#ticking;
   }
 
   async #followAndLead(): Promise<void> {

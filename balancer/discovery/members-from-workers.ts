@@ -4,9 +4,9 @@
  * and the next one if it has no list. A response counts only with a proof of `CT_SECRET` over this request's nonce, and
  * only for the workers it lists: a worker that is missing in it is not removed.
  */
-
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import {
   BALANCER_HEADER,
   EDGE_HEADER,
@@ -42,16 +42,8 @@ export function askWorkersForMembers(deps: {
   readonly onMembers: (workers: readonly WorkerRecord[], from: WorkerId) => void;
 }): MembersFromWorkers {
   const { clock, edgeKeys, isAway } = deps;
-  let isRunning = false;
   /** Rotates the first worker asked, so that one that is slow to fail does not delay each round. */
   let round = 0;
-  const timer: Timer = clock.every(PERIOD_MS, () => {
-    if (isRunning || !isAway()) return;
-    isRunning = true;
-    void askInOrder().finally(() => {
-      isRunning = false;
-    });
-  });
 
   async function askInOrder(): Promise<void> {
     const workers = deps.workers();
@@ -87,7 +79,8 @@ export function askWorkersForMembers(deps: {
     return isProof ? readWorkers(body) : undefined;
   }
 
-  return { close: () => timer.cancel() };
+  const work = (): Promise<void> | undefined => (isAway() ? askInOrder() : undefined);
+  return startPeriodicTask({ clock, periodMs: PERIOD_MS, work });
 }
 
 /** The well-formed worker records; undefined when the body is not a list. */

@@ -9,9 +9,10 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { isWorkerId, type SessionKey, toSessionKey, type WorkerId } from "../../shared/base/ids.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { prepareDataDir } from "../../shared/store/embedded/data-dir.ts";
@@ -184,12 +185,15 @@ export function startSnapshotKeeper(deps: {
   let writtenText = "";
   let writtenRevision = source.ownersRevision();
   let writtenMs = Number.NEGATIVE_INFINITY;
-  let running: Promise<void> | undefined;
-  const timer: Timer = clock.every(CHECK_PERIOD_MS, () => void writeChanges(OWNERS_PERIOD_MS));
+  const keeping = startPeriodicTask({
+    clock,
+    periodMs: CHECK_PERIOD_MS,
+    work: () => writeChanges(OWNERS_PERIOD_MS),
+  });
 
   async function writeChanges(ownersPeriodMs: number): Promise<void> {
     const workers = source.workers();
-    if (running !== undefined || workers.length === 0) return;
+    if (workers.length === 0) return;
     // The load changes with each heartbeat, and is useless later.
     const text = JSON.stringify(workers.map((worker) => ({ ...worker, load: 0 })));
     const revision = source.ownersRevision();
@@ -198,16 +202,13 @@ export function startSnapshotKeeper(deps: {
     writtenText = text;
     writtenRevision = revision;
     writtenMs = clock.nowMs();
-    running = file.write({ workers, owners: source.owners() }).finally(() => {
-      running = undefined;
-    });
-    await running;
+    await file.write({ workers, owners: source.owners() });
   }
 
   return {
     async close() {
-      timer.cancel();
-      await running;
+      keeping.close();
+      await keeping.settled();
       await writeChanges(0);
     },
   };

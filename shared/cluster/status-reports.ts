@@ -7,10 +7,12 @@
 import { z } from "zod";
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
+import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { ReportedLinkCounts } from "../link/link-counts.ts";
 import type { Log } from "../logs/log.ts";
 import type { SinkHealth } from "../metrics/statsd/sink.ts";
-import { MAX_REPORT_BYTES, type Store, StoreAwayError } from "../store/store.ts";
+import { reportUnlessAway } from "../store/report-unless-away.ts";
+import { MAX_REPORT_BYTES, type Store } from "../store/store.ts";
 import {
   type HealthStatus,
   healthFields,
@@ -290,23 +292,12 @@ export function publishStatus(deps: {
   readonly self: WorkerId;
   readonly describe: () => View;
 }): { close(): void } {
-  let isPublishing = false;
-
-  async function publish(): Promise<void> {
-    if (isPublishing) return;
-    isPublishing = true;
-    try {
-      await deps.store.report("view", deps.self, writeView(deps.describe()), TTL_MS);
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        deps.log.error({ err: error }, "the status report could not be written to the store");
-      }
-    } finally {
-      isPublishing = false;
-    }
-  }
-
-  void publish();
-  const timer = deps.clock.every(STATUS_PERIOD_MS, () => void publish());
-  return { close: () => timer.cancel() };
+  const { store, clock, log, self, describe } = deps;
+  return startPeriodicTask({
+    clock,
+    periodMs: STATUS_PERIOD_MS,
+    startsNow: true,
+    work: async () => store.report("view", self, writeView(describe()), TTL_MS),
+    onError: reportUnlessAway(log, "the status report could not be written to the store"),
+  });
 }

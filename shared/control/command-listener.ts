@@ -3,8 +3,11 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
+import { coalesced } from "../base/one-flight.ts";
+import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
-import { type Deferring, type Store, StoreAwayError, type Ticket } from "../store/store.ts";
+import { reportUnlessAway } from "../store/report-unless-away.ts";
+import type { Deferring, Store, Ticket } from "../store/store.ts";
 import {
   type CommandAnswer,
   type EdgeCommand,
@@ -35,8 +38,6 @@ export function listenForCommands(deps: {
 }): CommandListener {
   const { store, log, self } = deps;
   const started = new Set<string>();
-  let reading: Promise<void> | undefined;
-  let isReadDue = false;
   let isClosed = false;
 
   async function runCommand(ticket: Ticket): Promise<void> {
@@ -72,51 +73,39 @@ export function listenForCommands(deps: {
     }
   }
 
-  async function read(): Promise<void> {
-    try {
-      do {
-        isReadDue = false;
-        const waiting = await store.ticketsOf("command", self);
-        for (const ticket of waiting) await runCommand(ticket);
-      } while (isReadDue);
-    } catch (error) {
-      reportFailure(error);
-    }
-  }
+  const read = coalesced(async () => {
+    const waiting = await store.ticketsOf("command", self);
+    for (const ticket of waiting) await runCommand(ticket);
+  });
 
   function requestRead(): void {
-    isReadDue = reading !== undefined;
-    reading ??= read().finally(() => {
-      reading = undefined;
-    });
+    read().catch(onError);
   }
 
   /** A hint does not wait for it. */
   async function poll(): Promise<void> {
-    try {
-      const waiting = await store.deferred.ticketsOf("command", self);
-      if (!isClosed && waiting.some(({ token }) => !started.has(token))) requestRead();
-    } catch (error) {
-      reportFailure(error);
-    }
+    const waiting = await store.deferred.ticketsOf("command", self);
+    if (!isClosed && waiting.some(({ token }) => !started.has(token))) requestRead();
   }
 
   /** The next poll repeats the query. A result that was lost leaves the operator without one. */
-  function reportFailure(error: unknown): void {
-    if (!(error instanceof StoreAwayError))
-      log.error({ err: error }, "operator commands could not be read");
-  }
+  const onError = reportUnlessAway(log, "operator commands could not be read");
 
   const stop = store.onChange((change) => {
     if (change.subject === "ticket" && change.kind === "command") requestRead();
   });
-  const timer = deps.clock.every(POLL_PERIOD_MS, () => void poll());
+  const polls = startPeriodicTask({
+    clock: deps.clock,
+    periodMs: POLL_PERIOD_MS,
+    work: poll,
+    onError,
+  });
 
   return {
     close() {
       isClosed = true;
       stop();
-      timer.cancel();
+      polls.close();
     },
   };
 }

@@ -4,8 +4,10 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
+import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
-import { type Deferring, type Role, type Store, StoreAwayError } from "../store/store.ts";
+import { reportUnlessAway } from "../store/report-unless-away.ts";
+import type { Deferring, Role, Store } from "../store/store.ts";
 
 /** The role of a dead leader expires after this long; another member takes it within `FOLLOW_MS` and a heartbeat more. */
 export const LEADERSHIP_MS = 5000;
@@ -34,34 +36,29 @@ export function createLeaderElection(
 ): LeaderElection {
   const { store, clock, holder } = deps;
   let leadsUntilMs = Number.NEGATIVE_INFINITY;
-  let running: Promise<void> | undefined;
   let isClosed = false;
 
   async function campaign(): Promise<void> {
     // Counted from now: the store counts from the receipt, which is later.
     const sentMs = clock.nowMs();
-    try {
-      const outcome = await store.deferred.lead(role, holder, LEADERSHIP_MS);
-      leadsUntilMs =
-        outcome === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        deps.log.error({ role, err: error }, "leader election failed");
-      }
-    }
+    const outcome = await store.deferred.lead(role, holder, LEADERSHIP_MS);
+    leadsUntilMs =
+      outcome === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
   }
 
   let ticks = 0;
-  function campaignIfDue(): void {
+  function campaignIfDue(): Promise<void> | undefined {
     const isDue = ticks++ % (FOLLOW_MS / RENEW_MS) === 0 || leadsUntilMs > clock.nowMs();
-    if (!isDue) return;
-    running ??= campaign().finally(() => {
-      running = undefined;
-    });
+    return isDue ? campaign() : undefined;
   }
 
-  campaignIfDue();
-  const timer = clock.every(RENEW_MS, campaignIfDue);
+  const campaigns = startPeriodicTask({
+    clock,
+    periodMs: RENEW_MS,
+    startsNow: true,
+    work: campaignIfDue,
+    onError: reportUnlessAway(deps.log, "leader election failed", { role }),
+  });
 
   return {
     get isLeading() {
@@ -69,9 +66,9 @@ export function createLeaderElection(
     },
     async close() {
       isClosed = true;
-      timer.cancel();
+      campaigns.close();
       // Otherwise it could take the role after its release.
-      await running;
+      await campaigns.settled();
       try {
         await store.resign(role, holder);
       } catch (error) {

@@ -2,13 +2,16 @@
  * The members as this process sees them: read from the store every second and at once after a hint, reconciled with the last
  * snapshot (reconcile.ts), turned into a ring, and swapped in as a whole. While the store is away the last snapshot counts.
  */
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
+import { coalesced } from "../base/one-flight.ts";
+import { type PeriodicTask, startPeriodicTask } from "../base/periodic-task.ts";
 import { type WorkerTag, workerTag } from "../base/worker-tag.ts";
 import type { Log } from "../logs/log.ts";
 import { createListeners } from "../store/listeners.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
-import { type Deferring, type Membership, type Store, StoreAwayError } from "../store/store.ts";
+import { reportUnlessAway } from "../store/report-unless-away.ts";
+import type { Deferring, Membership, Store } from "../store/store.ts";
 import type { MemberVerification } from "./member-verification.ts";
 import { type Members, reconcile } from "./reconcile.ts";
 import { createRing, type Ring } from "./ring.ts";
@@ -69,43 +72,26 @@ export function createMembershipView(deps: {
   let fresh = false;
   let settled = false;
   let isClosed = false;
-  let reading: Promise<void> | undefined;
-  let readAgain = false;
   /** Reads begun at once, by which a poll sees that it is out of date. */
   let reads = 0;
-  let isPolling = false;
-  let polls: Timer | undefined;
+  let isReading = false;
+  let polls: PeriodicTask | undefined;
   const stops: (() => void)[] = [];
   const fingerprints = createFingerprintWatch(clock, log);
 
-  /** Calls during a read share one more read after it. */
-  function read(): Promise<void> {
-    readAgain = reading !== undefined;
-    reading ??= readUntilQuiet();
-    return reading;
-  }
-
-  async function readUntilQuiet(): Promise<void> {
-    do {
-      readAgain = false;
-      await readOnce();
-    } while (readAgain && !isClosed);
-    // Synchronously after the check of `readAgain`: a call in between would be lost.
-    reading = undefined;
-  }
-
-  async function readOnce(): Promise<void> {
+  const read = coalesced(async () => {
+    if (isClosed) return;
     reads++;
+    isReading = true;
     await readFrom(store, () => true);
-  }
+    isReading = false;
+  });
 
   /** A hint does not wait for it. */
   async function poll(): Promise<void> {
-    if (isPolling || reading !== undefined) return;
-    isPolling = true;
+    if (isReading) return;
     const before = reads;
     await readFrom(store.deferred, () => reads === before);
-    isPolling = false;
   }
 
   /** Never rejects. `isWanted` is asked when the members are read. */
@@ -115,10 +101,8 @@ export function createMembershipView(deps: {
       if (isClosed || !isWanted()) return;
       accept({ ...seen, members: deps.admission?.admit(seen.members) ?? seen.members });
     } catch (error) {
-      // The store's client logs that it is away; the last snapshot counts.
-      if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "cannot read the members");
-      }
+      // The last snapshot counts.
+      reportUnlessAway(log, "cannot read the members")(error);
     }
   }
 
@@ -158,12 +142,12 @@ export function createMembershipView(deps: {
           if (health.state === "up") readUnwatched();
         }),
       );
-      polls = clock.every(POLL_PERIOD_MS, () => void poll());
+      polls = startPeriodicTask({ clock, periodMs: POLL_PERIOD_MS, work: poll });
       await read();
     },
     close() {
       isClosed = true;
-      polls?.cancel();
+      polls?.close();
       for (const stop of stops) stop();
       listeners.clear();
     },

@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
+import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
 
 export interface WatchedFile {
@@ -40,7 +41,6 @@ export function watchFiles({ clock, log, onChange }: WatchDeps): WatchedFiles {
   /** By path: the version that was last read. */
   const seen = new Map<string, string>();
   let changing: string | undefined;
-  let isLooking = false;
 
   async function look(): Promise<void> {
     const paths = [...seen.keys()];
@@ -58,21 +58,16 @@ export function watchFiles({ clock, log, onChange }: WatchDeps): WatchedFiles {
     await onChange();
   }
 
-  const timer = clock.every(LOOK_MS, () => {
-    if (isLooking) return;
-    isLooking = true;
-    look()
-      .catch((error: unknown) =>
-        log.error({ files: [...seen.keys()], err: error }, "files could not be read again"),
-      )
-      .finally(() => {
-        isLooking = false;
-      });
+  const looks = startPeriodicTask({
+    clock,
+    periodMs: LOOK_MS,
+    work: look,
+    onError: (err) => log.error({ files: [...seen.keys()], err }, "files could not be read again"),
   });
   return {
     add: (path) => void seen.set(path, versionOf(path)),
     clear: () => seen.clear(),
-    close: () => timer.cancel(),
+    close: () => looks.close(),
   };
 }
 

@@ -6,7 +6,6 @@
  *                 ▲  full disk: again later │
  *                 └─────────────────────────┘
  */
-
 import { join } from "node:path";
 import { fileName, findFiles, readGenuineEnd, stampOf } from "../../shared/audit/files.ts";
 import {
@@ -19,6 +18,7 @@ import {
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
+import { type PeriodicTask, startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { dayEndMs } from "../../shared/logs/rotation.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -71,9 +71,8 @@ export class AuditLog {
   #problem: string | undefined;
   #dropped = 0;
   #isClosed = false;
-  #isTicking = false;
   #gathering: Timer | undefined;
-  readonly #ticking: Timer;
+  readonly #ticking: PeriodicTask;
   /** What is done to the file, one after the other. */
   #work: Promise<void> = Promise.resolve();
 
@@ -84,12 +83,10 @@ export class AuditLog {
     const nowMs = clock.wallMs();
     this.#stamp = stampOf(nowMs);
     this.#position = { chain: randomAlphanumerics(CHAIN_CHARS), seq: 0, mac: "", atMs: nowMs };
-    this.#ticking = clock.every(TICK_MS, () => {
-      if (this.#isTicking) return;
-      this.#isTicking = true;
-      void this.#exclusively(() => this.#tick()).finally(() => {
-        this.#isTicking = false;
-      });
+    this.#ticking = startPeriodicTask({
+      clock,
+      periodMs: TICK_MS,
+      work: () => this.#exclusively(() => this.#tick()),
     });
     this.#gather();
   }
@@ -136,7 +133,7 @@ export class AuditLog {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#gathering?.cancel();
-    this.#ticking.cancel();
+    this.#ticking.close();
     await this.#exclusively(async () => {
       try {
         this.#reportGap();

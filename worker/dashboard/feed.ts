@@ -4,6 +4,7 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { createTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { StoreAwayError, type StoreHealth } from "../../shared/store/store.ts";
 import type { Operator } from "../operators/operator.ts";
@@ -150,24 +151,16 @@ function createUpdates(
   /** Runs after one in progress, which may have started without the newest watcher. */
   readonly runAfterCurrent: () => void;
 } {
-  let current: Promise<void> | undefined;
-
-  function run(): void {
-    current ??= send(watchers)
-      .catch((error: unknown) => {
-        if (error instanceof StoreAwayError) return;
-        log.warn({ err: error }, "cannot update the open dashboard pages");
-      })
-      .finally(() => {
-        current = undefined;
-      });
-  }
-
-  return {
-    run,
-    runAfterCurrent() {
-      void (current ?? Promise.resolve()).then(run);
+  const task = createTask({
+    work: () => send(watchers),
+    onError: (err) => {
+      if (!(err instanceof StoreAwayError))
+        log.warn({ err }, "cannot update the open dashboard pages");
     },
+  });
+  return {
+    run: () => void task.run(),
+    runAfterCurrent: () => void task.settled().then(task.run),
   };
 }
 

@@ -4,9 +4,11 @@
  */
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
+import type { Store } from "../../shared/store/store.ts";
 import type { StreamName } from "../../shared/store/streams.ts";
 import type { HistoryRange, HistoryResponse } from "./responses.ts";
 
@@ -118,40 +120,33 @@ export function recordHistory(deps: {
 }): { close(): void } {
   const { store, clock, log, leadership } = deps;
   let steps = RANGE_NAMES.map(beginRange);
-  let isRecording = false;
 
   async function record(): Promise<void> {
-    if (isRecording) return;
     if (!leadership.isLeading) {
       // The leader writes these steps; samples of this worker would end up in a later one.
       steps = RANGE_NAMES.map(beginRange);
       return;
     }
-    isRecording = true;
-    try {
-      const [sample, atMs] = await Promise.all([deps.sample(), store.timeMs()]);
-      for (const range of steps) {
-        range.step.add(sample);
-        // Steps end at multiples of their length, so that the next leader continues where this one ended.
-        if (atMs < range.endsMs) continue;
-        const isFirst = Number.isNaN(range.endsMs);
-        range.endsMs = (Math.floor(atMs / range.stepMs) + 1) * range.stepMs;
-        const step = range.step.finish(atMs);
-        // The first one may be the rest of a step that another leader began.
-        if (isFirst && range.stepMs > RANGES.hour.stepMs) continue;
-        await store.appendToStream(range.stream, [JSON.stringify(step)]);
-      }
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "cannot write the dashboard history");
-      }
-    } finally {
-      isRecording = false;
+    const [sample, atMs] = await Promise.all([deps.sample(), store.timeMs()]);
+    for (const range of steps) {
+      range.step.add(sample);
+      // Steps end at multiples of their length, so that the next leader continues where this one ended.
+      if (atMs < range.endsMs) continue;
+      const isFirst = Number.isNaN(range.endsMs);
+      range.endsMs = (Math.floor(atMs / range.stepMs) + 1) * range.stepMs;
+      const step = range.step.finish(atMs);
+      // The first one may be the rest of a step that another leader began.
+      if (isFirst && range.stepMs > RANGES.hour.stepMs) continue;
+      await store.appendToStream(range.stream, [JSON.stringify(step)]);
     }
   }
 
-  const timer = clock.every(RANGES.hour.stepMs, () => void record());
-  return { close: () => timer.cancel() };
+  return startPeriodicTask({
+    clock,
+    periodMs: RANGES.hour.stepMs,
+    work: record,
+    onError: reportUnlessAway(log, "cannot write the dashboard history"),
+  });
 }
 
 function beginRange(range: HistoryRange) {

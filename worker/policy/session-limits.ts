@@ -1,5 +1,6 @@
 /** Ends the sessions of this worker that have reached a limit of the policy. */
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Limits } from "../../shared/policy/policy.ts";
 import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
@@ -34,7 +35,6 @@ export function watchSessionLimits(deps: {
   const { access, clock, log } = deps;
   /** Since when hosts are alone. */
   const aloneMs = new WeakMap<Session, number>();
-  let isLooking = false;
 
   async function look(): Promise<void> {
     for (const session of [...deps.sessions()]) {
@@ -79,18 +79,12 @@ export function watchSessionLimits(deps: {
     return clock.nowMs() - sinceMs;
   }
 
-  const timer: Timer = clock.every(PERIOD_MS, () => {
-    if (isLooking) return;
-    isLooking = true;
-    look()
-      .catch((error: unknown) =>
-        log.error({ err: error }, "limits of sessions could not be checked"),
-      )
-      .finally(() => {
-        isLooking = false;
-      });
+  return startPeriodicTask({
+    clock,
+    periodMs: PERIOD_MS,
+    work: look,
+    onError: (err) => log.error({ err }, "limits of sessions could not be checked"),
   });
-  return { close: () => timer.cancel() };
 }
 
 function isOver(ms: number, limitMs: number | undefined): boolean {

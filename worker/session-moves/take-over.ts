@@ -8,7 +8,8 @@ import { concurrently } from "../../shared/base/concurrently.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
+import type { Store } from "../../shared/store/store.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { chooseSuccessor } from "./drain.ts";
 
@@ -40,6 +41,6 @@ export async function takeOverFrom(exited: WorkerId, deps: FailoverDeps): Promis
     });
     if (mine.length > 0) log.info({ from: exited, sessions: taken }, "sessions taken over");
   } catch (error) {
-    if (!(error instanceof StoreAwayError)) log.error({ err: error }, "the failover failed");
+    reportUnlessAway(log, "the failover failed")(error);
   }
 }

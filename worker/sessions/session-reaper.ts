@@ -4,7 +4,9 @@
  * another worker. A session that is taken over closes when no peer comes back within 30 s.
  */
 import type { Clock } from "../../shared/base/clock.ts";
+import { concurrently } from "../../shared/base/concurrently.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import {
@@ -12,7 +14,8 @@ import {
   ownersToReap,
   recordMissing,
 } from "../../shared/membership/missing-owners.ts";
-import { type Deferring, type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
+import type { Deferring, Store } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 
 export interface Reaper {
@@ -37,7 +40,6 @@ export function startReaper(deps: {
 }): Reaper {
   const { store, clock, log, registry, leadership } = deps;
   let missing: MissingOwners = new Map();
-  let isRunning = false;
   let isClosed = false;
   let rounds = 0;
 
@@ -68,33 +70,22 @@ export function startReaper(deps: {
 
   async function takeOver(ids: readonly SessionId[]): Promise<void> {
     const left = ids.filter((id) => !registry.knows(id)).slice(0, BATCH);
-    async function next(): Promise<void> {
-      for (let id = left.pop(); id !== undefined && !isClosed; id = left.pop()) {
-        await registry.claim(id);
-      }
-    }
-    await Promise.all(Array.from({ length: CONCURRENCY }, next));
+    await concurrently(left, CONCURRENCY, async (id) => {
+      if (!isClosed) await registry.claim(id);
+    });
   }
 
-  function startRound(): void {
-    if (isRunning) return;
-    isRunning = true;
-    runRound()
-      .catch((error: unknown) => {
-        if (!(error instanceof StoreAwayError))
-          log.error({ err: error }, "taking over abandoned sessions failed");
-      })
-      .finally(() => {
-        isRunning = false;
-      });
-  }
-
-  const timer = clock.every(PERIOD_MS, startRound);
+  const reaping = startPeriodicTask({
+    clock,
+    periodMs: PERIOD_MS,
+    work: runRound,
+    onError: reportUnlessAway(log, "taking over abandoned sessions failed"),
+  });
 
   return {
     close() {
       isClosed = true;
-      timer.cancel();
+      reaping.close();
     },
   };
 }

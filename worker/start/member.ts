@@ -16,7 +16,7 @@ import { openPort } from "../../shared/process/program.ts";
 import { openStatusPort, type StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerLoad } from "../../shared/store/member.ts";
-import { StoreAwayError } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import { operatorParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import { downscalePage } from "../session-moves/downscale-page.ts";
@@ -170,11 +170,8 @@ function createWorkerLease(worker: WorkerProcess, deps: Deps, vitals: Vitals): L
       const { records } = deps.identity;
       // Those that have ended first: they are not restored.
       const written = tokens.reassertRevoked().then(() => records.reassert());
-      written.catch((error: unknown) => {
-        // The heartbeat after the store's return writes them.
-        if (!(error instanceof StoreAwayError))
-          log.error({ err: error }, "sign-ins could not be written to the store again");
-      });
+      // The heartbeat after the store's return writes them.
+      written.catch(reportUnlessAway(log, "sign-ins could not be written to the store again"));
     },
     onReplaced: () => void worker.stop(1),
   });

@@ -2,8 +2,9 @@
  * Metrics of the whole cluster: each worker writes a usage report to the store periodically, and sums are made from all
  * reports.
  */
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
+import { type PeriodicTask, startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import {
   type ClusterSums,
   parseReport,
@@ -17,6 +18,7 @@ import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import {
   type Deferring,
   HEARTBEAT_MS,
@@ -71,9 +73,8 @@ export class Cluster {
   /** For what is sent at intervals. */
   readonly #deferred: UsageStore;
   readonly #unsentTotals: UnsentTotals;
-  readonly #timer: Timer;
+  readonly #reporting: PeriodicTask;
   #cached: { readonly usage: Promise<Usage>; readonly sinceMs: number } | undefined;
-  #isReporting = false;
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
@@ -84,9 +85,16 @@ export class Cluster {
       raiseMarks: (raises) => store.addToCounters(raises),
       log,
     });
-    void this.#report();
-    const periodMs = Math.min(MAX_PERIOD_MS, deps.intervalMs / 2);
-    this.#timer = deps.clock.every(periodMs, () => void this.#report());
+    this.#reporting = startPeriodicTask({
+      clock: deps.clock,
+      periodMs: Math.min(MAX_PERIOD_MS, deps.intervalMs / 2),
+      startsNow: true,
+      work: () => this.#report(),
+      onError: reportUnlessAway(
+        log,
+        "this worker's usage could not be written to the store; the cluster's metrics lack it",
+      ),
+    });
   }
 
   /** The cluster's series; none while the store is away. At most `FRESH_MS` old. */
@@ -129,25 +137,12 @@ export class Cluster {
   }
 
   close(): void {
-    this.#timer.cancel();
+    this.#reporting.close();
   }
 
   async #report(): Promise<void> {
-    const { self, log } = this.#deps;
-    if (this.#isReporting) return;
-    this.#isReporting = true;
-    try {
-      await this.#deferred.report("usage", self.id, writeReport(this.#ownReport()), REPORT_TTL_MS);
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        log.error(
-          { err: error },
-          "this worker's usage could not be written to the store; the cluster's metrics lack it",
-        );
-      }
-    } finally {
-      this.#isReporting = false;
-    }
+    const report = writeReport(this.#ownReport());
+    await this.#deferred.report("usage", this.#deps.self.id, report, REPORT_TTL_MS);
   }
 
   #ownReport(): WorkerReport {
@@ -183,12 +178,8 @@ export class Cluster {
     try {
       return await readUsage();
     } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        this.#deps.log.error(
-          { err: error },
-          "the cluster's metrics could not be read from the store",
-        );
-      }
+      const { log } = this.#deps;
+      reportUnlessAway(log, "the cluster's metrics could not be read from the store")(error);
       return undefined;
     }
   }

@@ -4,10 +4,12 @@
  * and nothing has to be removed from them.
  */
 import { z } from "zod";
-import type { Clock, Timer } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { type Deferring, type Store, StoreAwayError } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
+import type { Deferring, Store } from "../../shared/store/store.ts";
 import { STREAMS } from "../../shared/store/streams.ts";
 import { countsBetween, type Totals, totalsOf, USAGE_PREFIX, type UsageCounts } from "./counts.ts";
 import { UniquePeople } from "./unique-people.ts";
@@ -57,9 +59,13 @@ export function recordDailyUsage(deps: {
   let seen = new Set<string>();
   let day: { readonly day: string; readonly people: UniquePeople } | undefined;
   let written = "";
-  let isWriting = false;
 
   async function write(): Promise<void> {
+    if (!leadership.isLeading) {
+      day = undefined;
+      seen.clear();
+      return;
+    }
     const [nowMs, counters] = await Promise.all([store.timeMs(), store.readCounters(USAGE_PREFIX)]);
     const today = dayOf(nowMs);
     const totals = totalsOf(counters);
@@ -86,31 +92,19 @@ export function recordDailyUsage(deps: {
     return days.findLast(({ day }) => day <= today) ?? { day: today, people: new UniquePeople() };
   }
 
-  async function writeUnlessAway(): Promise<void> {
-    if (isWriting) return;
-    if (!leadership.isLeading) {
-      day = undefined;
-      seen.clear();
-      return;
-    }
-    isWriting = true;
-    try {
-      await write();
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) log.error({ err: error }, "cannot write the usage");
-    } finally {
-      isWriting = false;
-    }
-  }
-
-  const timer: Timer = clock.every(PERIOD_MS, () => void writeUnlessAway());
+  const writing = startPeriodicTask({
+    clock,
+    periodMs: PERIOD_MS,
+    work: write,
+    onError: reportUnlessAway(log, "cannot write the usage"),
+  });
   return {
     add(people) {
       for (const hash of people) seen.add(hash);
     },
     async close() {
-      timer.cancel();
-      await writeUnlessAway();
+      writing.close();
+      await writing.run();
     },
   };
 }

@@ -8,6 +8,7 @@
  * forgets everything: its successor sends again what was under way.
  */
 import type { Clock } from "../../shared/base/clock.ts";
+import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -55,7 +56,6 @@ export interface DeliveryDeps {
 export function startDelivery(deps: DeliveryDeps): WebhookDelivery {
   const { store, leadership, clock, log } = deps;
   let run: Run | undefined;
-  let working: Promise<void> | undefined;
   let isClosed = false;
   let returnedMs = Number.NEGATIVE_INFINITY;
 
@@ -86,11 +86,10 @@ export function startDelivery(deps: DeliveryDeps): WebhookDelivery {
   }
 
   // Reads the stream, and sends events whose time to wait is over.
-  const timer = clock.every(TICK_MS, () => {
-    if (run === undefined && !leadership.isLeading) return;
-    working ??= work().finally(() => {
-      working = undefined;
-    });
+  const working = startPeriodicTask({
+    clock,
+    periodMs: TICK_MS,
+    work: () => (run === undefined && !leadership.isLeading ? undefined : work()),
   });
   const stopListening = store.onHealth(({ state }) => {
     if (state === "away") return;
@@ -107,9 +106,9 @@ export function startDelivery(deps: DeliveryDeps): WebhookDelivery {
     },
     async close() {
       isClosed = true;
-      timer.cancel();
+      working.close();
       stopListening();
-      await working;
+      await working.settled();
       await run?.settle();
       await end();
     },

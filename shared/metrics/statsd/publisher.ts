@@ -1,5 +1,6 @@
 /** Sends the metrics of a process to StatsD, once per interval. */
 import type { Clock } from "../../base/clock.ts";
+import { startPeriodicTask } from "../../base/periodic-task.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Settings } from "../../settings/read-settings.ts";
 import type { Scope } from "../metric.ts";
@@ -59,7 +60,7 @@ export function startPublisher(deps: {
     maxRetryMs: Math.min(MAX_RETRY_MS, settings.metricsIntervalMs),
     clock,
     log,
-    onReconnect: publishOnce,
+    onReconnect: () => void publishing.run(),
   };
   // Loaded only in processes that send.
   let opened: Sink | undefined;
@@ -68,27 +69,15 @@ export function startPublisher(deps: {
     return opened;
   });
   const reportedGauges = new Set<string>();
-  let publishing: Promise<void> | undefined;
 
   async function publish(): Promise<void> {
-    try {
-      const sink = await opening;
-      const { series, sent } = await deps.series();
-      const batch = batches.next(series);
-      for (const name of batch.invalid) reportOnce(name);
-      if (!sink.send(batch.lines)) return;
-      batch.commit();
-      sent?.();
-    } catch (error) {
-      log.error({ err: error }, "metrics could not be published");
-    }
-  }
-
-  /** One at a time: with a slow store batches could otherwise overtake each other. */
-  function publishOnce(): void {
-    publishing ??= publish().finally(() => {
-      publishing = undefined;
-    });
+    const sink = await opening;
+    const { series, sent } = await deps.series();
+    const batch = batches.next(series);
+    for (const name of batch.invalid) reportOnce(name);
+    if (!sink.send(batch.lines)) return;
+    batch.commit();
+    sent?.();
   }
 
   function reportOnce(name: string): void {
@@ -97,15 +86,21 @@ export function startPublisher(deps: {
     log.warn({ metric: name }, "a gauge is not sent because its value is negative or not finite");
   }
 
-  const timer = clock.every(settings.metricsIntervalMs, publishOnce);
+  // One at a time: with a slow store batches could otherwise overtake each other.
+  const publishing = startPeriodicTask({
+    clock,
+    periodMs: settings.metricsIntervalMs,
+    work: publish,
+    onError: (err) => log.error({ err }, "metrics could not be published"),
+  });
   return {
     get health() {
       return opened?.health ?? { state: "sending" };
     },
     async close() {
-      timer.cancel();
-      await publishing;
-      await publish();
+      publishing.close();
+      await publishing.settled();
+      await publishing.run();
       (await opening).close();
     },
   };

@@ -2,16 +2,13 @@
  * Takes people out of this worker's sessions whose sign-in has ended, whichever worker ended it. Once in a while it also asks the
  * store about the sign-in of each of them: one that the store does not have cannot be checked, so it must not last.
  */
-import type { Clock, Timer } from "../../../shared/base/clock.ts";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { startRestingTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { type EndedSignIn, endSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
-import {
-  type Deferring,
-  type Store,
-  StoreAwayError,
-  type UserRecord,
-} from "../../../shared/store/store.ts";
+import { reportUnlessAway } from "../../../shared/store/report-unless-away.ts";
+import type { Deferring, Store, UserRecord } from "../../../shared/store/store.ts";
 import type { Session } from "../../sessions/session.ts";
 import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
@@ -50,8 +47,6 @@ export function followEndedSignIns(deps: {
   /** When each of the people's sign-ins was last seen in the store, and whether it was missing then. */
   const looks = new Map<string, { readonly atMs: number; readonly isMissing: boolean }>();
   let last: string | undefined;
-  let isClosed = false;
-  let timer: Timer | undefined;
 
   /** The people here, by their sign-in. */
   function present(): Map<string, [Session, ...Session[]]> {
@@ -122,24 +117,13 @@ export function followEndedSignIns(deps: {
     await lookForSome(people);
   }
 
-  async function run(): Promise<void> {
-    try {
-      await poll();
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "ended sign-ins could not be read");
-      }
-    }
-    if (!isClosed) timer = clock.after(POLL_MS, () => void run());
-  }
-
-  void run();
-  return {
-    close() {
-      isClosed = true;
-      timer?.cancel();
-    },
-  };
+  return startRestingTask({
+    clock,
+    restMs: () => POLL_MS,
+    startsNow: true,
+    work: poll,
+    onError: reportUnlessAway(log, "ended sign-ins could not be read"),
+  });
 }
 
 function userOf({ id, name, email }: UserRecord): NonNullable<EndedSignIn["user"]> {

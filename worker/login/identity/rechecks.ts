@@ -2,7 +2,8 @@
  * Asks identity providers again whether the people who signed in there still may. Every worker takes some of the sign-ins that are
  * due; each is checked by one worker at a time, because a refresh token may be good only once.
  */
-import type { Clock, Timer } from "../../../shared/base/clock.ts";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { startRestingTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { Told } from "../../../shared/policy/person.ts";
@@ -15,7 +16,8 @@ import {
   type SignIn,
   userKey,
 } from "../../../shared/sign-ins/sign-in.ts";
-import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { reportUnlessAway } from "../../../shared/store/report-unless-away.ts";
+import type { Store } from "../../../shared/store/store.ts";
 import {
   type Claims,
   groupsOf,
@@ -84,18 +86,10 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
   const { clock, log, settings, records, random = Math.random } = deps;
   const pollMs = Math.min(MAX_POLL_MS, settings.recheckMs / 4);
   const failures = createFailures(deps);
-  let isClosed = settings.recheckMs <= 0 || deps.providers.length === 0;
-  let timer: Timer | undefined;
-  let running = Promise.resolve();
+  let isClosed = false;
   let notBeforeMs = 0;
   let isHurried = false;
-
-  function runLater(delayMs: number): void {
-    if (isClosed) return;
-    timer = clock.after(delayMs, () => {
-      running = run();
-    });
-  }
+  let restMs = pollMs;
 
   async function run(): Promise<void> {
     let found = 0;
@@ -116,21 +110,27 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
     } catch (error) {
       // Before others are claimed, each worker writes what it could not.
       notBeforeMs = clock.nowMs() + 2 * pollMs;
-      if (!(error instanceof StoreAwayError)) {
-        log.error({ err: error }, "sign-ins could not be checked");
-      }
+      throw error;
+    } finally {
+      isHurried = found === AT_ONCE;
+      restMs = isHurried ? 0 : pollMs * (0.5 + random());
     }
-    isHurried = found === AT_ONCE;
-    runLater(isHurried ? 0 : pollMs * (0.5 + random()));
   }
 
-  runLater(pollMs);
+  const isWanted = settings.recheckMs > 0 && deps.providers.length > 0;
+  if (!isWanted) return { close() {}, settled: () => Promise.resolve() };
+  const checking = startRestingTask({
+    clock,
+    restMs: () => restMs,
+    work: run,
+    onError: reportUnlessAway(log, "sign-ins could not be checked"),
+  });
   return {
     close() {
       isClosed = true;
-      timer?.cancel();
+      checking.close();
     },
-    settled: () => running,
+    settled: checking.settled,
   };
 }
 

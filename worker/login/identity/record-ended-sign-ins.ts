@@ -2,11 +2,13 @@
  * Records the ends of sign-ins, once for all workers, however they have ended: the leading worker reads them where the leader before has
  * stopped.
  */
-import type { Clock, Timer } from "../../../shared/base/clock.ts";
+import type { Clock } from "../../../shared/base/clock.ts";
+import { startPeriodicTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { LeaderElection } from "../../../shared/membership/leader-election.ts";
 import { type EndedSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
-import { type Deferring, type Store, StoreAwayError } from "../../../shared/store/store.ts";
+import { reportUnlessAway } from "../../../shared/store/report-unless-away.ts";
+import type { Deferring, Store } from "../../../shared/store/store.ts";
 import { STREAM_START } from "../../../shared/store/streams.ts";
 import { EDGE, operatorParty, userParty } from "../../activity/parties.ts";
 import type { Activity } from "../../activity/recorder.ts";
@@ -26,7 +28,6 @@ export function recordEndedSignIns(deps: {
   const { store, leadership, activity, clock, log } = deps;
   /** Up to where they are recorded; undefined: this worker does not lead. */
   let position: string | undefined;
-  let isReading = false;
 
   async function readPosition(): Promise<string> {
     const [last] = await store.deferred.readStream(POSITION, { limit: 1 });
@@ -61,17 +62,10 @@ export function recordEndedSignIns(deps: {
     });
   }
 
-  const timer: Timer = clock.every(POLL_MS, () => {
-    if (isReading) return;
-    isReading = true;
-    readNew()
-      .catch((error: unknown) => {
-        if (error instanceof StoreAwayError) return;
-        log.error({ err: error }, "ends of sign-ins could not be recorded");
-      })
-      .finally(() => {
-        isReading = false;
-      });
+  return startPeriodicTask({
+    clock,
+    periodMs: POLL_MS,
+    work: readNew,
+    onError: reportUnlessAway(log, "ends of sign-ins could not be recorded"),
   });
-  return { close: () => timer.cancel() };
 }
