@@ -112,7 +112,6 @@ export const BENCHMARKS: readonly Benchmark[] = [
       { question: "stop: longest wait" },
     ],
   },
-  { name: "heads", seconds: 4, headline: [{ question: "request of a browser, 14 fields" }] },
   {
     name: "router",
     seconds: 5,
@@ -126,24 +125,7 @@ export const BENCHMARKS: readonly Benchmark[] = [
     seconds: 7,
     headline: [{ question: "10 workers, busiest to mean" }, { question: "10 workers, a lookup" }],
   },
-  {
-    name: "metrics",
-    seconds: 9,
-    headline: [
-      { question: "counting and timing one request" },
-      { question: "publishing at 1000 sessions and 10000 ms" },
-    ],
-  },
   { name: "audit", seconds: 10, headline: [{ question: "100 events a second" }] },
-  { name: "request-log", seconds: 9, headline: [{ question: "a logged request at 20000/s" }] },
-  {
-    name: "autoscale",
-    seconds: 45,
-    headline: [
-      { question: "people who lost, got twice or out of order a message" },
-      { question: "people disconnected of those who stayed" },
-    ],
-  },
   {
     name: "alerts",
     seconds: 50,
@@ -179,45 +161,6 @@ export const BENCHMARKS: readonly Benchmark[] = [
       programs: () => EDGES.map((name) => ({ name, label: name, colour: "#2f81f7" })),
       isDrawn: ({ unit }) => DRAWN_OF_SCALE.some((part) => unit.startsWith(part)),
     },
-  },
-  {
-    name: "limits",
-    seconds: 17,
-    headline: [{ question: "p99 of others while one address floods" }],
-  },
-  {
-    name: "verify",
-    seconds: 30,
-    headline: [
-      { question: "set-ups with a planted fault or none" },
-      { question: "set-ups judged wrongly (limit 0)" },
-    ],
-  },
-  {
-    name: "drain",
-    seconds: 28,
-    headline: [{ question: "drain: pauses" }],
-  },
-  {
-    name: "crash",
-    seconds: 15,
-    headline: [{ question: "50 sessions, worker killed: reconnected, p99" }],
-  },
-  {
-    name: "churn",
-    seconds: 45,
-    headline: [
-      { question: "a worker is killed: documents equal" },
-      { question: "people, roles or approvals changed (limit 0)" },
-    ],
-  },
-  {
-    name: "web",
-    seconds: 22,
-    headline: [
-      { question: "first load, transferred bytes (limit 350)" },
-      { question: "from the host's approval until the guest can type (limit 1,500)" },
-    ],
   },
   {
     name: "dashboard",

@@ -1,5 +1,5 @@
 /**
- * A worker of one machine is killed while it hosts many people. At full size, with figures: bench/crash.ts.
+ * A worker of one machine is killed while it hosts many people.
  */
 import { expect, onTestFinished, test } from "vitest";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";

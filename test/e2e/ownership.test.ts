@@ -1,6 +1,5 @@
 /**
  * Sessions outlive workers, balancers and the store: real processes, a real Redis and unmodified clients that keep typing.
- * The same at full size: bench/churn.ts.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";

@@ -1,7 +1,6 @@
 /**
  * `ct-edge verify` against a real edge with faults: each is named, and an interrupted run leaves nothing behind. Faults of fronts
- * are planted in a small proxy here; `npm run bench -- verify` plants them in nginx, HAProxy and Caddy. A good edge, and what is
- * no edge: verify-good.test.ts.
+ * are planted in a small proxy. A good edge, and what is no edge: verify-good.test.ts.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";

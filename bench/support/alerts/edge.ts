@@ -2,6 +2,7 @@
  * The edge whose faults raise alerts: a real Redis, two balancers and three workers on ports that stay the same over
  * restarts, relays in front of the workers and before Redis, and people who work in sessions throughout.
  */
+import type { ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Redis } from "ioredis";
@@ -12,7 +13,7 @@ import { type Line, openLine } from "../../../test/support/cut.ts";
 import { freePort } from "../../../test/support/ports.ts";
 import { settle, startRedis, type TestRedis } from "../../../test/support/redis.ts";
 import { until } from "../../../test/support/until.ts";
-import { type LightCrowd, startLightCrowd } from "../light-crowd.ts";
+import { startLightCrowd } from "./light-crowd.ts";
 import type { Target } from "./prometheus.ts";
 import { openRelay, type Relay } from "./relay.ts";
 
@@ -187,12 +188,10 @@ async function placeOf(
 async function startPeople(balancers: readonly Place[]): Promise<{ close(): Promise<void> }> {
   const ports = (): number[] => balancers.map(({ member }) => member.port);
   const fronts: Line[] = [await openLine(ports), await openLine(() => ports().reverse())];
-  const crowds: LightCrowd[] = [];
+  const crowds: ChildProcess[] = [];
   for (const { port } of fronts) {
-    const crowd = startLightCrowd();
-    crowds.push(crowd);
-    await crowd.open(`http://127.0.0.1:${port}`, SESSIONS_PER_CROWD);
-    await crowd.startTalking(TALK_MS);
+    const url = `http://127.0.0.1:${port}`;
+    crowds.push(await startLightCrowd({ url, sessions: SESSIONS_PER_CROWD, periodMs: TALK_MS }));
   }
   let sent = 0;
   const requests = setInterval(() => {
@@ -209,7 +208,7 @@ async function startPeople(balancers: readonly Place[]): Promise<{ close(): Prom
   return {
     async close() {
       clearInterval(requests);
-      for (const crowd of crowds) process.kill(crowd.pid, "SIGKILL");
+      for (const crowd of crowds) crowd.kill("SIGKILL");
       for (const front of fronts) await front.close();
     },
   };
