@@ -12,6 +12,7 @@ import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { isWorkerId, type SessionKey, toSessionKey, type WorkerId } from "../../shared/base/ids.ts";
+import { parseJson, readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -71,34 +72,25 @@ const endSchema = z.object({
 /** Undefined when `text` is not a complete snapshot. */
 export function decodeSnapshot(text: string): Snapshot | undefined {
   const lines = text.split("\n");
-  const end = endSchema.safeParse(readJson(lines.at(-2)));
-  if (lines.at(-1) !== "" || !end.success || !headSchema.safeParse(readJson(lines[0])).success) {
-    return undefined;
-  }
-  const { workers: workerCount, owners: ownerCount } = end.data;
+  const end = readJson(endSchema, lines.at(-2) ?? "");
+  const head = readJson(headSchema, lines[0] ?? "");
+  if (lines.at(-1) !== "" || end === undefined || head === undefined) return undefined;
+  const { workers: workerCount, owners: ownerCount } = end;
   if (lines.length !== workerCount + ownerCount + 3) return undefined;
   const workers: WorkerRecord[] = [];
   for (const line of lines.slice(1, 1 + workerCount)) {
-    const member = parseMember(readJson(line));
+    const member = parseMember(parseJson(line));
     if (member?.kind !== "worker") return undefined;
     workers.push(member);
   }
   const owners: SavedOwner[] = [];
   for (const line of lines.slice(1 + workerCount, 1 + workerCount + ownerCount)) {
-    const owner = ownerSchema.safeParse(readJson(line));
-    const key = owner.success ? toSessionKey(owner.data[0]) : undefined;
-    if (!owner.success || key === undefined) return undefined;
-    owners.push([key, { worker: owner.data[1], epoch: owner.data[2] }]);
+    const [name = "", worker, epoch] = readJson(ownerSchema, line) ?? [];
+    const key = toSessionKey(name);
+    if (key === undefined || worker === undefined || epoch === undefined) return undefined;
+    owners.push([key, { worker, epoch }]);
   }
   return { workers, owners };
-}
-
-function readJson(line: string | undefined): unknown {
-  try {
-    return JSON.parse(line ?? "");
-  } catch {
-    return undefined;
-  }
 }
 
 // --- the file ---

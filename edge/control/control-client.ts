@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
+import { parseJson } from "../../shared/base/json.ts";
 import { readStat } from "../process/process-stat.ts";
 import {
   answerSchema,
@@ -109,14 +110,6 @@ function stateIn(message: unknown): EdgeState {
   }
   if (!answer.done) throw new EdgeRefusedError(answer.message);
   return answer.edge;
-}
-
-function parseJson(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
 }
 
 interface LineQueue {

@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
+import { readJson } from "../../shared/base/json.ts";
 import { ignoreProgress, type Progress } from "../../shared/children/child.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { listenPrivately, removeSocket } from "../../shared/store/embedded/data-dir.ts";
@@ -117,7 +118,7 @@ async function respondTo(
   deps: ControlDeps,
   sendProgress: SendProgress,
 ): Promise<{ answer: ControlAnswer; keepOpen: boolean }> {
-  const request = parseRequest(line);
+  const request = readJson(requestSchema, line);
   if (request === undefined) {
     const message = "the edge does not know this request; use the ct-edge of its version";
     return { answer: { done: false, message }, keepOpen: false };
@@ -140,11 +141,3 @@ async function respondTo(
 }
 
 type SendProgress = (line: string | null) => void;
-
-function parseRequest(line: string): ControlRequest | undefined {
-  try {
-    return requestSchema.safeParse(JSON.parse(line)).data;
-  } catch {
-    return undefined;
-  }
-}

@@ -3,6 +3,7 @@
  * are found by them.
  */
 import { z } from "zod";
+import { readJson } from "../base/json.ts";
 import type { Store } from "../store/store.ts";
 import { STREAMS } from "../store/streams.ts";
 import {
@@ -40,7 +41,7 @@ export function writeCheckpoint(
 
 /** Undefined: it is none, or another edge has signed it, or somebody has changed it. */
 export function parseCheckpoint(text: string, keys: AuditKeys): Checkpoint | undefined {
-  const parsed = schema.safeParse(parseJson(text)).data;
+  const parsed = readJson(schema, text);
   if (parsed === undefined) return undefined;
   const { signature: given, ...fields } = parsed;
   const key = keys.accepted.find(({ id }) => id === fields.key);
@@ -50,14 +51,6 @@ export function parseCheckpoint(text: string, keys: AuditKeys): Checkpoint | und
 
 function signed(fields: Readonly<Record<string, unknown>>, key: AuditKey): string {
   return signature(key, "checkpoint", JSON.stringify(fields));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** All texts that the store has, oldest first. Rejects with `StoreAwayError`. */

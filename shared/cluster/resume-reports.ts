@@ -6,21 +6,28 @@ import { z } from "zod";
 import { LATENCY_BUCKETS_MS } from "../metrics/metric.ts";
 import { type Counters, countOf, quantile } from "../metrics/metrics.ts";
 
+const count = z.number().nonnegative();
+/** As many as a counter has tags. */
+const MAX_REASONS = 64;
+
 /** Of one balancer, since its start. */
-export interface ReportedResumes {
+export const resumesSchema = z.object({
   /** WebSockets that wait now, open, for another worker to go on with them. */
-  readonly waiting: number;
+  waiting: count,
   /** Those that another worker went on with, because theirs gave the session away, or was gone. */
-  readonly moved: number;
-  readonly crashed: number;
+  moved: count,
+  crashed: count,
   /** Those that were closed instead, by reason: their clients reconnected. */
-  readonly closed: Readonly<Record<string, number>>;
+  closed: z
+    .record(z.string().max(64), count)
+    .refine((closed) => Object.keys(closed).length <= MAX_REASONS),
   /** Messages of clients that were sent again, and those that were dropped because their receivers had them. */
-  readonly messages: number;
-  readonly repeats: number;
+  messages: count,
+  repeats: count,
   /** Pauses of those that went on, by the buckets of `LATENCY_BUCKETS_MS`. */
-  readonly gaps: readonly number[];
-}
+  gaps: z.array(count).max(64).readonly(),
+});
+export type ReportedResumes = Readonly<z.infer<typeof resumesSchema>>;
 
 /** Of one balancer, or of all that report. */
 export interface ResumeSummary extends Omit<ReportedResumes, "gaps"> {
@@ -28,22 +35,6 @@ export interface ResumeSummary extends Omit<ReportedResumes, "gaps"> {
   readonly gapP50Ms: number | null;
   readonly gapP99Ms: number | null;
 }
-
-const count = z.number().nonnegative();
-/** As many as a counter has tags. */
-const MAX_REASONS = 64;
-
-export const resumesSchema = z.object({
-  waiting: count,
-  moved: count,
-  crashed: count,
-  closed: z
-    .record(z.string().max(64), count)
-    .refine((closed) => Object.keys(closed).length <= MAX_REASONS),
-  messages: count,
-  repeats: count,
-  gaps: z.array(count).max(64),
-});
 
 /** `waiting`: now. */
 export function readResumes(counters: Counters, waiting: number): ReportedResumes {

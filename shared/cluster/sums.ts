@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
+import { readJson } from "../base/json.ts";
 
 /** The report of one worker to the others, of the kind `usage` in the store. */
 export interface WorkerReport {
@@ -63,15 +64,9 @@ export function writeReport(report: WorkerReport): string {
 
 /** Undefined if `text` is not a valid report; programs that can write to the store may be hostile. */
 export function parseReport(text: string): WorkerReport | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const parsed = reportSchema.safeParse(value);
-  if (!parsed.success) return undefined;
-  const { users, recent, ...numbers } = parsed.data;
+  const report = readJson(reportSchema, text);
+  if (report === undefined) return undefined;
+  const { users, recent, ...numbers } = report;
   return { ...numbers, users: setOf(users), recent: setOf(recent) };
 }
 

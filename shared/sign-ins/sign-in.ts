@@ -4,90 +4,57 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
+import { readJson } from "../base/json.ts";
 import { type Sender, senderSchema } from "../control/command.ts";
-import { type OperatorRole, ROLES } from "../settings/operator-roles.ts";
+import { ROLES } from "../settings/operator-roles.ts";
 import type { Store, StoredSignIn } from "../store/store.ts";
 
-export interface SignIn {
-  readonly id: string;
-  readonly revision: number;
-  /** The provider's id. */
-  readonly provider: string;
-  readonly issuer: string;
-  /** The provider's name of the user. */
-  readonly subject: string;
-  /** The provider's name of the session in which the user signed in, if it has one. */
-  readonly providerSession?: string | undefined;
-  readonly user: {
-    readonly id: string;
-    readonly name: string;
-    readonly email?: string | undefined;
-  };
-  /** The user's at the provider, as it told last; undefined: it has not. Policies ask for them. */
-  readonly groups?: readonly string[] | undefined;
-  /** Of an operator, who has signed in to the dashboard. */
-  readonly role?: OperatorRole | undefined;
-  /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
-  readonly sealedAccess?: string | undefined;
-  /** The provider may have taken the refresh token without a response: that it refuses it next time says nothing. */
-  readonly isUncertain?: true | undefined;
-  /** Wall time in ms of the first failure since it was confirmed last. */
-  readonly failingMs?: number | undefined;
-  /** Wall time in ms: when it began, and until when it is kept, longer than its token is valid. */
-  readonly begunMs: number;
-  readonly untilMs: number;
-}
-
-/** Why a sign-in has ended; counted, and in the log. */
-export type EndCause = z.infer<typeof causeSchema>;
-
-/** A sign-in that has ended, for the workers that have its people. */
-export interface EndedSignIn {
-  readonly id: string;
-  readonly cause: EndCause;
-  /** What its people are shown. */
-  readonly message: string;
-  /** Wall time in ms until which its id stays revoked. */
-  readonly untilMs: number;
-  /** Whose it was, if that was known. */
-  readonly user?: SignIn["user"] | undefined;
-  /** The operator who has ended it. */
-  readonly by?: Sender | undefined;
-}
-
-/** `signed out`: by the operator whose it was. */
-const causeSchema = z.enum([
-  "refused",
-  "not allowed",
-  "unconfirmed",
-  "provider",
-  "operator",
-  "signed out",
-]);
-
 const dataSchema = z.object({
+  /** The provider's id. */
   provider: z.string(),
   issuer: z.string(),
+  /** The provider's name of the user. */
   subject: z.string(),
-  providerSession: z.string().exactOptional(),
-  user: z.object({ id: z.string(), name: z.string(), email: z.string().exactOptional() }),
-  groups: z.array(z.string()).exactOptional(),
-  role: z.enum(ROLES).exactOptional(),
-  sealedAccess: z.string().exactOptional(),
-  isUncertain: z.literal(true).exactOptional(),
-  failingMs: z.number().exactOptional(),
+  /** The provider's name of the session in which the user signed in, if it has one. */
+  providerSession: z.string().optional(),
+  user: z.object({ id: z.string(), name: z.string(), email: z.string().optional() }),
+  /** The user's at the provider, as it told last; undefined: it has not. Policies ask for them. */
+  groups: z.array(z.string()).readonly().optional(),
+  /** Of an operator, who has signed in to the dashboard. */
+  role: z.enum(ROLES).optional(),
+  /** With which the provider is asked again, encrypted; undefined when it gave nothing of the kind. */
+  sealedAccess: z.string().optional(),
+  /** The provider may have taken the refresh token without a response: that it refuses it next time says nothing. */
+  isUncertain: z.literal(true).optional(),
+  /** Wall time in ms of the first failure since it was confirmed last. */
+  failingMs: z.number().optional(),
+  /** Wall time in ms: when it began, and until when it is kept, longer than its token is valid. */
   begunMs: z.number(),
   untilMs: z.number(),
 });
 
+export interface SignIn extends Readonly<z.infer<typeof dataSchema>> {
+  readonly id: string;
+  readonly revision: number;
+}
+
+/** A sign-in that has ended, for the workers that have its people. */
 const endedSchema = z.object({
   id: z.string(),
-  cause: causeSchema,
+  /** Counted, and in the log. `signed out`: by the operator whose it was. */
+  cause: z.enum(["refused", "not allowed", "unconfirmed", "provider", "operator", "signed out"]),
+  /** What its people are shown. */
   message: z.string(),
+  /** Wall time in ms until which its id stays revoked. */
   untilMs: z.number(),
-  user: dataSchema.shape.user.exactOptional(),
-  by: senderSchema.exactOptional(),
+  /** Whose it was, if that was known. */
+  user: dataSchema.shape.user.optional(),
+  /** The operator who has ended it. */
+  by: senderSchema.optional(),
 });
+export type EndedSignIn = Readonly<z.infer<typeof endedSchema>>;
+/** Why a sign-in has ended. */
+export type EndCause = EndedSignIn["cause"];
 
 const STREAM = "ended-sign-ins";
 
@@ -187,14 +154,6 @@ export async function readEnded(
 ): Promise<{ readonly ended: readonly EndedSignIn[]; readonly last: string | undefined }> {
   const query = { limit, ...(after !== undefined && { after }) };
   const entries = await store.readStream(STREAM, query);
-  const ended = entries.flatMap(({ text }) => parseEnded(text) ?? []);
+  const ended = entries.flatMap(({ text }) => readJson(endedSchema, text) ?? []);
   return { ended, last: entries.at(-1)?.id ?? after };
-}
-
-function parseEnded(text: string): EndedSignIn | undefined {
-  try {
-    return endedSchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }

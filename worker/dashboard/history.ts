@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
+import { readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
@@ -162,7 +163,7 @@ export async function readHistory(
 ): Promise<HistoryResponse> {
   const { stream, stepMs } = RANGES[range];
   const entries = await store.readStream(stream, { limit: 1000 });
-  const steps = entries.flatMap(({ text }) => parseStep(text) ?? []);
+  const steps = entries.flatMap(({ text }) => readJson(storedStepSchema, text) ?? []);
   const whole: StoredStep[] = [];
   for (const step of steps.sort((a, b) => a.atMs - b.atMs)) {
     const before = whole.at(-1);
@@ -193,11 +194,3 @@ const GAP: StoredStep = {
   lagMs: null,
   hosted: null,
 };
-
-function parseStep(text: string): StoredStep | undefined {
-  try {
-    return storedStepSchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
-}

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
+import { readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
@@ -195,7 +196,7 @@ function readDays(
 ): StoredDay[] {
   const byDay = new Map<string, StoredDay>();
   for (const { text } of entries) {
-    const read = parseDay(text);
+    const read = readJson(storedDaySchema, text);
     if (read === undefined) continue;
     const before = byDay.get(read.day);
     const people = before?.people ?? new UniquePeople();
@@ -204,14 +205,6 @@ function readDays(
     byDay.set(read.day, { day: read.day, totals, people });
   }
   return [...byDay.values()].sort((one, other) => (one.day < other.day ? -1 : 1));
-}
-
-function parseDay(text: string) {
-  try {
-    return storedDaySchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }
 
 function dayOf(ms: number): string {

@@ -1,5 +1,6 @@
 /** Keeps in the store up to where each receiver has the events, so that another worker can go on there. */
 import { z } from "zod";
+import { readJson } from "../../shared/base/json.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { MAX_STREAM_TEXT_CHARS, STREAMS } from "../../shared/store/streams.ts";
 import type { Position } from "./lanes.ts";
@@ -21,7 +22,7 @@ export async function readPositions(
   const entries = await store.readStream("webhook-positions", { limit });
   const positions = new Map<string, Position>();
   for (const { text } of entries) {
-    const parsed = positionSchema.safeParse(parseJson(text)).data;
+    const parsed = readJson(positionSchema, text);
     if (parsed === undefined) continue;
     const { receiver, ...position } = parsed;
     positions.set(receiver, position);
@@ -41,12 +42,4 @@ export async function writePositions(
     return JSON.stringify({ receiver, low, high: low, held: {} });
   });
   await store.appendToStream("webhook-positions", texts);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,7 @@
 /** The inside of a deployment, from the JSON of its dashboard, with an operator's token (CT_DASHBOARD_TOKENS). */
 import { z } from "zod";
 import { newSessionId } from "../../../shared/base/ids.ts";
+import { parseJson } from "../../../shared/base/json.ts";
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { HttpAnswer } from "../model/observations.ts";
 import { pollHandshake } from "../probes/engine.ts";
@@ -92,12 +93,8 @@ function parse<T>(answer: HttpAnswer, schema: z.ZodType<T>): T {
   if (answer.status === 401) throw new DashboardError("the dashboard does not know the token");
   if (answer.status === 403) throw new DashboardError(answer.body.slice(0, 200));
   if (answer.status !== 200) throw new DashboardError(`status ${answer.status}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(answer.body);
-  } catch {
-    throw new DashboardError("its response is not JSON, or too long");
-  }
+  const value = parseJson(answer.body);
+  if (value === undefined) throw new DashboardError("its response is not JSON, or too long");
   const parsed = schema.safeParse(value).data;
   if (parsed === undefined) throw new DashboardError("its JSON is not that of a dashboard");
   return parsed;

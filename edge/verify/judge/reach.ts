@@ -1,8 +1,13 @@
 /** Judges whether an edge responds at all, its certificate and its clock. Pure. */
+import { z } from "zod";
+import { readJson } from "../../../shared/base/json.ts";
 import { broken, type Finding, held, unknown } from "../model/finding.ts";
 import { type HttpAnswer, headerValues, type Responded } from "../model/observations.ts";
 import type { CertificateAnswer } from "../probes/certificate.ts";
 import { meaningOf } from "./no-response.ts";
+
+const metaSchema = z.object({ version: z.string(), transports: z.array(z.unknown()) });
+const pageSchema = z.object({ serverUrl: z.string() });
 
 // --- edge ---
 
@@ -21,28 +26,14 @@ export function judgeEdge(meta: HttpAnswer): Finding {
 /** Undefined unless it is the response of an OCT server to /api/meta. */
 export function protocolVersionOf(meta: HttpAnswer): string | undefined {
   if (meta.outcome !== "response" || meta.status !== 200) return undefined;
-  try {
-    const value: unknown = JSON.parse(meta.body);
-    if (typeof value !== "object" || value === null || !("version" in value)) return undefined;
-    if (!("transports" in value) || !Array.isArray(value.transports)) return undefined;
-    return typeof value.version === "string" ? value.version : undefined;
-  } catch {
-    return undefined;
-  }
+  return readJson(metaSchema, meta.body)?.version;
 }
 
 /** What the edge takes for its URL, as its page says; undefined when it is not the page of an edge. */
 export function serverUrlOf(page: HttpAnswer): string | undefined {
   if (page.outcome !== "response" || page.status !== 200) return undefined;
   const content = /<meta name="ct-edge" content="([^"]*)">/.exec(page.body)?.[1];
-  if (content === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(unescapeHtml(content));
-    if (typeof value !== "object" || value === null || !("serverUrl" in value)) return undefined;
-    return typeof value.serverUrl === "string" ? value.serverUrl : undefined;
-  } catch {
-    return undefined;
-  }
+  return content && readJson(pageSchema, unescapeHtml(content))?.serverUrl;
 }
 
 function unescapeHtml(text: string): string {

@@ -1,6 +1,7 @@
 /** Signs in as a program can: with a token that the operator gives, an API key, or a name where names are not checked. */
 import { z } from "zod";
 import { describeError } from "../../../shared/base/errors.ts";
+import { readJson } from "../../../shared/base/json.ts";
 import type { HttpAnswer } from "../model/observations.ts";
 import type { HttpProbe } from "../probes/http.ts";
 import { CLIENT, createProvider } from "./protocol.ts";
@@ -27,7 +28,7 @@ const providersSchema = z
   .max(100);
 
 /** The name that hosts and operators see. */
-export const NAME = "ct-edge verify";
+const NAME = "ct-edge verify";
 const TIMEOUT_MS = 12_000;
 
 /** `onAbandoned` gets the token of a sign-in that was begun and did not end. Never rejects. */
@@ -136,14 +137,9 @@ async function checkToken(http: HttpProbe, token: string): Promise<SignInAnswer>
     headers: { "x-oct-jwt": token },
   });
   if (answer.outcome === "failed") return { outcome: "failed", detail: answer.detail };
-  try {
-    if (validResponse.parse(JSON.parse(answer.body)).valid) {
-      return { outcome: "signed in", token, by: "token" };
-    }
-  } catch {
-    // Not the response of an edge.
-  }
-  return { outcome: "failed", detail: "the edge does not accept the user token" };
+  return readJson(validResponse, answer.body)?.valid
+    ? { outcome: "signed in", token, by: "token" }
+    : { outcome: "failed", detail: "the edge does not accept the user token" };
 }
 
 const pollResponse = z.object({ loginToken: z.string() });

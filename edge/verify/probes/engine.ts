@@ -4,13 +4,14 @@
  */
 import WebSocket from "ws";
 import { z } from "zod";
+import { readJson } from "../../../shared/base/json.ts";
 import { readTag } from "../../../shared/base/worker-tag.ts";
 import type { Handshake, HttpAnswer, Responded } from "../model/observations.ts";
 import type { Target } from "../model/target.ts";
 import { failureOf } from "./failures.ts";
 import type { HttpProbe } from "./http.ts";
 
-export const SOCKET_PATH = "/socket.io/?EIO=4&transport=";
+const SOCKET_PATH = "/socket.io/?EIO=4&transport=";
 const TIMEOUT_MS = 8000;
 /** Our open packet has 150 bytes; other servers may send anything. */
 const MAX_PAYLOAD = 1024 * 1024;
@@ -19,13 +20,8 @@ const MAX_BODY_BYTES = 64 * 1024;
 const openPacket = z.object({ sid: z.string().min(1).max(256) });
 
 /** Undefined unless `text` is engine.io's first packet. */
-export function parseOpenPacket(text: string): { readonly sid: string } | undefined {
-  if (!text.startsWith("0{")) return undefined;
-  try {
-    return openPacket.safeParse(JSON.parse(text.slice(1))).data;
-  } catch {
-    return undefined;
-  }
+function parseOpenPacket(text: string): { readonly sid: string } | undefined {
+  return text.startsWith("0{") ? readJson(openPacket, text.slice(1)) : undefined;
 }
 
 /** A handshake by long polling, whose connection is closed again. `prefix`: of the path, `/k/KEY`. */

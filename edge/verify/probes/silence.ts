@@ -4,6 +4,7 @@
  * is silent for 30 s.
  */
 import { z } from "zod";
+import { readJson } from "../../../shared/base/json.ts";
 import { inTime, LATE } from "../../../shared/base/time-limit.ts";
 import type { HttpAnswer, Silence } from "../model/observations.ts";
 import type { Target } from "../model/target.ts";
@@ -11,7 +12,7 @@ import { openWebSocket } from "./engine.ts";
 import type { HttpProbe } from "./http.ts";
 
 /** How long the edge lets a poll wait (worker/api/long-polls.ts). */
-export const LONG_POLL_MS = 30_000;
+const LONG_POLL_MS = 30_000;
 /** For the response, and for what in front measures a little later than the edge. */
 const GRACE_MS = 100;
 
@@ -79,12 +80,7 @@ function endOf(answer: HttpAnswer, afterMs: number, hasGivenUp: boolean): Silenc
 
 function readToken(answer: HttpAnswer): string | { readonly answer: HttpAnswer } {
   if (answer.outcome !== "response" || answer.status !== 200) return { answer };
-  try {
-    const read = initialResponse.safeParse(JSON.parse(answer.body)).data;
-    return read?.pollToken ?? { answer };
-  } catch {
-    return { answer };
-  }
+  return readJson(initialResponse, answer.body)?.pollToken ?? { answer };
 }
 
 function shortOf(answer: HttpAnswer): string {

@@ -4,6 +4,7 @@
  */
 import semver from "semver";
 import { z } from "zod";
+import { parseJson } from "../../../shared/base/json.ts";
 import { type Archive, ArchiveError, normalizeName, openArchive } from "./archive.ts";
 import { cutText, type VscodeFacts } from "./artifact.ts";
 import { parseXml, type XmlNode } from "./xml.ts";
@@ -157,7 +158,7 @@ const packageSchema = z.object({
 
 async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void> {
   const text = (await archive.read(PACKAGE, MAX_PACKAGE_BYTES)).toString("utf8");
-  const parsed = packageSchema.safeParse(parseJson(text));
+  const parsed = packageSchema.safeParse(parseJson(text.replace(/^\ufeff/, "")));
   if (!parsed.success) {
     throw new ArchiveError(`${PACKAGE} is not valid JSON with a name, a publisher and a version`);
   }
@@ -173,14 +174,6 @@ async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void>
     throw new ArchiveError(
       `${MANIFEST} has ${outside}, but ${PACKAGE} has ${cutText(inside, 200)}`,
     );
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text.replace(/^\ufeff/, ""));
-  } catch {
-    return undefined;
   }
 }
 
