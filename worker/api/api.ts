@@ -51,17 +51,7 @@ import { addSessionRoutes, sessionOfPoll } from "./session.ts";
 import { addHintRoutes } from "./session-hints.ts";
 import { addWebLogin } from "./web-login.ts";
 
-export interface Api {
-  /** Handles all requests but those of sockets. */
-  handle(req: IncomingMessage, res: ServerResponse): void;
-  readonly methodsOf: MethodsOf;
-  readonly waitingPolls: number;
-  /** For a draining worker: waiting polls end, to be repeated by their clients, and later polls wait for one second only. */
-  shortenPolls(): void;
-  /** Ends waiting polls, to be repeated by their clients; later polls do not wait. Other requests are served as before. */
-  releasePolls(): void;
-  close(): Promise<void>;
-}
+export type Api = Awaited<ReturnType<typeof createApi>>;
 
 interface Deps {
   readonly store: Store;
@@ -119,7 +109,7 @@ function acceptUsersOf({ label }: IdentityProvider) {
   return { authProvider: label, recognize: (user: UserRecord) => user };
 }
 
-export async function createApi(deps: Deps): Promise<Api> {
+export async function createApi(deps: Deps) {
   const { counters, origins, settings } = deps;
   const refuse: Refuse = (reply, reason, response) => {
     counters.count("worker.requests_refused", reason);
@@ -181,8 +171,7 @@ export async function createApi(deps: Deps): Promise<Api> {
   addLoginRoutes({ ...parts, signIns });
   const webSignIns = createWebSignIns(deps);
   const operatorLogin = createOperatorLogin({ ...parts, providers, webSignIns });
-  const signInOperator = operatorLogin.signIn;
-  addWebLogin({ ...parts, providers, signIns, webSignIns, signInOperator });
+  addWebLogin({ ...parts, providers, signIns, webSignIns, operatorLogin });
   addBackchannelLogout({ ...parts, providers });
   addSessionRoutes(parts);
   addHintRoutes(parts);
@@ -198,14 +187,17 @@ export async function createApi(deps: Deps): Promise<Api> {
   await app.ready();
 
   return {
-    handle: (req, res) => app.routing(req, res),
+    /** Handles all requests but those of sockets. */
+    handle: (req: IncomingMessage, res: ServerResponse): void => app.routing(req, res),
     methodsOf,
-    get waitingPolls() {
+    get waitingPolls(): number {
       return polls.waiting;
     },
-    shortenPolls: () => polls.shorten(),
-    releasePolls: () => polls.close(),
-    async close() {
+    /** For a draining worker: waiting polls end, to be repeated by their clients, and later polls wait for one second only. */
+    shortenPolls: (): void => polls.shorten(),
+    /** Ends waiting polls, to be repeated by their clients; later polls do not wait. Other requests are served as before. */
+    releasePolls: (): void => polls.close(),
+    async close(): Promise<void> {
       polls.close();
       await app.close();
     },

@@ -10,20 +10,7 @@ import {
   type TicketKind,
 } from "../../shared/store/store.ts";
 
-export interface Polls {
-  read(kind: TicketKind, token: string): Promise<Poll>;
-  /**
-   * Resolves when the ticket is answered, when it is gone (unknown, expired, used), or with `waiting` when `timeoutMs`
-   * have passed, `aborted` fires, too many polls wait or the worker stops: the client then polls again at once. To avoid a
-   * tight loop, `waiting` comes after a second at the earliest, unless the worker stops. While the store is away it waits.
-   */
-  wait(kind: TicketKind, token: string, aborted: AbortSignal): Promise<Poll>;
-  readonly waiting: number;
-  /** For a draining worker: ends the polls that have waited for a second, and from now on each poll after a second. */
-  shorten(): void;
-  /** Ends all polls; later ones end at once. */
-  close(): void;
-}
+export type Polls = ReturnType<typeof createPolls>;
 
 export type Poll =
   | { readonly state: "answered"; readonly ticket: Extract<Ticket, { state: "answered" }> }
@@ -61,7 +48,7 @@ export function createPolls(deps: {
   readonly timeoutMs?: number;
   readonly checkMs?: number;
   readonly maxWaiting?: number;
-}): Polls {
+}) {
   const { store, clock } = deps;
   const timeoutMs = deps.timeoutMs ?? TIMEOUT_MS;
   const checkMs = deps.checkMs ?? CHECK_MS;
@@ -119,7 +106,12 @@ export function createPolls(deps: {
 
   return {
     read,
-    async wait(kind, token, aborted) {
+    /**
+     * Resolves when the ticket is answered, when it is gone (unknown, expired, used), or with `waiting` when `timeoutMs`
+     * have passed, `aborted` fires, too many polls wait or the worker stops: the client then polls again at once. To avoid a
+     * tight loop, `waiting` comes after a second at the earliest, unless the worker stops. While the store is away it waits.
+     */
+    async wait(kind: TicketKind, token: string, aborted: AbortSignal): Promise<Poll> {
       const name = ticketName(kind, token);
       const bell = createBell();
       const stop = (): void => bell.stop();
@@ -153,14 +145,16 @@ export function createPolls(deps: {
         removeWaiter(waiter, name);
       }
     },
-    get waiting() {
+    get waiting(): number {
       return waiters.size;
     },
-    shorten() {
+    /** For a draining worker: ends the polls that have waited for a second, and from now on each poll after a second. */
+    shorten(): void {
       if (mode === "open") mode = "shortened";
       for (const waiter of waiters) waiter.release();
     },
-    close() {
+    /** Ends all polls; later ones end at once. */
+    close(): void {
       mode = "closed";
       stopListening();
       for (const waiter of waiters) waiter.stop();

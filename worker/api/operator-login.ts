@@ -28,20 +28,7 @@ import { browserOfForm, nameBrowser } from "./browser-cookie.ts";
 import { FOREIGN_OPERATOR_FORM, notice, page } from "./web-login-pages.ts";
 import { refusePerson, sendOn } from "./web-login-steps.ts";
 
-export interface OperatorLogin {
-  /** The operator that a browser's cookie names. */
-  operatorOf(req: IncomingMessage): Promise<Operator | undefined>;
-  /** Where browsers sign in; undefined: only with the password. */
-  pageOf(req: IncomingMessage): string | undefined;
-  /** Finishes the sign-in of somebody who came back from the provider. Rejects as `SignInRecords.begin` does. */
-  readonly signIn: (
-    client: ProviderClient,
-    answer: SignedIn,
-    exchange: Exchange,
-  ) => Promise<FastifyReply>;
-  /** Ends the operator's sign-in, and returns the header that deletes the cookie. Rejects with `StoreAwayError`. */
-  signOut(operator: Operator, req: IncomingMessage): Promise<string>;
-}
+export type OperatorLogin = ReturnType<typeof createOperatorLogin>;
 
 interface Exchange {
   readonly request: FastifyRequest;
@@ -68,7 +55,7 @@ export interface OperatorLoginDeps {
 const COOKIE = "ct-operator";
 const PATH = "/dashboard/sign-in";
 
-export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
+export function createOperatorLogin(deps: OperatorLoginDeps) {
   const { operatorRoles: roles, tokens, origins, settings } = deps;
   const provider = providerOf(deps);
 
@@ -77,7 +64,8 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
   }
 
   return {
-    async operatorOf(req) {
+    /** The operator that a browser's cookie names. */
+    async operatorOf(req: IncomingMessage): Promise<Operator | undefined> {
       if (roles === undefined) return undefined;
       if (!origins.trustsCookiesOf(req) && !isOpened(req)) return undefined;
       const token = readCookie(req.headers.cookie, cookieOf(req).name);
@@ -89,9 +77,15 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       const permissions = PERMISSIONS_OF[role];
       return { name, way: "provider", permissions, signIn: { id: signIn, untilMs } };
     },
-    pageOf: (req) =>
+    /** Where browsers sign in; undefined: only with the password. */
+    pageOf: (req: IncomingMessage) =>
       provider === undefined ? undefined : `${placeOf(req, settings.serverUrl).baseUrl}${PATH}`,
-    async signIn(client, answer, { request, reply }) {
+    /** Finishes the sign-in of somebody who came back from the provider. Rejects as `SignInRecords.begin` does. */
+    async signIn(
+      client: ProviderClient,
+      answer: SignedIn,
+      { request, reply }: Exchange,
+    ): Promise<FastifyReply> {
       const { provider: from } = client;
       const person = readPerson(from, answer.issuer, answer.claims);
       if (person.outcome === "refused") return refusePerson(deps, from.id, person, reply);
@@ -118,7 +112,8 @@ export function createOperatorLogin(deps: OperatorLoginDeps): OperatorLogin {
       reply.header("set-cookie", cookieOf(request.raw).set(token));
       return reply.redirect("../../dashboard/", 302);
     },
-    async signOut({ signIn }, req) {
+    /** Ends the operator's sign-in, and returns the header that deletes the cookie. Rejects with `StoreAwayError`. */
+    async signOut({ signIn }: Operator, req: IncomingMessage): Promise<string> {
       // Other tabs are told too.
       if (signIn !== undefined) {
         await endSignIn(deps.store, signIn, "signed out", "You have signed out.");

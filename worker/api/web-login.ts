@@ -46,7 +46,7 @@ interface Deps {
   readonly origins: Pick<Origins, "trustsCookiesOf" | "isSecure">;
   readonly settings: Pick<Settings, "serverUrl" | "loginSuccessUrl" | "loginRedirects">;
   readonly refuse: Refuse;
-  readonly signInOperator: OperatorLogin["signIn"];
+  readonly operatorLogin: Pick<OperatorLogin, "signIn">;
   readonly counters: Counters;
   readonly activity: Pick<Activity, "record">;
   readonly log: Log;
@@ -154,7 +154,7 @@ async function comeBack(
   try {
     const answer = await client.finish({ ...taken, query });
     return taken.purpose === "operator"
-      ? await deps.signInOperator(client, answer, { request, reply })
+      ? await deps.operatorLogin.signIn(client, answer, { request, reply })
       : await signInAs(deps, client, taken, answer, reply);
   } catch (error) {
     return failed(deps, client, reply, error);

@@ -10,21 +10,10 @@ import { errorCode } from "../../shared/base/errors.ts";
 /** A seam for tests: a disk that is full. */
 export type OpenFile = (path: string, flags: string, mode: number) => Promise<FileHandle>;
 
-export interface ChainFile {
-  readonly path: string;
-  readonly size: number;
-  /** Writes all of it, or rejects. */
-  append(bytes: Buffer): Promise<void>;
-  /** Resolves when what was appended is on the disk. */
-  sync(): Promise<void>;
-  /** `gone`: deleted, moved or replaced. `wanted`: another program waits until it is closed. */
-  look(): Promise<"in place" | "gone" | "wanted">;
-  /** With the last sync. The file is finished then. */
-  close(): Promise<void>;
-}
+export type ChainFile = Awaited<ReturnType<typeof createChainFile>>;
 
 /** Makes the folder when there is none. Rejects with `EEXIST` when the file exists. */
-export async function createChainFile(path: string, openFile: OpenFile = open): Promise<ChainFile> {
+export async function createChainFile(path: string, openFile: OpenFile = open) {
   await makeFolder(dirname(path));
   const file = await openFile(path, "ax", AUDIT_FILE_MODE);
   const { ino } = await file.stat();
@@ -37,6 +26,7 @@ export async function createChainFile(path: string, openFile: OpenFile = open): 
     isTorn = false;
   }
 
+  /** Resolves when what was appended is on the disk. */
   async function sync(): Promise<void> {
     if (!isDirty) return;
     await file.datasync();
@@ -45,10 +35,11 @@ export async function createChainFile(path: string, openFile: OpenFile = open): 
 
   return {
     path,
-    get size() {
+    get size(): number {
       return size;
     },
-    async append(bytes) {
+    /** Writes all of it, or rejects. */
+    async append(bytes: Buffer): Promise<void> {
       if (isTorn) await cutOff();
       isTorn = true;
       try {
@@ -66,7 +57,8 @@ export async function createChainFile(path: string, openFile: OpenFile = open): 
       size += bytes.length;
     },
     sync,
-    async look() {
+    /** `gone`: deleted, moved or replaced. `wanted`: another program waits until it is closed. */
+    async look(): Promise<"in place" | "gone" | "wanted"> {
       const found = await stat(path).catch(noneIfMissing);
       if (found?.ino !== ino) return "gone";
       const isWanted = await access(releasePath(path)).then(
@@ -75,7 +67,8 @@ export async function createChainFile(path: string, openFile: OpenFile = open): 
       );
       return isWanted ? "wanted" : "in place";
     },
-    async close() {
+    /** With the last sync. The file is finished then. */
+    async close(): Promise<void> {
       try {
         if (isTorn) await cutOff();
         await sync();

@@ -17,12 +17,6 @@ import type { Log } from "../../shared/logs/log.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { STREAMS } from "../../shared/store/streams.ts";
 
-export interface Checkpoints {
-  /** Resolves with whether the store has it. */
-  write(position: Position): Promise<boolean>;
-  close(): void;
-}
-
 type CheckpointStore = Pick<Store, "appendToStream" | "readStream">;
 
 /** A store that does not answer must not keep the process from stopping, nor lines from the file. */
@@ -42,7 +36,7 @@ export function createCheckpoints(deps: {
   readonly log: Log;
   /** From 0 to below 1: workers do not repeat the same at the same time. */
   readonly random?: (() => number) | undefined;
-}): Checkpoints {
+}) {
   const { store, worker, keys, days, clock, log, random = Math.random } = deps;
 
   async function attempt(work: Promise<void>): Promise<boolean> {
@@ -68,9 +62,10 @@ export function createCheckpoints(deps: {
 
   const timer = clock.every(REPEAT_MS * (0.75 + random() / 4), () => void attempt(repeat()));
   return {
-    write: (position) =>
+    /** Resolves with whether the store has it. */
+    write: (position: Position) =>
       attempt(appendCheckpoints(store, [writeCheckpoint({ ...position, worker }, keys.signing)])),
-    close: () => timer.cancel(),
+    close: (): void => timer.cancel(),
   };
 }
 

@@ -15,13 +15,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { SyslogTarget } from "../../shared/settings/audit-settings.ts";
 import { Gap } from "./gap.ts";
 
-export interface Syslog {
-  /** Why events do not reach it at the moment, as far as that is known. */
-  readonly problem: string | undefined;
-  write(event: ActivityEvent): void;
-  /** Sends what waits, within `ms`. */
-  close(ms: number): Promise<void>;
-}
+export type Syslog = ReturnType<typeof createSyslog>;
 
 interface SyslogDeps {
   readonly target: SyslogTarget;
@@ -62,7 +56,7 @@ const MAX_WAITING = 10_000;
  */
 const GATHER_MS = 100;
 
-export function createSyslog(deps: SyslogDeps): Syslog {
+export function createSyslog(deps: SyslogDeps) {
   const { target, clock, log, counters } = deps;
   const waiting: Message[] = [];
   let gathering: Timer | undefined;
@@ -107,10 +101,11 @@ export function createSyslog(deps: SyslogDeps): Syslog {
   }
 
   return {
-    get problem() {
+    /** Why events do not reach it at the moment, as far as that is known. */
+    get problem(): string | undefined {
       return problem;
     },
-    write(event) {
+    write(event: ActivityEvent): void {
       if (waiting.length >= MAX_WAITING) {
         lose(event.atMs);
         return;
@@ -121,7 +116,8 @@ export function createSyslog(deps: SyslogDeps): Syslog {
         send();
       });
     },
-    async close(ms) {
+    /** Sends what waits, within `ms`. */
+    async close(ms: number): Promise<void> {
       gathering?.cancel();
       send();
       let timer: Timer | undefined;

@@ -12,16 +12,7 @@ import type { ArtifactFile } from "./formats/artifact.ts";
 import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan.ts";
 import { type ClientsIndex, readIndexFile, writeIndexFile } from "./index-file.ts";
 
-export interface Catalog {
-  /** The same object until the next change. */
-  readonly offer: Offer;
-  /** Resolves after the first scan. */
-  ready(): Promise<void>;
-  /** SHA-256 in hexadecimal; undefined until it is computed. */
-  digestOf(file: ArtifactFile): string | undefined;
-  /** Resolves when the last write of the index has ended. */
-  close(): Promise<void>;
-}
+export type Catalog = ReturnType<typeof createCatalog>;
 
 /** Pause between two scans. Polling, because file system notifications do not cross containers, network mounts and VMs. */
 const SCAN_INTERVAL_MS = 2000;
@@ -40,7 +31,7 @@ export function createCatalog(deps: {
   readonly logsProblems: boolean;
   readonly clock: Clock;
   readonly log: Log;
-}): Catalog {
+}) {
   const { folder, indexFile, companion, clock, log } = deps;
   const logProblems = createProblemLog(deps);
   /** As scanned last, without the companion. */
@@ -137,12 +128,16 @@ export function createCatalog(deps: {
   }
 
   return {
-    get offer() {
+    /** The same object until the next change. */
+    get offer(): Offer {
       return offer;
     },
-    ready: () => opened,
-    digestOf: (file) => digests?.of(file),
-    async close() {
+    /** Resolves after the first scan. */
+    ready: (): Promise<void> => opened,
+    /** SHA-256 in hexadecimal; undefined until it is computed. */
+    digestOf: (file: ArtifactFile) => digests?.of(file),
+    /** Resolves when the last write of the index has ended. */
+    async close(): Promise<void> {
       isClosed = true;
       digests?.close();
       await saving;

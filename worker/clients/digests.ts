@@ -7,13 +7,7 @@ import { open } from "node:fs/promises";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 
-export interface Digests {
-  /** Hexadecimal; undefined until it is computed. */
-  of(file: ArtifactFile): string | undefined;
-  /** Computes the digests of these files, and drops all others. */
-  setFiles(files: readonly ArtifactFile[]): void;
-  close(): void;
-}
+export type Digests = ReturnType<typeof createDigests>;
 
 /** About 0.2 ms of work. */
 const CHUNK_BYTES = 256 * 1024;
@@ -25,7 +19,7 @@ export function createDigests(deps: {
   /** Digests of an earlier run, by `digestKey`. */
   readonly cached: ReadonlyMap<string, string>;
   readonly onDone: () => void;
-}): Digests {
+}) {
   const { clock } = deps;
   const digests = new Map(deps.cached);
   let wanted: readonly ArtifactFile[] = [];
@@ -59,8 +53,10 @@ export function createDigests(deps: {
   }
 
   return {
-    of: (file) => digests.get(digestKey(file)) || undefined,
-    setFiles(files) {
+    /** Hexadecimal; undefined until it is computed. */
+    of: (file: ArtifactFile) => digests.get(digestKey(file)) || undefined,
+    /** Computes the digests of these files, and drops all others. */
+    setFiles(files: readonly ArtifactFile[]): void {
       wanted = files;
       const keys = new Set(files.map(digestKey));
       for (const key of digests.keys()) if (!keys.has(key)) digests.delete(key);
@@ -75,7 +71,7 @@ export function createDigests(deps: {
         })
         .catch(() => {});
     },
-    close() {
+    close(): void {
       isClosed = true;
     },
   };

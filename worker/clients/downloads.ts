@@ -9,19 +9,7 @@ import { createPendingCounts } from "../../shared/store/pending-counts.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { Ide } from "./formats/artifact.ts";
 
-export interface Downloads {
-  /** Counts one download. Never fails: during a store outage counts wait in memory and are written afterwards. */
-  count(ide: Ide, id: string, version: string): void;
-  /** All counts, sorted by day, IDE, plugin and version. Rejects with `StoreAwayError`. */
-  read(): Promise<readonly DownloadCount[]>;
-  /**
-   * Downloads by plugin id, over all days and versions. Returns the last read values at once, and reads them again when they
-   * are older than a minute. Empty at first.
-   */
-  totals(ide: Ide): ReadonlyMap<string, number>;
-  /** Writes the counts that are not yet in the store. */
-  close(): Promise<void>;
-}
+export type Downloads = ReturnType<typeof createDownloads>;
 
 export interface DownloadCount {
   /** `2030-01-31`. */
@@ -51,7 +39,7 @@ export function createDownloads(deps: {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly log: Log;
-}): Downloads {
+}) {
   const { store, clock, counters, log } = deps;
   const pending = createPendingCounts({
     store,
@@ -74,6 +62,7 @@ export function createDownloads(deps: {
     return own;
   }
 
+  /** All counts, sorted by day, IDE, plugin and version. Rejects with `StoreAwayError`. */
   async function read(): Promise<DownloadCount[]> {
     const all = await store.readCounters(PREFIX);
     const rows = Object.entries(all).flatMap(([name, count]) => parseName(name, count) ?? []);
@@ -101,7 +90,11 @@ export function createDownloads(deps: {
 
   return {
     read,
-    totals(ide) {
+    /**
+     * Downloads by plugin id, over all days and versions. Returns the last read values at once, and reads them again when they
+     * are older than a minute. Empty at first.
+     */
+    totals(ide: Ide): ReadonlyMap<string, number> {
       if (clock.nowMs() - totalsMs >= TOTALS_AGE_MS) {
         refreshTotals().catch((error: unknown) => {
           log.debug({ err: error }, "cannot read the download totals");
@@ -109,14 +102,16 @@ export function createDownloads(deps: {
       }
       return totals.get(ide) ?? new Map();
     },
-    count(ide, id, version) {
+    /** Counts one download. Never fails: during a store outage counts wait in memory and are written afterwards. */
+    count(ide: Ide, id: string, version: string): void {
       counters.count("worker.downloads", ide);
       const day = new Date(clock.wallMs()).toISOString().slice(0, 10);
       const shortVersion = encode(version, MAX_VERSION_CHARS);
       const ofDay = [`${PREFIX}${day}`, ide, encode(id, MAX_ID_CHARS), shortVersion].join("/");
       pending.add({ [TOTAL_DOWNLOADS]: 1, [versionCounter(ide, shortVersion)]: 1, [ofDay]: 1 });
     },
-    close: () => pending.close(),
+    /** Writes the counts that are not yet in the store. */
+    close: (): Promise<void> => pending.close(),
   };
 }
 

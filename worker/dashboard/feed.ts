@@ -13,26 +13,7 @@ import type { Logs, Position } from "./logs.ts";
 import type { LogId, LogLines, Topic } from "./responses.ts";
 import type { Snapshot, Snapshots } from "./snapshot.ts";
 
-export interface Feed {
-  /**
-   * Sends events until either side closes: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have changed;
-   * and `log` with the lines of `log`, starting with the newest 200. False: too many pages are open, or this worker stops.
-   */
-  open(
-    res: ServerResponse,
-    wanted: {
-      readonly topics: readonly Topic[];
-      readonly log: LogId | undefined;
-      /** Of the operator, if it was at an identity provider. */
-      readonly signIn?: Operator["signIn"];
-    },
-  ): boolean;
-  /** Closes the connections of an operator whose sign-in has ended. */
-  endOf(signIn: string): void;
-  readonly watchers: number;
-  /** Closes all connections; pages reconnect and reach another worker. */
-  close(): void;
-}
+export type Feed = ReturnType<typeof createFeed>;
 
 export const TOPICS: readonly Topic[] = ["workers", "sessions"];
 
@@ -75,7 +56,7 @@ export function createFeed(deps: {
   readonly storeHealth: () => StoreHealth;
   readonly clock: Clock;
   readonly log: Log;
-}): Feed {
+}) {
   const { clock } = deps;
   const watchers = new Set<Watcher>();
   const logSender = createLogSender(deps.logs);
@@ -106,7 +87,23 @@ export function createFeed(deps: {
   }
 
   return {
-    open(res, { topics, log, signIn }) {
+    /**
+     * Sends events until either side closes: `overview` every 2 s; of `topics`, `workers` and `sessions` when they have changed;
+     * and `log` with the lines of `log`, starting with the newest 200. False: too many pages are open, or this worker stops.
+     */
+    open(
+      res: ServerResponse,
+      {
+        topics,
+        log,
+        signIn,
+      }: {
+        readonly topics: readonly Topic[];
+        readonly log: LogId | undefined;
+        /** Of the operator, if it was at an identity provider. */
+        readonly signIn?: Operator["signIn"];
+      },
+    ): boolean {
       if (isClosed || watchers.size >= MAX_WATCHERS) return false;
       const watcher = { res, topics, log, signIn, sent: new Map(), hasLogStart: false, skipped: 0 };
       res.on("error", () => remove(watcher));
@@ -125,13 +122,15 @@ export function createFeed(deps: {
       if (log !== undefined) logUpdates.runAfterCurrent();
       return true;
     },
-    endOf(signIn) {
+    /** Closes the connections of an operator whose sign-in has ended. */
+    endOf(signIn: string): void {
       for (const watcher of [...watchers]) if (watcher.signIn?.id === signIn) end(watcher);
     },
-    get watchers() {
+    get watchers(): number {
       return watchers.size;
     },
-    close() {
+    /** Closes all connections; pages reconnect and reach another worker. */
+    close(): void {
       isClosed = true;
       for (const watcher of [...watchers]) end(watcher);
     },

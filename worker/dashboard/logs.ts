@@ -16,16 +16,7 @@ import type { Store } from "../../shared/store/store.ts";
 import { STREAMS } from "../../shared/store/streams.ts";
 import type { LogId, LogsResponse } from "./responses.ts";
 
-export interface Logs {
-  list(): Promise<LogsResponse>;
-  isLog(id: string): id is LogId;
-  /** The newest lines, oldest first, and the position after them. */
-  tail(id: LogId, count: number): Promise<Lines>;
-  /** The lines since `from`. At most 1 MiB per call; more is skipped and its lines are counted. */
-  follow(id: LogId, from: Position): Promise<Lines>;
-  /** The whole file; undefined when this machine has none. The caller closes it. */
-  openFile(id: LogId): Promise<FileHandle | undefined>;
-}
+export type Logs = ReturnType<typeof createLogs>;
 
 export interface Lines {
   readonly lines: readonly string[];
@@ -55,7 +46,7 @@ const MAX_LINE_CHARS = 4096;
 export function createLogs(deps: {
   readonly folder: string | undefined;
   readonly store: Pick<Store, "readStream">;
-}): Logs {
+}) {
   const { folder, store } = deps;
 
   function pathOf(id: LogId): string | undefined {
@@ -94,8 +85,8 @@ export function createLogs(deps: {
   }
 
   return {
-    isLog: (id): id is LogId => IDS.some((logId) => logId === id),
-    async list() {
+    isLog: (id: string): id is LogId => IDS.some((logId) => logId === id),
+    async list(): Promise<LogsResponse> {
       const logs = await Promise.all(
         IDS.map(async (id) => ({
           id,
@@ -105,7 +96,8 @@ export function createLogs(deps: {
       );
       return { logs };
     },
-    async tail(id, count) {
+    /** The newest lines, oldest first, and the position after them. */
+    async tail(id: LogId, count: number): Promise<Lines> {
       const path = pathOf(id);
       const piece = path === undefined ? undefined : await readLogEnd(path, MAX_BYTES);
       if (piece === undefined)
@@ -113,13 +105,15 @@ export function createLogs(deps: {
       const read = toLines(piece);
       return { ...read, lines: read.lines.slice(-count), skipped: 0 };
     },
-    async follow(id, from) {
+    /** The lines since `from`. At most 1 MiB per call; more is skipped and its lines are counted. */
+    async follow(id: LogId, from: Position): Promise<Lines> {
       if (from.kind === "stream") return readStream(id, MAX_LINES, from.after);
       const path = pathOf(id);
       const piece = path === undefined ? undefined : await readLogFrom(path, from.at, MAX_BYTES);
       return piece === undefined ? { lines: [], skipped: 0, next: from } : toLines(piece);
     },
-    async openFile(id) {
+    /** The whole file; undefined when this machine has none. The caller closes it. */
+    async openFile(id: LogId): Promise<FileHandle | undefined> {
       const path = pathOf(id);
       try {
         return path === undefined ? undefined : await open(path, "r");

@@ -25,15 +25,7 @@ export interface Snapshot extends Omit<ClusterSnapshot, "nowMs" | "storeLatencyM
   readonly cluster: readonly Series[];
 }
 
-export interface Snapshots {
-  /** The newest snapshot, at most 2 s old; during a store outage, the last one. */
-  read(): Promise<Snapshot>;
-  /** Session records of the newest snapshot, at most `MAX_SESSIONS`, newest first. */
-  readSessions(): Promise<readonly SessionRecord[]>;
-  /** All session ids that start with `prefix`. Rejects with `StoreAwayError`. */
-  findSessions(prefix: string): Promise<readonly SessionId[]>;
-  close(): void;
-}
+export type Snapshots = ReturnType<typeof createSnapshots>;
 
 const FRESH_MS = 2000;
 /** A longer list is of no use to people. */
@@ -58,7 +50,7 @@ export function createSnapshots(deps: {
   >;
   readonly clock: Clock;
   readonly cluster: () => Promise<readonly Series[]>;
-}): Snapshots {
+}) {
   const { store, clock } = deps;
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
   const reader = createClusterReader({ store, clock });
@@ -73,6 +65,7 @@ export function createSnapshots(deps: {
     return { ...snapshot, isCurrent: true, cluster };
   });
 
+  /** The newest snapshot, at most 2 s old; during a store outage, the last one. */
   async function read(): Promise<Snapshot> {
     if (clock.nowMs() - readMs < FRESH_MS) return last;
     try {
@@ -95,7 +88,8 @@ export function createSnapshots(deps: {
 
   return {
     read,
-    async readSessions() {
+    /** Session records of the newest snapshot, at most `MAX_SESSIONS`, newest first. */
+    async readSessions(): Promise<readonly SessionRecord[]> {
       const { ownerById } = await read();
       const ids = [...ownerById.keys()].slice(0, MAX_SESSIONS);
       const now = clock.nowMs();
@@ -113,7 +107,8 @@ export function createSnapshots(deps: {
         .filter(({ state }) => state !== "closed")
         .sort((a, b) => b.createdMs - a.createdMs);
     },
-    async findSessions(prefix) {
+    /** All session ids that start with `prefix`. Rejects with `StoreAwayError`. */
+    async findSessions(prefix: string): Promise<readonly SessionId[]> {
       return (await sessionIds(store)).filter((id) => id.startsWith(prefix));
     },
     close: stop,

@@ -5,19 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { forwardedScheme } from "../../shared/net/forwarding.ts";
 
-export interface Origins {
-  /** CORS headers of the response to `req`. */
-  fields(req: Head): Record<string, string>;
-  /** Headers of the response to a preflight for a path with these methods, beside `fields`. */
-  preflightFields(methods: readonly string[]): Record<string, string>;
-  /**
-   * Whether the cookie in `req` authenticates its sender: not when a page of a foreign origin made the browser send it,
-   * because such a page could act in the user's name without reading the response (CSRF).
-   */
-  trustsCookiesOf(req: Head): boolean;
-  /** Whether the client reached this server by HTTPS. */
-  isSecure(req: Head): boolean;
-}
+export type Origins = ReturnType<typeof createOrigins>;
 
 /** Forwarding headers must have been stripped unless a balancer authenticated the request. */
 export type Head = Pick<IncomingMessage, "headers">;
@@ -32,7 +20,7 @@ export function createOrigins(settings: {
   /** Of `CT_SERVER_URL`. */
   readonly serverOrigin: string | undefined;
   readonly allowedOrigins: readonly string[];
-}): Origins {
+}) {
   const allowed = new Set(settings.allowedOrigins.map((origin) => origin.toLowerCase()));
   if (settings.serverOrigin !== undefined) allowed.add(settings.serverOrigin);
 
@@ -41,7 +29,8 @@ export function createOrigins(settings: {
     allowed.has(origin.toLowerCase()) || origin.toLowerCase() === ownOrigin(req);
 
   return {
-    fields(req) {
+    /** CORS headers of the response to `req`. */
+    fields(req: Head): Record<string, string> {
       const { origin } = req.headers;
       if (origin === undefined || !isOurs(req, origin)) {
         return { vary: "Origin", "access-control-allow-origin": "*" };
@@ -52,19 +41,25 @@ export function createOrigins(settings: {
         "access-control-allow-credentials": "true",
       };
     },
-    preflightFields: (methods) => ({
+    /** Headers of the response to a preflight for a path with these methods, beside `fields`. */
+    preflightFields: (methods: readonly string[]) => ({
       "access-control-allow-methods": methods.join(", "),
       "access-control-allow-headers": CLIENT_HEADERS,
       "access-control-max-age": PREFLIGHT_AGE_S,
     }),
-    trustsCookiesOf(req) {
+    /**
+     * Whether the cookie in `req` authenticates its sender: not when a page of a foreign origin made the browser send it,
+     * because such a page could act in the user's name without reading the response (CSRF).
+     */
+    trustsCookiesOf(req: Head): boolean {
       const { origin } = req.headers;
       if (origin !== undefined) return isOurs(req, origin);
       // Browsers that load an image or follow a link send no Origin, but this header. Other clients send neither.
       const site = req.headers["sec-fetch-site"];
       return site === undefined || site === "same-origin" || site === "none";
     },
-    isSecure: (req) => ownScheme(req) === "https",
+    /** Whether the client reached this server by HTTPS. */
+    isSecure: (req: Head) => ownScheme(req) === "https",
   };
 }
 

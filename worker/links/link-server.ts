@@ -9,7 +9,7 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { isWorkerId } from "../../shared/base/ids.ts";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
 import { BEAT_MS, Link, type Wire } from "../../shared/link/link.ts";
-import { type LinkCounts, newLinkCounts } from "../../shared/link/link-counts.ts";
+import { newLinkCounts } from "../../shared/link/link-counts.ts";
 import type { Chunk } from "../../shared/link/stream.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import {
@@ -24,19 +24,7 @@ import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { refuseUpgrade, textResponse } from "../http/responses.ts";
 import { LinkSocket } from "./link-socket.ts";
 
-export interface LinkServer {
-  /** Answers an upgrade of `LINK_PATH`. */
-  accept(req: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Open links. */
-  readonly links: number;
-  /** Open streams. */
-  readonly streams: number;
-  readonly counts: Readonly<LinkCounts>;
-  /** Accepts no more links and streams. */
-  refuse(): void;
-  /** Ends all of them. */
-  close(): void;
-}
+export type LinkServer = ReturnType<typeof createLinkServer>;
 
 /** Of one worker: more than enough for any number of balancers. */
 const MAX_LINKS = 256;
@@ -53,7 +41,7 @@ export function createLinkServer(deps: {
   readonly maxStreams: number;
   /** Serves a stream. */
   readonly serve: (socket: LinkSocket) => void;
-}): LinkServer {
+}) {
   const { balancerAuth, clock, log } = deps;
   const links = new Set<Link>();
   const counts = newLinkCounts();
@@ -109,7 +97,8 @@ export function createLinkServer(deps: {
   }
 
   return {
-    accept(req, socket, head) {
+    /** Answers an upgrade of `LINK_PATH`. */
+    accept(req: IncomingMessage, socket: Duplex, head: Buffer): void {
       const refusal = refusalOf(req);
       // No link within a link.
       if (refusal !== undefined || !isSocket(socket)) {
@@ -130,17 +119,21 @@ export function createLinkServer(deps: {
       log.info({ balancer, incarnation }, "a balancer has opened a link");
       if (head.length > 0) link.receive(head);
     },
-    get links() {
+    /** Open links. */
+    get links(): number {
       return links.size;
     },
-    get streams() {
+    /** Open streams. */
+    get streams(): number {
       return streamCount();
     },
     counts,
-    refuse() {
+    /** Accepts no more links and streams. */
+    refuse(): void {
       isRefusing = true;
     },
-    close() {
+    /** Ends all of them. */
+    close(): void {
       for (const link of [...links]) link.close();
     },
   };

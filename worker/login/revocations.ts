@@ -6,20 +6,6 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { concurrently } from "../../shared/base/concurrently.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
-export interface Revocations {
-  /** Revokes a token until `untilMs` (wall time, ms). Rejects with `StoreAwayError`; then it is not revoked. */
-  revoke(tokenId: string, untilMs: number): Promise<void>;
-  /** The same, for a token that the store has as revoked. */
-  note(tokenId: string, untilMs: number): void;
-  /**
-   * Whether a token is revoked. `untilMs`: when it expires anyway. While the store is away only the tokens that this worker
-   * knows count as revoked, so that the edge keeps working.
-   */
-  isRevoked(tokenId: string, untilMs: number): Promise<boolean>;
-  /** Writes the revoked tokens that this worker knows to the store again. Rejects with `StoreAwayError`. */
-  reassert(): Promise<void>;
-}
-
 /** About 4 MB. Beyond that the oldest are forgotten here; the store still has them. */
 const MAX_KNOWN = 20_000;
 /** Concurrent writes to the store. */
@@ -29,12 +15,13 @@ export function createRevocations(deps: {
   readonly store: Pick<Store, "isTokenRevoked" | "revokeToken">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly maxKnown?: number;
-}): Revocations {
+}) {
   const { store, clock } = deps;
   const maxKnown = deps.maxKnown ?? MAX_KNOWN;
   /** Oldest first. */
   const untilById = new Map<string, number>();
 
+  /** The same, for a token that the store has as revoked. */
   function remember(tokenId: string, untilMs: number): void {
     untilById.delete(tokenId);
     untilById.set(tokenId, untilMs);
@@ -43,12 +30,17 @@ export function createRevocations(deps: {
   }
 
   return {
-    async revoke(tokenId, untilMs) {
+    /** Revokes a token until `untilMs` (wall time, ms). Rejects with `StoreAwayError`; then it is not revoked. */
+    async revoke(tokenId: string, untilMs: number): Promise<void> {
       await store.revokeToken(tokenId, untilMs);
       remember(tokenId, untilMs);
     },
     note: remember,
-    async isRevoked(tokenId, untilMs) {
+    /**
+     * Whether a token is revoked. `untilMs`: when it expires anyway. While the store is away only the tokens that this worker
+     * knows count as revoked, so that the edge keeps working.
+     */
+    async isRevoked(tokenId: string, untilMs: number): Promise<boolean> {
       if (untilById.has(tokenId)) return true;
       try {
         const isRevoked = await store.isTokenRevoked(tokenId);
@@ -59,7 +51,8 @@ export function createRevocations(deps: {
         throw error;
       }
     },
-    async reassert() {
+    /** Writes the revoked tokens that this worker knows to the store again. Rejects with `StoreAwayError`. */
+    async reassert(): Promise<void> {
       const left = [...untilById].filter(([tokenId, untilMs]) => {
         const isExpired = untilMs <= clock.wallMs();
         if (isExpired) untilById.delete(tokenId);

@@ -11,29 +11,7 @@ import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { userRecordSchema } from "../../shared/store/user-record.ts";
 import type { SignInForm, SignInWay } from "./form-provider.ts";
 
-export interface SignIns {
-  /** Begins one. Its token starts with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
-  begin(asked: Asker): Promise<string>;
-  /** Who began one that waits for its user; undefined when there is none, or it is complete. Rejects with `StoreAwayError`. */
-  askerOf(token: string): Promise<Asker | undefined>;
-  /**
-   * Completes one. `gone`: it has expired, has ended or never existed. `answered`: an earlier form completed it (the button was
-   * pressed twice). Rejects with `StoreAwayError`.
-   */
-  finish(
-    way: SignInWay,
-    form: Extract<SignInForm, { outcome: "accepted" }>,
-  ): Promise<{ readonly outcome: "done" | "answered" | "gone"; readonly user: UserRecord }>;
-  /** As `finish`, for a user whom an identity provider has signed in. */
-  finishAs(token: string, user: UserRecord): Promise<"done" | "answered" | "gone">;
-  /** Removes one whose token was sent. Rejects with `StoreAwayError`. */
-  end(token: string): Promise<void>;
-  /**
-   * Restores one that began here and that the store has lost. `false`: it did not begin here, has ended or has expired.
-   * Rejects with `StoreAwayError`.
-   */
-  putBack(token: string): Promise<boolean>;
-}
+export type SignIns = ReturnType<typeof createSignIns>;
 
 /** The client that began a sign-in, for the person who completes it. */
 export interface Asker {
@@ -54,7 +32,7 @@ export function createSignIns(deps: {
   readonly store: Pick<Store, "putTicket" | "readTicket" | "answerTicket" | "dropTicket">;
   readonly tag: WorkerTag;
   readonly clock: Pick<Clock, "nowMs">;
-}): SignIns {
+}) {
   const { store, tag, clock } = deps;
   /** The sign-ins that began here, oldest first. */
   const pending = new Map<string, { readonly endMs: number; readonly asked: Asker }>();
@@ -63,6 +41,10 @@ export function createSignIns(deps: {
     return store.putTicket({ kind: "login", token, question: asked, ttlMs });
   }
 
+  /**
+   * Restores one that began here and that the store has lost. `false`: it did not begin here, has ended or has expired.
+   * Rejects with `StoreAwayError`.
+   */
   async function putBack(token: string): Promise<boolean> {
     const entry = pending.get(token);
     const leftMs = (entry?.endMs ?? 0) - clock.nowMs();
@@ -71,6 +53,7 @@ export function createSignIns(deps: {
     return true;
   }
 
+  /** As `finish`, for a user whom an identity provider has signed in. */
   async function finishAs(token: string, user: UserRecord): Promise<"done" | "answered" | "gone"> {
     const outcome = await store.answerTicket("login", token, user);
     if (outcome !== "gone" || !(await putBack(token))) return outcome;
@@ -78,7 +61,8 @@ export function createSignIns(deps: {
   }
 
   return {
-    async begin(asked) {
+    /** Begins one. Its token starts with this worker's tag, so that polls come here. Rejects with `StoreAwayError`. */
+    async begin(asked: Asker): Promise<string> {
       const token = taggedId(tag);
       await put(token, asked, SIGN_IN_MS);
       pending.set(token, { endMs: clock.nowMs() + SIGN_IN_MS, asked });
@@ -88,7 +72,8 @@ export function createSignIns(deps: {
       }
       return token;
     },
-    async askerOf(token) {
+    /** Who began one that waits for its user; undefined when there is none, or it is complete. Rejects with `StoreAwayError`. */
+    async askerOf(token: string): Promise<Asker | undefined> {
       const ticket = await store.readTicket("login", token);
       if (ticket?.state === "answered") return undefined;
       return ticket === undefined
@@ -96,13 +81,21 @@ export function createSignIns(deps: {
         : // A worker of the version before does not tell.
           (askerSchema.safeParse(ticket.question).data ?? UNKNOWN);
     },
-    async finish(way, form) {
+    /**
+     * Completes one. `gone`: it has expired, has ended or never existed. `answered`: an earlier form completed it (the button was
+     * pressed twice). Rejects with `StoreAwayError`.
+     */
+    async finish(
+      way: SignInWay,
+      form: Extract<SignInForm, { outcome: "accepted" }>,
+    ): Promise<{ readonly outcome: "done" | "answered" | "gone"; readonly user: UserRecord }> {
       const id = randomAlphanumerics(USER_ID_CHARS);
       const user = { id, ...form.user, authProvider: way.authProvider };
       return { user, outcome: await finishAs(form.token, user) };
     },
     finishAs,
-    async end(token) {
+    /** Removes one whose token was sent. Rejects with `StoreAwayError`. */
+    async end(token: string): Promise<void> {
       pending.delete(token);
       await store.dropTicket("login", token);
     },

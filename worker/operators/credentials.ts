@@ -19,15 +19,7 @@ import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { createFailures } from "./failures.ts";
 import type { Operator } from "./operator.ts";
 
-export interface Credentials {
-  /**
-   * Checks the `Authorization` header of a request from `address`. Right credentials are granted at once, whatever came from
-   * that address before. Each wrong attempt is answered later than the one before; `flood` after more than 100 in a minute.
-   */
-  check(authorization: string | undefined, address: string): Promise<Verdict>;
-  /** Generates and logs a password when none is set. Never rejects while the store is away. */
-  start(): Promise<void>;
-}
+export type Credentials = ReturnType<typeof createCredentials>;
 
 export type Verdict =
   | { readonly outcome: "granted"; readonly operator: Operator }
@@ -65,7 +57,7 @@ const MAX_DELAYED = 1000;
 /** Wrong credentials make a worker read the password's digest from the store again, at most this often. */
 const REREAD_MS = 1000;
 
-export function createCredentials(deps: Deps): Credentials {
+export function createCredentials(deps: Deps) {
   const { clock, counters } = deps;
   const failures = createFailures();
   const configured = digestsOf(deps.settings);
@@ -82,7 +74,11 @@ export function createCredentials(deps: Deps): Credentials {
   }
 
   return {
-    async check(authorization, address) {
+    /**
+     * Checks the `Authorization` header of a request from `address`. Right credentials are granted at once, whatever came from
+     * that address before. Each wrong attempt is answered later than the one before; `flood` after more than 100 in a minute.
+     */
+    async check(authorization: string | undefined, address: string): Promise<Verdict> {
       // A browser's first request has no credentials; that is not a failed attempt.
       if (authorization === undefined) return { outcome: "refused" };
       const program = programs.find(authorization);
@@ -107,7 +103,8 @@ export function createCredentials(deps: Deps): Credentials {
       }
       return { outcome: "refused" };
     },
-    async start() {
+    /** Generates and logs a password when none is set. Never rejects while the store is away. */
+    async start(): Promise<void> {
       if (configured === undefined) await generated.read();
     },
   };

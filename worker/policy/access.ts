@@ -8,19 +8,7 @@ import type { Store, UserRecord } from "../../shared/store/store.ts";
 import { createKnownSignIns } from "./known-sign-ins.ts";
 
 /** All of them reject with `StoreAwayError` when it depends on a person whom only the store knows. */
-export interface Access {
-  /** `address`: of the client. */
-  mayHost(user: UserRecord, address: string): Promise<Decision>;
-  mayJoin(user: UserRecord, address: string, host: UserRecord): Promise<Decision>;
-  /** Whether our own page is to open a session of `host` read-only for the user: a hint. */
-  isReadOnlyHinted(user: UserRecord, address: string, host: UserRecord): Promise<boolean>;
-  /** Why somebody with a room token may not come in now; undefined: nothing is against it. */
-  entryProblem(entry: Entry): Promise<Refusal | undefined>;
-  /** Of the sessions of `host`. */
-  limitsOf(host: UserRecord): Promise<Limits>;
-  /** The same; undefined without limits of time, or when the store has lost the host's sign-in. */
-  timeLimitsOf(host: UserRecord): Promise<Limits | undefined>;
-}
+export type Access = ReturnType<typeof createAccess>;
 
 export interface Entry {
   readonly user: UserRecord;
@@ -42,7 +30,7 @@ export function createAccess(deps: {
   readonly policy: Pick<PolicyFile, "current"> | undefined;
   readonly store: Pick<Store, "findSignIn">;
   readonly clock: Pick<Clock, "nowMs">;
-}): Access {
+}) {
   const signIns = createKnownSignIns(deps);
   const decider = (): Decider | undefined => deps.policy?.current.decider;
 
@@ -64,9 +52,13 @@ export function createAccess(deps: {
   }
 
   return {
-    mayHost: async (...args) => (decider() === undefined ? ALLOWED : mayHost(...args)),
-    mayJoin: async (...args) => (decider() === undefined ? ALLOWED : mayJoin(...args)),
-    async entryProblem({ user, address, client, host }) {
+    /** `address`: of the client. */
+    mayHost: async (...args: Parameters<typeof mayHost>) =>
+      decider() === undefined ? ALLOWED : mayHost(...args),
+    mayJoin: async (...args: Parameters<typeof mayJoin>) =>
+      decider() === undefined ? ALLOWED : mayJoin(...args),
+    /** Why somebody with a room token may not come in now; undefined: nothing is against it. */
+    async entryProblem({ user, address, client, host }: Entry): Promise<Refusal | undefined> {
       if (decider() === undefined) return undefined;
       const decision = await (host === undefined
         ? mayHost(user, address)
@@ -74,17 +66,20 @@ export function createAccess(deps: {
       if (decision.outcome === "denied") return decision;
       return decider()?.clientProblem(await describe(user), client);
     },
-    async isReadOnlyHinted(user, address, host) {
+    /** Whether our own page is to open a session of `host` read-only for the user: a hint. */
+    async isReadOnlyHinted(user: UserRecord, address: string, host: UserRecord): Promise<boolean> {
       if (decider() === undefined) return false;
       const [person, hostPerson] = await Promise.all([describe(user, address), describe(host)]);
       return decider()?.readOnlyHint(person, hostPerson) !== undefined;
     },
-    async limitsOf(host) {
+    /** Of the sessions of `host`. */
+    async limitsOf(host: UserRecord): Promise<Limits> {
       if (decider() === undefined) return NO_LIMITS;
       const person = await describe(host);
       return decider()?.limitsOf(person) ?? NO_LIMITS;
     },
-    async timeLimitsOf(host) {
+    /** The same; undefined without limits of time, or when the store has lost the host's sign-in. */
+    async timeLimitsOf(host: UserRecord): Promise<Limits | undefined> {
       if (decider()?.hasTimeLimits !== true) return undefined;
       const { signIn } = host;
       const told = signIn === undefined ? undefined : await signIns.read(signIn, FRESH_ENOUGH_MS);

@@ -48,18 +48,6 @@ import type { Claim, Registry } from "../sessions/registry.ts";
 import { sidOf } from "../sessions/transport/client-request.ts";
 import type { Sockets } from "../sessions/transport/socket.ts";
 
-export interface WorkerServer {
-  /** Opens the port and resolves with it. Rejects with the system's error. */
-  listen(port: number, host: string): Promise<number>;
-  /**
-   * Stops accepting, gives responses under way a moment to complete, and closes the other connections. Resolves when all
-   * have ended, those of links too.
-   */
-  close(): Promise<void>;
-  /** Ends the links, and what is still open on them when the moment that `close` gives responses is over. */
-  closeLinks(): Promise<void>;
-}
-
 interface Deps {
   readonly api: Pick<Api, "handle" | "methodsOf">;
   readonly sockets: Pick<
@@ -113,7 +101,7 @@ const HANDSHAKE_BUDGET_MS = OWNER_TIMEOUT_MS + 200;
 /** Time for responses under way to complete when the worker stops. */
 const CLOSE_GRACE_MS = 200;
 
-export function createWorkerServer(deps: Deps): WorkerServer {
+export function createWorkerServer(deps: Deps) {
   const { log, counters } = deps;
   const server = createServer({
     insecureHTTPParser: false,
@@ -172,7 +160,8 @@ export function createWorkerServer(deps: Deps): WorkerServer {
   server.on("drop", () => counters.count("worker.requests_refused", "connections"));
 
   return {
-    listen: (port, host) =>
+    /** Opens the port and resolves with it. Rejects with the system's error. */
+    listen: (port: number, host: string): Promise<number> =>
       new Promise((resolve, reject) => {
         server.once("error", reject);
         server.listen({ port, host, backlog: BACKLOG }, () => {
@@ -182,7 +171,11 @@ export function createWorkerServer(deps: Deps): WorkerServer {
           resolve(typeof address === "object" && address !== null ? address.port : port);
         });
       }),
-    async close() {
+    /**
+     * Stops accepting, gives responses under way a moment to complete, and closes the other connections. Resolves when all
+     * have ended, those of links too.
+     */
+    async close(): Promise<void> {
       isClosing = true;
       // Otherwise a balancer would send its next request on a connection that is about to be closed.
       for (const res of openResponses) res.shouldKeepAlive = false;
@@ -195,7 +188,8 @@ export function createWorkerServer(deps: Deps): WorkerServer {
       server.closeAllConnections();
       await closed;
     },
-    async closeLinks() {
+    /** Ends the links, and what is still open on them when the moment that `close` gives responses is over. */
+    async closeLinks(): Promise<void> {
       await grace;
       links?.close();
     },

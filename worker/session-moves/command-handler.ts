@@ -14,21 +14,7 @@ import type { WorkerState } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { Drain } from "./drain.ts";
 
-export interface CommandHandler {
-  /** As in the worker's record. */
-  readonly state: WorkerState;
-  /** Changes with each command that sets the state, to the same one too; not with one that is refused. */
-  readonly revision: number;
-  /** Sessions that the drain under way has still to hand over; undefined when there is none. */
-  readonly draining: number | undefined;
-  /** `by`: the operator who has sent it. */
-  handleCommand(command: EdgeCommand, by?: Sender): Promise<CommandAnswer>;
-  /**
-   * For a process that stops: hands all sessions over, or joins a drain that is under way. No command cancels it any more.
-   * Resolves when it is over, with the number of sessions that are left.
-   */
-  drain(): Promise<number>;
-}
+export type CommandHandler = ReturnType<typeof createCommandHandler>;
 
 export function createCommandHandler(deps: {
   readonly registry: Pick<Registry, "live" | "load">;
@@ -40,7 +26,7 @@ export function createCommandHandler(deps: {
   readonly countIdle: (idleMs: number) => number;
   readonly log: Log;
   readonly hasSuccessor: () => boolean;
-}): CommandHandler {
+}) {
   let state: WorkerState = "up";
   let drain: Drain | undefined;
   let isStopping = false;
@@ -129,22 +115,30 @@ export function createCommandHandler(deps: {
   }
 
   return {
-    get state() {
+    /** As in the worker's record. */
+    get state(): WorkerState {
       return state;
     },
-    get revision() {
+    /** Changes with each command that sets the state, to the same one too; not with one that is refused. */
+    get revision(): number {
       return revision;
     },
-    get draining() {
+    /** Sessions that the drain under way has still to hand over; undefined when there is none. */
+    get draining(): number | undefined {
       return drain?.left;
     },
-    async drain() {
+    /**
+     * For a process that stops: hands all sessions over, or joins a drain that is under way. No command cancels it any more.
+     * Resolves when it is over, with the number of sessions that are left.
+     */
+    async drain(): Promise<number> {
       isStopping = true;
       const begun = await becomeDraining();
       await begun.over;
       return begun.left;
     },
-    async handleCommand(command, by) {
+    /** `by`: the operator who has sent it. */
+    async handleCommand(command: EdgeCommand, by?: Sender): Promise<CommandAnswer> {
       switch (command.kind) {
         case "suspend":
           return cancelDrain("suspended", "the worker keeps its sessions and accepts no new ones");

@@ -32,16 +32,7 @@ export interface Patience {
   readonly isWanted: () => boolean;
 }
 
-export interface Claims {
-  /** See `Registry.claim`. */
-  readonly claim: (id: SessionId) => Promise<Claim>;
-  /** See `Registry.claimPatiently`. */
-  readonly claimPatiently: (id: SessionId, patience: Patience) => Promise<Claim>;
-  /** Resumes a session from the store, not started yet; or the reason why not. Concurrent calls share one attempt. */
-  readonly resume: (id: SessionId) => Promise<Session | Claim>;
-  /** Answers claims for a session that has just closed here. */
-  readonly noteClosed: (id: SessionId) => void;
-}
+export type Claims = ReturnType<typeof createClaims>;
 
 export interface ClaimsDeps {
   readonly store: Pick<Store, "resumeSession">;
@@ -66,10 +57,11 @@ const STORE_RETRY_MS = 1000;
 /** Between two attempts at a session whose take-over is undecided. */
 const UNDECIDED_RETRY_MS = 250;
 
-export function createClaims(deps: ClaimsDeps): Claims {
+export function createClaims(deps: ClaimsDeps) {
   const { store, clock, log, counters, self, sessions } = deps;
   const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
 
+  /** See `Registry.claim`. */
   async function claim(id: SessionId): Promise<Claim> {
     const session = sessions.get(id);
     if (session !== undefined) {
@@ -86,6 +78,7 @@ export function createClaims(deps: ClaimsDeps): Claims {
     return { outcome: "here", session: resumed };
   }
 
+  /** See `Registry.claimPatiently`. */
   async function claimPatiently(id: SessionId, { forMs, isWanted }: Patience): Promise<Claim> {
     const untilMs = clock.nowMs() + forMs;
     let isFirst = true;
@@ -154,5 +147,11 @@ export function createClaims(deps: ClaimsDeps): Claims {
     return negative;
   }
 
-  return { claim, claimPatiently, resume, noteClosed: (id) => void cacheNegative(id, "closed") };
+  return {
+    claim,
+    claimPatiently /** Resumes a session from the store, not started yet; or the reason why not. Concurrent calls share one attempt. */,
+    resume,
+    /** Answers claims for a session that has just closed here. */
+    noteClosed: (id: SessionId): void => void cacheNegative(id, "closed"),
+  };
 }

@@ -15,18 +15,7 @@ import { MEMBER_LEASE_MS } from "../../shared/store/store.ts";
  */
 export type FenceState = "open" | "undecided" | "shut";
 
-export interface Fence {
-  /** The state now. When the fence has to shut, `onShut` is called before this returns. */
-  look(): FenceState;
-  /** Keeps work while `undecided`: it runs, in order, once the fence is open again, or is refused when it shuts. */
-  hold(work: HeldWork): void;
-  /**
-   * A heartbeat that was sent at `sentMs` has succeeded; `expired`: after the lease had run out. True: sessions may have
-   * been taken over since the previous heartbeat, so each must be confirmed.
-   */
-  noteHeartbeat(heartbeat: { readonly sentMs: number; readonly expired: boolean }): boolean;
-  close(): void;
-}
+export type Fence = ReturnType<typeof createFence>;
 
 export interface HeldWork {
   readonly run: () => void;
@@ -54,13 +43,14 @@ export function createFence(deps: {
   readonly isStoreAwayForAll: () => boolean;
   /** Called each time the fence shuts. */
   readonly onShut: () => void;
-}): Fence {
+}) {
   const { clock } = deps;
   let lastRenewalSentMs: number | undefined;
   let isShut = false;
   let awayForAllMs = Number.NEGATIVE_INFINITY;
   let held: HeldWork[] = [];
 
+  /** The state now. When the fence has to shut, `onShut` is called before this returns. */
   function look(): FenceState {
     if (isShut) return "shut";
     // Without a lease there is nothing that other workers could take over.
@@ -93,10 +83,21 @@ export function createFence(deps: {
 
   return {
     look,
-    hold(work) {
+    /** Keeps work while `undecided`: it runs, in order, once the fence is open again, or is refused when it shuts. */
+    hold(work: HeldWork): void {
       held.push(work);
     },
-    noteHeartbeat({ sentMs, expired }) {
+    /**
+     * A heartbeat that was sent at `sentMs` has succeeded; `expired`: after the lease had run out. True: sessions may have
+     * been taken over since the previous heartbeat, so each must be confirmed.
+     */
+    noteHeartbeat({
+      sentMs,
+      expired,
+    }: {
+      readonly sentMs: number;
+      readonly expired: boolean;
+    }): boolean {
       const previousMs = lastRenewalSentMs;
       // After this process was stopped (SIGSTOP) a heartbeat may come before the timer: the gap must not be missed.
       const wasShut = look() === "shut";
@@ -107,7 +108,7 @@ export function createFence(deps: {
         wasShut || expired || (previousMs !== undefined && sentMs - previousMs >= SUSPICIOUS_GAP_MS)
       );
     },
-    close: () => timer.cancel(),
+    close: (): void => timer.cancel(),
   };
 }
 

@@ -18,12 +18,7 @@ import type { Keyring } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { StoreHealth } from "../../shared/store/store.ts";
 
-export interface OwnerProbe {
-  /** The state of the owner's port, at most `FRESH_MS` old; concurrent calls share one probe. Never rejects. */
-  look(owner: WorkerId): Promise<OwnerReport>;
-  /** This machine's supervisor saw the worker's process end. */
-  noteExit(owner: WorkerId): void;
-}
+export type OwnerProbe = ReturnType<typeof createOwnerProbes>;
 
 /** `incarnation`: the one that was probed; undefined when no member has that id. */
 export interface OwnerReport {
@@ -48,7 +43,7 @@ export function createOwnerProbes(deps: {
   readonly membersRead: () => Promise<void> | undefined;
   /** Probes a worker's port now. Never rejects. */
   readonly probe: (record: WorkerRecord) => Promise<ObservedOwner>;
-}): OwnerProbe {
+}) {
   const { clock } = deps;
   const reports = new Map<WorkerId, { readonly report: Promise<OwnerReport>; staleMs: number }>();
   const exits = new Map<WorkerId, Incarnation>();
@@ -70,7 +65,8 @@ export function createOwnerProbes(deps: {
   }
 
   return {
-    look(owner) {
+    /** The state of the owner's port, at most `FRESH_MS` old; concurrent calls share one probe. Never rejects. */
+    look(owner: WorkerId): Promise<OwnerReport> {
       const cached = reports.get(owner);
       if (cached !== undefined && clock.nowMs() < cached.staleMs) return cached.report;
       if (reports.size >= MAX_CACHED) reports.clear();
@@ -82,7 +78,8 @@ export function createOwnerProbes(deps: {
       });
       return entry.report;
     },
-    noteExit(owner) {
+    /** This machine's supervisor saw the worker's process end. */
+    noteExit(owner: WorkerId): void {
       const record = deps.worker(owner);
       if (record === undefined) return;
       exits.set(owner, record.incarnation);

@@ -120,13 +120,9 @@ function bytesOf(messages: readonly OutboundMessage[]): number {
 }
 
 /** Pending messages that arrived before their session. */
-export interface HandoverInbox {
-  put(id: SessionId, pendingMessages: PendingMessages): void;
-  /** Removes and returns the messages of the session that is resumed now under `epoch`, if any arrived. */
-  take(id: SessionId, epoch: number): PendingMessages | undefined;
-}
+export type HandoverInbox = ReturnType<typeof createHandoverInbox>;
 
-export function createHandoverInbox(deps: { readonly clock: Clock }): HandoverInbox {
+export function createHandoverInbox(deps: { readonly clock: Clock }) {
   const { clock } = deps;
   const kept = new Map<
     SessionId,
@@ -140,7 +136,7 @@ export function createHandoverInbox(deps: { readonly clock: Clock }): HandoverIn
   }
 
   return {
-    put(id, pendingMessages) {
+    put(id: SessionId, pendingMessages: PendingMessages): void {
       drop(id);
       for (const [old, { untilMs }] of kept) if (untilMs <= clock.nowMs()) drop(old);
       const bytes = pendingMessages.waiting.reduce(
@@ -151,7 +147,8 @@ export function createHandoverInbox(deps: { readonly clock: Clock }): HandoverIn
       keptBytes += bytes;
       kept.set(id, { pendingMessages, bytes, untilMs: clock.nowMs() + KEPT_MS });
     },
-    take(id, epoch) {
+    /** Removes and returns the messages of the session that is resumed now under `epoch`, if any arrived. */
+    take(id: SessionId, epoch: number): PendingMessages | undefined {
       const found = kept.get(id);
       if (found === undefined) return undefined;
       drop(id);

@@ -12,15 +12,6 @@ import type { Claims } from "./claims.ts";
 import { Session } from "./session.ts";
 import { shortId, TOMBSTONE_MS } from "./session-ownership.ts";
 
-export interface Recovery {
-  /** See `Registry.recover`. */
-  readonly recover: () => Promise<void>;
-  /** See `Registry.confirm`. */
-  readonly confirm: () => Promise<void>;
-  /** Keeps the tombstone of a session that closed here, for a store that loses it. */
-  readonly noteClosed: (session: Session) => void;
-}
-
 export interface RecoveryDeps {
   readonly store: Pick<Store, "sessionsOf" | "members" | "timeMs" | "reassertSession">;
   readonly clock: Clock;
@@ -38,11 +29,12 @@ const STORE_RETRY_MS = 1000;
 /** Sessions closed here whose tombstones are kept. */
 const MAX_CLOSED = 5000;
 
-export function createRecovery(deps: RecoveryDeps): Recovery {
+export function createRecovery(deps: RecoveryDeps) {
   const { store, clock, log, self, sessions, isClosed } = deps;
   /** Oldest first. The records, because a session keeps all of its people. */
   const closed = new Map<SessionId, { readonly tombstone: Reassertion; readonly atMs: number }>();
 
+  /** See `Registry.recover`. */
   async function recover(): Promise<void> {
     const ids = await whenStoreResponds(() => store.sessionsOf(self.id));
     const recovered: Session[] = [];
@@ -81,6 +73,7 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     });
   }
 
+  /** Keeps the tombstone of a session that closed here, for a store that loses it. */
   function noteClosed(session: Session): void {
     // Its end is set when it is written.
     const tombstone = session.tombstone(0);
@@ -126,5 +119,5 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     });
   }
 
-  return { recover, confirm, noteClosed };
+  return { recover /** See `Registry.confirm`. */, confirm, noteClosed };
 }

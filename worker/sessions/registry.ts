@@ -9,63 +9,23 @@ import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
-import type { SessionRecord, Store, UserRecord } from "../../shared/store/store.ts";
+import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
-import { type Claim, createClaims, type Patience } from "./claims.ts";
+import { createClaims } from "./claims.ts";
 import type { Fence } from "./fence.ts";
 import type { OwnerProbe } from "./owner-probe.ts";
 import type { HandoverInbox } from "./pending-messages.ts";
 import { createRecovery } from "./recovery.ts";
 import { Session } from "./session.ts";
-import { type Created, type CreateHow, createSessionCreation } from "./session-creation.ts";
+import { createSessionCreation } from "./session-creation.ts";
 import type { UsageCounter } from "./session-usage.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
 export type { Claim } from "./claims.ts";
 export type { Created } from "./session-creation.ts";
 
-export interface Registry {
-  /**
-   * At start: resumes every session that this worker id owns in the store. Peers have 30 s from its end to come back.
-   * Waits for a store that is away.
-   */
-  recover(): Promise<void>;
-  /**
-   * Creates a session for `user`, with the host's room token. Users who share a server URL with a key may have several sessions
-   * there. `quota`: the user has too many sessions, or too many sessions wait for their host here.
-   */
-  create(user: UserRecord, how?: CreateHow): Promise<Created>;
-  /**
-   * Whether this worker serves the session now; resumes it from the store when it may, also from an owner that is gone.
-   * Never creates one. Concurrent calls for one id share one attempt; `unknown` and `closed` are cached for 1 s, so that
-   * floods do not reach the store. `undecided`: its owner does not respond but may not be replaced yet, or the store has
-   * just lost its data. Rejects with `StoreAwayError` when the session is not here and the store cannot name its owner.
-   */
-  claim(id: SessionId): Promise<Claim>;
-  /** As `claim`, but retries for `forMs`, while it is wanted and no answer is certain; then `undecided`. */
-  claimPatiently(id: SessionId, patience: Patience): Promise<Claim>;
-  /** Other workers may own this worker's sessions by now: none relays anything before it is confirmed. */
-  fence(): void;
-  /**
-   * Asks the store about each session, whether this worker still owns it, and restores what the store has lost. Waits for
-   * a store that is away; a call while another one runs makes that one start over.
-   */
-  confirm(): Promise<void>;
-  /** Whether the session is here, in whatever state; does not ask the store. */
-  knows(id: SessionId): boolean;
-  /** The session, when this worker serves it now; does not ask the store. */
-  live(id: SessionId): Session | undefined;
-  /** Ids of the sessions that this worker serves now. */
-  readonly sessionIds: readonly SessionId[];
-  readonly load: { readonly sessions: number; readonly connections: number };
-  /** Every session that is here, in whatever state. */
-  sessions(): Iterable<Session>;
-  /** Stops relaying, so that WebSockets can wait for the next owners of their sessions. `close` follows. */
-  freeze(): Promise<void>;
-  /** Closes all connections so that clients reconnect, and forgets all sessions; their records stay. */
-  close(): Promise<void>;
-}
+export type Registry = ReturnType<typeof createRegistry>;
 
 export interface RegistryDeps {
   readonly store: Store;
@@ -87,7 +47,7 @@ export interface RegistryDeps {
   readonly usage: UsageCounter;
 }
 
-export function createRegistry(deps: RegistryDeps): Registry {
+export function createRegistry(deps: RegistryDeps) {
   const { counters, log } = deps;
   const sessions = new Map<SessionId, Session>();
   let isClosed = false;
@@ -115,11 +75,27 @@ export function createRegistry(deps: RegistryDeps): Registry {
   }
 
   return {
+    /**
+     * At start: resumes every session that this worker id owns in the store. Peers have 30 s from its end to come back.
+     * Waits for a store that is away.
+     */
     recover: recovery.recover,
+    /**
+     * Creates a session for `user`, with the host's room token. Users who share a server URL with a key may have several sessions
+     * there. `quota`: the user has too many sessions, or too many sessions wait for their host here.
+     */
     create,
+    /**
+     * Whether this worker serves the session now; resumes it from the store when it may, also from an owner that is gone.
+     * Never creates one. Concurrent calls for one id share one attempt; `unknown` and `closed` are cached for 1 s, so that
+     * floods do not reach the store. `undecided`: its owner does not respond but may not be replaced yet, or the store has
+     * just lost its data. Rejects with `StoreAwayError` when the session is not here and the store cannot name its owner.
+     */
     claim: claims.claim,
+    /** As `claim`, but retries for `forMs`, while it is wanted and no answer is certain; then `undecided`. */
     claimPatiently: claims.claimPatiently,
-    fence() {
+    /** Other workers may own this worker's sessions by now: none relays anything before it is confirmed. */
+    fence(): void {
       const live = liveSessions();
       for (const session of live) session.fence();
       if (live.length === 0) return;
@@ -129,25 +105,35 @@ export function createRegistry(deps: RegistryDeps): Registry {
         "the lease was not renewed in time, so other workers may own the sessions: nothing is relayed until the store confirms them",
       );
     },
+    /**
+     * Asks the store about each session, whether this worker still owns it, and restores what the store has lost. Waits for
+     * a store that is away; a call while another one runs makes that one start over.
+     */
     confirm: recovery.confirm,
-    knows: (id) => sessions.has(id),
-    live(id) {
+    /** Whether the session is here, in whatever state; does not ask the store. */
+    knows: (id: SessionId) => sessions.has(id),
+    /** The session, when this worker serves it now; does not ask the store. */
+    live(id: SessionId): Session | undefined {
       const session = sessions.get(id);
       return session?.isHeld ? session : undefined;
     },
-    get sessionIds() {
+    /** Ids of the sessions that this worker serves now. */
+    get sessionIds(): readonly SessionId[] {
       return liveSessions().map(({ id }) => id);
     },
-    get load() {
+    get load(): { readonly sessions: number; readonly connections: number } {
       let connections = 0;
       for (const session of sessions.values()) connections += session.connections;
       return { sessions: sessions.size, connections };
     },
-    sessions: () => sessions.values(),
-    async freeze() {
+    /** Every session that is here, in whatever state. */
+    sessions: (): Iterable<Session> => sessions.values(),
+    /** Stops relaying, so that WebSockets can wait for the next owners of their sessions. `close` follows. */
+    async freeze(): Promise<void> {
       await Promise.all([...sessions.values()].map((session) => session.freeze()));
     },
-    async close() {
+    /** Closes all connections so that clients reconnect, and forgets all sessions; their records stay. */
+    async close(): Promise<void> {
       isClosed = true;
       const all = [...sessions.values()];
       // Writes under way must reach the store first: losing a session drops the rest.

@@ -13,35 +13,20 @@ import type { CloseCause, LeaveCause } from "./admission.ts";
 import type { Peer } from "./peers/peer.ts";
 import { type SessionOwnership, shortId } from "./session-ownership.ts";
 
-export interface SessionDiary {
-  /** `cause`: as in the session's history. */
-  created(user: UserRecord, origin: Origin, cause: string): void;
-  /** Another worker had it. */
-  moved(cause: string, people: number): void;
-  /** It has been admitted; others do not know it yet. */
-  arriving(peer: PeerRecord): void;
-  /** The others have been told. */
-  joined(peer: PeerRecord): void;
-  /** `by`: the operator who removes it. */
-  left(peer: PeerRecord, cause: LeaveCause, by?: Sender): void;
-  locked(isLocked: boolean, by: Sender | undefined): void;
-  /** `peers`: who is in it. */
-  closed(cause: CloseCause, peers: Iterable<Peer>, by?: Sender): void;
-  /** The host never came. */
-  expired(): void;
-}
+export type SessionDiary = ReturnType<typeof createSessionDiary>;
 
 export function createSessionDiary(deps: {
   readonly sessionId: SessionId;
   readonly log: Log;
   readonly activity: Activity;
   readonly ownership: Pick<SessionOwnership, "note" | "epoch">;
-}): SessionDiary {
+}) {
   const { sessionId, log, activity, ownership } = deps;
   const session = shortId(sessionId);
 
   return {
-    created(user, origin, cause) {
+    /** `cause`: as in the session's history. */
+    created(user: UserRecord, origin: Origin, cause: string): void {
       ownership.note("created", cause);
       log.info({ session, user: user.name }, "session created");
       activity.record({
@@ -49,25 +34,29 @@ export function createSessionDiary(deps: {
         actor: userParty(user, origin),
       });
     },
-    moved(cause, people) {
+    /** Another worker had it. */
+    moved(cause: string, people: number): void {
       ownership.note("resumed", cause);
       activity.record({
         ...{ kind: "session.moved", session: sessionId, once: String(ownership.epoch) },
         ...{ actor: EDGE, details: { cause, people } },
       });
     },
-    arriving({ id, user, client, host }) {
+    /** It has been admitted; others do not know it yet. */
+    arriving({ id, user, client, host }: PeerRecord): void {
       activity.record({
         ...{ kind: "peer.joined", session: sessionId, once: id },
         ...{ actor: userParty(user, { client }), details: { role: host ? "host" : "guest" } },
       });
     },
-    joined({ id, user, client, host }) {
+    /** The others have been told. */
+    joined({ id, user, client, host }: PeerRecord): void {
       ownership.note("joined", host ? "host" : "guest");
       const text = host ? "host joined" : "guest joined";
       log.info({ session, peer: id, user: user.name, client }, text);
     },
-    left({ id, user, client }, cause, by) {
+    /** `by`: the operator who removes it. */
+    left({ id, user, client }: PeerRecord, cause: LeaveCause, by?: Sender): void {
       const person = userParty(user, { client });
       const common = { session: sessionId, once: id, details: { cause } };
       activity.record(
@@ -78,12 +67,13 @@ export function createSessionDiary(deps: {
       ownership.note("left", cause);
       log.info({ session, peer: id, cause }, "guest left");
     },
-    locked(isLocked, by) {
+    locked(isLocked: boolean, by: Sender | undefined): void {
       log.info({ session, isLocked }, "an operator has locked or unlocked the session");
       const kind = isLocked ? "session.locked" : "session.unlocked";
       activity.record({ kind, session: sessionId, actor: operatorParty(by) });
     },
-    closed(cause, peers, by) {
+    /** `peers`: who is in it. */
+    closed(cause: CloseCause, peers: Iterable<Peer>, by?: Sender): void {
       let people = 0;
       for (const { record, announced } of peers) {
         if (announced === "no") continue;
@@ -102,7 +92,8 @@ export function createSessionDiary(deps: {
         details: { cause, people },
       });
     },
-    expired() {
+    /** The host never came. */
+    expired(): void {
       activity.record({
         ...{ kind: "session.closed", session: sessionId, once: "1" },
         ...{ actor: EDGE, details: { cause: "never opened", people: 0 } },

@@ -8,19 +8,7 @@ import { type Holder, StoreAwayError } from "../../shared/store/store.ts";
 /** One write. `lost`: for the store this worker does not own the session, or the session does not exist. */
 export type Write = (holder: Holder) => Promise<"done" | "lost">;
 
-export interface WriteQueue {
-  /**
-   * Queues a write. Resolves with `done`, with `lost`, or with `later` when the store is away (it is written once the store
-   * is back). Never rejects.
-   */
-  write(write: Write): Promise<"done" | "lost" | "later">;
-  /** Number of writes that are not done yet. */
-  readonly pending: number;
-  /** Resolves when nothing is pending, or the store is away. */
-  settled(): Promise<void>;
-  /** Drops all pending writes. */
-  close(): void;
-}
+export type WriteQueue = ReturnType<typeof createWriteQueue>;
 
 interface Entry {
   readonly write: Write;
@@ -43,7 +31,7 @@ export function createWriteQueue(deps: {
   onLost: () => void;
   /** Called for a write that failed for another reason than a store that is away; it is skipped. */
   onFailure: (error: unknown) => void;
-}): WriteQueue {
+}) {
   const entries: Entry[] = [];
   let running: Promise<void> | undefined;
   let retry: Timer | undefined;
@@ -86,6 +74,7 @@ export function createWriteQueue(deps: {
     deps.onLost();
   }
 
+  /** Drops all pending writes. */
   function close(): void {
     closed = true;
     retry?.cancel();
@@ -101,7 +90,11 @@ export function createWriteQueue(deps: {
   }
 
   return {
-    write(write) {
+    /**
+     * Queues a write. Resolves with `done`, with `lost`, or with `later` when the store is away (it is written once the store
+     * is back). Never rejects.
+     */
+    write(write: Write): Promise<"done" | "lost" | "later"> {
       if (closed) return Promise.resolve("lost");
       return new Promise((resolve) => {
         entries.push({ write, settle: resolve });
@@ -109,10 +102,12 @@ export function createWriteQueue(deps: {
         else resolve("later");
       });
     },
-    get pending() {
+    /** Number of writes that are not done yet. */
+    get pending(): number {
       return entries.length;
     },
-    async settled() {
+    /** Resolves when nothing is pending, or the store is away. */
+    async settled(): Promise<void> {
       while (running !== undefined) await running;
     },
     close,

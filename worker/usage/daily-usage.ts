@@ -39,13 +39,6 @@ const storedDaySchema = z.object({
 
 // --- writing ---
 
-export interface DailyUsage {
-  /** Hashes of people who are here, or were since the last call. */
-  add(people: Iterable<string>): void;
-  /** Writes once more. */
-  close(): Promise<void>;
-}
-
 type WritingStore = Pick<Store, "appendToStream" | "readStream" | "readCounters" | "timeMs">;
 
 /** Writes while this worker is the leader. */
@@ -54,7 +47,7 @@ export function recordDailyUsage(deps: {
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly clock: Clock;
   readonly log: Log;
-}): DailyUsage {
+}) {
   const { leadership, clock, log } = deps;
   const store = deps.store.deferred;
   let seen = new Set<string>();
@@ -100,10 +93,12 @@ export function recordDailyUsage(deps: {
     onError: reportUnlessAway(log, "cannot write the usage"),
   });
   return {
-    add(people) {
+    /** Hashes of people who are here, or were since the last call. */
+    add(people: Iterable<string>): void {
       for (const hash of people) seen.add(hash);
     },
-    async close() {
+    /** Writes once more. */
+    async close(): Promise<void> {
       writing.close();
       await writing.run();
     },

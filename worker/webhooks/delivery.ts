@@ -26,14 +26,7 @@ import {
 import type { Receiver } from "./receivers.ts";
 import type { Sender } from "./sender.ts";
 
-export interface WebhookDelivery {
-  /** Undefined: another worker delivers. */
-  readonly states: readonly ReceiverState[] | undefined;
-  /** The receivers have changed. */
-  reload(): void;
-  /** Waits shortly for what is under way. Never rejects. */
-  close(): Promise<void>;
-}
+export type WebhookDelivery = ReturnType<typeof startDelivery>;
 
 /** When the store comes back, workers append again what it may have lost; they all need this long. */
 const RETURN_MS = 2000;
@@ -53,7 +46,7 @@ export interface DeliveryDeps {
   readonly counters: Counters;
 }
 
-export function startDelivery(deps: DeliveryDeps): WebhookDelivery {
+export function startDelivery(deps: DeliveryDeps) {
   const { store, leadership, clock, log } = deps;
   let run: Run | undefined;
   let isClosed = false;
@@ -98,13 +91,16 @@ export function startDelivery(deps: DeliveryDeps): WebhookDelivery {
   });
 
   return {
-    get states() {
+    /** Undefined: another worker delivers. */
+    get states(): readonly ReceiverState[] | undefined {
       return leadership.isLeading ? run?.states : undefined;
     },
-    reload() {
+    /** The receivers have changed. */
+    reload(): void {
       if (run !== undefined) run.isStale = true;
     },
-    async close() {
+    /** Waits shortly for what is under way. Never rejects. */
+    async close(): Promise<void> {
       isClosed = true;
       working.close();
       stopListening();

@@ -21,21 +21,7 @@ export interface ReceiverState {
   readonly lastFailure: { readonly reason: string; readonly agoMs: number } | undefined;
 }
 
-export interface ReceiverDelivery {
-  readonly receiver: Receiver;
-  readonly state: ReceiverState;
-  readonly position: Position;
-  /** Events that are under way. */
-  readonly sending: number;
-  /** Begins behind `position`; undefined: with the oldest. The entries are all that the store has. */
-  begin(entries: readonly StoreEntry[], position: Position | undefined): void;
-  /** Begins again, with what the store has after it may have lost some. */
-  restart(entries: readonly StoreEntry[]): void;
-  add(entries: readonly StoreEntry[]): void;
-  /** Sends what can be sent now. */
-  pump(): void;
-  close(): Promise<void>;
-}
+export type ReceiverDelivery = ReturnType<typeof createReceiverDelivery>;
 
 /** `isKnown`: an entry before it has the same event. */
 export interface StoreEntry extends Omit<Entry, "id" | "isSkipped"> {
@@ -63,7 +49,7 @@ export function createReceiverDelivery(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-}): ReceiverDelivery {
+}) {
   const { receiver, sender, clock, log, counters } = deps;
   const keep = deps.keep ?? STREAMS.webhooks.keep;
   /** Ids of events that the receiver has, the oldest first. */
@@ -179,6 +165,7 @@ export function createReceiverDelivery(deps: {
     }
   }
 
+  /** Sends what can be sent now. */
   function pump(): void {
     if (isGone || isClosed || !deps.mayDeliver()) return;
     for (const delivery of lanes.next(clock.nowMs())) void deliver(delivery);
@@ -198,13 +185,15 @@ export function createReceiverDelivery(deps: {
         lastFailure: lastFailure && { reason: lastFailure.reason, agoMs: nowMs - lastFailure.atMs },
       };
     },
-    get position() {
+    get position(): Position {
       return lanes.position();
     },
-    get sending() {
+    /** Events that are under way. */
+    get sending(): number {
       return sending;
     },
-    begin(entries, position) {
+    /** Begins behind `position`; undefined: with the oldest. The entries are all that the store has. */
+    begin(entries: readonly StoreEntry[], position: Position | undefined): void {
       if (position !== undefined) {
         const has = hasBy(position, entries);
         for (const [index, { event }] of entries.entries()) if (has[index]) accept(event.id);
@@ -213,7 +202,8 @@ export function createReceiverDelivery(deps: {
       }
       add(entries);
     },
-    restart(entries) {
+    /** Begins again, with what the store has after it may have lost some. */
+    restart(entries: readonly StoreEntry[]): void {
       const inStore = new Set(entries.map(({ event }) => event.id));
       // Those of workers that are gone as well are only here.
       const lost = lanes
@@ -227,9 +217,9 @@ export function createReceiverDelivery(deps: {
       }
       add(entries, lost);
     },
-    add: (entries) => add(entries),
+    add: (entries: readonly StoreEntry[]): void => add(entries),
     pump,
-    async close() {
+    async close(): Promise<void> {
       isClosed = true;
       await sender.close();
     },

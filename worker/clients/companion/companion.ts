@@ -28,13 +28,7 @@ export type CompanionState =
   | { readonly state: "failed"; readonly reason: string }
   | { readonly state: "ready"; readonly artifact: VscodeArtifact };
 
-export interface Companion {
-  readonly state: CompanionState;
-  /** Brings it up to date for the offered extensions. Cheap when nothing changed; never rejects. */
-  refresh(extensions: readonly VscodeArtifact[]): Promise<void>;
-  /** Resolves when no file is being written any more. */
-  close(): Promise<void>;
-}
+export type Companion = ReturnType<typeof createCompanion>;
 
 /** How soon a worker adopts the version that another one agreed on meanwhile, and writes a file that was deleted. */
 const REFRESH_MS = 60_000;
@@ -47,7 +41,7 @@ export function createCompanion(deps: {
   readonly store: Pick<Store, "putIfAbsent" | "addToCounters" | "readCounters" | "timeMs">;
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Log;
-}): Companion {
+}) {
   const { folder, store, clock, log } = deps;
   const serverUrl = deps.serverUrl?.replace(/\/+$/, "");
   let state: CompanionState = { state: serverUrl === undefined ? "unconfigured" : "preparing" };
@@ -80,17 +74,19 @@ export function createCompanion(deps: {
   });
 
   return {
-    get state() {
+    get state(): CompanionState {
       return state;
     },
-    async refresh(extensions) {
+    /** Brings it up to date for the offered extensions. Cheap when nothing changed; never rejects. */
+    async refresh(extensions: readonly VscodeArtifact[]): Promise<void> {
       if (serverUrl === undefined || isClosed) return;
       const dependency = dependencyOf(extensions);
       const isCurrent = current?.dependency === dependency && clock.nowMs() < current.untilMs;
       if (isCurrent) return;
       await update({ serverUrl, dependency });
     },
-    async close() {
+    /** Resolves when no file is being written any more. */
+    async close(): Promise<void> {
       isClosed = true;
       await writing;
     },

@@ -40,37 +40,7 @@ export type Begun = SignedIn & {
   readonly groups?: ReadonlySet<string> | undefined;
 };
 
-export interface SignInRecords {
-  /**
-   * Records that `user` has signed in at `provider`, and returns the sign-in's id. `role`: to the dashboard, as an operator. Rejects
-   * with `StoreAwayError`.
-   */
-  begin(provider: string, user: UserRecord, signedIn: Begun, role?: OperatorRole): Promise<string>;
-  /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
-  forget(id: string): Promise<void>;
-  /**
-   * Those that are to be checked now, each given to one caller only. `isHurried`: more are known to be due; otherwise the store
-   * may defer it. Rejects with `StoreAwayError`.
-   */
-  claimDue(limit: number, isHurried: boolean): Promise<readonly SignIn[]>;
-  /** With what its provider is asked about it; undefined: it cannot be, or an unknown secret has encrypted that. */
-  accessOf(signIn: SignIn): Access | undefined;
-  /**
-   * Writes what a check has found, and returns the sign-in as it is now; the next check is due in `dueInMs`. Rejects with
-   * `StoreAwayError`; then `writeLate` writes it.
-   */
-  write(signIn: SignIn, found: Found): Promise<SignIn>;
-  /** Writes what could not be written. Call it before others are claimed: their leases may end. Rejects with `StoreAwayError`. */
-  writeLate(): Promise<void>;
-  /** The newest revision. Rejects with `StoreAwayError`. */
-  read(id: string): Promise<SignIn | undefined>;
-  /** It has ended: it is not restored any more. */
-  drop(id: string): void;
-  /** Whether the store has the sign-in; restores it if only this worker has it. Rejects with `StoreAwayError`. */
-  exists(id: string): Promise<boolean>;
-  /** Those that a flushed store has lost are written again. Rejects with `StoreAwayError`. */
-  reassert(): Promise<void>;
-}
+export type SignInRecords = ReturnType<typeof createSignInRecords>;
 
 /** How long a worker may take to check one: far more than the time limits of its requests. */
 const LEASE_MS = 120_000;
@@ -111,7 +81,7 @@ export function createSignInRecords(deps: {
   /** 0: never. */
   readonly recheckMs: number;
   readonly random?: () => number;
-}): SignInRecords {
+}) {
   const { store, keys, clock, recheckMs, random = Math.random } = deps;
   /** By id, the longest unused one first. */
   const known = new Map<string, SignIn>();
@@ -150,6 +120,7 @@ export function createSignInRecords(deps: {
     return (await store.findSignIn(signIn.id)) !== undefined;
   }
 
+  /** Writes what could not be written. Call it before others are claimed: their leases may end. Rejects with `StoreAwayError`. */
   async function writeLate(): Promise<void> {
     for (const id of unwritten) {
       const signIn = known.get(id);
@@ -159,7 +130,16 @@ export function createSignInRecords(deps: {
   }
 
   return {
-    async begin(provider, { id: userId, name, email }, signedIn, role) {
+    /**
+     * Records that `user` has signed in at `provider`, and returns the sign-in's id. `role`: to the dashboard, as an operator. Rejects
+     * with `StoreAwayError`.
+     */
+    async begin(
+      provider: string,
+      { id: userId, name, email }: UserRecord,
+      signedIn: Begun,
+      role?: OperatorRole,
+    ): Promise<string> {
       const { issuer, subject, access, providerSession, groups } = signedIn;
       const id = randomAlphanumerics(ID_CHARS);
       const nowMs = clock.wallMs();
@@ -178,20 +158,30 @@ export function createSignInRecords(deps: {
       remember(signIn);
       return id;
     },
-    async forget(id) {
+    /** Removes one of which nothing is left that it allows. Rejects with `StoreAwayError`. */
+    async forget(id: string): Promise<void> {
       known.delete(id);
       await store.endSignIn(id, 0);
     },
     writeLate,
-    async claimDue(limit, isHurried) {
+    /**
+     * Those that are to be checked now, each given to one caller only. `isHurried`: more are known to be due; otherwise the store
+     * may defer it. Rejects with `StoreAwayError`.
+     */
+    async claimDue(limit: number, isHurried: boolean): Promise<readonly SignIn[]> {
       const due = await (isHurried ? store : store.deferred).claimDueSignIns(limit, LEASE_MS);
       return due.flatMap((stored) => fromStored(stored) ?? []);
     },
-    accessOf({ id, sealedAccess }) {
+    /** With what its provider is asked about it; undefined: it cannot be, or an unknown secret has encrypted that. */
+    accessOf({ id, sealedAccess }: SignIn): Access | undefined {
       const text = sealedAccess === undefined ? undefined : unseal(keys, id, sealedAccess);
       return text === undefined ? undefined : accessSchema.safeParse(JSON.parse(text)).data;
     },
-    async write(signIn, found) {
+    /**
+     * Writes what a check has found, and returns the sign-in as it is now; the next check is due in `dueInMs`. Rejects with
+     * `StoreAwayError`; then `writeLate` writes it.
+     */
+    async write(signIn: SignIn, found: Found): Promise<SignIn> {
       const { access, told, dueInMs, isUncertain } = found;
       const { isConfirmed = false, isFailed = false } = found;
       const { isUncertain: _, failingMs, groups, ...rest } = signIn;
@@ -221,15 +211,18 @@ export function createSignInRecords(deps: {
       }
       return written;
     },
-    async read(id) {
+    /** The newest revision. Rejects with `StoreAwayError`. */
+    async read(id: string): Promise<SignIn | undefined> {
       const stored = await store.findSignIn(id);
       return stored && fromStored(stored);
     },
-    drop(id) {
+    /** It has ended: it is not restored any more. */
+    drop(id: string): void {
       known.delete(id);
       unwritten.delete(id);
     },
-    async exists(id) {
+    /** Whether the store has the sign-in; restores it if only this worker has it. Rejects with `StoreAwayError`. */
+    async exists(id: string): Promise<boolean> {
       const stored = await store.findSignIn(id);
       const signIn = stored && fromStored(stored);
       if (signIn !== undefined) remember(signIn);
@@ -241,6 +234,8 @@ export function createSignInRecords(deps: {
       return isThere;
     },
     // Most are there: the store was away, not flushed.
-    reassert: () => concurrently([...known.values()], AT_ONCE, (one) => put(one, spread(one))),
+    /** Those that a flushed store has lost are written again. Rejects with `StoreAwayError`. */
+    reassert: (): Promise<void> =>
+      concurrently([...known.values()], AT_ONCE, (one) => put(one, spread(one))),
   };
 }

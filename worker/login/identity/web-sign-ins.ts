@@ -28,18 +28,7 @@ export interface Returned {
   readonly browser: string | undefined;
 }
 
-export interface WebSignIns {
-  /** Resolves with where the browser goes. Rejects with `StoreAwayError` and `ProviderError`. */
-  begin(
-    client: ProviderClient,
-    request: Omit<WebSignIn, "provider"> & { readonly browser: string },
-  ): Promise<string>;
-  /**
-   * The sign-in that a browser comes back with; once only. `gone`: none, or it took too long. `used`: it has come back before.
-   * `foreign`: another browser has begun it. Rejects with `StoreAwayError`.
-   */
-  take(returned: Returned): Promise<Taken | "gone" | "used" | "foreign">;
-}
+export type WebSignIns = ReturnType<typeof createWebSignIns>;
 
 export interface Taken extends WebSignIn {
   readonly state: string;
@@ -53,10 +42,20 @@ const WEB_SIGN_IN_MS = 600_000;
 export function createWebSignIns(deps: {
   readonly store: Pick<Store, "putTicket" | "readTicket" | "answerTicket">;
   readonly tag: WorkerTag;
-}): WebSignIns {
+}) {
   const { store, tag } = deps;
   return {
-    async begin(client, { purpose, token, redirectUri, redirect, browser }) {
+    /** Resolves with where the browser goes. Rejects with `StoreAwayError` and `ProviderError`. */
+    async begin(
+      client: ProviderClient,
+      {
+        purpose,
+        token,
+        redirectUri,
+        redirect,
+        browser,
+      }: Omit<WebSignIn, "provider"> & { readonly browser: string },
+    ): Promise<string> {
       const { randomNonce, randomPKCECodeVerifier } = await import("openid-client");
       const state = taggedId(tag);
       const begun = { verifier: randomPKCECodeVerifier(), nonce: randomNonce() };
@@ -74,7 +73,11 @@ export function createWebSignIns(deps: {
       await store.putTicket({ kind: "web-login", token: state, question, ttlMs: WEB_SIGN_IN_MS });
       return url;
     },
-    async take({ state, browser }) {
+    /**
+     * The sign-in that a browser comes back with; once only. `gone`: none, or it took too long. `used`: it has come back before.
+     * `foreign`: another browser has begun it. Rejects with `StoreAwayError`.
+     */
+    async take({ state, browser }: Returned): Promise<Taken | "gone" | "used" | "foreign"> {
       if (!isSignInToken(state)) return "gone";
       const ticket = await store.readTicket("web-login", state);
       const question = questionSchema.safeParse(ticket?.question).data;

@@ -5,13 +5,7 @@
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { Peer } from "./peer.ts";
 
-export interface Confirmations {
-  /** So many bytes have come. Called for each message. */
-  add(bytes: number): void;
-  /** Begins a confirmation of all that has come, now. A connection that is moved meanwhile confirms it itself. */
-  begin(): void;
-  close(): void;
-}
+export type Confirmations = ReturnType<typeof createConfirmations>;
 
 /** From the first message to the confirmation of all, which costs a frame for each sender. */
 const CONFIRM_MS = 250;
@@ -32,7 +26,7 @@ export function createConfirmations(deps: {
   readonly peers: () => Iterable<Peer>;
   /** Whether nothing that has come waits to be relayed. */
   readonly hasRelayedAll: () => boolean;
-}): Confirmations {
+}) {
   const { clock } = deps;
   let next: Timer | undefined;
   let isClosed = false;
@@ -52,6 +46,7 @@ export function createConfirmations(deps: {
     return true;
   }
 
+  /** Begins a confirmation of all that has come, now. A connection that is moved meanwhile confirms it itself. */
   function begin(): void {
     isMarked = mark();
     schedule(isMarked ? ARRIVAL_MS : RETRY_MS);
@@ -85,7 +80,8 @@ export function createConfirmations(deps: {
   }
 
   return {
-    add(bytes) {
+    /** So many bytes have come. Called for each message. */
+    add(bytes: number): void {
       const hadMuch = moreBytes >= MUCH_BYTES;
       hasMore = true;
       moreBytes += bytes;
@@ -93,7 +89,7 @@ export function createConfirmations(deps: {
       if (!isMarked && !hadMuch && moreBytes >= MUCH_BYTES) schedule(MUCH_MS);
     },
     begin,
-    close() {
+    close(): void {
       isClosed = true;
       next?.cancel();
     },

@@ -4,15 +4,7 @@
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { PeerId } from "../../../shared/base/ids.ts";
 
-export interface PendingRequests {
-  /** Adds a request under its relayed id. `false`: the requester has too many pending. */
-  add(relayedId: string, request: WaitingRequest): boolean;
-  /** Ends the wait for a response. `false`: no such request is pending. */
-  take(relayedId: string): boolean;
-  /** A peer has left: drops its own requests and fails those that it should respond to. */
-  forget(peer: PeerId): void;
-  close(): void;
-}
+export type PendingRequests = ReturnType<typeof createPendingRequests>;
 
 export interface WaitingRequest {
   readonly requester: PeerId;
@@ -30,7 +22,7 @@ const MAX_WAITING_PER_PEER = 4096;
 export function createPendingRequests(deps: {
   clock: Clock;
   fail: (request: WaitingRequest) => void;
-}): PendingRequests {
+}) {
   const { clock, fail } = deps;
   // Oldest first, because all time out after the same time: one timer, for the first.
   const waiting = new Map<string, WaitingRequest & { readonly untilMs: number }>();
@@ -62,7 +54,8 @@ export function createPendingRequests(deps: {
   }
 
   return {
-    add(relayedId, request) {
+    /** Adds a request under its relayed id. `false`: the requester has too many pending. */
+    add(relayedId: string, request: WaitingRequest): boolean {
       // A client that reuses an id gets one response for both, as its own library would give it.
       if (waiting.has(relayedId)) return true;
       const count = countByPeer.get(request.requester) ?? 0;
@@ -72,20 +65,22 @@ export function createPendingRequests(deps: {
       scheduleExpiry();
       return true;
     },
-    take(relayedId) {
+    /** Ends the wait for a response. `false`: no such request is pending. */
+    take(relayedId: string): boolean {
       const request = waiting.get(relayedId);
       if (request === undefined) return false;
       remove(relayedId, request.requester);
       return true;
     },
-    forget(peer) {
+    /** A peer has left: drops its own requests and fails those that it should respond to. */
+    forget(peer: PeerId): void {
       for (const [relayedId, request] of waiting) {
         if (request.requester !== peer && request.responder !== peer) continue;
         remove(relayedId, request.requester);
         if (request.responder === peer && request.requester !== peer) fail(request);
       }
     },
-    close() {
+    close(): void {
       timer?.cancel();
       waiting.clear();
       countByPeer.clear();

@@ -11,14 +11,7 @@ import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
 import type { Introduction } from "../admission.ts";
 
-export interface TokenReader {
-  /** The valid room token in a request: header `x-oct-jwt`, else cookie `oct-jwt`. Verified once per request object. */
-  readonly identify: (req: IncomingMessage) => Promise<RoomToken | undefined>;
-  /** The token, if `identify` has found it already: for what cannot wait. */
-  readonly identified: (req: IncomingMessage) => RoomToken | undefined;
-  /** The valid room token of a client that sends CONNECT: of the header, else of the payload, else of the cookie. */
-  readonly identifyClient: (socket: ConnectingSocket) => Promise<RoomToken | undefined>;
-}
+export type TokenReader = ReturnType<typeof createTokenReader>;
 
 /** `handshake.auth` is the payload of the CONNECT, any JSON object. */
 export type ConnectingSocket = Pick<Socket, "request" | "handshake">;
@@ -28,7 +21,7 @@ const MAX_CLIENT_CHARS = 256;
 const MAX_COMPRESSIONS = 8;
 const MAX_COMPRESSION_CHARS = 32;
 
-export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">): TokenReader {
+export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">) {
   const reads = new WeakMap<IncomingMessage, Promise<RoomToken | undefined>>();
   const verified = new WeakMap<IncomingMessage, RoomToken>();
 
@@ -39,6 +32,7 @@ export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">): TokenRead
     return token;
   }
 
+  /** The valid room token in a request: header `x-oct-jwt`, else cookie `oct-jwt`. Verified once per request object. */
   function identify(req: IncomingMessage): Promise<RoomToken | undefined> {
     let read = reads.get(req);
     if (read === undefined) {
@@ -50,8 +44,10 @@ export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">): TokenRead
 
   return {
     identify,
-    identified: (req) => verified.get(req),
-    identifyClient({ request, handshake }) {
+    /** The token, if `identify` has found it already: for what cannot wait. */
+    identified: (req: IncomingMessage) => verified.get(req),
+    /** The valid room token of a client that sends CONNECT: of the header, else of the payload, else of the cookie. */
+    identifyClient({ request, handshake }: ConnectingSocket): Promise<RoomToken | undefined> {
       const text = payloadOf(handshake.auth, "x-oct-jwt");
       return text === undefined || headerOf(request, "x-oct-jwt") !== undefined
         ? identify(request)

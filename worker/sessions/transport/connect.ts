@@ -33,7 +33,7 @@ export interface ConnectDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly settings: { readonly maxAdmissionsPerSecond: number };
-  readonly identifyClient: TokenReader["identifyClient"];
+  readonly tokenReader: Pick<TokenReader, "identifyClient">;
   readonly access: Pick<Access, "limitsOf" | "entryProblem">;
   readonly activity: Pick<Activity, "record">;
   /**
@@ -90,7 +90,7 @@ export function handleConnects(io: SocketServer, deps: ConnectDeps): void {
   }
 
   async function decide(socket: Socket): Promise<Decision> {
-    const token = await deps.identifyClient(socket);
+    const token = await deps.tokenReader.identifyClient(socket);
     if (token === undefined) return { state: "refused", reason: "token" };
     const introduction = introductionOf(socket);
     if (introduction === undefined) return { state: "refused", reason: "key" };

@@ -4,12 +4,7 @@
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
-export interface RateLimit {
-  /** Counts one message. Returns how long to stop reading, in ms; 0 to go on. */
-  spend(): number;
-  /** How long reading must still pause, in ms; 0 to go on. */
-  waitMs(): number;
-}
+export type RateLimit = ReturnType<typeof createRateLimit>;
 
 /** Burst size, in seconds of the average rate: a reconnected client sends everything that waited. */
 const BURST_S = 2;
@@ -19,7 +14,7 @@ const BURST_S = 2;
  */
 const MAX_PAUSE_MS = 5000;
 
-export function createRateLimit(deps: { clock: Clock; perSecond: number }): RateLimit {
+export function createRateLimit(deps: { clock: Clock; perSecond: number }) {
   const { clock, perSecond } = deps;
   const most = perSecond * BURST_S;
   const least = -(perSecond * MAX_PAUSE_MS) / 1000;
@@ -37,12 +32,14 @@ export function createRateLimit(deps: { clock: Clock; perSecond: number }): Rate
   }
 
   return {
-    spend() {
+    /** Counts one message. Returns how long to stop reading, in ms; 0 to go on. */
+    spend(): number {
       refill();
       tokens = Math.max(least, tokens - 1);
       return waitMs();
     },
-    waitMs() {
+    /** How long reading must still pause, in ms; 0 to go on. */
+    waitMs(): number {
       refill();
       return waitMs();
     },

@@ -43,14 +43,6 @@ export type ResumeResult =
       readonly epoch: number;
     };
 
-export interface Resumes {
-  /** The session that a request wants to go on in; undefined for any other request, and for a ticket of strangers. */
-  sessionOf(req: IncomingMessage): SessionId | undefined;
-  /** Answers the upgrade only if it is resumed. */
-  handle(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<ResumeResult>;
-  close(): void;
-}
-
 /** Shorter than balancers wait (balancer/proxy/tunnels.ts); longer than a lease. */
 const PATIENCE_MS = 15_000;
 /** Between two looks at a session that is being handed over: it stays here, or its next owner is known, within a second. */
@@ -83,7 +75,7 @@ export function createResumes(deps: {
     readonly begun: StreamState;
     readonly state: ResumeState;
   }) => void;
-}): Resumes {
+}) {
   const { registry, counters, log } = deps;
   const server = new WebSocketServer({
     noServer: true,
@@ -132,8 +124,10 @@ export function createResumes(deps: {
   }
 
   return {
-    sessionOf: (req) => ticketOf(req)?.sessionId,
-    async handle(req, socket, head) {
+    /** The session that a request wants to go on in; undefined for any other request, and for a ticket of strangers. */
+    sessionOf: (req: IncomingMessage) => ticketOf(req)?.sessionId,
+    /** Answers the upgrade only if it is resumed. */
+    async handle(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<ResumeResult> {
       const ticket = ticketOf(req);
       const state = readResumeState(headerOf(req, RESUME_STATE_HEADER));
       if (ticket === undefined || state === undefined) {
@@ -157,6 +151,6 @@ export function createResumes(deps: {
       });
       return { outcome: "resumed" };
     },
-    close: () => server.close(),
+    close: (): void => server.close(),
   };
 }

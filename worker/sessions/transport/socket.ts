@@ -48,25 +48,7 @@ import {
   type StreamConnectionDeps,
 } from "./stream-connection.ts";
 
-export interface Sockets {
-  /**
-   * The session that a handshake is for: of its valid room token, else the one by which it was routed, because a browser's
-   * WebSocket sends its token later, with CONNECT. Undefined: the socket itself decides.
-   */
-  sessionOf(req: IncomingMessage): Promise<SessionId | undefined>;
-  /** Handles a request to `/socket.io/`. Headers already set on `res` (CORS) are sent with the response. */
-  handleRequest(req: IncomingMessage, res: ServerResponse): void;
-  /** Handles an upgrade to `/socket.io/`. Adds the socket's error listener. */
-  handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Goes on with the WebSocket of another worker. Answers the upgrade only if that is done. */
-  handleResume(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<ResumeResult>;
-  /** Migrates the clients whose WebSockets were opened by requests with these ids: a balancer in front shuts down. */
-  letGo(requestIds: readonly string[]): void;
-  /** Open engine.io connections, admitted or not. */
-  readonly connections: number;
-  /** Closes every connection so that clients reconnect; resolves within about a second. */
-  close(): Promise<void>;
-}
+export type Sockets = ReturnType<typeof attachSockets>;
 
 export interface SocketsDeps {
   readonly registry: Registry;
@@ -108,7 +90,7 @@ interface Entry {
 /** What engine.io calls its requests: an `IncomingMessage` with its own additions. */
 type EngineRequest = Parameters<EngineServer["handleRequest"]>[0];
 
-export function attachSockets(deps: SocketsDeps): Sockets {
+export function attachSockets(deps: SocketsDeps) {
   const { registry, counters, log, clock } = deps;
   const tokenReader = createTokenReader(deps.tokens);
   const ids = new WeakMap<IncomingMessage, string>();
@@ -129,7 +111,7 @@ export function attachSockets(deps: SocketsDeps): Sockets {
     connectTimeout: CONNECT_TIMEOUT_MS,
   });
   io.bind(engine);
-  handleConnects(io, { ...deps, identifyClient: tokenReader.identifyClient, attach });
+  handleConnects(io, { ...deps, tokenReader, attach });
   const resumes = createResumes({
     ...deps,
     keys: deps.resumeKeys.accepted,
@@ -286,24 +268,32 @@ export function attachSockets(deps: SocketsDeps): Sockets {
   }
 
   return {
-    async sessionOf(req) {
+    /**
+     * The session that a handshake is for: of its valid room token, else the one by which it was routed, because a browser's
+     * WebSocket sends its token later, with CONNECT. Undefined: the socket itself decides.
+     */
+    async sessionOf(req: IncomingMessage): Promise<SessionId | undefined> {
       const ofTicket = resumes.sessionOf(req);
       return ofTicket ?? (await tokenReader.identify(req))?.sessionId ?? routedSession(req);
     },
-    handleRequest(req, res) {
+    /** Handles a request to `/socket.io/`. Headers already set on `res` (CORS) are sent with the response. */
+    handleRequest(req: IncomingMessage, res: ServerResponse): void {
       const handle = (): unknown => engine.handleRequest(req as EngineRequest, res);
       pass(req, handle, () => refuse(res));
     },
-    handleUpgrade(req, socket, head) {
+    /** Handles an upgrade to `/socket.io/`. Adds the socket's error listener. */
+    handleUpgrade(req: IncomingMessage, socket: Duplex, head: Buffer): void {
       keepTrack(req, socket);
       const handle = (): unknown => engine.handleUpgrade(req as EngineRequest, socket, head);
       pass(req, handle, () => socket.destroy());
     },
-    async handleResume(req, socket, head) {
+    /** Goes on with the WebSocket of another worker. Answers the upgrade only if that is done. */
+    async handleResume(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<ResumeResult> {
       keepTrack(req, socket);
       return resumes.handle(req, socket, head);
     },
-    letGo(requestIds) {
+    /** Migrates the clients whose WebSockets were opened by requests with these ids: a balancer in front shuts down. */
+    letGo(requestIds: readonly string[]): void {
       const named = new Set(requestIds);
       for (const [socket, req] of upgraded) {
         const requestId = headerOf(req, REQUEST_ID_HEADER);
@@ -319,10 +309,12 @@ export function attachSockets(deps: SocketsDeps): Sockets {
         if (entry.connection !== undefined) migrate(entry.connection);
       }
     },
-    get connections() {
+    /** Open engine.io connections, admitted or not. */
+    get connections(): number {
       return engine.clientsCount + streams.size;
     },
-    async close() {
+    /** Closes every connection so that clients reconnect; resolves within about a second. */
+    async close(): Promise<void> {
       engine.close();
       resumes.close();
       for (const connection of streams.values()) connection.close();

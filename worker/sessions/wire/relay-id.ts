@@ -7,15 +7,7 @@ import { isSameProof } from "../../../shared/net/edge-headers.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
 import { sign } from "../../../shared/settings/secret.ts";
 
-export interface RelayIds {
-  /** The id under which `responder` gets a request of `requester`, whose own id is `id` (MessagePack bytes). */
-  forRequest(request: RelayedRequest, responder: PeerId): string;
-  /** The request that a response of `responder` belongs to; undefined when the id was not made for this peer. */
-  readRequest(id: string, responder: PeerId): RelayedRequest | undefined;
-  /** The id under which the host gets a join request; the same each time it is asked. */
-  forJoin(pollToken: string, host: PeerId): string;
-  readJoin(id: string, host: PeerId): string | undefined;
-}
+export type RelayIds = ReturnType<typeof createRelayIds>;
 
 export interface RelayedRequest {
   readonly requester: PeerId;
@@ -29,7 +21,7 @@ export interface RelayedRequest {
 const PROOF_CHARS = 22;
 
 /** `keys` authenticate the ids, which are valid in this session only. */
-export function createRelayIds(keys: PurposeKeys, sessionId: SessionId): RelayIds {
+export function createRelayIds(keys: PurposeKeys, sessionId: SessionId) {
   function proofOf(text: string, receiver: PeerId, key = keys.signing): string {
     return sign(key, `${sessionId}\n${receiver}\n${text}`).slice(0, PROOF_CHARS);
   }
@@ -44,11 +36,13 @@ export function createRelayIds(keys: PurposeKeys, sessionId: SessionId): RelayId
   }
 
   return {
-    forRequest({ requester, id, epoch }, responder) {
+    /** The id under which `responder` gets a request of `requester`, whose own id is `id` (MessagePack bytes). */
+    forRequest({ requester, id, epoch }: RelayedRequest, responder: PeerId): string {
       const text = `r.${requester}.${epoch.toString(36)}.${id.toString("base64url")}`;
       return `${text}.${proofOf(text, responder)}`;
     },
-    readRequest(id, responder) {
+    /** The request that a response of `responder` belongs to; undefined when the id was not made for this peer. */
+    readRequest(id: string, responder: PeerId): RelayedRequest | undefined {
       const [type, requester, epoch, ownId] = read(id, responder) ?? [];
       if (type !== "r" || requester === undefined || epoch === undefined) return undefined;
       return {
@@ -57,11 +51,12 @@ export function createRelayIds(keys: PurposeKeys, sessionId: SessionId): RelayId
         id: Buffer.from(ownId ?? "", "base64url"),
       };
     },
-    forJoin(pollToken, host) {
+    /** The id under which the host gets a join request; the same each time it is asked. */
+    forJoin(pollToken: string, host: PeerId): string {
       const text = `j.${pollToken}`;
       return `${text}.${proofOf(text, host)}`;
     },
-    readJoin(id, host) {
+    readJoin(id: string, host: PeerId): string | undefined {
       const [type, pollToken] = read(id, host) ?? [];
       return type === "j" ? pollToken : undefined;
     },

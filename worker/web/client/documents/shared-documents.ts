@@ -7,32 +7,11 @@ import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
 import { Awareness, removeAwarenessStates } from "y-protocols/awareness";
 import * as Y from "yjs";
 import type { Cursors, Person, SharedText } from "../model/session.ts";
-import { createPresence, type Presence } from "./cursors.ts";
+import { createPresence } from "./cursors.ts";
 import { keepPlain } from "./plain-text.ts";
 import { createSyncRelay } from "./sync-relay.ts";
 
-export interface SharedDocuments {
-  readonly presence: Presence;
-  has(path: string): boolean;
-  /** The text of `path`, empty when nobody has shared it. */
-  text(path: string): SharedText;
-  /** All texts that are not empty, by path. */
-  all(): readonly { readonly path: string; readonly text: string }[];
-  /** Changes the text of `path` to `content`, touching only what differs. Not part of anyone's undo. */
-  replace(path: string, content: string): void;
-  /** Sends and receives through `connection` from now on. */
-  attach(connection: ProtocolBroadcastConnection | undefined): void;
-  /** After each reconnect: compares the documents with the others'. */
-  resync(): void;
-  /** Sends all texts to one peer. */
-  sendAll(peerId: string): void;
-  setSelf(peerId: string): void;
-  /** Removes the caret of a peer that has left. */
-  removePeer(peerId: string): void;
-  /** All of it, as one update. */
-  encode(): Uint8Array;
-  destroy(): void;
-}
+export type SharedDocuments = ReturnType<typeof createSharedDocuments>;
 
 /** As in the IDEs: what was lost on the way is repaired after this time. */
 const RESYNC_MS = 10_000;
@@ -50,7 +29,7 @@ export function createSharedDocuments(deps: {
   /** Updates that were kept, in any order. */
   readonly kept: readonly Uint8Array[];
   readonly keep: (update: Uint8Array) => void;
-}): SharedDocuments {
+}) {
   const doc = new Y.Doc();
   Y.transact(doc, () => {
     for (const update of deps.kept) Y.applyUpdate(doc, update, LOADED);
@@ -72,8 +51,9 @@ export function createSharedDocuments(deps: {
 
   return {
     presence,
-    has: (path) => doc.share.has(path) && textOf(path).length > 0,
-    text(path) {
+    has: (path: string) => doc.share.has(path) && textOf(path).length > 0,
+    /** The text of `path`, empty when nobody has shared it. */
+    text(path: string): SharedText {
       let shared = texts.get(path);
       if (shared === undefined) {
         const text = textOf(path);
@@ -85,12 +65,14 @@ export function createSharedDocuments(deps: {
       }
       return shared;
     },
+    /** All texts that are not empty, by path. */
     all: () =>
       [...doc.share.keys()]
         .sort()
         .map((path) => ({ path, text: doc.getText(path).toJSON() }))
         .filter(({ text }) => text !== ""),
-    replace(path, content) {
+    /** Changes the text of `path` to `content`, touching only what differs. Not part of anyone's undo. */
+    replace(path: string, content: string): void {
       const text = textOf(path);
       const { start, end, insert } = difference(text.toJSON(), content);
       text.doc?.transact(() => {
@@ -98,17 +80,22 @@ export function createSharedDocuments(deps: {
         if (insert !== "") text.insert(start, insert);
       });
     },
-    attach: (next) => relay.attach(next),
-    resync: () => provider.connect(),
-    sendAll: (peerId) => relay.sendAll(peerId),
-    setSelf: (peerId) => awareness.setLocalStateField("peer", peerId),
-    removePeer(peerId) {
+    /** Sends and receives through `connection` from now on. */
+    attach: (next: ProtocolBroadcastConnection | undefined): void => relay.attach(next),
+    /** After each reconnect: compares the documents with the others'. */
+    resync: (): void => provider.connect(),
+    /** Sends all texts to one peer. */
+    sendAll: (peerId: string): void => relay.sendAll(peerId),
+    setSelf: (peerId: string): void => awareness.setLocalStateField("peer", peerId),
+    /** Removes the caret of a peer that has left. */
+    removePeer(peerId: string): void {
       const states = [...awareness.getStates()];
       const gone = states.filter(([, state]) => state["peer"] === peerId).map(([id]) => id);
       removeAwarenessStates(awareness, gone, LOADED);
     },
+    /** All of it, as one update. */
     encode: () => Y.encodeStateAsUpdate(doc),
-    destroy() {
+    destroy(): void {
       relay.attach(undefined);
       awareness.destroy();
       doc.destroy();

@@ -14,12 +14,7 @@ interface WireChange {
   readonly type: number;
 }
 
-export interface Announcer {
-  add(path: string, change: FileChange): void;
-  close(): void;
-}
-
-export function announceChanges(send: (changes: WireChange[]) => Promise<void>): Announcer {
+export function announceChanges(send: (changes: WireChange[]) => Promise<void>) {
   /** By kind and path: what is repeated within a period is sent once, at its last place. */
   const waiting = new Map<string, WireChange>();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -34,14 +29,14 @@ export function announceChanges(send: (changes: WireChange[]) => Promise<void>):
   }
 
   return {
-    add(path, change) {
+    add(path: string, change: FileChange): void {
       if (isClosed || isExcluded(path) || waiting.size >= MAX_WAITING) return;
       const key = `${change} ${path}`;
       waiting.delete(key);
       waiting.set(key, { path, type: changeTypeOf(change) });
       timer ??= setTimeout(sendSome, PERIOD_MS);
     },
-    close() {
+    close(): void {
       isClosed = true;
       clearTimeout(timer);
       waiting.clear();
