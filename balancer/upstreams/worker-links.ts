@@ -2,6 +2,7 @@
  * The links of this balancer to one incarnation of a worker: opened ahead of the first request, more of them with more
  * streams, and again after they broke. While there is none, requests take plain connections.
  */
+import { type Backoff, backoffMs, HALF_RANDOM } from "../../shared/base/backoff.ts";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
 import { BEAT_MS, Link, type Wire } from "../../shared/link/link.ts";
@@ -52,8 +53,7 @@ export const MAX_LINKS = 4;
 const STREAMS_PER_LINK = 256;
 /** From the dial to the worker's response. */
 const OPEN_TIMEOUT_MS = 3000;
-const FIRST_RETRY_MS = 250;
-const MAX_RETRY_MS = 15_000;
+const RETRY: Backoff = { firstMs: 250, maxMs: 15_000, jitter: HALF_RANDOM };
 
 /** No link to this worker, ever. */
 export function noLinks(state: "unsupported" | "off"): WorkerLinks {
@@ -201,13 +201,11 @@ class OpenedLinks implements WorkerLinks {
 
   #retryLater(): void {
     const { clock, random } = this.#deps;
-    const delayMs = Math.min(FIRST_RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS);
-    this.#failures++;
-    const timer = clock.after(delayMs * (0.5 + random() / 2), () => {
+    this.#attempt = clock.after(backoffMs(RETRY, this.#failures, random()), () => {
       this.#attempt = undefined;
       this.#connect();
     });
-    this.#attempt = timer;
+    this.#failures++;
   }
 
   #onAccepted(connection: Connection, rest: Buffer): void {

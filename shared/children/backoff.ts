@@ -2,13 +2,13 @@
  * The delay before a process that ended is started again: exponential with jitter, so that processes that failed together do
  * not restart together, and without a limit of attempts. Pure.
  */
+import { type Backoff, backoffMs } from "../base/backoff.ts";
 
-const FIRST_MS = 500;
 const MAX_MS = 30_000;
+/** Up to a fifth of a delay is added or subtracted. */
+const BACKOFF: Backoff = { firstMs: 500, maxMs: MAX_MS, jitter: [0.8, 1.2] };
 /** A process that ran this long is healthy: the next delay is the first one again. */
 export const STEADY_MS = 60_000;
-/** Up to this share of a delay is added or subtracted. */
-const JITTER = 0.2;
 /** A process is `failing` after this many ends in a row without a steady run. */
 const FAILING = 3;
 
@@ -26,9 +26,8 @@ export function afterEnd(
   random: number,
 ): { readonly next: BackOff; readonly delayMs: number } {
   const ends = ranMs >= STEADY_MS ? 1 : before.ends + 1;
-  const delayMs = Math.min(FIRST_MS * 2 ** (ends - 1), MAX_MS);
-  const jitter = 1 + JITTER * (2 * random - 1);
-  return { next: { ends }, delayMs: Math.min(Math.round(delayMs * jitter), MAX_MS) };
+  const delayMs = Math.round(backoffMs(BACKOFF, ends - 1, random));
+  return { next: { ends }, delayMs: Math.min(delayMs, MAX_MS) };
 }
 
 export function isFailing({ ends }: BackOff): boolean {

@@ -8,6 +8,7 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { connect, type TLSSocket } from "node:tls";
 import type { ActivityEvent } from "../../shared/activity/event.ts";
+import { type Backoff, backoffMs } from "../../shared/base/backoff.ts";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -238,14 +239,13 @@ const MAX_UNSENT_BYTES = 1024 * 1024;
 const CONNECT_MS = 10_000;
 /** A server that reads nothing for this long is connected to again. */
 const STALLED_MS = 60_000;
-const FIRST_RETRY_MS = 500;
-const MAX_RETRY_MS = 30_000;
+const RETRY: Backoff = { firstMs: 500, maxMs: 30_000, jitter: [1, 1] };
 
 function overTls({ target, authority, clock }: SyslogDeps, events: TransportEvents): Transport {
   const { host, port } = target;
   let socket: TLSSocket | undefined;
   let isConnected = false;
-  let retryMs = FIRST_RETRY_MS;
+  let failures = 0;
   let timer: Timer | undefined;
   let isEnding = false;
 
@@ -255,7 +255,7 @@ function overTls({ target, authority, clock }: SyslogDeps, events: TransportEven
       use(connect({ host, port, servername: host, ...(authority && { ca: authority }) }));
     } catch (error) {
       events.onProblem(describeError(error));
-      timer = clock.after(MAX_RETRY_MS, open);
+      timer = clock.after(RETRY.maxMs, open);
     }
   }
 
@@ -266,7 +266,7 @@ function overTls({ target, authority, clock }: SyslogDeps, events: TransportEven
     opened.on("secureConnect", () => {
       timer?.cancel();
       isConnected = true;
-      retryMs = FIRST_RETRY_MS;
+      failures = 0;
       events.onReady();
     });
     opened.on("drain", () => events.onReady());
@@ -284,8 +284,7 @@ function overTls({ target, authority, clock }: SyslogDeps, events: TransportEven
       isConnected = false;
       if (isEnding) return;
       events.onProblem(reason);
-      timer = clock.after(retryMs, open);
-      retryMs = Math.min(retryMs * 2, MAX_RETRY_MS);
+      timer = clock.after(backoffMs(RETRY, failures++), open);
     });
   }
 

@@ -3,6 +3,7 @@
  * for each other, unless the receiver fails as a whole. Pure: the caller sends, and reports what became of it.
  */
 import { createHash } from "node:crypto";
+import { backoffMs } from "../../shared/base/backoff.ts";
 import type { OutboxEvent } from "./event-text.ts";
 
 /** An event, mostly as it is in the store. */
@@ -33,14 +34,15 @@ export interface Delivery {
 /** `rejected`: the receiver does not want this event as it is. `failed`: it may want it later. */
 export type Failing = "rejected" | "failed";
 
-const FIRST_RETRY_MS = { rejected: 10_000, failed: 100 } as const;
-const MAX_RETRY_MS = { rejected: 600_000, failed: 60_000 } as const;
+/** Up to a fifth of a delay is added or subtracted. */
+const JITTER = [0.8, 1.2] as const;
+const RETRY = {
+  rejected: { firstMs: 10_000, maxMs: 600_000, jitter: JITTER },
+  failed: { firstMs: 100, maxMs: 60_000, jitter: JITTER },
+} as const;
 /** After this many failures in a row, of any lanes, the receiver is down: one event at a time is tried. */
 const DOWN_AFTER = 8;
-const FIRST_PAUSE_MS = 1000;
-const MAX_PAUSE_MS = 30_000;
-/** Up to this share of a delay is added or subtracted. */
-const JITTER = 0.2;
+const PAUSE = { firstMs: 1000, maxMs: 30_000, jitter: JITTER } as const;
 /** In a position. With more, what is behind them is sent again to a receiver whose worker died. */
 const MAX_HELD = 40;
 const MAX_LANE_CHARS = 40;
@@ -185,7 +187,7 @@ export class Lanes {
     this.#failures++;
     // Those that were under way when it went down count once.
     if (this.isDown && nowMs >= this.#pausedUntilMs) {
-      this.#pausedUntilMs = nowMs + this.#delay(FIRST_PAUSE_MS, MAX_PAUSE_MS, this.#pauses++);
+      this.#pausedUntilMs = nowMs + backoffMs(PAUSE, this.#pauses++, this.#random());
     }
     if (retryAfterMs !== undefined) {
       this.#pausedUntilMs = Math.max(this.#pausedUntilMs, nowMs + retryAfterMs);
@@ -196,7 +198,7 @@ export class Lanes {
       this.#goOn(lane);
       return { failures: 1, retryAtMs: nowMs };
     }
-    lane.retryAtMs = nowMs + this.#delay(FIRST_RETRY_MS[as], MAX_RETRY_MS[as], lane.failures);
+    lane.retryAtMs = nowMs + backoffMs(RETRY[as], lane.failures, this.#random());
     lane.failures++;
     this.#resting.add(lane);
     return lane;
@@ -298,11 +300,6 @@ export class Lanes {
       this.#advance();
     }
     this.#goOn(lane);
-  }
-
-  #delay(firstMs: number, maxMs: number, tries: number): number {
-    const jitter = 1 + JITTER * (2 * this.#random() - 1);
-    return Math.min(firstMs * 2 ** Math.min(tries, 30), maxMs) * jitter;
   }
 }
 

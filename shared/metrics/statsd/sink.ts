@@ -8,6 +8,7 @@
  */
 import { connect, isIP, type Socket } from "node:net";
 import { StatsD } from "hot-shots";
+import { backoffMs, HALF_RANDOM } from "../../base/backoff.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError } from "../../base/errors.ts";
 import { cut } from "../../logs/escape.ts";
@@ -131,6 +132,7 @@ function openUdp(options: SinkOptions, report: Report): Sink {
 
 function openTcp(options: SinkOptions, report: Report): Sink {
   const { host, port, clock } = options;
+  const backoff = { firstMs: FIRST_RETRY_MS, maxMs: options.maxRetryMs, jitter: HALF_RANDOM };
   const resolver = options.resolver ?? createResolver(host);
   let socket: Socket | undefined;
   let client: StatsD | undefined;
@@ -190,10 +192,9 @@ function openTcp(options: SinkOptions, report: Report): Sink {
   function onLost(error: unknown): void {
     if (isClosed) return;
     report.away(error);
-    const delayMs = Math.min(options.maxRetryMs, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
-    failures++;
     // Jitter, because all processes lose the connection at the same moment.
-    retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
+    retry = clock.after(backoffMs(backoff, failures), open);
+    failures++;
   }
 
   open();

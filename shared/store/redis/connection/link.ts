@@ -3,6 +3,7 @@
  * when ioredis gives up.
  */
 import { Redis, type RedisOptions } from "ioredis";
+import { type Backoff, backoffMs, HALF_RANDOM } from "../../../base/backoff.ts";
 import { type Clock, sleep } from "../../../base/clock.ts";
 import { plainAddress } from "../../../net/networks.ts";
 import { connectorTo, DISCONNECT_TIMEOUT_MS } from "./connector.ts";
@@ -20,11 +21,13 @@ export const COMMAND_TIMEOUT_MS = 2000;
 const CONNECT_TIMEOUT_MS = 2000;
 /** Firewalls and NATs forget connections that are silent for minutes, as the one for changes may be. */
 const KEEP_ALIVE_MS = 15_000;
-const FIRST_RETRY_MS = 50;
-/** With connecting and `greet`, Redis is in use again well within a second of its return. */
-const MAX_RETRY_MS = 500;
+/**
+ * With connecting and `greet`, Redis is in use again well within a second of its return. With jitter, because all processes lose it at
+ * once.
+ */
+const RETRY: Backoff = { firstMs: 50, maxMs: 500, jitter: HALF_RANDOM };
 /** When only an operator can help: frequent retries with a wrong password fill the log of Redis. */
-const SLOW_RETRY_MS = 5000;
+const SLOW_RETRY: Backoff = { firstMs: 5000, maxMs: 5000, jitter: HALF_RANDOM };
 
 export interface Link {
   readonly redis: Redis;
@@ -109,13 +112,7 @@ export function createLink(deps: {
   }
 
   function nextDelayMs(fault: Fault | undefined): number {
-    const delayMs =
-      fault?.slow === true
-        ? SLOW_RETRY_MS
-        : Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
-    failures++;
-    // Jitter, because all processes lose Redis at once.
-    return delayMs * (0.5 + Math.random() / 2);
+    return backoffMs(fault?.slow === true ? SLOW_RETRY : RETRY, failures++);
   }
 
   connect();
