@@ -4,11 +4,11 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
+import { createListeners } from "../base/listeners.ts";
 import { coalesced } from "../base/one-flight.ts";
 import { type PeriodicTask, startPeriodicTask } from "../base/periodic-task.ts";
 import { type WorkerTag, workerTag } from "../base/worker-tag.ts";
 import type { Log } from "../logs/log.ts";
-import { createListeners } from "../store/listeners.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../store/member.ts";
 import { reportUnlessAway } from "../store/report-unless-away.ts";
 import type { Deferring, Membership, Store } from "../store/store.ts";
@@ -65,7 +65,7 @@ export function createMembershipView(deps: {
   readonly admission?: Pick<MemberVerification, "admit">;
 }): MembershipView {
   const { store, clock, log } = deps;
-  const listeners = createListeners<void>("membership", log);
+  const listeners = createListeners<[]>((err) => log.error({ err }, "membership listener failed"));
   let snapshot = takeSnapshot({ workers: [], balancers: [] });
   let ringKey = deps.ringKeyFor([]);
   let ring = createRing([], ringKey);

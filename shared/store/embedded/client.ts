@@ -5,11 +5,12 @@
  * at once, so nothing piles up, and the client keeps reconnecting.
  */
 import { connect, type Socket } from "node:net";
+import { type Backoff, backoffMs, HALF_RANDOM } from "../../base/backoff.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError, EdgeError } from "../../base/errors.ts";
+import { createListeners } from "../../base/listeners.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import { createListeners } from "../listeners.ts";
 import {
   type Change,
   type CreateOutcome,
@@ -26,8 +27,8 @@ import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
 
 /** A response takes a fraction of a millisecond; after this long the store hangs. */
 const RESPONSE_TIMEOUT_MS = 2000;
-const FIRST_RETRY_MS = 20;
-const MAX_RETRY_MS = 1000;
+/** With jitter, because all processes lose the store at once. */
+const RETRY: Backoff = { firstMs: 20, maxMs: 1000, jitter: HALF_RANDOM };
 /** Requests without a response; one more fails, because the store must have stopped. */
 const MAX_PENDING = 10_000;
 const MAX_UNSENT_BYTES = 16 * 1024 * 1024;
@@ -54,8 +55,12 @@ export function connectEmbeddedStore(deps: {
   readonly counters?: Pick<Counters, "count" | "observe">;
 }): Store {
   const { clock, log, counters } = deps;
-  const healthListeners = createListeners<StoreHealth>("store health", log);
-  const changeListeners = createListeners<Change>("store change", log);
+  const healthListeners = createListeners<[StoreHealth]>((err) =>
+    log.error({ err }, "store health listener failed"),
+  );
+  const changeListeners = createListeners<[Change]>((err) =>
+    log.error({ err }, "store change listener failed"),
+  );
   let health: StoreHealth = { state: "away", reason: "not connected yet" };
   let connection: Connection | undefined;
   let retry: Timer | undefined;
@@ -103,9 +108,7 @@ export function connectEmbeddedStore(deps: {
     if (failures === 0 && health.state === "away") log.warn({ reason }, "store unavailable");
     failures++;
     setHealth({ state: "away", reason });
-    const delayMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 10));
-    // Jitter, because all processes lose the store at once.
-    retry = clock.after(delayMs * (0.5 + Math.random() / 2), open);
+    retry = clock.after(backoffMs(RETRY, failures), open);
   }
 
   /** Whether to send requests: the store is up, or this is the first connection. */

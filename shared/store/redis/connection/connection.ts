@@ -3,9 +3,9 @@
  * could write. While the store is away every operation fails at once, so nothing piles up.
  */
 import { type Clock, sleep, type Timer } from "../../../base/clock.ts";
+import { createListeners } from "../../../base/listeners.ts";
 import type { Log } from "../../../logs/log.ts";
 import type { Counters } from "../../../metrics/metrics.ts";
-import { createListeners } from "../../listeners.ts";
 import { StoreAwayError, type StoreHealth } from "../../store.ts";
 import { StoreFullError } from "../../store-full-error.ts";
 import {
@@ -249,7 +249,9 @@ async function readInfo(
 // --- health ---
 
 function createHealth(log: Log) {
-  const listeners = createListeners<StoreHealth>("store health", log);
+  const listeners = createListeners<[StoreHealth]>((err) =>
+    log.error({ err }, "store health listener failed"),
+  );
   let current: StoreHealth = { state: "away", reason: "not connected yet" };
   let isKnown = false;
   let markKnown = (): void => {};

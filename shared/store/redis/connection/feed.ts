@@ -4,8 +4,8 @@
  */
 import type { Clock, Timer } from "../../../base/clock.ts";
 import { isSessionId } from "../../../base/ids.ts";
+import { createListeners } from "../../../base/listeners.ts";
 import type { Log } from "../../../logs/log.ts";
-import { createListeners } from "../../listeners.ts";
 import { type Change, TICKET_KINDS, type TicketKind } from "../../store.ts";
 import { CHANNEL } from "../scripts/load-scripts.ts";
 import { NotRedisError } from "./faults.ts";
@@ -35,7 +35,9 @@ export function openFeed(deps: {
 }): Feed {
   const { clock, log } = deps;
   const channel = deps.prefix + CHANNEL;
-  const listeners = createListeners<Change>("store change", log);
+  const listeners = createListeners<[Change]>((err) =>
+    log.error({ err }, "store change listener failed"),
+  );
   /** Numbers of the last change that was received, and of the last one that is in the store, read since the last check. */
   let lastVersion: number | undefined;
   let storeVersion: number | undefined;

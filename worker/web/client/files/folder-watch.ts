@@ -3,6 +3,7 @@
  * that the page shows, while it is visible.
  */
 import type { FileChange } from "../model/files.ts";
+import { createChangeListeners } from "../model/files.ts";
 import { folderOf, isSafeName, isSwapFile } from "./paths.ts";
 
 export interface FolderWatch {
@@ -26,12 +27,12 @@ interface WatchOptions {
 }
 
 export function createFolderWatch(options: WatchOptions): FolderWatch {
-  const listeners = new Set<Listener>();
+  const listeners = createChangeListeners();
   const state = createKnown(options.look);
   let stop: (() => void) | undefined;
 
   function report(path: string, change: FileChange): void {
-    for (const listener of listeners) listener(path, change);
+    listeners.notify(path, change);
   }
 
   function start(): () => void {
@@ -60,10 +61,10 @@ export function createFolderWatch(options: WatchOptions): FolderWatch {
 
   return {
     listen(listener) {
-      listeners.add(listener);
+      const remove = listeners.add(listener);
       stop ??= start();
       return () => {
-        listeners.delete(listener);
+        remove();
         if (listeners.size > 0) return;
         stop?.();
         stop = undefined;

@@ -3,6 +3,7 @@
  */
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import {
+  createChangeListeners,
   type Entry,
   type FileChange,
   FileError,
@@ -21,13 +22,13 @@ const MAX_CHANGES = 5_000;
  * connection is interrupted they wait for it. Registers the connection's only handler of changes, so there is one per connection.
  */
 export function createRemoteFiles(connection: ProtocolBroadcastConnection, hostId: string): Files {
-  const listeners = new Set<(path: string, change: FileChange) => void>();
+  const listeners = createChangeListeners();
   const untilLost = createLossGuard(connection);
 
   connection.fs.onChange((origin, event: unknown) => {
     if (origin !== hostId) return;
     for (const { path, change } of readChanges(event)) {
-      for (const listener of listeners) listener(path, change);
+      listeners.notify(path, change);
     }
   });
 
@@ -62,10 +63,7 @@ export function createRemoteFiles(connection: ProtocolBroadcastConnection, hostI
       partsOf(to);
       await ask(from, () => fs.rename(hostId, from, to), ignore);
     },
-    watch(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    watch: listeners.add,
   };
 }
 

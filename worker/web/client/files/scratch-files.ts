@@ -2,6 +2,7 @@
  * Files of a workspace that is kept in the browser. Other tabs that have it open are told about changes.
  */
 import {
+  createChangeListeners,
   type Entry,
   type FileChange,
   FileError,
@@ -41,11 +42,11 @@ export async function createScratchWorkspace(database: Database): Promise<string
 export function createScratchFiles(database: Database, workspaceId: string): ScratchFiles {
   const store = database.scratch;
   const others = new BroadcastChannel(`ct-scratch-${workspaceId}`);
-  const listeners = new Set<(path: string, change: FileChange) => void>();
+  const listeners = createChangeListeners();
   others.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
     // From this same origin, but perhaps from another version of the page.
     if (!isChange(data)) return;
-    for (const listener of listeners) listener(data.path, data.change);
+    listeners.notify(data.path, data.change);
   });
 
   async function change(changes: readonly ScratchChange[], told: readonly Told[]): Promise<void> {
@@ -63,10 +64,7 @@ export function createScratchFiles(database: Database, workspaceId: string): Scr
     makeFolder: (path) => storing(() => writes.makeFolder(path)),
     remove: (path) => storing(() => writes.remove(path)),
     rename: (from, to) => storing(() => writes.rename(from, to)),
-    watch(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    watch: listeners.add,
     close: () => others.close(),
   };
 }

@@ -3,7 +3,7 @@
  * nothing outside the workspace's folders, and no excluded file.
  */
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
-import { type FileChange, FileError, type Files } from "../model/files.ts";
+import { createChangeListeners, type FileChange, FileError, type Files } from "../model/files.ts";
 import { announceChanges } from "./announce-changes.ts";
 import { folderOf, isExcluded, partsOf } from "./paths.ts";
 import { errorForGuest, MAX_CONTENT_BYTES, typeOf } from "./wire.ts";
@@ -36,7 +36,7 @@ interface ServeDeps {
 export function serveFiles(deps: ServeDeps): FileServer {
   const { connection, files } = deps;
   const announcer = announceChanges((changes) => connection.fs.change({ changes }));
-  const listeners = new Set<(path: string, change: FileChange) => void>();
+  const listeners = createChangeListeners();
   const listed = new Set<string>();
   let isClosed = false;
 
@@ -44,7 +44,7 @@ export function serveFiles(deps: ServeDeps): FileServer {
   const ownFiles = announced(files, (path, change) => announcer.add(path, change));
   const guestFiles = announced(files, (path, change) => {
     announcer.add(path, change);
-    for (const listener of listeners) listener(path, change);
+    listeners.notify(path, change);
   });
 
   answerRequests(deps, {
@@ -63,9 +63,9 @@ export function serveFiles(deps: ServeDeps): FileServer {
       ...ownFiles,
       watch(listener) {
         const stop = files.watch(listener);
-        listeners.add(listener);
+        const remove = listeners.add(listener);
         return () => {
-          listeners.delete(listener);
+          remove();
           stop();
         };
       },

@@ -3,6 +3,7 @@
  * browser), a guest asks the host for them. Paths are the protocol's: `folder/sub/file.ts`, the first part is one of the
  * workspace's folders, no slash in front, `/` between.
  */
+import { createListeners, type Listeners } from "../../../../shared/base/listeners.ts";
 
 export type EntryKind = "file" | "folder" | "link" | "unknown";
 
@@ -35,6 +36,15 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
   /** Reports changes by others: other programs, other peers. Returns a function that ends it. */
   watch(listener: (path: string, change: FileChange) => void): () => void;
+}
+
+/** Those of `watch`. What one of them throws is an uncaught error of the page. */
+export function createChangeListeners(): Listeners<[path: string, change: FileChange]> {
+  return createListeners((error) => {
+    queueMicrotask(() => {
+      throw error;
+    });
+  });
 }
 
 export type FileErrorReason =

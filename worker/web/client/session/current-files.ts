@@ -1,5 +1,5 @@
 /** The files of a guest's session over connections that follow each other. */
-import { type FileChange, FileError, type Files } from "../model/files.ts";
+import { createChangeListeners, FileError, type Files } from "../model/files.ts";
 
 export interface CurrentFiles extends Files {
   /** Asks these files from now on. */
@@ -9,7 +9,7 @@ export interface CurrentFiles extends Files {
 export function createCurrentFiles(): CurrentFiles {
   let current: Files | undefined;
   let stopWatching = (): void => {};
-  const listeners = new Set<(path: string, change: FileChange) => void>();
+  const listeners = createChangeListeners();
 
   function now(): Files {
     if (current !== undefined) return current;
@@ -20,9 +20,7 @@ export function createCurrentFiles(): CurrentFiles {
     use(files) {
       stopWatching();
       current = files;
-      stopWatching = files.watch((path, change) => {
-        for (const listener of listeners) listener(path, change);
-      });
+      stopWatching = files.watch(listeners.notify);
     },
     list: async (folder) => now().list(folder),
     info: async (path) => now().info(path),
@@ -31,9 +29,6 @@ export function createCurrentFiles(): CurrentFiles {
     makeFolder: async (path) => now().makeFolder(path),
     remove: async (path) => now().remove(path),
     rename: async (from, to) => now().rename(from, to),
-    watch(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    watch: listeners.add,
   };
 }
