@@ -48,6 +48,7 @@ export default defineConfig({
     maxWorkers: 4,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
+    setupFiles: "test/support/setup.ts",
     projects: [
       {
         extends: true,

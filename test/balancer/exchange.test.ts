@@ -1,14 +1,11 @@
 /**
  * How an exchange ends, over HTTP and HTTPS: an early response, and a client that has ended its side.
  */
-import { connect } from "node:net";
-import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { makeCertificate } from "../support/certificates.ts";
+import { connectRaw, type RawSocket } from "../support/sockets.ts";
 import {
   ok,
-  type PemPair,
-  RawSocket,
   type RawWorker,
   type Rig,
   type RigOptions,
@@ -17,17 +14,7 @@ import {
   workerRecord,
 } from "./rig.ts";
 
-const closers: (() => Promise<void> | void)[] = [];
-let certificate: PemPair;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const certificate = await makeCertificate();
 
 function get(path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`;
@@ -53,15 +40,10 @@ async function play(
       onHead(head, socket);
     }
   });
-  closers.push(() => worker.close());
   const rig = await startRig({
     certificate,
     workers: [workerRecord("w1", worker.port)],
     ...options,
-  });
-  closers.push(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
   });
   return {
     worker,
@@ -70,14 +52,9 @@ async function play(
   };
 }
 
-async function clientOverTls(rig: Rig): Promise<RawSocket> {
+function clientOverTls(rig: Rig): Promise<RawSocket> {
   const port = rig.path.listener.tlsPort ?? 0;
-  const tcp = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
-  const socket = connectTls({ socket: tcp, rejectUnauthorized: false });
-  const raw = new RawSocket(socket);
-  closers.push(() => void socket.destroy());
-  await new Promise<void>((resolve) => socket.once("secureConnect", () => resolve()));
-  return raw;
+  return connectRaw({ port, allowHalfOpen: true, tls: {} });
 }
 
 describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {

@@ -1,27 +1,23 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
-import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
-import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeAll, beforeEach, expect, test } from "vitest";
+import { atEnd } from "../support/at-end.ts";
 import { buildOnce } from "../support/build.ts";
-import { ok, RawSocket, startRawWorker } from "./rig.ts";
+import { connectRaw, type RawSocket } from "../support/sockets.ts";
+import { tempFolder } from "../support/temp-folder.ts";
+import { ok, startRawWorker } from "./rig.ts";
 
 beforeAll(() => buildOnce());
 
 const PROGRAM = fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url));
-const closers: (() => unknown)[] = [];
 let folder: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "ct-logs-"));
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  await rm(folder, { recursive: true });
+  folder = tempFolder();
 });
 
 interface Started {
@@ -41,7 +37,6 @@ async function startBalancer(output: "ignore" | number = "ignore"): Promise<Star
       );
     }
   });
-  closers.push(() => worker.close());
   const child = fork(PROGRAM, [], {
     env: {
       PATH: process.env["PATH"] ?? "",
@@ -56,18 +51,13 @@ async function startBalancer(output: "ignore" | number = "ignore"): Promise<Star
     },
     stdio: ["ignore", output, "ignore", "ipc"],
   });
-  closers.push(() => {
-    child.kill("SIGKILL");
-  });
+  atEnd(() => void child.kill("SIGKILL"));
   const [ready] = (await once(child, "message")) as [Omit<Started, "child">];
   return { child, httpPort: ready.httpPort, statusPort: ready.statusPort };
 }
 
 async function ask(port: number, request: string, until: string): Promise<RawSocket> {
-  const client = new RawSocket(connect({ port, host: "127.0.0.1" }));
-  closers.push(() => {
-    client.socket.destroy();
-  });
+  const client = await connectRaw(port);
   client.write(request);
   await client.has(until);
   return client;
@@ -106,7 +96,7 @@ test.runIf(existsSync("/dev/full"))(
   "a full disk behind standard output costs log lines, which are counted, but no request",
   async () => {
     const full = openSync("/dev/full", "w");
-    closers.push(() => closeSync(full));
+    atEnd(() => closeSync(full));
     const { child, httpPort, statusPort } = await startBalancer(full);
     await ask(httpPort, "GET /one HTTP/1.1\r\nHost: h\r\n\r\n", "fine");
     child.kill("SIGHUP");

@@ -1,20 +1,22 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
-import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { deriveKeys } from "../../shared/settings/secret.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { atEnd } from "../support/at-end.ts";
 import { buildOnce } from "../support/build.ts";
+import { silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
+import { listen } from "../support/servers.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { ok, startSimpleWorker, workerRecord } from "./rig.ts";
 
 beforeAll(() => buildOnce());
@@ -23,8 +25,7 @@ const machine = watchMachine();
 
 const PROGRAM = fileURLToPath(new URL("../../dist/balancer/main.js", import.meta.url));
 const SECRET = "canary-secret-0123456789-0123456789-0123456789";
-const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
-const closers: (() => Promise<unknown>)[] = [];
+const log = silentLog();
 let store: Store;
 let socketPath: string;
 
@@ -36,22 +37,17 @@ interface Ready {
 }
 
 beforeEach(async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), "ct-balancer-"));
-  closers.push(() => rm(dataDir, { recursive: true }));
+  const dataDir = tempFolder();
   const server = await startStoreServer({
     dataDir,
     clock: systemClock,
     log,
     counters: createCounters(),
   });
-  closers.push(() => server.close());
+  atEnd(() => server.close());
   socketPath = server.socketPath;
   store = connectEmbeddedStore({ socketPath, clock: systemClock, log });
-  closers.push(() => store.close());
-});
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
+  atEnd(() => store.close());
 });
 
 interface Balancer {
@@ -108,7 +104,7 @@ function watch(child: ChildProcess): Balancer {
   const ended = [child.stdout, child.stderr].map(
     (stream) => new Promise<void>((resolve) => stream?.once("end", resolve)),
   );
-  closers.push(async () => {
+  atEnd(async () => {
     child.kill("SIGKILL");
     await exited;
   });
@@ -134,7 +130,6 @@ async function getJson(url: string): Promise<{ status: number; body: Record<stri
 describe("the balancer as a process of the edge", () => {
   test("a balancer reports when it listens, finds workers in the store, announces itself, and shows its view", async () => {
     const worker = await startSimpleWorker(() => ok("from the worker"));
-    closers.push(() => worker.close());
     const balancer = startChild();
     const { httpPort, statusPort, tlsPort } = await balancer.ready();
     expect(tlsPort).toBeUndefined();
@@ -215,10 +210,7 @@ describe("the balancer as a process of the edge", () => {
   });
 
   test("a balancer reports a port in use to the edge", async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    closers.push(() => new Promise((resolve) => server.close(resolve)));
-    const { port } = server.address() as { port: number };
+    const port = await listen(createServer());
     for (const setting of ["CT_PORT", "CT_STATUS_PORT"]) {
       const balancer = startChild({ [setting]: String(port) });
       expect(await balancer.exited).toBe(1);
@@ -234,8 +226,7 @@ describe("the warm-up before the ports open", () => {
   const WARM = " DEBUG warmed up ";
 
   test("nothing of a warm-up shows in the counters, the view, access.log, the store or the descriptors", async () => {
-    const logDir = await mkdtemp(join(tmpdir(), "ct-balancer-logs-"));
-    closers.push(() => rm(logDir, { recursive: true }));
+    const logDir = tempFolder();
     const cold = startChild({ CT_WARM_UP_MS: "0" });
     await cold.ready();
     const warm = startChild({ ...DEBUG, CT_LOG_DIR: logDir });

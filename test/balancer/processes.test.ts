@@ -1,7 +1,5 @@
 /** How several processes of a balancer start, log, drain and end, before one worker of a fixed list. */
-import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { Agent, fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
@@ -11,6 +9,8 @@ import { buildOnce } from "../support/build.ts";
 import { launch, type Member, type Run } from "../support/cluster.ts";
 import { freePort, holdPort } from "../support/ports.ts";
 import { descendantsOf, stillRunning } from "../support/processes.ts";
+import { connectRaw, type RawSocket } from "../support/sockets.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { ok, startSimpleWorker } from "./rig.ts";
 
@@ -20,7 +20,6 @@ async function launchProcesses(env: Record<string, string> = {}): Promise<Run> {
   const worker = await startSimpleWorker((head) =>
     head.startsWith("GET /slow") ? "" : ok("fine"),
   );
-  onTestFinished(() => worker.close());
   const run = launch("balancer", {
     env: {
       CT_WORKERS: `127.0.0.1:${worker.port}`,
@@ -49,12 +48,6 @@ async function sendRequests(balancer: Member, count: number, path = "/"): Promis
   await agent.close();
 }
 
-function makeFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-processes-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
-
 /** Lines of all files in `folder` whose names begin so. */
 function linesIn(folder: string, prefix: string): string[] {
   return readdirSync(folder)
@@ -64,18 +57,16 @@ function linesIn(folder: string, prefix: string): string[] {
 }
 
 /** A request whose response does not come; resolves when a process has it. */
-async function openSlowRequest(balancer: Member): Promise<Socket> {
-  const socket = connect(balancer.port, "127.0.0.1");
-  onTestFinished(() => void socket.destroy());
-  socket.on("error", () => {});
-  socket.write("GET /slow HTTP/1.1\r\nHost: edge\r\n\r\n");
+async function openSlowRequest(balancer: Member): Promise<RawSocket> {
+  const raw = await connectRaw(balancer.port);
+  raw.write("GET /slow HTTP/1.1\r\nHost: edge\r\n\r\n");
   await until("a process has the request", async () => {
     const counts = await Promise.all(
       processesOf(balancer).map((one) => gaugeOf(one, "balancer_connections")),
     );
     return counts.some((count) => count > 0);
   });
-  return socket;
+  return raw;
 }
 
 test("several processes share the public port that one of them was free to choose, and each has a status port", async () => {
@@ -91,7 +82,7 @@ test("several processes share the public port that one of them was free to choos
 });
 
 test("several processes share the HTTPS port too", async () => {
-  const dataDir = makeFolder();
+  const dataDir = tempFolder();
   const { cert, key } = await keepCertificate({ dataDir, serverUrl: undefined, nowMs: Date.now() });
   const balancer = await startProcesses({ CT_TLS_CERT: cert, CT_TLS_KEY: key });
   expect(balancer.tlsPort).not.toBe(balancer.port);
@@ -110,7 +101,7 @@ test("the status port of the second process is the next number", async () => {
 });
 
 test("each process logs requests to a file of its own, and none is lost when the files are rotated and reopened", async () => {
-  const folder = makeFolder();
+  const folder = tempFolder();
   const balancer = await startProcesses({
     CT_LOG_DIR: folder,
     CT_LOG_MAX_BYTES: "65536",

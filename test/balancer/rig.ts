@@ -3,8 +3,7 @@
  * on both sides comes from the test.
  */
 
-import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { request } from "undici";
 import type { SavedOwner } from "../../balancer/discovery/snapshot.ts";
 import type { DownstreamLimits } from "../../balancer/downstream/served-client.ts";
@@ -27,14 +26,19 @@ import {
   type WorkerId,
 } from "../../shared/base/ids.ts";
 import { type WorkerTag, workerTag } from "../../shared/base/worker-tag.ts";
-import { createLog } from "../../shared/logs/log.ts";
 import { createRing, type Ring } from "../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
+import { atEnd } from "../support/at-end.ts";
+import type { PemPair } from "../support/certificates.ts";
 import { IS_LINKED } from "../support/link-mode.ts";
 import { createLinkedTransport } from "../support/linked-transport.ts";
+import { silentLog } from "../support/logs.ts";
+import { closed, listen, serveHttp } from "../support/servers.ts";
+import { connectRaw, RawSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 export const RING_KEY = Buffer.alloc(32, 1);
 export const TOKEN_KEY = Buffer.alloc(32, 3);
@@ -107,7 +111,7 @@ export interface RawWorker {
   close(): Promise<void>;
 }
 
-/** Starts a server that calls `onData` whenever a connection has got more. */
+/** Starts a server that calls `onData` whenever a connection has got more; closed at the end. */
 export async function startRawWorker(
   onData: (socket: RawSocket, server: RawWorker) => void = () => {},
   port = 0,
@@ -118,16 +122,15 @@ export async function startRawWorker(
     connections.push(raw);
     socket.on("data", () => onData(raw, worker));
   });
-  await listening(server, port);
   const worker: RawWorker = {
-    port: (server.address() as AddressInfo).port,
+    port: await listen(server, port),
     connections,
-    async connection(index) {
-      await until(() => connections[index] !== undefined, `connection ${index} of a worker`);
-      return connections[index] as RawSocket;
-    },
+    connection: (index) => until(`connection ${index} of a worker`, () => connections[index]),
     stopListening: () => void server.close(),
-    close: () => closeServer(server, connections),
+    close() {
+      for (const { socket } of connections) socket.destroy();
+      return closed(server);
+    },
   };
   return worker;
 }
@@ -156,106 +159,9 @@ export const quietProbe: Probe = {
   },
 };
 
-/** A status port that responds 200 to everything. */
-export async function startLiveStatus(): Promise<{ url: string; close(): Promise<void> }> {
-  const server = createHttpServer((_request, response) => response.end("{}"));
-  await listening(server);
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
-
-function listening(server: Server, port = 0): Promise<void> {
-  return new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-}
-
-function closeServer(server: Server, connections: readonly RawSocket[]): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    for (const connection of connections) connection.socket.destroy();
-  });
-}
-
-// --- sockets ---
-
-/** A socket that records what came, as latin1 text, and how it ended. */
-export class RawSocket {
-  readonly socket: Socket;
-  text = "";
-  ended = false;
-  closed = false;
-  error: string | undefined;
-
-  constructor(socket: Socket) {
-    this.socket = socket;
-    socket.on("data", (bytes: Buffer) => {
-      this.text += bytes.toString("latin1");
-    });
-    socket.on("end", () => {
-      this.ended = true;
-    });
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      this.error = error.code ?? error.message;
-    });
-    socket.on("close", () => {
-      this.closed = true;
-    });
-  }
-
-  write(text: string | Buffer): void {
-    this.socket.write(typeof text === "string" ? Buffer.from(text, "latin1") : text);
-  }
-
-  /** Takes one head out of the text, without its blank line; undefined when none is complete. */
-  takeHead(): string | undefined {
-    const end = this.text.indexOf("\r\n\r\n");
-    if (end < 0) return undefined;
-    const head = this.text.slice(0, end);
-    this.text = this.text.slice(end + 4);
-    return head;
-  }
-
-  async head(): Promise<string> {
-    await until(() => this.text.includes("\r\n\r\n"), "a head");
-    return this.takeHead() ?? "";
-  }
-
-  /** Waits until the text has `part`. */
-  async has(part: string): Promise<void> {
-    await until(
-      () => this.text.includes(part),
-      `text ${JSON.stringify(part)}`,
-      () => this.text,
-    );
-  }
-
-  async end(): Promise<void> {
-    await until(() => this.ended || this.closed, "the end of a connection");
-  }
-
-  async close(): Promise<void> {
-    await until(() => this.closed, "the close of a connection");
-  }
-}
-
-/** Far more than anything here takes, also on a loaded machine. */
-const WAIT_MS = 15_000;
-
-export async function until(
-  condition: () => boolean,
-  what: string,
-  seen: () => string = () => "",
-): Promise<void> {
-  const endMs = performance.now() + WAIT_MS;
-  while (!condition()) {
-    if (performance.now() > endMs) throw new Error(`${what} did not come: ${seen().slice(0, 500)}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+/** The URL of a status port that responds 200 to everything. */
+export function startLiveStatus(): Promise<string> {
+  return serveHttp((_request, response) => response.end("{}"));
 }
 
 // --- the balancer ---
@@ -275,6 +181,7 @@ export interface Rig {
   client(port?: number, host?: string): Promise<RawSocket>;
   /** Sends `request` on a new connection and returns all that came until its end. */
   ask(request: string): Promise<string>;
+  /** Also done at the end, where `bugs` fail the test. */
   close(): Promise<void>;
 }
 
@@ -322,8 +229,6 @@ const DIRECT_READS = process.env["TEST_READS"] === "data" ? undefined : await fi
 
 const LOG_LIMITS = { maxBytes: 1024 * 1024, maxFiles: 3 };
 
-export type PemPair = Pick<TlsCertificate, "cert" | "key">;
-
 function onlyOne(pair: PemPair | undefined): readonly TlsCertificate[] {
   return pair === undefined ? [] : [{ ...pair, isFor: () => true }];
 }
@@ -345,7 +250,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     ...options.limits,
   };
   const clock = options.clock ?? systemClock;
-  const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+  const log = silentLog();
   const trusted = createTrustedProxies(options.trusted ?? []);
   const requestLog = createRequestLog({
     files:
@@ -404,6 +309,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     tlsHandshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
     limits,
   });
+  let isClosed = false;
   const rig: Rig = {
     path,
     view,
@@ -414,11 +320,9 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     lookups: 0,
     port: path.listener.httpPort,
     async client(port = rig.port, host = "127.0.0.1") {
-      const socket = connect({ port, host, allowHalfOpen: true });
-      const raw = new RawSocket(socket);
-      clients.push(raw);
-      await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
-      return raw;
+      const client = await connectRaw({ port, host, allowHalfOpen: true });
+      clients.push(client);
+      return client;
     },
     async ask(request) {
       const client = await rig.client();
@@ -428,12 +332,18 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       return client.text;
     },
     async close() {
+      if (isClosed) return;
+      isClosed = true;
       for (const client of clients) client.socket.destroy();
       path.close();
       linked?.close();
       requestLog.close();
     },
   };
+  atEnd(async () => {
+    await rig.close();
+    if (bugs.length > 0) throw new AggregateError(bugs, "exceptions came out of handlers");
+  });
   return rig;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createEdgeProbe } from "../../balancer/upstreams/probe.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
@@ -13,9 +13,9 @@ import { onlyKey } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import { watchMachine } from "../support/machine.ts";
+import type { RawSocket } from "../support/sockets.ts";
 import {
   ok,
-  type RawSocket,
   type RawWorker,
   type Rig,
   type RigOptions,
@@ -34,19 +34,9 @@ const PROBE = createEdgeProbe({
   storeHealth: () => ({ state: "up" }),
   edgeKeys: onlyKey(Buffer.alloc(32)),
 });
-const closers: (() => Promise<void>)[] = [];
 
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
-  const rig = await startRig({ ...options, workers });
-  closers.push(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
+function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
+  return startRig({ ...options, workers });
 }
 
 /** A worker that responds to probes, upgrades and other requests; once stopped it only accepts. */
@@ -69,7 +59,6 @@ async function stoppable(
     }
   };
   const raw = await startRawWorker(serve);
-  closers.push(() => raw.close());
   return {
     raw,
     record: workerRecord(id, raw.port),
@@ -171,9 +160,7 @@ describe("a worker that is stopped", () => {
 
   test("a request that a worker's earlier incarnation lost is not sent to its next one, which may be lost too", async () => {
     const silent = await startRawWorker();
-    closers.push(() => silent.close());
     const failing = await startRawWorker(({ socket }) => socket.destroy());
-    closers.push(() => failing.close());
     const b = await stoppable("b");
     const rig = await rigWith([workerRecord("a", silent.port), b.record]);
     const asked = rig.ask(get(keyFor(rig, "a")));
@@ -376,10 +363,9 @@ describe("a worker that refuses and was taken over", () => {
     await tunnel.end();
     expect(await waiting).toContain("from b");
 
-    const back = await startRawWorker((socket) => {
+    await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(NO_CONTENT);
     }, port);
-    closers.push(() => back.close());
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
   });
 });

@@ -1,22 +1,16 @@
 /**
  * What the data path relies on in a transport, over TCP and TLS, with peers that do not read.
  */
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { findDirectReads } from "../../balancer/transport/accepted-reads.ts";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { Connection, Transport } from "../../balancer/transport/transport.ts";
-import { type PemPair, until } from "./rig.ts";
+import { atEnd } from "../support/at-end.ts";
+import { makeCertificate } from "../support/certificates.ts";
+import { connectSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
-let certificate: PemPair;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
+const certificate = await makeCertificate();
 
 /** An accepted connection and its client socket, which reads nothing until it is resumed. */
 async function open(transport: Transport, secure: boolean) {
@@ -46,19 +40,14 @@ async function open(transport: Transport, secure: boolean) {
       };
     },
   });
-  const at = { port: listening.port, host: "127.0.0.1" };
-  const peer: Socket = secure
-    ? connectTls({ ...at, rejectUnauthorized: false })
-    : connect({ ...at, allowHalfOpen: true });
-  onTestFinished(() => {
-    peer.destroy();
+  atEnd(() => {
     for (const connection of accepted) connection.destroy();
     listening.close();
   });
-  peer.on("error", () => {});
-  await once(peer, secure ? "secureConnect" : "connect");
+  const tls = secure ? {} : undefined;
+  const peer = await connectSocket({ port: listening.port, allowHalfOpen: !secure, tls });
   peer.pause();
-  await until(() => accepted.length === 1, "the connection");
+  await until("the connection", () => accepted.length === 1);
   return { peer, connection: accepted[0] as Connection, closed };
 }
 
@@ -79,18 +68,18 @@ describe.each([
       expect(connection.pendingBytes).toBeGreaterThan(0);
       connection.end();
       connection.reset();
-      await until(() => closed.length === 1, "the close");
+      await until("the close", () => closed.length === 1);
       peer.resume();
-      await until(() => peer.closed || peer.readableEnded, "the close at the other end");
+      await until("the close at the other end", () => peer.closed || peer.readableEnded);
     });
 
     test("a reset right after the end closes the connection", async () => {
       const { peer, connection, closed } = await open(create(), secure);
       connection.end();
       connection.reset();
-      await until(() => closed.length === 1, "the close");
+      await until("the close", () => closed.length === 1);
       peer.resume();
-      await until(() => peer.closed || peer.readableEnded, "the close at the other end");
+      await until("the close at the other end", () => peer.closed || peer.readableEnded);
     });
   });
 });

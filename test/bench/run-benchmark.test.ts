@@ -1,10 +1,10 @@
 /** How the runner of the benchmarks treats those that fail and those that do not end. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type Outcome, runBenchmark } from "../../bench/support/run-benchmark.ts";
 import { descendantsOf, stillRunning } from "../support/processes.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 test("a benchmark that fails is reported with its message, and does not end the runner", async () => {
@@ -38,8 +38,7 @@ test("a benchmark that does not end is ended together with the processes that it
 });
 
 async function run(body: string, limit?: AbortSignal): Promise<Outcome> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-bench-test-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = tempFolder();
   const file = join(folder, "some.mts");
   writeFileSync(file, `export async function run() { ${body} }\n`);
   return await runBenchmark("some-benchmark-of-a-test", {

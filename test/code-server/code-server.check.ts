@@ -8,13 +8,11 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import semver from "semver";
@@ -25,6 +23,7 @@ import { launchChromium } from "../support/browser.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { put } from "../support/plugins.ts";
 import { freePort } from "../support/ports.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
@@ -38,7 +37,7 @@ let folder: string;
 let edge: EdgeProcess;
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "ct-code-server-"));
+  folder = tempFolder();
   const operator = { CT_DASHBOARD_USER: "ops", CT_DASHBOARD_PASSWORD: "operator" };
   edge = await startEdge({ env: { ...operator, CT_CLIENTS_DIR: join(folder, "clients") } });
   await installCodeServer();
@@ -50,7 +49,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await edge?.dispose();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 /** Installed without its build scripts, except for two native modules. */

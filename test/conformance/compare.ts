@@ -3,12 +3,12 @@
  * reveals unfair expectations. Prints a table of the results and each difference (`--quiet`: only the table).
  */
 import { spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { generate } from "selfsigned";
-import type { PemPair } from "../balancer/rig.ts";
+import type { PemPair } from "../support/certificates.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import type { Case, Subject } from "./case.ts";
 import { judge } from "./judge.ts";
 import { startWorkers, type Target, type Workers } from "./stage.ts";
@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const folder = await mkdtemp(join(tmpdir(), "edge-conformance-"));
+const folder = tempFolder();
 try {
   await compare(await makeCertificate());
 } finally {

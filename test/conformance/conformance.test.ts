@@ -1,17 +1,11 @@
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { PemPair } from "../balancer/rig.ts";
+import { makeCertificate } from "../support/certificates.ts";
 import { judge } from "./judge.ts";
 import { startWorkers, type Workers } from "./stage.ts";
 import { SUBJECTS } from "./subjects.ts";
 import { type OwnTarget, startOurs } from "./targets/ours.ts";
 
-let certificate: PemPair;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
+const certificate = await makeCertificate();
 
 describe.each([
   ["HTTP", false, false],

@@ -1,7 +1,8 @@
 /**
  * Plays one case and compares the result with the expected one.
  */
-import type { RawSocket } from "../balancer/rig.ts";
+
+import type { RawSocket } from "../support/sockets.ts";
 import type { Case, SeenAnswer, SeenRequest } from "./case.ts";
 import { type Message, nameOf, readAnswers, statusOf } from "./messages.ts";
 import { AFTER, Stage, soon, type Target, type Workers } from "./stage.ts";

@@ -4,7 +4,8 @@
  */
 import { connect } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { RawSocket, type RawWorker, startRawWorker } from "../balancer/rig.ts";
+import { type RawWorker, startRawWorker } from "../balancer/rig.ts";
+import { RawSocket } from "../support/sockets.ts";
 import { type Answer, ok } from "./case.ts";
 import { type Message, readAnswers, readRequests } from "./messages.ts";
 

@@ -2,11 +2,10 @@
  * The Helm chart: what it renders for each choice of values, compared with the source that it is made from, with Kubernetes'
  * schemas and, where it is installed, with Helm itself.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CONTRADICTIONS, contradictionsOf } from "../../deploy/kit/checks/contradictions.ts";
 import type { Context } from "../../deploy/kit/model/expression.ts";
 import { evaluate, isTrue } from "../../deploy/kit/model/expression.ts";
@@ -25,6 +24,7 @@ import {
 import { RenderFailure } from "../support/helm/evaluate.ts";
 import { isInstalled, run } from "../support/helm/installed.ts";
 import { errorsOf } from "../support/kubernetes/schemas.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const FOLDER = fileURLToPath(new URL("../../deploy/helm/codetogether-edge", import.meta.url));
 const RELEASE = { name: "release", namespace: "somewhere" };
@@ -193,8 +193,7 @@ test("the notes say how to reach an edge that nothing leads to", () => {
 // --- Helm itself ---
 
 describe.runIf(isInstalled("helm"))("with Helm", () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-helm-"));
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
 
   function helm(choice: Choice, verb: "lint" | "template"): string {
     const values = join(folder, "values.json");

@@ -1,20 +1,12 @@
 /** Kustomize's objects against Kubernetes' schemas and, where kubectl is installed, the overlays and components as it builds them. */
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type KubernetesObject, parseObjects } from "../support/helm/chart.ts";
 import { isInstalled, run } from "../support/helm/installed.ts";
 import { errorsOf } from "../support/kubernetes/schemas.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const FOLDER = fileURLToPath(new URL("../../deploy/kubernetes", import.meta.url));
 
@@ -44,9 +36,8 @@ test("the schemas refuse fields that do not exist, wrong types, and kinds withou
 });
 
 describe.runIf(isInstalled("kubectl"))("with kubectl kustomize", () => {
-  const copy = mkdtempSync(join(tmpdir(), "ct-kustomize-"));
+  const copy = tempFolder();
   cpSync(FOLDER, copy, { recursive: true });
-  afterAll(() => rmSync(copy, { recursive: true }));
 
   test("the overlays are valid, and nothing has a number of replicas that an autoscaler sets", () => {
     expect(build("overlays/trial").map(shortName)).toContain("Deployment/redis");

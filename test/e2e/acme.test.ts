@@ -2,9 +2,7 @@
  * Certificates that an edge obtains itself, from a real authority: three balancers behind a TCP balancer that takes turns. Takes
  * root, because authorities verify names on ports 80 and 443.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
 import { connect } from "node:tls";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Authority, canBeAuthority, startAuthority } from "../support/caddy-authority.ts";
@@ -13,6 +11,7 @@ import { runCommand } from "../support/command.ts";
 import { startEdge as startOneMachineEdge } from "../support/edge-process.ts";
 import { freePort } from "../support/ports.ts";
 import { openPublicAddress, type PublicAddress } from "../support/public-address.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 interface Edge {
@@ -54,7 +53,7 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     const name = nameOf(index);
     const address = addresses[index];
     if (address === undefined) throw new Error("no such address");
-    const dataDir = mkdtempSync(join(tmpdir(), "ct-acme-"));
+    const dataDir = tempFolder();
     const cluster = await startCluster({
       workers,
       balancers: 0,

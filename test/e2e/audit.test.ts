@@ -1,6 +1,5 @@
 /** The audit log of real workers: what people did is in it, and `ct-edge audit` verifies and erases it. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { Verification } from "../../edge/audit/verify.ts";
@@ -9,6 +8,7 @@ import { auditFolder, auditLines, keysOf, writeAuditLog } from "../support/audit
 import { CLUSTER_SECRET, type Cluster, startCluster } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
 import { person } from "../support/people.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 interface Audited {
@@ -23,8 +23,7 @@ async function startAudited(
   env: Readonly<Record<string, string>> = {},
   folder = "",
 ): Promise<Audited> {
-  const parent = mkdtempSync(join(tmpdir(), "ct-audit-"));
-  onTestFinished(() => rmSync(parent, { recursive: true }));
+  const parent = tempFolder();
   const dir = folder || join(parent, "audit");
   const cluster = await startCluster({
     workers: 1,
@@ -143,8 +142,7 @@ test("a worker that is killed while it records leaves a log that is fine, and ve
 }, 90_000);
 
 test("with CT_AUDIT_FAILURE=refuse nobody hosts while the log cannot be written, and reads why", async () => {
-  const parent = mkdtempSync(join(tmpdir(), "ct-audit-"));
-  onTestFinished(() => rmSync(parent, { recursive: true }));
+  const parent = tempFolder();
   const place = join(parent, "place");
   writeFileSync(place, "no folder");
   const { baseUrl, cluster, run } = await startAudited(

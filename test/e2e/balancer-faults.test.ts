@@ -2,8 +2,7 @@
  * What clients notice when a balancer dies, starts without its store, or continues with its last view: with real processes,
  * a real Redis and unmodified clients.
  */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fetch } from "undici";
@@ -28,6 +27,7 @@ import {
 } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { startTraffic } from "../support/steady-traffic.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 type ClusterOptions = Parameters<typeof startCluster>[0];
@@ -45,8 +45,7 @@ async function frontForThisTest(port: number): Promise<Front> {
 }
 
 function folderForThisTest(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-data-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = tempFolder();
   return folder;
 }
 

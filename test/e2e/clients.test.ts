@@ -2,9 +2,8 @@
  * IDE plugins through the balancer: an operator adds files, IDEs install them, downloads are counted for the whole edge and
  * survive a restart.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,6 +11,7 @@ import type { ClientsAnswer } from "../../edge/commands/machine/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { pluginZip, put, putRepository, vsix } from "../support/plugins.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 let edge: EdgeProcess;
@@ -19,13 +19,12 @@ let dataDir: string;
 const agent = new Agent({ connect: { rejectUnauthorized: false } });
 
 beforeAll(async () => {
-  dataDir = mkdtempSync(join(tmpdir(), "ct-edge-"));
+  dataDir = tempFolder();
   edge = await startEdge({ dataDir });
 });
 afterAll(async () => {
   await agent.destroy();
   await edge.dispose();
-  rmSync(dataDir, { recursive: true, force: true });
 });
 
 async function get(path: string, headers: Record<string, string> = {}) {

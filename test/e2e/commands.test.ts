@@ -2,8 +2,7 @@
  * The commands that inspect a running edge, as processes: on one machine, with Redis, and with the store away.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -28,6 +27,7 @@ import { HAS_LINKS } from "../support/link-mode.ts";
 import { everybodyHears, openSession, person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { openStore, startRedis } from "../support/redis.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 /** Clears the screen and reverses the writing direction. */
@@ -281,10 +281,9 @@ describe("an edge of many machines", () => {
 
   beforeAll(async () => {
     cluster = await startCluster({ workers: 2, balancers: 1 });
-    folder = mkdtempSync(join(tmpdir(), "ct-commands-"));
+    folder = tempFolder();
   });
   afterAll(async () => {
-    rmSync(folder, { recursive: true, force: true });
     await cluster.dispose();
   });
 
@@ -372,8 +371,7 @@ describe("an edge of many machines", () => {
 describe("without a store", () => {
   test("a command says which store it tried and what to do", async () => {
     const url = `redis://:s3cret@127.0.0.1:${await freePort()}`;
-    const dataDir = mkdtempSync(join(tmpdir(), "ct-nobody-"));
-    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+    const dataDir = tempFolder();
     for (const command of COMMANDS) {
       const [away, nobody] = await Promise.all([
         runCommand([command], { CT_REDIS_URL: url }),

@@ -5,7 +5,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import { sendCommand } from "../../shared/control/send.ts";
-import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
@@ -14,6 +13,7 @@ import { type Churn, peersOf, startChurn } from "../support/churn.ts";
 import type { Client } from "../support/clients.ts";
 import { type Member, sees } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
+import { silentLog } from "../support/logs.ts";
 import { equalAfter, heardTwice, missing, whatTheyKnow } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
@@ -32,7 +32,7 @@ beforeAll(async () => {
     prefix: "{ct}:",
     name: "operator",
     clock: systemClock,
-    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     counters: createCounters(),
   });
 }, 300_000);

@@ -3,9 +3,8 @@
  * many, and that hostile lines do no harm.
  */
 import { execFileSync } from "node:child_process";
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -14,6 +13,7 @@ import { CLUSTER_SECRET, type Cluster, type Member, startCluster } from "../supp
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { playMainJob } from "../support/main-job.ts";
 import { pluginZip, put, putRepository, vsix } from "../support/plugins.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 const agent = new Agent();
@@ -60,7 +60,7 @@ describe("on one machine", () => {
   let folder: string;
 
   beforeAll(async () => {
-    dataDir = mkdtempSync(join(tmpdir(), "ct-edge-"));
+    dataDir = tempFolder();
     folder = join(dataDir, "logs");
     put(dataDir, "clients/vscode/codetogether-onpremises-1.vsix", await vsix());
     put(dataDir, "clients/intellij/codetogether-onpremises-1.zip", await pluginZip());
@@ -78,7 +78,6 @@ describe("on one machine", () => {
   });
   afterAll(async () => {
     await edge.dispose();
-    rmSync(dataDir, { recursive: true, force: true });
   });
 
   /** What the notes' commands print, run as they stand in the folder of the logs. */

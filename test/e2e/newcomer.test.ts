@@ -2,12 +2,12 @@
  * The README's two commands, in a copy of the project without node_modules or a build.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, type TestContext, test } from "vitest";
+import { expect, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 /** npm may have to download every package, at half its usual speed. */
@@ -23,10 +23,8 @@ const NPM_CACHE = { npm_config_prefer_offline: "true" };
 const ONE_TEST_FILE = "test/edge/start/summary.test.ts";
 
 /** CI itself begins with the other order: its first command is `npm test`, in a fresh clone. */
-test("npm start, then npm test, work in a fresh clone", { timeout: TEST_MS }, async ({
-  onTestFinished,
-}) => {
-  const clone = freshClone(onTestFinished);
+test("npm start, then npm test, work in a fresh clone", { timeout: TEST_MS }, async () => {
+  const clone = freshClone();
   await expectToStart(clone);
   await expectTestsToPass(clone);
 });
@@ -39,9 +37,8 @@ test("CI runs the README's test command first", () => {
 });
 
 /** A copy of exactly the files that a commit of the working tree would contain. Removed after the test. */
-function freshClone(onTestFinished: TestContext["onTestFinished"]): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-clone-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+function freshClone(): string {
+  const folder = tempFolder();
   const list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
   const files = execFileSync("git", list, { cwd: root, encoding: "utf8" }).split("\0");
   for (const file of files.filter((name) => name !== "" && existsSync(join(root, name)))) {

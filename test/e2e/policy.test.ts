@@ -1,6 +1,5 @@
 /** A policy over two workers, with unmodified clients who sign in at a real identity provider, by name, and with an API key. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { readViews } from "../../shared/cluster/read.ts";
@@ -13,6 +12,7 @@ import {
 } from "../support/identity-cluster.ts";
 import { person } from "../support/people.ts";
 import { openStore } from "../support/redis.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { WebPerson } from "../support/web-client.ts";
 
@@ -32,8 +32,7 @@ let file: string;
 let { front, cluster, provider, clientOf } = {} as IdentityCluster;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-policy-"));
-  return () => rmSync(folder, { recursive: true });
+  folder = tempFolder();
 });
 
 beforeEach(async () => {

@@ -4,8 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
@@ -24,6 +23,7 @@ import { stillRunning } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
 import { dutiesOf, dutiesOfWorker, type WorkerDuties } from "../support/status.ts";
 import { equalAfter, openTeams } from "../support/teams.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { compareWire } from "../support/wire.ts";
 
@@ -321,8 +321,7 @@ test(
   SLOW,
   async () => {
     const made = await edgeForThisTest({ CT_WORKER_COUNT: "1" });
-    const folder = mkdtempSync(join(tmpdir(), "ct-edge-cert-"));
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = tempFolder();
     const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
     copyFileSync(made.certificateFile, cert);
     copyFileSync(join(made.dataDir, "tls/key.pem"), key);

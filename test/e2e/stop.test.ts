@@ -2,8 +2,7 @@
  * How the edge stops, and how it refuses to start: nothing stays behind, and the terminal says what to do.
  */
 import { createPrivateKey } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -17,6 +16,7 @@ import {
 import { openSession, person } from "../support/people.ts";
 import { freePort, holdPort } from "../support/ports.ts";
 import { type ProcessId, stillRunning } from "../support/processes.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 /** What the README promises for Ctrl-C and for a kill. */
@@ -137,8 +137,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
   });
 
   test("when the certificate is missing", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "ct-edge-no-cert-"));
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = tempFolder();
     const cert = join(folder, "cert.pem");
     const env = { CT_TLS_CERT: cert, CT_TLS_KEY: join(folder, "key.pem") };
 
@@ -148,8 +147,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
   });
 
   test("when the key of the certificate has a passphrase", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "ct-edge-locked-"));
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = tempFolder();
     const made = await generate([{ name: "commonName", value: "edge.example" }]);
     const env = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
     writeFileSync(env.CT_TLS_CERT, made.cert);

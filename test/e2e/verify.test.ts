@@ -4,9 +4,7 @@
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { generate } from "selfsigned";
@@ -29,6 +27,7 @@ import {
   viewsOf,
 } from "../support/planted-faults.ts";
 import { openStore, startRedis } from "../support/redis.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { idsIn, leftInStore, verifyUrl } from "../support/verify.ts";
 
@@ -237,8 +236,7 @@ test("an API key opens sessions where names are not accepted; without one that i
 }, 60_000);
 
 test("members of another version are named", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-other-version-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const root = fileURLToPath(new URL("../../", import.meta.url));
   cpSync(`${root}dist`, `${folder}/dist`, { recursive: true });
   symlinkSync(`${root}node_modules`, `${folder}/node_modules`);
@@ -286,8 +284,7 @@ test("--drain watches a session while its worker is drained, and resumes the wor
 
 test("--drain with tokens of an operator and of a user, read from files, needs no store", async () => {
   const url = await frontWith({});
-  const folder = mkdtempSync(join(tmpdir(), "ct-verify-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const userToken = await createApi(url).signIn("Operator");
   writeFileSync(`${folder}/operator`, `${OPERATOR_TOKEN}\n`);
   writeFileSync(`${folder}/user`, `${userToken}\n`);

@@ -1,6 +1,5 @@
 /** Webhooks over real workers and Redis, with unmodified clients. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { sessionName } from "../../shared/activity/event.ts";
@@ -10,6 +9,7 @@ import { type Cluster, sees, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { startEdge } from "../support/edge-process.ts";
 import { person } from "../support/people.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import {
   newSecret,
@@ -28,8 +28,7 @@ interface Rig {
 }
 
 async function startRig(workers: number): Promise<Rig> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-webhooks-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const file = join(folder, "webhooks.yaml");
   const receiver = await startWebhookReceiver();
   onTestFinished(() => receiver.close());
@@ -109,8 +108,7 @@ test("without CT_WEBHOOKS, nothing of webhooks is in the store or in a worker", 
 });
 
 test("on one machine, events outlive the whole edge: after a start, the receiver gets what it does not have", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-webhooks-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const file = join(folder, "webhooks.json");
   const receiver = await startWebhookReceiver();
   onTestFinished(() => receiver.close());

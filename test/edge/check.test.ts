@@ -1,12 +1,12 @@
 /** `ct-edge check`: all problems at once. */
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generate } from "selfsigned";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { check } from "../../edge/commands/machine/check.ts";
 import { runCommand } from "../support/command.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const { cert: CERTIFICATE } = await generate([{ name: "commonName", value: "edge.example" }]);
 
@@ -53,8 +53,7 @@ test("a valid secret is not shown either, and the defaults have no problems", ()
 });
 
 test("a key with a passphrase and an unreadable certificate are reported without a start", () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = tempFolder();
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
   const files = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
@@ -90,8 +89,7 @@ test("ct-edge check exits with 1 and a line for each problem, or with 0", async 
 });
 
 test("webhooks are checked: where receivers are, and whether they have a secret", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const file = join(folder, "webhooks.yaml");
   writeFileSync(
     file,
@@ -116,8 +114,7 @@ test("webhooks are checked: where receivers are, and whether they have a secret"
 });
 
 test("a folder of the audit log that cannot be written is reported, and a file of an authority that is not there", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-check-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const file = join(folder, "file");
   writeFileSync(file, "");
   const env = { CT_AUDIT: "on", CT_AUDIT_SYSLOG: "tls://log.example.com" };

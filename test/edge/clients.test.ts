@@ -1,18 +1,16 @@
 /**
  * `ct-edge clients check`: over a folder of archives that are made to exhaust memory or time, and without plugins.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { type ClientsAnswer, checkText } from "../../edge/commands/machine/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { bomb, overlapping, pluginJar, pluginXml, put, vsix, zip } from "../support/plugins.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-clients-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 /** Of JavaScript's values, in MiB; what an entity bomb would fill within a second. */

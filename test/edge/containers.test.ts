@@ -2,7 +2,7 @@
  * What the image and docker-compose.yml rely on, as far as it shows without a container engine.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { openStatusPort } from "../../shared/process/status-port.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { buildOnce } from "../support/build.ts";
 import { freePort } from "../support/ports.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 beforeAll(() => buildOnce());
 
@@ -147,8 +148,7 @@ function checkHealth(env: Record<string, string>): Promise<{ status: number; out
 // --- the secret ---
 
 test("ct-secret makes a secret, and keeps an existing one", async () => {
-  const dataDir = mkdtempSync(join(tmpdir(), "ct-secret-"));
-  onTestFinished(() => rmSync(dataDir, { recursive: true }));
+  const dataDir = tempFolder();
   const path = join(dataDir, "secret");
 
   const first = await makeSecret(dataDir);

@@ -2,7 +2,7 @@
  * The output of `ct-edge explain` for each cause: the decision comes from the real router, the workers' part from the store's
  * own rule. The command as a process: test/e2e/explain.test.ts.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { explainHead } from "../../balancer/admin/explain.ts";
 import type { Router } from "../../balancer/routing/router.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
@@ -25,6 +25,7 @@ import { type SessionRecord, StoreAwayError } from "../../shared/store/store.ts"
 import { createView, workerRecord } from "../balancer/rig.ts";
 import { openRouter } from "../balancer/router-rig.ts";
 import { peer } from "../contract/store.ts";
+import { atEnd } from "../support/at-end.ts";
 import { createStepClock } from "../support/step-clock.ts";
 
 const ROOM = "R00MR00MR00MR00MR00MR00M" as SessionId;
@@ -62,12 +63,6 @@ function record(owner: WorkerRecord, more: Partial<SessionRecord> = {}): Session
 const history: OwnershipEvent[] = [
   { atMs: CREATED_MS, kind: "created", worker: "w2" as WorkerId, epoch: EPOCH, cause: "create" },
 ];
-
-const closers: (() => unknown)[] = [];
-afterEach(() => {
-  for (const close of closers.splice(0)) close();
-});
-
 interface Scene {
   readonly workers?: readonly WorkerRecord[];
   /** The session in the store. */
@@ -104,7 +99,7 @@ async function explained(scene: Scene): Promise<ExplainAnswer> {
         ? Promise.reject(new StoreAwayError("find"))
         : Promise.resolve(scene.record),
   });
-  closers.push(() => router.close());
+  atEnd(() => router.close());
   scene.before?.(router);
   clock.advance(2000);
   const question = askFor(scene.about, scene.as ?? guessWay(scene.about));

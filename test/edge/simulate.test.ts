@@ -2,7 +2,7 @@
  * The result of `ct-edge simulate` is what then happens: compared with the balancers' router and the workers' drain over random
  * edges. With whole processes: test/e2e/simulate.test.ts.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { handleCommand } from "../../balancer/admin/commands.ts";
 import type { Route } from "../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../balancer/upstreams/connection.ts";
@@ -25,7 +25,6 @@ import {
   type WorkerId,
 } from "../../shared/base/ids.ts";
 import { listenForCommands } from "../../shared/control/command-listener.ts";
-import { createLog } from "../../shared/logs/log.ts";
 import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
@@ -36,15 +35,12 @@ import { createView, RING_KEY, workerRecord } from "../balancer/rig.ts";
 import { openRouter } from "../balancer/router-rig.ts";
 import { balancer } from "../contract/store.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
+import { atEnd } from "../support/at-end.ts";
 import { connectStore, createTestLog, makeFolder } from "../support/embedded-store.ts";
+import { silentLog } from "../support/logs.ts";
 import { createStepClock } from "../support/step-clock.ts";
 
 const NOBODY: ReadonlySet<WorkerId> = new Set();
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
 const ids = (names: readonly string[]): WorkerId[] => names as WorkerId[];
 
 interface RandomEdge extends Snapshot {
@@ -101,7 +97,7 @@ async function routesAfter(
 ): Promise<Map<SessionId, (WorkerId | undefined)[]>> {
   const view = createView(edge.workers);
   const router = openRouter({ view, findSession: async () => undefined });
-  closers.push(() => router.close());
+  atEnd(() => router.close());
   for (const { id, alias, holder } of edge.sessions) {
     router.learn(id, holder, 1);
     if (alias !== undefined) router.learn(alias, holder, 1);
@@ -197,7 +193,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
       worker: (id) => edge.workers.find((one) => one.id === id),
     },
     clock,
-    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     counters: createCounters(),
     sendPendingMessages: async () => {},
     sendResume: async () => {},
@@ -395,7 +391,7 @@ describe("the places of keys on the ring", () => {
     const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
     const operator = await connectStore(server.socketPath);
     const member = await connectStore(server.socketPath);
-    closers.push(
+    atEnd(
       () => operator.close(),
       () => member.close(),
       () => server.close(),
@@ -409,7 +405,7 @@ describe("the places of keys on the ring", () => {
     const record = balancer("balancer-1");
     const view = createView([W1, W2, W3]);
     const router = openRouter({ view, findSession: async () => undefined });
-    closers.push(() => router.close());
+    atEnd(() => router.close());
     const commandListener = listenForCommands({
       store: member,
       clock: systemClock,
@@ -423,7 +419,7 @@ describe("the places of keys on the ring", () => {
           acme: undefined,
         }),
     });
-    closers.push(() => commandListener.close());
+    atEnd(() => commandListener.close());
     const keys = Array.from(
       { length: 1200 },
       (_, i): SessionKey =>

@@ -1,14 +1,13 @@
 /** `ct-edge webhooks test`, which needs no edge. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type CommandResult, runCommand } from "../support/command.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { startWebhookReceiver } from "../support/webhook-receiver.ts";
 
 function commandWith(text: string): (...args: string[]) => Promise<CommandResult> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-webhooks-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const file = join(folder, "webhooks.json");
   writeFileSync(file, text);
   const env = { CT_WEBHOOKS: file, CT_WEBHOOK_NETWORKS: "127.0.0.0/8" };

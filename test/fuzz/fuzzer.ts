@@ -5,17 +5,17 @@
 import { connect } from "node:tls";
 import { generate } from "selfsigned";
 import {
-  RawSocket,
   type RawWorker,
   type Rig,
   startRawWorker,
   startRig,
-  until,
   workerRecord,
 } from "../balancer/rig.ts";
 import { ok } from "../conformance/case.ts";
 import { type Message, readRequests } from "../conformance/messages.ts";
 import { reset } from "../conformance/stage.ts";
+import { RawSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 import { createRandom, type Random } from "./random.ts";
 import { clientSpeech, type Speech, workerSpeech } from "./traffic.ts";
 
@@ -151,7 +151,7 @@ async function connectSomehow(rig: Rig, random: Random): Promise<RawSocket> {
   if (random.chance(0.2)) return rig.client(port);
   const socket = connect({ port, host: "127.0.0.1", rejectUnauthorized: false });
   const client = new RawSocket(socket);
-  await until(() => client.closed || socket.authorizationError !== null, "a TLS handshake");
+  await until("a TLS handshake", () => client.closed || socket.authorizationError !== null);
   return client;
 }
 
@@ -176,10 +176,9 @@ async function checkNeighbour(stage: FuzzStage, index: number): Promise<void> {
 
 /** Waits until all connections and requests have ended by themselves. */
 async function allEnds(rig: Rig): Promise<void> {
-  await until(() => rig.path.listener.connections === 0, "the end of all connections of clients");
-  await until(
-    () => rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-    "the end of all requests",
+  await until("the end of all connections of clients", () => rig.path.listener.connections === 0);
+  await until("the end of all requests", () =>
+    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
   );
 }
 

@@ -1,10 +1,11 @@
 /** Links that break: cut anywhere in a conversation, or silent after a network cut. */
 import { setTimeout as pause } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { BEAT_MS } from "../../shared/link/link.ts";
-import { type RawSocket, type Rig, startRig } from "../balancer/rig.ts";
+import { type Rig, startRig } from "../balancer/rig.ts";
 import { get, post, upgrade } from "../conformance/case.ts";
 import { framesIn } from "../shared/link/frame-bytes.ts";
+import type { RawSocket } from "../support/sockets.ts";
 import { createStepClock, type StepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
 import { linkTargets } from "./accept-links.ts";
@@ -38,7 +39,6 @@ async function start(): Promise<Setup> {
     linkTarget: linkTargets(),
     limits: { upstreamTimeoutMs: 60_000, bodyTimeoutMs: 60_000, headerTimeoutMs: 60_000 },
   });
-  onTestFinished(() => rig.close());
   const isOpen = (): boolean => rig.path.router.upstreams[0]?.links.state === "open";
   await until("the link is open", isOpen);
   return { rig, clock, worker, proxy, isOpen };
@@ -164,7 +164,6 @@ test("a link that is cut anywhere in a conversation leaves no request without an
     probe: { async ask() {} },
     linkTarget: linkTargets(),
   });
-  onTestFinished(() => otherRig.close());
   const bystander = await otherRig.client();
   await until("its link is open", () => other.links.links === 1);
   bystander.write(WEBSOCKET);
@@ -288,7 +287,6 @@ test("a request that may be repeated survives the end of both links to its worke
     probe: { async ask() {} },
     linkTarget: linkTargets(),
   });
-  onTestFinished(() => rig.close());
   const links = rig.path.router.upstreams[0]?.links;
   await until("the link is open", () => links?.state === "open");
   // The 257th stream asks for a second link; the request becomes the 257th of that one.

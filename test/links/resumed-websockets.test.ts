@@ -22,9 +22,9 @@ import {
 } from "../../shared/net/edge-headers.ts";
 import { type ResumeTicket, signResumeTicket } from "../../worker/sessions/resume-ticket.ts";
 import type { Session } from "../../worker/sessions/session.ts";
-import { RawSocket } from "../balancer/rig.ts";
 import { frame, fromClient, OPCODE } from "../balancer/websocket/frames.ts";
 import { Recorder } from "../shared/link/memory-wire.ts";
+import { RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 import { startWorker, type Worker } from "../worker/api/fixture.ts";
 import {

@@ -1,5 +1,5 @@
 /** Sessions of the product over a link: the worker's whole server behind a balancer's data path. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { startRig } from "../balancer/rig.ts";
 import { createRandom } from "../fuzz/random.ts";
 import { until } from "../support/until.ts";
@@ -27,7 +27,6 @@ test.each(["websocket", "polling"] as const)(
       linkTarget: linkTargets({ edgeKey: KEYS.edge }),
       probe: { async ask() {} },
     });
-    onTestFinished(() => rig.close());
     const links = rig.path.router.upstreams[0]?.links;
     await until("the link is open", () => links?.state === "open");
     const connect = (roomToken: string): Promise<RawPeer> =>

@@ -44,7 +44,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await rig.close();
   await worker.close();
 });
 

@@ -4,14 +4,9 @@ import { createNetTransport } from "../../balancer/transport/net.ts";
 import type { LinkTarget } from "../../balancer/upstreams/link-target.ts";
 import { MAX_LINKS, openLinks, type WorkerLinks } from "../../balancer/upstreams/worker-links.ts";
 import { edgeProof, incarnationProof, LINK_PROTOCOL } from "../../shared/net/edge-headers.ts";
-import {
-  EDGE_KEY,
-  type RawSocket,
-  type RawWorker,
-  startRawWorker,
-  workerRecord,
-} from "../balancer/rig.ts";
+import { EDGE_KEY, type RawWorker, startRawWorker, workerRecord } from "../balancer/rig.ts";
 import { control } from "../shared/link/frame-bytes.ts";
+import type { RawSocket } from "../support/sockets.ts";
 import { createStepClock, type StepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
 import { silentLog } from "../worker/sessions/fixture.ts";

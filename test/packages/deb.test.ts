@@ -2,8 +2,7 @@
  * The Debian package in a throw-away copy of the machine with a systemd of its own: installed, stopped, upgraded, removed and
  * purged as operators do it, while people work with unmodified clients.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, type TestContext, test } from "vitest";
 import { packDeb } from "../../deploy/package/deb.ts";
@@ -12,12 +11,13 @@ import { buildOnce } from "../support/build.ts";
 import { everybodyHears, openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { openBox, provideNode, type SystemdBox } from "./systemd-box.ts";
 
 const NAME = "codetogether-edge";
 const SETTINGS = `/etc/${NAME}/edge.env`;
-const work = mkdtempSync(join(tmpdir(), "ct-deb-"));
+const work = tempFolder();
 
 let box: SystemdBox | string = "it was not started";
 let port = 0;
@@ -43,7 +43,6 @@ beforeAll(async () => {
 afterAll(async () => {
   if (typeof box !== "string") await box.close();
   await redis?.close();
-  rmSync(work, { recursive: true, force: true });
 });
 
 /** The tests build on each other, in this order. Skips a test where there is no box. */

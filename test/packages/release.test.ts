@@ -3,22 +3,21 @@ import { execFile } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ajv, type Options } from "ajv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { hasProgram } from "../support/debian.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const SCHEMAS = join(ROOT, "node_modules/@cyclonedx/cyclonedx-library/res/schema");
-const work = mkdtempSync(join(tmpdir(), "ct-release-"));
+const work = tempFolder();
 const out = join(work, "release");
 
 const canRelease = hasProgram("dpkg-deb", ["dpkg"], "the tests of the release");
@@ -29,8 +28,6 @@ beforeAll(async () => {
   mkdirSync(`${out}.999999999/one`, { recursive: true });
   printed = (await release(["--dirty", "--out", out])).stdout;
 }, 120_000);
-
-afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 interface Run {
   readonly status: number;
@@ -189,7 +186,7 @@ test("a release without dpkg-deb, or with an invalid date, fails with the fix, a
 
 /** A folder for PATH with the programs that a release and the launchers use, but one. */
 function toolsWithout(missing: string): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-tools-"));
+  const folder = tempFolder();
   const all = ["sh", "basename", "dirname", "readlink", "tar", "gzip", "npm", "git", "node", "cp"];
   for (const name of [...all, "dpkg-deb"]) {
     if (name !== missing)

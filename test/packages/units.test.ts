@@ -1,10 +1,10 @@
 /** The units of systemd and what the programs tell it, as far as it shows without systemd. */
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { startEdge } from "../support/edge-process.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 const PACKAGE = join(import.meta.dirname, "../../deploy/package");
@@ -60,7 +60,7 @@ test("an edge that cannot tell systemd runs, and says what to do", async () => {
 });
 
 function toolsFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-notify-"));
+  const folder = tempFolder();
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }

@@ -1,8 +1,7 @@
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { generate } from "selfsigned";
 import { request } from "undici";
@@ -10,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
 import { launch, type Member, type ProcessOptions, type Run } from "../support/cluster.ts";
 import { watchMachine } from "../support/machine.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { cpuMs, residentBytes } from "./memory.ts";
 
@@ -28,7 +28,7 @@ let run: Run;
 
 beforeAll(async () => {
   await buildOnce();
-  folder = await mkdtemp(join(tmpdir(), "ct-crowd-"));
+  folder = tempFolder();
   const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
   await writeFile(join(folder, "cert.pem"), made.cert);
   await writeFile(join(folder, "key.pem"), made.private);
@@ -44,7 +44,6 @@ afterEach(async () => {
 afterAll(async () => {
   worker.closeAllConnections();
   worker.close();
-  await rm(folder, { recursive: true });
 });
 
 /** Starts the balancer as a separate process. */

@@ -31,7 +31,6 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await rig.close();
   for (const socket of open) socket.destroy();
   worker.close();
 });

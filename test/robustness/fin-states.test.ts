@@ -4,15 +4,15 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
-  type RawSocket,
   type RawWorker,
   type Rig,
   startRawWorker,
   startRig,
-  until,
   workerRecord,
 } from "../balancer/rig.ts";
 import { get, head, ok, switching, upgrade } from "../conformance/case.ts";
+import type { RawSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 let worker: RawWorker;
 let rig: Rig;
@@ -31,14 +31,11 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await until(() => rig.path.listener.connections === 0, "the end of the client's connection");
-  await until(
-    () => rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-    "the end of all requests",
+  await until("the end of the client's connection", () => rig.path.listener.connections === 0);
+  await until("the end of all requests", () =>
+    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
   );
   expect(rig.path.tunnels.size).toBe(0);
-  await rig.close();
-  await worker.close();
   expect(rig.bugs).toEqual([]);
 });
 
@@ -84,7 +81,7 @@ describe("a client that sends FIN", () => {
     client.socket.end();
     await client.end();
     // A worker that took the end for the end of the body would act on half of it.
-    await until(() => upstream.closed || upstream.ended, "the end at the worker");
+    await until("the end at the worker", () => upstream.closed || upstream.ended);
     expect(statuses(client.text)).toEqual([]);
     expect(upstream.text).not.toContain("0\r\n\r\n");
   });
@@ -163,7 +160,7 @@ describe("a worker that sends FIN", () => {
     const client = await rig.client();
     for (let request = 1; request <= 20; request++) {
       client.write(get());
-      await until(() => statuses(client.text).length === request, "the next response");
+      await until("the next response", () => statuses(client.text).length === request);
     }
     expect(new Set(statuses(client.text))).toEqual(new Set(["200"]));
     client.socket.end();

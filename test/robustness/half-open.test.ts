@@ -4,10 +4,10 @@ import {
   type Rig,
   startRawWorker,
   startRig,
-  until,
   workerRecord,
 } from "../balancer/rig.ts";
 import { get, head, ok, switching, upgrade } from "../conformance/case.ts";
+import { until } from "../support/until.ts";
 
 let worker: RawWorker;
 let rig: Rig;
@@ -22,8 +22,6 @@ async function start(): Promise<void> {
 }
 
 afterEach(async () => {
-  await rig.close();
-  await worker.close();
   expect(rig.bugs).toEqual([]);
 });
 
@@ -40,10 +38,10 @@ test("a tunnel whose client has sent FIN still forwards the bytes of the worker"
   await upstream.end();
   const rest = "r".repeat(1_000_000);
   upstream.write(rest);
-  await until(() => client.text.length === rest.length, "the rest");
+  await until("the rest", () => client.text.length === rest.length);
   upstream.socket.end();
   await client.close();
-  await until(() => rig.path.tunnels.size === 0, "the end of the tunnel");
+  await until("the end of the tunnel", () => rig.path.tunnels.size === 0);
 });
 
 test("a client that only ends its own side does not keep its connection open", async () => {
@@ -55,7 +53,7 @@ test("a client that only ends its own side does not keep its connection open", a
   client.socket.end();
   upstream.write(ok("fine"));
   await client.has("fine");
-  await until(() => rig.path.listener.connections === 0, "the end of the connection");
+  await until("the end of the connection", () => rig.path.listener.connections === 0);
 });
 
 test("a worker that ends its side within a response ends the client's connection immediately", async () => {

@@ -8,11 +8,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type PemPair, type Rig, startRig, workerRecord } from "../balancer/rig.ts";
+import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { head } from "../conformance/case.ts";
 import { createRandom } from "../fuzz/random.ts";
+import { makeCertificate, type PemPair } from "../support/certificates.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import { holdings } from "./memory.ts";
@@ -73,8 +73,7 @@ async function drip(socket: Socket, bytes: Buffer): Promise<void> {
 }
 
 beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
+  certificate = await makeCertificate();
   worker.listen(0, "127.0.0.1");
   await once(worker, "listening");
   return () => worker.close();
@@ -96,7 +95,6 @@ afterEach(async () => {
   await until("all requests have ended", () =>
     rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
   );
-  await rig.close();
   expect(rig.bugs).toEqual([]);
   expect(faults.splice(0)).toEqual([]);
 });

@@ -36,9 +36,6 @@ async function start(isLeased: boolean): Promise<string> {
 }
 
 afterEach(async () => {
-  await rig.close();
-  await silent.close();
-  await well.close();
   expect(rig.bugs).toEqual([]);
 });
 

@@ -5,18 +5,17 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   ok,
-  type PemPair,
   type RawWorker,
   type Rig,
   startRawWorker,
   startRig,
-  until,
   workerRecord,
 } from "../balancer/rig.ts";
+import { makeCertificate } from "../support/certificates.ts";
+import { until } from "../support/until.ts";
 
 const LIMIT_MS = 1000;
 const SIZE = 8 * 1024 * 1024;
@@ -26,12 +25,7 @@ const STEP_MS = 100;
 /** More than the system receives for a worker that does not read it: the third number of net.ipv4.tcp_rmem. */
 const UNSEEN_BYTES = 40 * 1024 * 1024;
 
-let certificate: PemPair;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
+const certificate = await makeCertificate();
 
 /** A test with a balancer and a worker of its own. The tests wait most of the time, so they run concurrently. */
 function testBalancer(title: string, run: (worker: RawWorker, rig: Rig) => Promise<void>): void {
@@ -118,7 +112,7 @@ describe.concurrent.each(["http", "https"])("over %s", (scheme) => {
     await upstream.head();
     upstream.write(ok("x".repeat(4 * SIZE)));
     await upstream.close();
-    await until(() => rig.path.listener.connections === 0, "the end of the client's connection");
+    await until("the end of the client's connection", () => rig.path.listener.connections === 0);
     client.destroy();
   });
 });

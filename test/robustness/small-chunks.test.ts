@@ -114,7 +114,6 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await rig.close();
   for (const socket of open) socket.destroy();
   worker.close();
   expect(rig.bugs).toEqual([]);

@@ -3,10 +3,10 @@
  * doubled, or appear in another connection, whatever sizes are written, and with slow readers and resets at either end.
  */
 import { createHash, randomInt } from "node:crypto";
-import { generate } from "selfsigned";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type PemPair, type Rig, startRig, workerRecord } from "../balancer/rig.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
+import { makeCertificate } from "../support/certificates.ts";
 import { stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import {
@@ -26,15 +26,10 @@ const EXCHANGES_EACH = 4;
 const STALLING_BYTES = 6 * MIB;
 const LARGE_BYTES = 20 * MIB;
 
-let certificate: PemPair;
+const certificate = await makeCertificate();
 let traffic: StampedTraffic;
 let worker: StampedWorker;
 let rig: Rig;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
 
 beforeEach(async () => {
   traffic = new StampedTraffic();
@@ -48,7 +43,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await rig.close();
   await worker.close();
 });
 

@@ -4,6 +4,8 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 
+/** The first polls come quickly, because most conditions hold soon. */
+const FIRST_POLL_MS = 1;
 const POLL_MS = 20;
 /** A probe that asks processes takes time from them: it waits for so many times as long as it took, within limits. */
 const REST = 4;
@@ -20,7 +22,7 @@ export async function until<T>(
 ): Promise<Exclude<T, undefined | false>> {
   const deadline = performance.now() + timeoutMs;
   let failure: unknown;
-  for (;;) {
+  for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(POLL_MS, 2 * pollMs)) {
     const startMs = performance.now();
     try {
       const value = await probe();
@@ -33,7 +35,7 @@ export async function until<T>(
       throw new Error(`not within ${timeoutMs} ms: ${what}`, { cause: failure });
     }
     const restMs = REST * (performance.now() - startMs);
-    await delay(Math.min(MAX_POLL_MS, Math.max(POLL_MS, restMs)));
+    await delay(Math.min(MAX_POLL_MS, Math.max(pollMs, restMs)));
   }
 }
 

@@ -1,24 +1,23 @@
 import { execFile } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { generate } from "selfsigned";
-import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeAll, beforeEach, expect, test } from "vitest";
 import { checkSettings } from "../../../balancer/admin/check.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";
 import { buildOnce } from "../../support/build.ts";
+import { makeCertificate } from "../../support/certificates.ts";
 import { freePort, holdPort, loopbacks } from "../../support/ports.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 beforeAll(() => buildOnce());
 
 let folder: string;
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "ct-check-"));
+  folder = tempFolder();
 });
-afterEach(() => rm(folder, { recursive: true }));
 
 const BASE = {
   CT_WORKERS: "127.0.0.1:3001,127.0.0.1:3002",
@@ -35,14 +34,11 @@ function check(env: Record<string, string>, base: Record<string, string> = BASE)
 }
 
 async function certificateFor(days: number): Promise<{ CT_TLS_CERT: string; CT_TLS_KEY: string }> {
-  const made = await generate([{ name: "commonName", value: "edge.example" }], {
-    keySize: 2048,
-    notAfterDate: new Date(NOW_MS + days * 86_400_000),
-    extensions: [{ name: "subjectAltName", altNames: [{ type: 2, value: "edge.example" }] }],
-  });
+  const until = new Date(NOW_MS + days * 86_400_000);
+  const made = await makeCertificate({ names: ["edge.example"], until });
   const files = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
   await writeFile(files.CT_TLS_CERT, made.cert);
-  await writeFile(files.CT_TLS_KEY, made.private);
+  await writeFile(files.CT_TLS_KEY, made.key);
   return files;
 }
 

@@ -3,7 +3,7 @@
  * states and records, and over HTTP with workers that name themselves.
  */
 import { request } from "undici";
-import { afterEach, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { explainHead } from "../../../balancer/admin/explain.ts";
 import { decide, type Found, type View } from "../../../balancer/routing/decision.ts";
 import type { Router } from "../../../balancer/routing/router.ts";
@@ -22,6 +22,7 @@ import { type Explanation, parseExplanation } from "../../../shared/control/expl
 import type { WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
 import { createRandom, type Random } from "../../fuzz/random.ts";
+import { atEnd } from "../../support/at-end.ts";
 import {
   createView,
   type FakeView,
@@ -33,11 +34,6 @@ import {
 import { openRouter } from "../router-rig.ts";
 
 const NONE: ReadonlySet<WorkerId> = new Set();
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
 function routeOf(head: ExplainedHead): Route {
   return findRoute(routedRequest(head.method, head.target, head.fields));
 }
@@ -88,7 +84,7 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
       return Promise.resolve(records.get(key));
     },
   });
-  closers.push(() => router.close());
+  atEnd(() => router.close());
   const keys = Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? newSessionId() : `team ${i}`));
   for (const key of keys as SessionKey[]) {
     const owner = random.pick([...workers.map(({ id }) => id), "elsewhere" as WorkerId]);

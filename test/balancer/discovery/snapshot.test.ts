@@ -1,16 +1,7 @@
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import {
   createSnapshotFile,
   decodeSnapshot,
@@ -23,6 +14,7 @@ import {
 import type { SessionKey, WorkerId } from "../../../shared/base/ids.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { workerRecord } from "../rig.ts";
 
 const A = workerRecord("a", 3001);
@@ -96,9 +88,8 @@ describe("the file", () => {
   let dataDir: string;
 
   beforeEach(() => {
-    dataDir = mkdtempSync(join(tmpdir(), "ct-snapshot-"));
+    dataDir = tempFolder();
   });
-  afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
   function open(storeName = "redis://one", folder = dataDir) {
     const { log, lines } = createTestLog();

@@ -1,5 +1,5 @@
 /** What one address may ask for, and that nobody else pays for it. */
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { createLimiter, type Limits } from "../../../balancer/limits/limiter.ts";
@@ -13,6 +13,7 @@ import { sign } from "../../../shared/settings/secret.ts";
 import { holdings } from "../../robustness/memory.ts";
 import { proxyV2 } from "../../support/proxy-header.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { until } from "../../support/until.ts";
 import {
   ok,
   type Rig,
@@ -20,7 +21,6 @@ import {
   startRig,
   startSimpleWorker,
   TOKEN_KEY,
-  until,
   workerRecord,
 } from "../rig.ts";
 
@@ -65,13 +65,11 @@ async function start(options: RigOptions): Promise<{ rig: Rig; heads: string[] }
     heads.push(head);
     return ok("fine");
   });
-  onTestFinished(() => worker.close());
   const rig = await startRig({
     trusted: ["127.0.0.1"],
     workers: [workerRecord("w1", worker.port)],
     ...options,
   });
-  onTestFinished(() => rig.close());
   return { rig, heads };
 }
 
@@ -178,7 +176,7 @@ test("connections beyond the limit of their address are closed", async () => {
     const body = Buffer.from([192, 0, 2, last, 127, 0, 0, 1, 0, 1, 0, 2]);
     client.socket.write(proxyV2({ family: 0x11, body }));
     client.write("GET /p HTTP/1.1\r\nHost: e\r\n\r\n");
-    await until(() => client.text !== "" || client.socket.readableEnded, "an outcome");
+    await until("an outcome", () => client.text !== "" || client.socket.readableEnded);
     return client.text === "" ? "closed" : "served";
   };
   expect([await connect(1), await connect(1), await connect(1), await connect(2)]).toEqual([

@@ -36,7 +36,6 @@ async function start(): Promise<{ rig: Rig; sid: string }> {
       socket.write(head.includes("Upgrade: websocket") ? UPGRADED : ok("fine"));
     }
   });
-  onTestFinished(() => worker.close());
   const record = workerRecord("w1", worker.port);
   const rig = await startRig({
     trusted: ["127.0.0.1"],
@@ -46,7 +45,6 @@ async function start(): Promise<{ rig: Rig; sid: string }> {
     maxRequestsPerWorker: PROXY_SETTINGS.maxRequestsPerWorker.default,
     workers: [record],
   });
-  onTestFinished(() => rig.close());
   return { rig, sid: taggedId(workerTag(record.id, record.incarnation)) };
 }
 

@@ -1,13 +1,14 @@
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { createRequestLog } from "../../../balancer/logs/request-log.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { atEnd } from "../../support/at-end.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import {
   ok,
   type RawWorker,
@@ -19,26 +20,14 @@ import {
   workerRecord,
 } from "../rig.ts";
 
-const closers: (() => Promise<void> | void)[] = [];
 let folder: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-logs-"));
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  rmSync(folder, { recursive: true });
+  folder = tempFolder();
 });
 
-async function rigWith(worker: RawWorker, options: RigOptions = {}): Promise<Rig> {
-  closers.push(() => worker.close());
-  const rig = await startRig({
-    ...options,
-    logDir: folder,
-    workers: [workerRecord("w1", worker.port)],
-  });
-  closers.push(() => rig.close());
-  return rig;
+function rigWith(worker: RawWorker, options: RigOptions = {}): Promise<Rig> {
+  return startRig({ ...options, logDir: folder, workers: [workerRecord("w1", worker.port)] });
 }
 
 /** The requests of access.log so far, as `"request line" status bytes`. */
@@ -222,7 +211,7 @@ test("a log folder that cannot be written is a SettingError", () => {
   const deps = {
     trusted: createTrustedProxies([]),
     clock: systemClock,
-    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     counters: createCounters(),
   };
   expect(() => createRequestLog({ ...deps, files: { folder: "/proc/nowhere", limits } })).toThrow(
@@ -233,7 +222,7 @@ test("a log folder that cannot be written is a SettingError", () => {
 test("a flush passes the lines that wait to the store's stream, in order", () => {
   const lines: string[] = [];
   const clock = createStepClock();
-  const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+  const log = silentLog();
   const requestLog = createRequestLog({
     files: undefined,
     streams: {
@@ -245,7 +234,7 @@ test("a flush passes the lines that wait to the store's stream, in order", () =>
     log,
     counters: createCounters(),
   });
-  closers.push(() => requestLog.close());
+  atEnd(() => requestLog.close());
   const serve = (bodyBytes: number): void =>
     requestLog.served({
       peerAddress: "192.0.2.1",

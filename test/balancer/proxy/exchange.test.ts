@@ -1,7 +1,6 @@
-import { createServer as createNetServer } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import {
   newIncarnation,
@@ -13,11 +12,13 @@ import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { freePort } from "../../support/ports.ts";
+import type { RawSocket } from "../../support/sockets.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { until } from "../../support/until.ts";
 import {
   EDGE_KEY,
   ok,
-  type RawSocket,
   type RawWorker,
   type Rig,
   type RigOptions,
@@ -25,34 +26,13 @@ import {
   startRawWorker,
   startRig,
   startSimpleWorker,
-  until,
   workerRecord,
 } from "../rig.ts";
 
 const machine = watchMachine();
 
-const closers: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
-  const rig = await startRig({ ...options, workers });
-  closers.push(async () => {
-    await rig.close();
-    // No exception may ever come out of a handler.
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
-}
-
-async function closing<Closeable extends { close(): Promise<void> }>(
-  starting: Promise<Closeable>,
-): Promise<Closeable> {
-  const started = await starting;
-  closers.push(() => started.close());
-  return started;
+function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Promise<Rig> {
+  return startRig({ ...options, workers });
 }
 
 /** A worker and a rig that has only this one. */
@@ -60,18 +40,9 @@ async function single(
   onData?: (socket: RawSocket, worker: RawWorker) => void,
   options: RigOptions = {},
 ): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
-  const worker = await closing(startRawWorker(onData));
+  const worker = await startRawWorker(onData);
   const record = workerRecord("w1", worker.port);
   return { worker, record, rig: await rigWith([record], options) };
-}
-
-/** The port of a program that does not run. */
-async function refusedPort(): Promise<number> {
-  const server = createNetServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -152,9 +123,8 @@ describe("what the worker sees", () => {
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",
     );
     expect(statusOf(response)).toBe(400);
-    await until(
-      () => worker.connections.every((connection) => connection.closed),
-      "the worker's connection ends",
+    await until("the worker's connection ends", () =>
+      worker.connections.every((connection) => connection.closed),
     );
     expect(worker.connections.map((connection) => connection.text).join("")).not.toContain(
       "hidden",
@@ -164,14 +134,14 @@ describe("what the worker sees", () => {
 
 describe("a connection to the worker", () => {
   test("a connection to a worker is reused, also for other clients", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
+    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`response ${i}`);
     expect(worker.connections).toHaveLength(1);
   });
 
   test("a connection to a worker is not reused after Connection: close", async () => {
-    const worker = await closing(startSimpleWorker(() => ok("x", "Connection: close\r\n")));
+    const worker = await startSimpleWorker(() => ok("x", "Connection: close\r\n"));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
     await rig.ask(GET_AND_CLOSE);
@@ -179,7 +149,7 @@ describe("a connection to the worker", () => {
   });
 
   test("an idle connection to a worker is closed when unexpected bytes come", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
+    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
@@ -190,10 +160,8 @@ describe("a connection to the worker", () => {
   });
 
   test("a connection to a worker is closed when more than the response came", async () => {
-    const worker = await closing(
-      startSimpleWorker(
-        (_head, index) => ok(`response ${index}`) + (index === 0 ? ok("poison") : ""),
-      ),
+    const worker = await startSimpleWorker(
+      (_head, index) => ok(`response ${index}`) + (index === 0 ? ok("poison") : ""),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const first = await rig.ask(GET_AND_CLOSE);
@@ -203,7 +171,7 @@ describe("a connection to the worker", () => {
   });
 
   test("clients do not notice that a worker closed an idle connection", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
+    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
@@ -214,8 +182,8 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is not reused after the idle time that the worker announced, whatever the request", async () => {
     const clock = createStepClock();
-    const worker = await closing(
-      startSimpleWorker((_head, index) => ok(`response ${index}`, "Keep-Alive: timeout=5\r\n")),
+    const worker = await startSimpleWorker((_head, index) =>
+      ok(`response ${index}`, "Keep-Alive: timeout=5\r\n"),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
     const ask = () => rig.ask(post("x", "Connection: close\r\n"));
@@ -236,7 +204,7 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is closed when it is not reused within the announced time", async () => {
     const clock = createStepClock();
-    const worker = await closing(startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n")));
+    const worker = await startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n"));
     const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
     await rig.ask(GET_AND_CLOSE);
     clock.advance(20_000);
@@ -245,8 +213,8 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is not kept when the worker announces no idle time or no further request", async () => {
     const hints = ["timeout=0", "timeout=5, max=0", "timeout=5, max=1"];
-    const worker = await closing(
-      startSimpleWorker((_head, index) => ok("fine", `Keep-Alive: ${hints[index]}\r\n`)),
+    const worker = await startSimpleWorker((_head, index) =>
+      ok("fine", `Keep-Alive: ${hints[index]}\r\n`),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     for (let i = 0; i < 3; i++) await rig.ask(GET_AND_CLOSE);
@@ -314,25 +282,23 @@ describe("bodies", () => {
   test("bodies of many MiB arrive complete in both directions", async () => {
     const size = 20 * 1024 * 1024;
     const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
-    const worker = await closing(
-      startRawWorker((socket) => {
-        // Searching the text at each chunk would copy all of it each time.
-        if (socket.socket.bytesRead < size) return;
-        const at = socket.text.indexOf("\r\n\r\n");
-        if (socket.text.length < at + 4 + size) return;
-        const same = Buffer.from(socket.text.slice(at + 4), "latin1").equals(block);
-        socket.text = "";
-        socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
-        socket.socket.write(block);
-      }),
-    );
+    const worker = await startRawWorker((socket) => {
+      // Searching the text at each chunk would copy all of it each time.
+      if (socket.socket.bytesRead < size) return;
+      const at = socket.text.indexOf("\r\n\r\n");
+      if (socket.text.length < at + 4 + size) return;
+      const same = Buffer.from(socket.text.slice(at + 4), "latin1").equals(block);
+      socket.text = "";
+      socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
+      socket.socket.write(block);
+    });
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write(
       `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
     );
     client.socket.write(block);
-    await until(() => client.ended, "the end of the response");
+    await until("the end of the response", () => client.ended);
     const at = client.text.indexOf("\r\n\r\n");
     expect(client.text.slice(0, at)).toContain("X-Same: true");
     expect(Buffer.from(client.text.slice(at + 4), "latin1").equals(block)).toBe(true);
@@ -347,7 +313,7 @@ describe("bodies", () => {
       const client = await rig.client();
       client.write(`POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`);
       const upstream = await worker.connection(i);
-      await until(() => upstream.text.length > chunks.length, "the chunks");
+      await until("the chunks", () => upstream.text.length > chunks.length);
     }
     expect(usedBytes() - before).toBeLessThan(count * chunks.length * 6);
   });
@@ -364,19 +330,15 @@ describe("bodies", () => {
     upstream.socket.write(Buffer.alloc(size, "x"));
     // It stops long before the end: socket buffers hold some MiB.
     let before = -1;
-    await until(() => {
+    await until("the worker is held back", () => {
       const now = upstream.socket.bytesWritten - upstream.socket.writableLength;
       const still = now === before;
       before = now;
       return still;
-    }, "the worker is held back");
+    });
     expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
     client.socket.resume();
-    await until(
-      () => client.ended,
-      "all of it",
-      () => String(client.text.length),
-    );
+    await until("all of it", () => client.ended);
     expect(client.text.length - client.text.indexOf("\r\n\r\n") - 4).toBe(size);
   }, 20_000);
 
@@ -390,27 +352,25 @@ describe("bodies", () => {
     upstream.socket.pause();
     client.socket.write(Buffer.alloc(size, "x"));
     let before = -1;
-    await until(() => {
+    await until("the client is held back", () => {
       const now = client.socket.writableLength;
       const still = now === before;
       before = now;
       return still;
-    }, "the client is held back");
+    });
     expect(client.socket.writableLength).toBeGreaterThan(size / 4);
     upstream.socket.resume();
-    await until(() => upstream.text.length >= size, "all of it");
+    await until("all of it", () => upstream.text.length >= size);
   }, 20_000);
 });
 
 describe("a response", () => {
   test("a response without a body is complete at its head", async () => {
-    const worker = await closing(
-      startSimpleWorker((head) => {
-        if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
-        if (head.startsWith("GET /204")) return "HTTP/1.1 204 No Content\r\n\r\n";
-        return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n';
-      }),
-    );
+    const worker = await startSimpleWorker((head) => {
+      if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+      if (head.startsWith("GET /204")) return "HTTP/1.1 204 No Content\r\n\r\n";
+      return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n';
+    });
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write(
@@ -423,11 +383,9 @@ describe("a response", () => {
   });
 
   test("an HTTP/1.0 client gets a chunked response without chunks, ended by the connection", async () => {
-    const worker = await closing(
-      startSimpleWorker(
-        () =>
-          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n",
-      ),
+    const worker = await startSimpleWorker(
+      () =>
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n",
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const response = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -437,7 +395,7 @@ describe("a response", () => {
   });
 
   test("a response with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`response ${index}`)));
+    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -460,10 +418,8 @@ describe("a response", () => {
   });
 
   test("interim responses (1xx) are relayed, but not to HTTP/1.0 clients", async () => {
-    const worker = await closing(
-      startSimpleWorker(
-        () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
-      ),
+    const worker = await startSimpleWorker(
+      () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(await rig.ask(GET_AND_CLOSE)).toMatch(
@@ -631,8 +587,8 @@ describe("a client that gives up", () => {
 
 describe("a worker that fails", () => {
   async function withRefused(): Promise<{ rig: Rig; good: RawWorker; key: SessionKey }> {
-    const good = await closing(startSimpleWorker(() => ok("from the good one")));
-    const workers = [workerRecord("bad", await refusedPort()), workerRecord("good", good.port)];
+    const good = await startSimpleWorker(() => ok("from the good one"));
+    const workers = [workerRecord("bad", await freePort()), workerRecord("good", good.port)];
     // What refuses is the worker, not the far end of a link.
     const rig = await rigWith(workers, { isLinked: false });
     return { rig, good, key: keyFor(rig, "bad") };
@@ -657,16 +613,17 @@ describe("a worker that fails", () => {
   });
 
   test("a failed worker gets requests again after it passes a probe", async () => {
-    const status = await closing(startLiveStatus());
-    const rig = await rigWith([workerRecord("w1", await refusedPort(), { statusUrl: status.url })]);
+    const rig = await rigWith([
+      workerRecord("w1", await freePort(), { statusUrl: await startLiveStatus() }),
+    ]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
     expect(rig.path.router.usable).toBe(0);
     await expect.poll(() => rig.path.router.usable).toBe(1);
   });
 
   test("a worker that closes instead of responding costs a POST a 502, and a GET goes to another worker", async () => {
-    const bad = await closing(startRawWorker((socket) => socket.socket.destroy()));
-    const good = await closing(startSimpleWorker(() => ok("good")));
+    const bad = await startRawWorker((socket) => socket.socket.destroy());
+    const good = await startSimpleWorker(() => ok("good"));
     const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
     const key = keyFor(rig, "bad");
     expect(
@@ -683,8 +640,8 @@ describe("a worker that fails", () => {
   });
 
   test("a request is not retried after the first byte of a response", async () => {
-    const bad = await closing(startRawWorker((socket) => socket.socket.end("HTTP/1.1 2")));
-    const good = await closing(startSimpleWorker(() => ok("good")));
+    const bad = await startRawWorker((socket) => socket.socket.end("HTTP/1.1 2"));
+    const good = await startSimpleWorker(() => ok("good"));
     const rig = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
     const response = await rig.ask(
       `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "bad")}\r\nConnection: close\r\n\r\n`,
@@ -694,7 +651,7 @@ describe("a worker that fails", () => {
   });
 
   test("a request gets 502 at once when its only worker fails", async () => {
-    const rig = await rigWith([workerRecord("w1", await refusedPort())]);
+    const rig = await rigWith([workerRecord("w1", await freePort())]);
     const startedMs = performance.now();
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
     expect(performance.now() - startedMs).toBeLessThan(
@@ -744,18 +701,16 @@ describe("421", () => {
 
   /** Worker `a` sends everything to `b`, which echoes what it got. */
   async function pair(options: { fromA?: string; fromB?: string | (() => string) } = {}) {
-    const a = await closing(startSimpleWorker(() => options.fromA ?? misdirected("b")));
-    const b = await closing(
-      startRawWorker((socket) => {
-        const at = socket.text.indexOf("\r\n\r\n");
-        const length = Number(/content-length: (\d+)/i.exec(socket.text)?.[1] ?? 0);
-        if (at < 0 || socket.text.length < at + 4 + length) return;
-        const body = socket.text.slice(at + 4);
-        socket.text = "";
-        const { fromB = ok(`b got ${body.length}`) } = options;
-        socket.write(typeof fromB === "string" ? fromB : fromB());
-      }),
-    );
+    const a = await startSimpleWorker(() => options.fromA ?? misdirected("b"));
+    const b = await startRawWorker((socket) => {
+      const at = socket.text.indexOf("\r\n\r\n");
+      const length = Number(/content-length: (\d+)/i.exec(socket.text)?.[1] ?? 0);
+      if (at < 0 || socket.text.length < at + 4 + length) return;
+      const body = socket.text.slice(at + 4);
+      socket.text = "";
+      const { fromB = ok(`b got ${body.length}`) } = options;
+      socket.write(typeof fromB === "string" ? fromB : fromB());
+    });
     const recordA = workerRecord("a", a.port);
     const rig = await rigWith([recordA, workerRecord("b", b.port)]);
     const key = keyFor(rig, "a");
@@ -829,7 +784,7 @@ describe("421", () => {
     const { rig, send } = await pair({ fromA: misdirected("late") });
     const answered = send("hello");
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
-    const late = await closing(startSimpleWorker(() => ok("here I am")));
+    const late = await startSimpleWorker(() => ok("here I am"));
     rig.view.set([...rig.view.workers, workerRecord("late", late.port)]);
     expect(await answered).toContain("here I am");
   });
@@ -876,8 +831,8 @@ describe("a session whose owner cannot be reached", () => {
 
   /** Worker `a` owns the room and does not run; `b` sends all its requests there. */
   async function orphan(options: RigOptions = {}) {
-    const port = await refusedPort();
-    const b = await closing(startSimpleWorker(() => TO_A));
+    const port = await freePort();
+    const b = await startSimpleWorker(() => TO_A);
     const rig = await rigWith([workerRecord("a", port), workerRecord("b", b.port)], options);
     rig.path.router.learn(ROOM, "a" as WorkerId, 7);
     return { port, rig, b };
@@ -895,9 +850,7 @@ describe("a session whose owner cannot be reached", () => {
     const client = await rig.client();
     client.write(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
-    await closing(
-      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port),
-    );
+    await startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port);
     isBack = true;
     await client.has("back");
     expect(rig.counters.value("balancer.held")).toBe(1);
@@ -908,7 +861,7 @@ describe("a session whose owner cannot be reached", () => {
     const client = await rig.client();
     client.write(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
-    const c = await closing(startSimpleWorker(() => ok("taken over")));
+    const c = await startSimpleWorker(() => ok("taken over"));
     rig.view.set([...rig.view.workers.filter(({ id }) => id !== "a"), workerRecord("c", c.port)]);
     rig.path.router.learn(ROOM, "c" as WorkerId, 8);
     await client.has("taken over");
@@ -931,19 +884,17 @@ describe("a session whose owner cannot be reached", () => {
   });
 
   test("a sign-in waits while there is no worker", async () => {
-    const port = await refusedPort();
+    const port = await freePort();
     const rig = await rigWith([workerRecord("a", port)]);
     const client = await rig.client();
     client.write("POST /api/login/simple HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
-    await closing(
-      startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("Ok!")), port),
-    );
+    await startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("Ok!")), port);
     await client.has("Ok!");
   });
 
   test("a request for a new session does not wait while there is no worker", async () => {
-    const rig = await rigWith([workerRecord("a", await refusedPort())]);
+    const rig = await rigWith([workerRecord("a", await freePort())]);
     expect(
       statusOf(
         await rig.ask(
@@ -961,9 +912,7 @@ test("a request that workers die of is not sent to all of them", async () => {
     deaths++;
     socket.socket.resetAndDestroy();
   };
-  const workers = await Promise.all(
-    ["a", "b", "c", "d", "e"].map(() => closing(startRawWorker(die))),
-  );
+  const workers = await Promise.all(["a", "b", "c", "d", "e"].map(() => startRawWorker(die)));
   const rig = await rigWith(workers.map(({ port }, index) => workerRecord(`w${index}`, port)));
   expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(502);
   expect(deaths).toBe(2);
@@ -976,10 +925,10 @@ test("a request that workers die of is not sent to all of them", async () => {
 });
 
 test("a poll goes to another worker when its own is killed, though it is a POST", async () => {
-  const dying = await closing(
-    startRawWorker((socket) => socket.text.endsWith("{}") && socket.socket.resetAndDestroy()),
+  const dying = await startRawWorker(
+    (socket) => socket.text.endsWith("{}") && socket.socket.resetAndDestroy(),
   );
-  const other = await closing(startSimpleWorker(() => ok("answered")));
+  const other = await startSimpleWorker(() => ok("answered"));
   const record = workerRecord("a", dying.port);
   const rig = await rigWith([record, workerRecord("b", other.port)]);
   const token = taggedId(workerTag(record.id, record.incarnation));
@@ -993,10 +942,10 @@ describe("session headers of responses", () => {
   const ROOM = "S".repeat(24) as SessionId;
 
   test("session headers of a response are cached and hidden from the client", async () => {
-    const worker = await closing(
-      startSimpleWorker(() => ok("x", `x-ct-session: ${ROOM}\r\nX-CT-Epoch: 12\r\n`)),
+    const worker = await startSimpleWorker(() =>
+      ok("x", `x-ct-session: ${ROOM}\r\nX-CT-Epoch: 12\r\n`),
     );
-    const other = await closing(startSimpleWorker(() => ok("other")));
+    const other = await startSimpleWorker(() => ok("other"));
     const rig = await rigWith([workerRecord("w1", worker.port), workerRecord("w2", other.port)]);
     const response = await rig.ask(
       `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${keyFor(rig, "w1")}\r\nConnection: close\r\n\r\n`,
@@ -1009,14 +958,12 @@ describe("session headers of responses", () => {
   });
 
   test("session headers with an invalid epoch or id are ignored", async () => {
-    const worker = await closing(
-      startSimpleWorker((_head, index) =>
-        ok(
-          "x",
-          index === 0
-            ? `x-ct-session: ${ROOM}\r\nx-ct-epoch: -1\r\n`
-            : "x-ct-session: short\r\nx-ct-epoch: 1\r\n",
-        ),
+    const worker = await startSimpleWorker((_head, index) =>
+      ok(
+        "x",
+        index === 0
+          ? `x-ct-session: ${ROOM}\r\nx-ct-epoch: -1\r\n`
+          : "x-ct-session: short\r\nx-ct-epoch: 1\r\n",
       ),
     );
     const rig = await rigWith([workerRecord("w1", worker.port)]);
@@ -1037,7 +984,7 @@ describe("session headers of responses", () => {
   });
 
   test("a create makes the balancer forget that its key was unknown", async () => {
-    const worker = await closing(startSimpleWorker(() => ok("{}")));
+    const worker = await startSimpleWorker(() => ok("{}"));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const key = "my-key" as SessionKey;
     const meta = `GET /k/${key}/api/meta HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`;
@@ -1054,7 +1001,7 @@ describe("session headers of responses", () => {
 
 describe("a request with a tag of a worker that was replaced", () => {
   test("a request with the tag of a replaced worker goes to its replacement", async () => {
-    const worker = await closing(startSimpleWorker(() => ok("new one")));
+    const worker = await startSimpleWorker(() => ok("new one"));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
     expect(
@@ -1074,12 +1021,12 @@ function usedBytes(): number {
 async function settled(read: () => number): Promise<void> {
   let value = read();
   let sinceMs = performance.now();
-  await until(() => {
+  await until("a standstill", () => {
     const now = read();
     if (now !== value) sinceMs = performance.now();
     value = now;
     return performance.now() - sinceMs > 300;
-  }, "a standstill");
+  });
 }
 
 describe("pipelined requests", () => {
@@ -1102,7 +1049,7 @@ describe("pipelined requests", () => {
   });
 
   test("pipelined requests before an invalid one get their responses", async () => {
-    const worker = await closing(startSimpleWorker(() => ok("fine")));
+    const worker = await startSimpleWorker(() => ok("fine"));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const response = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
     expect(response).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
@@ -1110,7 +1057,7 @@ describe("pipelined requests", () => {
   });
 
   test("a thousand pipelined requests all get a response", async () => {
-    const worker = await closing(startSimpleWorker((_head, index) => ok(`<${index}>`)));
+    const worker = await startSimpleWorker((_head, index) => ok(`<${index}>`));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write(GET.repeat(3000));
@@ -1120,12 +1067,10 @@ describe("pipelined requests", () => {
   test("pipelined requests are not forwarded while the client does not take the responses", async () => {
     let asked = 0;
     const body = "x".repeat(60_000);
-    const worker = await closing(
-      startSimpleWorker(() => {
-        asked++;
-        return ok(body);
-      }),
-    );
+    const worker = await startSimpleWorker(() => {
+      asked++;
+      return ok(body);
+    });
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.socket.pause();
@@ -1143,17 +1088,14 @@ describe("pipelined requests", () => {
 describe("a worker at its request limit", () => {
   async function busy() {
     const workers = [await startRawWorker(), await startRawWorker()];
-    for (const worker of workers) closers.push(() => worker.close());
     const rig = await startRig({
       workers: workers.map(({ port }, index) => workerRecord(`w${index}`, port)),
       maxRequestsPerWorker: 1,
     });
-    closers.push(() => rig.close());
     const first = await rig.client();
     first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
-    await until(
-      () => workers.some(({ connections }) => connections.length > 0),
-      "the first request",
+    await until("the first request", () =>
+      workers.some(({ connections }) => connections.length > 0),
     );
     const [taken, free] =
       workers[0]?.connections.length === 1 ? [workers[0], workers[1]] : [workers[1], workers[0]];
@@ -1189,16 +1131,14 @@ describe("a worker at its request limit", () => {
 
   test("a worker at its limit still gets requests of existing engine.io connections, up to twice the limit", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
     const record = workerRecord("w0", worker.port);
     const rig = await startRig({ workers: [record], maxRequestsPerWorker: 2 });
-    closers.push(() => rig.close());
     const sid = taggedId(workerTag(record.id, record.incarnation));
     const request = (target: string) => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
     for (const target of ["/a", "/b", `/socket.io/?sid=${sid}`, `/socket.io/?sid=${sid}`]) {
       (await rig.client()).write(request(target));
     }
-    await until(() => worker.connections.length === 4, "all four");
+    await until("all four", () => worker.connections.length === 4);
     for (const target of ["/c", `/socket.io/?sid=${sid}`]) {
       const refused = await rig.client();
       refused.write(request(target));
@@ -1209,18 +1149,16 @@ describe("a worker at its request limit", () => {
 
   test("a worker near its limit first gets no new sessions, then no join requests, and goes on with what it has", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
     const record = workerRecord("w0", worker.port);
     const rig = await startRig({ workers: [record], maxRequestsPerWorker: 10 });
-    closers.push(() => rig.close());
     const begin = async (line: string): Promise<RawSocket> => {
       const client = await rig.client();
       client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n`);
       return client;
     };
     const [create, join] = ["POST /api/session/create", `POST /api/session/join/${"A".repeat(24)}`];
-    const reaches = async (count: number): Promise<void> =>
-      until(() => worker.connections.length === count, `request ${count}`);
+    const reaches = (count: number): Promise<true> =>
+      until(`request ${count}`, () => worker.connections.length === count);
     for (let count = 1; count <= 7; count++) await begin("GET /");
     await reaches(7);
     await begin(create);
@@ -1239,18 +1177,16 @@ describe("a worker at its request limit", () => {
 
   test("people who sign in, and polls of it, leave room for those who return to their sessions", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
     const record = workerRecord("w0", worker.port);
     const rig = await startRig({ workers: [record], maxRequestsPerWorker: 4 });
-    closers.push(() => rig.close());
     const tag = workerTag(record.id, record.incarnation);
     const begin = async (line: string, fields = ""): Promise<RawSocket> => {
       const client = await rig.client();
       client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n${fields}\r\n`);
       return client;
     };
-    const reaches = async (count: number): Promise<void> =>
-      until(() => worker.connections.length === count, `request ${count}`);
+    const reaches = (count: number): Promise<true> =>
+      until(`request ${count}`, () => worker.connections.length === count);
     for (let count = 1; count <= 3; count++) {
       await begin(`POST /api/login/poll/${taggedId(tag)}`);
       await reaches(count);
@@ -1276,15 +1212,13 @@ describe("a worker at its request limit", () => {
 
   test("a worker that may have one request gets it, whatever it begins", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
     const rig = await startRig({
       workers: [workerRecord("w0", worker.port)],
       maxRequestsPerWorker: 1,
     });
-    closers.push(() => rig.close());
     const client = await rig.client();
     client.write("POST /api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
-    await until(() => worker.connections.length === 1, "the request");
+    await until("the request", () => worker.connections.length === 1);
   });
 });
 
@@ -1311,7 +1245,7 @@ test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
 test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
   "%s is not a health check and goes to a worker",
   async (target) => {
-    const worker = await closing(startSimpleWorker(() => ok("of the worker")));
+    const worker = await startSimpleWorker(() => ok("of the worker"));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(
       await rig.ask(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
@@ -1323,7 +1257,7 @@ describe("the page at /", () => {
   const requests = ["GET / HTTP/1.0", "HEAD /?from=lb HTTP/1.0", "OPTIONS / HTTP/1.0"];
 
   test.each(requests)("the page at / comes from a worker: %s without a Host", async (line) => {
-    const worker = await closing(startSimpleWorker(() => ok("")));
+    const worker = await startSimpleWorker(() => ok(""));
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(statusOf(await rig.ask(`${line}\r\n\r\n`))).toBe(200);
   });

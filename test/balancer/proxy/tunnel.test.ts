@@ -1,45 +1,34 @@
 import { createHash } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
+import type { RawSocket } from "../../support/sockets.ts";
+import { until } from "../../support/until.ts";
 import {
   ok,
-  type RawSocket,
   type RawWorker,
   type Rig,
   startRawWorker,
   startRig,
   startSimpleWorker,
-  until,
   workerRecord,
 } from "../rig.ts";
 
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const SESSION = "T".repeat(24) as SessionId;
-const closers: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
 
 async function setUp(
   onData?: (socket: RawSocket, worker: RawWorker) => void,
 ): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
   const worker = await startRawWorker(onData);
-  closers.push(() => worker.close());
   const record = workerRecord("w1", worker.port);
   return { worker, record, rig: await rigWith([record]) };
 }
 
-async function rigWith(workers: readonly WorkerRecord[]): Promise<Rig> {
-  const rig = await startRig({ workers });
-  closers.push(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
+function rigWith(workers: readonly WorkerRecord[]): Promise<Rig> {
+  return startRig({ workers });
 }
 
 function upgrade(more = "", target = "/socket.io/?transport=websocket"): string {
@@ -140,7 +129,6 @@ describe("a handshake", () => {
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         : ok("plain"),
     );
-    closers.push(() => worker.close());
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write(upgrade());
@@ -173,15 +161,15 @@ describe("a handshake", () => {
     const upstream = await worker.connection(0);
     await upstream.head();
     let before = -1;
-    await until(() => {
+    await until("the client is held back", () => {
       const now = client.socket.writableLength;
       const still = now === before;
       before = now;
       return still;
-    }, "the client is held back");
+    });
     expect(client.socket.writableLength).toBeGreaterThan(0);
     upstream.write(accepted());
-    await until(() => upstream.text.length === size, "all early bytes");
+    await until("all early bytes", () => upstream.text.length === size);
   });
 
   test("bytes behind a refused handshake are the next request", async () => {
@@ -190,7 +178,6 @@ describe("a handshake", () => {
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         : ok("next"),
     );
-    closers.push(() => worker.close());
     const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.write(`${upgrade()}GET / HTTP/1.1\r\nHost: h\r\n\r\n`);
@@ -201,7 +188,6 @@ describe("a handshake", () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(accepted());
     });
-    closers.push(() => worker.close());
     const gone = await startRawWorker();
     await gone.close();
     const rig = await rigWith([workerRecord("gone", gone.port), workerRecord("w1", worker.port)]);
@@ -222,10 +208,6 @@ describe("421 to a handshake", () => {
     const b = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(accepted());
     });
-    closers.push(
-      () => a.close(),
-      () => b.close(),
-    );
     const recordA = workerRecord("a", a.port);
     const rig = await rigWith([recordA, workerRecord("b", b.port)]);
     return { a, b, rig, recordA };
@@ -256,9 +238,9 @@ describe("an open tunnel", () => {
     const { client, upstream } = await open();
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
     client.write(bytes);
-    await until(() => upstream.text === bytes.toString("latin1"), "all bytes at the worker");
+    await until("all bytes at the worker", () => upstream.text === bytes.toString("latin1"));
     upstream.write(bytes);
-    await until(() => client.text === bytes.toString("latin1"), "all bytes at the client");
+    await until("all bytes at the client", () => client.text === bytes.toString("latin1"));
   });
 
   test("a tunnel copies 20 MiB each way at the same time", async () => {
@@ -268,7 +250,7 @@ describe("an open tunnel", () => {
     for (let at = 0; at < size; at += 4) block.writeUInt32LE((at * 2654435761) % 2 ** 32, at);
     client.socket.write(block);
     upstream.socket.write(block);
-    await until(() => upstream.text.length === size && client.text.length === size, "all of it");
+    await until("all of it", () => upstream.text.length === size && client.text.length === size);
     const digest = (data: Buffer) => createHash("sha256").update(data).digest("hex");
     expect(digest(Buffer.from(upstream.text, "latin1"))).toBe(digest(block));
     expect(digest(Buffer.from(client.text, "latin1"))).toBe(digest(block));
@@ -280,15 +262,15 @@ describe("an open tunnel", () => {
     const size = 64 * 1024 * 1024;
     upstream.socket.write(Buffer.alloc(size, "x"));
     let before = -1;
-    await until(() => {
+    await until("the worker is held back", () => {
       const now = upstream.socket.writableLength;
       const still = now === before;
       before = now;
       return still;
-    }, "the worker is held back");
+    });
     expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
     client.socket.resume();
-    await until(() => client.text.length === size, "all of it");
+    await until("all of it", () => client.text.length === size);
   }, 20_000);
 
   test("a tunnel forwards the end of one side and leaves the other open", async () => {
@@ -320,7 +302,6 @@ describe("an open tunnel", () => {
     const worker = await startRawWorker((socket) => {
       if (socket.takeHead() !== undefined) socket.write(accepted());
     });
-    closers.push(() => worker.close());
     const rig = await startRig({
       workers: [workerRecord("w1", worker.port)],
       limits: {
@@ -330,7 +311,6 @@ describe("an open tunnel", () => {
         upstreamTimeoutMs: 100,
       },
     });
-    closers.push(() => rig.close());
     const client = await rig.client();
     client.write(upgrade());
     await client.head();

@@ -1,32 +1,18 @@
 /** What a certificate authority asks at the public ports, and that everybody else is served as always meanwhile. */
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
-import { generate } from "selfsigned";
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { parseCertificate } from "../../../balancer/certificates/certificates.ts";
+import { makeCertificate, type PemPair } from "../../support/certificates.ts";
 import { ok, type Rig, startRig, startSimpleWorker, workerRecord } from "../rig.ts";
 
-type Pair = { readonly cert: string; readonly key: string };
-
-let own: Pair;
-let challenge: Pair;
-
-beforeAll(async () => {
-  [own, challenge] = await Promise.all([makePair("edge.test"), makePair("challenge.test")]);
-});
-
-async function makePair(name: string): Promise<Pair> {
-  const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
-    extensions: [{ name: "subjectAltName", altNames: [{ type: 2, value: name }] }],
-  });
-  return { cert, key };
-}
+const own = await makeCertificate({ names: ["edge.test"] });
+const challenge = await makeCertificate({ names: ["challenge.test"] });
 
 /** `pair`: of normal clients; "none": there is no certificate yet. */
-async function start(pair: Pair | "none" = own): Promise<Rig> {
+async function start(pair: PemPair | "none" = own): Promise<Rig> {
   const worker = await startSimpleWorker(() => ok("fine"));
-  onTestFinished(() => worker.close());
-  const rig = await startRig({
+  return startRig({
     workers: [workerRecord("w1", worker.port)],
     certificates: pair === "none" ? [] : [parseCertificate(pair.cert, pair.key)],
     challenges: {
@@ -34,11 +20,6 @@ async function start(pair: Pair | "none" = own): Promise<Rig> {
       tlsCertificate: async (name) => (name === "edge.test" ? challenge : undefined),
     },
   });
-  onTestFinished(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
 }
 
 interface Shaken {

@@ -1,11 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { connect as connectTcp, createServer as createNetServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect as connectTls, type TLSSocket } from "node:tls";
-import { generate } from "selfsigned";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { ConnectionOptions, TLSSocket } from "node:tls";
+import { beforeAll, describe, expect, test } from "vitest";
 import {
   type Certificate,
   type CertificateFiles,
@@ -15,95 +13,62 @@ import {
   watchCertificates,
 } from "../../../balancer/certificates/certificates.ts";
 import { connectionLimit } from "../../../balancer/server/connection-limit.ts";
-import { createLog } from "../../../shared/logs/log.ts";
+import { atEnd } from "../../support/at-end.ts";
+import { makeCertificate, type PemPair } from "../../support/certificates.ts";
+import { collectingLog, silentLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { listen } from "../../support/servers.ts";
+import { connectRaw, type RawSocket, type RawTarget } from "../../support/sockets.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
+import { until } from "../../support/until.ts";
 import {
   ok,
-  RawSocket,
   type Rig,
   type RigOptions,
   startRawWorker,
   startRig,
   startSimpleWorker,
-  until,
   workerRecord,
 } from "../rig.ts";
 
 const machine = watchMachine();
-
-const closers: (() => Promise<void>)[] = [];
 let certificates: readonly Certificate[];
 let folder: string;
 
 beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  folder = await mkdtemp(join(tmpdir(), "ct-tls-"));
-  certificates = loadCertificates(await writePair("first", made));
+  folder = tempFolder();
+  certificates = loadCertificates(await writePair("first", await makeCertificate()));
 });
 
 /** A certificate and its key as files. */
-async function writePair(
-  name: string,
-  made: { cert: string; private: string },
-): Promise<CertificateFiles> {
+async function writePair(name: string, made: PemPair): Promise<CertificateFiles> {
   const cert = join(folder, `${name}.pem`);
   const key = join(folder, `${name}.key.pem`);
   await writeFile(cert, made.cert);
-  await writeFile(key, made.private);
+  await writeFile(key, made.key);
   return { cert: [cert], key: [key] };
 }
 
 /** A certificate for these names. */
-function makeFor(...names: string[]): ReturnType<typeof generate> {
-  return generate([{ name: "commonName", value: names[0] ?? "" }], {
-    keySize: 2048,
-    extensions: [{ name: "subjectAltName", altNames: names.map((value) => ({ type: 2, value })) }],
-  });
-}
-
-afterAll(() => rm(folder, { recursive: true }));
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function rigWith(options: RigOptions): Promise<Rig> {
-  const rig = await startRig(options);
-  closers.push(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
+function makeFor(...names: string[]): Promise<PemPair> {
+  return makeCertificate({ names });
 }
 
 async function simple(options: RigOptions = {}, response = (): string => ok("fine")): Promise<Rig> {
   const worker = await startSimpleWorker(response);
-  closers.push(() => worker.close());
-  return rigWith({ ...options, workers: [workerRecord("w1", worker.port)] });
+  return startRig({ ...options, workers: [workerRecord("w1", worker.port)] });
 }
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 async function tlsClient(
   rig: Rig,
-  options: Record<string, unknown> = {},
+  options: ConnectionOptions & Exclude<RawTarget, number> = {},
 ): Promise<{ raw: RawSocket; tls: TLSSocket }> {
-  const tls = connectTls({
-    port: rig.path.listener.tlsPort ?? 0,
-    host: "127.0.0.1",
-    rejectUnauthorized: false,
-    ...options,
-  });
-  const raw = new RawSocket(tls);
-  closers.push(async () => {
-    tls.destroy();
-  });
-  await new Promise<void>((resolve, reject) => {
-    tls.once("secureConnect", resolve);
-    tls.once("error", reject);
-  });
-  return { raw, tls };
+  const { port = rig.path.listener.tlsPort ?? 0, localAddress, localPort, ...tls } = options;
+  const raw = await connectRaw({ port, localAddress, localPort, tls });
+  return { raw, tls: raw.socket as TLSSocket };
 }
 
 describe("the HTTPS port", () => {
@@ -111,9 +76,8 @@ describe("the HTTPS port", () => {
     const worker = await startSimpleWorker((head) =>
       ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
     );
-    closers.push(() => worker.close());
-    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
-    for (const version of ["TLSv1.2", "TLSv1.3"]) {
+    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
+    for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
       const { raw, tls } = await tlsClient(rig, { minVersion: version, maxVersion: version });
       expect(tls.getProtocol()).toBe(version);
       raw.write(GET);
@@ -183,19 +147,19 @@ describe("the HTTPS port", () => {
       socket.on("close", () => onward.destroy());
       onward.on("close", () => socket.destroy());
     });
-    await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
-    closers.push(() => new Promise((resolve) => slow.close(() => resolve())));
-    const { port } = slow.address() as { port: number };
-    const { raw } = await tlsClient(rig, { port });
+    const { raw } = await tlsClient(rig, { port: await listen(slow) });
     raw.write(GET);
     await raw.has("fine");
   });
 
   test("a plain HTTP request to the HTTPS port gets an explanation, and error.log too", async () => {
-    const logDir = await mkdtemp(join(folder, "plain-"));
+    const logDir = tempFolder();
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
-    const rig = await rigWith({ certificates, logDir, workers: [workerRecord("w1", worker.port)] });
+    const rig = await startRig({
+      certificates,
+      logDir,
+      workers: [workerRecord("w1", worker.port)],
+    });
     const port = rig.path.listener.tlsPort ?? 0;
     const bodied = "OPTIONS /x HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello";
     for (const parts of [[GET], GET.split(""), [bodied], [`\r\n${GET}`], [GET.repeat(3)]]) {
@@ -273,8 +237,7 @@ describe("the HTTPS port", () => {
 
   test("the HTTPS port cuts a response such that the client notices", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
-    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
     const { raw } = await tlsClient(rig);
     raw.write(GET);
     const upstream = await worker.connection(0);
@@ -296,8 +259,7 @@ describe("the HTTPS port", () => {
         );
       }
     });
-    closers.push(() => worker.close());
-    const rig = await rigWith({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
     const { raw } = await tlsClient(rig);
     raw.write(
       "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -308,8 +270,8 @@ describe("the HTTPS port", () => {
     raw.write(block);
     upstream.write(block);
     await until(
-      () => raw.text.length === block.length && upstream.text.length === block.length,
       "all of it",
+      () => raw.text.length === block.length && upstream.text.length === block.length,
     );
     expect(raw.text === block.toString("latin1") && upstream.text === raw.text).toBe(true);
   }, 20_000);
@@ -335,10 +297,9 @@ describe("a PROXY protocol header", () => {
   ] as const)(
     "a PROXY protocol header %s on the %s port is refused, and error.log names it",
     async (_name, kind, parts) => {
-      const logDir = await mkdtemp(join(folder, "proxy-"));
+      const logDir = tempFolder();
       const worker = await startRawWorker();
-      closers.push(() => worker.close());
-      const rig = await rigWith({
+      const rig = await startRig({
         certificates,
         logDir,
         trusted: ["127.0.0.1"],
@@ -436,7 +397,7 @@ describe("certificates", () => {
   test("certificates with a byte order mark, as some editors save them, are loaded", async () => {
     const made = await makeFor("marked.example");
     const cert = await file("marked.pem", `\ufeff${made.cert}`);
-    const key = await file("marked.key.pem", `\ufeff${made.private}`);
+    const key = await file("marked.key.pem", `\ufeff${made.key}`);
     const rig = await simple({ certificates: loadCertificates({ cert: [cert], key: [key] }) });
     expect(await shownTo(rig)).toBe("DNS:marked.example");
   });
@@ -469,21 +430,16 @@ describe("certificates", () => {
   test("certificates are reloaded when their files change; connections stay, and a broken one is ignored", async () => {
     const files = await writePair("changing", await makeFor("before.example"));
     const rig = await simple({ certificates: loadCertificates(files) });
-    const lines: string[] = [];
+    const { log, lines } = collectingLog();
     const clock = createStepClock();
     const watch = watchCertificates({
       files,
       signature: signatureOf(files),
       use: (fresh) => rig.path.listener.useCertificates(fresh),
       clock,
-      log: createLog({
-        name: "t",
-        level: "info",
-        format: "text",
-        sink: { write: (line) => lines.push(line) },
-      }),
+      log,
     });
-    closers.push(async () => watch.close());
+    atEnd(() => watch.close());
     const { raw, tls } = await tlsClient(rig);
     const ask = async (): Promise<void> => {
       raw.text = "";
@@ -503,7 +459,7 @@ describe("certificates", () => {
     expect(await shownTo(rig)).toBe("DNS:before.example");
     await ask();
 
-    await writeFile(files.key[0] ?? "", after.private);
+    await writeFile(files.key[0] ?? "", after.key);
     clock.advance(5000);
     expect(lines[1]).toContain("certificates reloaded");
     expect(lines[1]).toContain("DNS:after.example, until ");
@@ -532,7 +488,7 @@ describe("certificates", () => {
     const signature = signatureOf(files);
     const after = await makeFor("after.example");
     await writeFile(files.cert[0] ?? "", after.cert);
-    await writeFile(files.key[0] ?? "", after.private);
+    await writeFile(files.key[0] ?? "", after.key);
     const clock = createStepClock();
     const used: string[] = [];
     const watch = watchCertificates({
@@ -540,9 +496,9 @@ describe("certificates", () => {
       signature,
       use: ([certificate]) => used.push(certificate?.names ?? ""),
       clock,
-      log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+      log: silentLog(),
     });
-    closers.push(async () => watch.close());
+    atEnd(() => watch.close());
     clock.advance(5000);
     expect(used).toEqual(["DNS:after.example"]);
   });
@@ -582,8 +538,7 @@ describe("time limits", () => {
 
   test("a body that stops gets 408, and ends at the worker", async () => {
     const worker = await startRawWorker();
-    closers.push(() => worker.close());
-    const rig = await rigWith({
+    const rig = await startRig({
       workers: [workerRecord("w1", worker.port)],
       limits: { bodyTimeoutMs: 150 },
     });
@@ -598,8 +553,7 @@ describe("time limits", () => {
     const worker = await startRawWorker((socket) => {
       if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
     });
-    closers.push(() => worker.close());
-    const rig = await rigWith({
+    const rig = await startRig({
       workers: [workerRecord("w1", worker.port)],
       limits: { bodyTimeoutMs: 300 },
     });
@@ -618,8 +572,7 @@ describe("time limits", () => {
       socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
       socket.socket.write(Buffer.alloc(64 * 1024 * 1024));
     });
-    closers.push(() => worker.close());
-    const rig = await rigWith({
+    const rig = await startRig({
       workers: [workerRecord("w1", worker.port)],
       limits: { bodyTimeoutMs: 200 },
     });
@@ -722,17 +675,13 @@ test("the connection limit is the setting, capped by the descriptors", () => {
 });
 
 test("a port in use is an error that names the setting", async () => {
-  const server = createNetServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closers.push(() => new Promise((resolve) => server.close(() => resolve())));
-  const { port } = server.address() as { port: number };
+  const port = await listen(createNetServer());
   await expect(startRig({ port })).rejects.toThrow(`CT_PORT=${port}: already in use`);
 });
 
 test("closing the data path ends idle and busy connections", async () => {
   const worker = await startRawWorker();
-  closers.push(() => worker.close());
-  const rig = await rigWith({ workers: [workerRecord("w1", worker.port)] });
+  const rig = await startRig({ workers: [workerRecord("w1", worker.port)] });
   const idle = await rig.client();
   const busy = await rig.client();
   busy.write(GET);

@@ -1,20 +1,22 @@
 /** CT_PROXY_PROTOCOL: the client that a TCP balancer in front names, on both ports, and what else such a peer may send. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { atEnd } from "../../support/at-end.ts";
+import { makeCertificate } from "../../support/certificates.ts";
 import { proxyV2, tlv } from "../../support/proxy-header.ts";
+import { RawSocket } from "../../support/sockets.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
+import { until } from "../../support/until.ts";
 import {
   ok,
-  type PemPair,
-  RawSocket,
   type Rig,
   type RigOptions,
   startRig,
   startSimpleWorker,
-  until,
   workerRecord,
 } from "../rig.ts";
 
@@ -25,16 +27,7 @@ const LOCAL = proxyV2({ command: 0, family: 0, body: Buffer.alloc(0) });
 const GET = "GET /p HTTP/1.1\r\nHost: edge\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n";
 const HEALTH = "GET /ct-health HTTP/1.1\r\nHost: edge\r\n\r\n";
 
-let certificate: PemPair;
-let folder: string;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-  folder = await mkdtemp(join(tmpdir(), "ct-proxy-protocol-"));
-});
-
-afterAll(() => rm(folder, { recursive: true }));
+const certificate = await makeCertificate();
 
 interface Setup {
   readonly rig: Rig;
@@ -49,8 +42,7 @@ async function start(options: RigOptions = {}): Promise<Setup> {
     heads.push(head);
     return ok("fine");
   });
-  onTestFinished(() => worker.close());
-  const logDir = await mkdtemp(join(folder, "logs-"));
+  const logDir = tempFolder();
   const rig = await startRig({
     certificate,
     logDir,
@@ -59,7 +51,6 @@ async function start(options: RigOptions = {}): Promise<Setup> {
     workers: [workerRecord("w1", worker.port)],
     ...options,
   });
-  onTestFinished(() => rig.close());
   return { rig, heads, errors: () => readFile(join(logDir, "error.log"), "utf8") };
 }
 
@@ -77,18 +68,15 @@ async function clientOf(rig: Rig, port: Port, header: Buffer): Promise<RawSocket
   tcp.socket.removeAllListeners("data");
   const tls = connectTls({ socket: tcp.socket, rejectUnauthorized: false });
   const raw = new RawSocket(tls);
-  onTestFinished(() => void tls.destroy());
-  await new Promise<void>((resolve, reject) => {
-    tls.once("secureConnect", resolve);
-    tls.once("error", reject);
-  });
+  atEnd(() => void tls.destroy());
+  await once(tls, "secureConnect");
   return raw;
 }
 
 async function askBy(rig: Rig, port: Port, header: Buffer, request: string): Promise<string> {
   const client = await clientOf(rig, port, header);
   client.write(request);
-  await until(() => client.text.includes("\r\n\r\n"), "a response");
+  await until("a response", () => client.text.includes("\r\n\r\n"));
   return client.text;
 }
 
@@ -101,7 +89,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     const client = await clientOf(rig, port, header);
     for (const count of [1, 2, 3]) {
       client.write(GET);
-      await until(() => heads.length === count, "a request");
+      await until("a request", () => heads.length === count);
     }
     for (const head of heads) {
       expect(head).toContain("\r\nX-Real-IP: 203.0.113.9\r\n");
@@ -120,7 +108,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     }
     if (port === "HTTPS") return;
     tcp.write(GET);
-    await until(() => heads.length === 1, "a request");
+    await until("a request", () => heads.length === 1);
     expect(heads[0]).toContain("X-Real-IP: 203.0.113.9");
   });
 
@@ -164,7 +152,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     const stranger = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
     stranger.socket.write(V1);
     stranger.write(GET);
-    await until(() => stranger.text.includes("\r\n\r\n"), "a response");
+    await until("a response", () => stranger.text.includes("\r\n\r\n"));
     expect(stranger.text).toMatch(/^HTTP\/1\.1 400 /);
     expect(heads).toHaveLength(1);
   });
@@ -187,12 +175,12 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
       const client = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
       client.socket.write(header);
       if (ends) client.socket.end();
-      await until(() => client.socket.destroyed || client.socket.readableEnded, "the end");
+      await until("the end", () => client.socket.destroyed || client.socket.readableEnded);
       expect(client.text).toBe("");
       expect(rig.counters.value("balancer.refused", "proxy protocol")).toBe(1);
       await expect.poll(errors).toContain(reason);
       expect(await errors()).toContain("client: 127.0.0.1");
-      await until(() => rig.path.listener.connections === 0, "no connection");
+      await until("no connection", () => rig.path.listener.connections === 0);
     },
   );
 
@@ -200,7 +188,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     const { rig, errors } = await start();
     const client = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
     client.socket.end();
-    await until(() => rig.path.listener.connections === 0, "no connection");
+    await until("no connection", () => rig.path.listener.connections === 0);
     expect(rig.counters.value("balancer.refused", "proxy protocol")).toBe(0);
     expect(await errors().catch(() => "")).toBe("");
   });
@@ -217,7 +205,7 @@ test("a connection on which nothing follows the header is closed after the time 
   const { rig } = await start({ limits: { headerTimeoutMs: 300 } });
   const client = await rig.client();
   client.socket.write(V2);
-  await until(() => client.socket.readableEnded, "the end");
+  await until("the end", () => client.socket.readableEnded);
   expect(client.text).toBe("");
 });
 

@@ -1,19 +1,18 @@
 /** Where the public ports listen, and how IPv4 clients of IPv6 sockets are seen. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
-import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openPublic } from "../../../balancer/server/public-host.ts";
 import { createNetTransport } from "../../../balancer/transport/net.ts";
 import type { Transport } from "../../../balancer/transport/transport.ts";
+import { makeCertificate } from "../../support/certificates.ts";
 import { loopbacks } from "../../support/ports.ts";
+import { listen } from "../../support/servers.ts";
+import { connectRaw } from "../../support/sockets.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import {
   ok,
-  type PemPair,
-  RawSocket,
   type Rig,
   type RigOptions,
   startRig,
@@ -22,12 +21,7 @@ import {
 } from "../rig.ts";
 
 const GET = "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-let certificate: PemPair;
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
+const certificate = await makeCertificate();
 
 /** A balancer whose worker responds with X-Real-IP and X-Forwarded-For. */
 async function start(options: RigOptions): Promise<Rig> {
@@ -36,24 +30,12 @@ async function start(options: RigOptions): Promise<Rig> {
       new RegExp(`^${name}: (.*)$`, "im").exec(head)?.[1]?.trim() ?? "";
     return ok(`${value("X-Real-IP")} of ${value("X-Forwarded-For")}`);
   });
-  onTestFinished(() => worker.close());
-  const rig = await startRig({
-    certificate,
-    workers: [workerRecord("w1", worker.port)],
-    ...options,
-  });
-  onTestFinished(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
+  return startRig({ certificate, workers: [workerRecord("w1", worker.port)], ...options });
 }
 
 async function ask(rig: Rig, host: string, secure: boolean, request = GET): Promise<string> {
   const port = secure ? (rig.path.listener.tlsPort ?? 0) : rig.port;
-  const client = secure
-    ? new RawSocket(connectTls({ port, host, rejectUnauthorized: false }))
-    : await rig.client(port, host);
+  const client = await (secure ? connectRaw({ port, host, tls: {} }) : rig.client(port, host));
   client.write(request);
   await client.end();
   client.socket.destroy();
@@ -86,8 +68,7 @@ describe("without CT_BIND", () => {
   });
 
   test("without CT_BIND IPv4 clients are IPv4 in trust decisions and in logs", async () => {
-    const logDir = await mkdtemp(join(tmpdir(), "ct-bind-"));
-    onTestFinished(() => rm(logDir, { recursive: true }));
+    const logDir = tempFolder();
     const rig = await start({ bind: undefined, trusted: ["127.0.0.1"], logDir });
     const said = GET.replace("Connection", "X-Forwarded-For: 203.0.113.9\r\nConnection");
     expect(await ask(rig, "127.0.0.1", false, said)).toBe("203.0.113.9 of 203.0.113.9, 127.0.0.1");
@@ -115,10 +96,7 @@ describe("without CT_BIND", () => {
   test.each(["127.0.0.1", "0.0.0.0"])(
     "a port in use at %s is an error, not a reason to try IPv4",
     async (host) => {
-      const other = createServer();
-      await new Promise<void>((resolve) => other.listen(0, host, resolve));
-      onTestFinished(() => void other.close());
-      const { port } = other.address() as AddressInfo;
+      const port = await listen(createServer(), 0, host);
       await expect(startRig({ bind: undefined, port })).rejects.toThrow(
         `CT_PORT=${port}: already in use`,
       );

@@ -1,16 +1,16 @@
-import { createConnection } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { spreadMs } from "../../../balancer/server/shutdown.ts";
 import type { MigrateRequests } from "../../../balancer/upstreams/migrate-clients.ts";
+import { atEnd } from "../../support/at-end.ts";
+import { connectRaw, type RawSocket } from "../../support/sockets.ts";
+import { until } from "../../support/until.ts";
 import {
   ok,
-  type RawSocket,
   type RawWorker,
   type Rig,
   startRawWorker,
   startRig,
   startSimpleWorker,
-  until,
   workerRecord,
 } from "../rig.ts";
 
@@ -20,23 +20,11 @@ const UPGRADE =
 const SWITCHED =
   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-const closers: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-async function rigOver(worker: RawWorker, migrateRequests?: MigrateRequests): Promise<Rig> {
-  closers.push(() => worker.close());
-  const rig = await startRig({
+function rigOver(worker: RawWorker, migrateRequests?: MigrateRequests): Promise<Rig> {
+  return startRig({
     workers: [workerRecord("w1", worker.port)],
     ...(migrateRequests && { migrateRequests }),
   });
-  closers.push(async () => {
-    await rig.close();
-    expect(rig.bugs).toEqual([]);
-  });
-  return rig;
 }
 
 /** Open tunnels: the clients' ends, the worker's in the same order, and the ids of the requests. */
@@ -60,14 +48,13 @@ async function tunnels(count: number, migrateRequests?: MigrateRequests) {
 }
 
 function isRefused(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ port, host: "127.0.0.1" });
-    socket.once("connect", () => {
+  return connectRaw(port).then(
+    ({ socket }) => {
       socket.destroy();
-      resolve(false);
-    });
-    socket.once("error", () => resolve(true));
-  });
+      return false;
+    },
+    () => true,
+  );
 }
 
 test("tunnels migrate at 100 a second, in at most 30 s and within the timeout", () => {
@@ -106,7 +93,7 @@ test("during a graceful shutdown a request on a kept connection gets a response 
   await client.has("served");
   client.text = "";
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
-  await until(() => rig.path.drainState.hasBegun, "the departure");
+  await until("the departure", () => rig.path.drainState.hasBegun);
   expect(await isRefused(rig.port)).toBe(true);
   client.write(GET);
   const head = await client.head();
@@ -129,14 +116,14 @@ test("requests under way at a graceful shutdown get their responses, however lon
   const rig = await rigOver(worker);
   const [waiting, reading] = [await rig.client(), await rig.client()];
   waiting.write(GET);
-  await until(() => asked.length === 1, "the first request");
+  await until("the first request", () => asked.length === 1);
   reading.write(GET);
-  await until(() => asked.length === 2, "the second request");
+  await until("the second request", () => asked.length === 2);
   asked[1]?.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha");
   await reading.has("ha");
 
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
-  await until(() => rig.path.drainState.hasBegun, "the departure");
+  await until("the departure", () => rig.path.drainState.hasBegun);
   asked[1]?.write("lf");
   await reading.has("half");
   asked[0]?.write(ok("all"));
@@ -189,7 +176,7 @@ test("workers are asked to migrate their clients, one after the other, and what 
   });
   const beganMs = performance.now();
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
-  await until(() => asked.flatMap(({ which }) => which).length === 20, "all are asked for");
+  await until("all are asked for", () => asked.flatMap(({ which }) => which).length === 20);
   expect(asked.flatMap(({ which }) => which)).toEqual(ids);
   expect((asked.at(-1)?.ms ?? 0) - beganMs).toBeGreaterThanOrEqual(190);
   expect(asked.length).toBeGreaterThan(1);
@@ -231,7 +218,7 @@ test("a worker that keeps sending does not keep a tunnel open whose client has g
   const upstream = await worker.connection(0);
   client.socket.once("end", () => client.socket.end());
   const talk = setInterval(() => upstream.write("x".repeat(1000)), 1);
-  closers.push(async () => clearInterval(talk));
+  atEnd(() => clearInterval(talk));
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
   await upstream.end();
   clearInterval(talk);

@@ -1,5 +1,5 @@
 /** The warm-up of a balancer before its ports open. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
 import { type WarmUpDeps, warmUp } from "../../../balancer/server/warm-up.ts";
@@ -8,7 +8,8 @@ import type { Transport } from "../../../balancer/transport/transport.ts";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { createStepClock } from "../../support/step-clock.ts";
-import { startRig, until } from "../rig.ts";
+import { until } from "../../support/until.ts";
+import { startRig } from "../rig.ts";
 
 const TIMEOUTS = {
   headerTimeoutMs: 5000,
@@ -84,8 +85,8 @@ test.each([true, false])(
     const { lines, bugs } = await run({ isLeased, clock });
     expect(requestsOf(lines)).toBe(5000);
     expect(bugs).toEqual([]);
-    await until(() => socketsAndServers().length <= before, "the end of all sockets");
-    await until(() => timers.size === 0, "the end of all timers");
+    await until("the end of all sockets", () => socketsAndServers().length <= before);
+    await until("the end of all timers", () => timers.size === 0);
   },
 );
 
@@ -138,7 +139,7 @@ test("a warm-up without any response ends when its time is over", async () => {
       },
     },
   });
-  await until(() => dials > 0, "a connection");
+  await until("a connection", () => dials > 0);
   clock.advance(1000);
   expect(requestsOf((await running).lines)).toBe(0);
 });
@@ -165,7 +166,7 @@ test("a warm-up that cannot connect is logged once, and closes what it has opene
     transport: { ...transport, dial: (address, outcome) => broken.dial(address, outcome) },
   });
   expect(lines).toEqual([expect.stringContaining(" INFO could not warm up; ")]);
-  await until(() => socketsAndServers().length <= before, "the end of all sockets");
+  await until("the end of all sockets", () => socketsAndServers().length <= before);
 });
 
 test("the ports of a balancer open after what it does before, such as a warm-up", async () => {
@@ -185,7 +186,6 @@ test("the ports of a balancer open after what it does before, such as a warm-up"
       events.push("warmed up");
     },
   });
-  onTestFinished(() => rig.close());
   expect(events).toEqual(["warmed up", "listen"]);
   expect(rig.counters.snapshot()).toEqual({});
 });

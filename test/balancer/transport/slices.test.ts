@@ -4,11 +4,8 @@
  * was in that moment, and memory must not grow with what was cut off.
  */
 import { randomInt } from "node:crypto";
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createServer, type Server, type Socket } from "node:net";
+import { beforeEach, describe, expect, test } from "vitest";
 import { createNetTransport } from "../../../balancer/transport/net.ts";
 import {
   type Connection,
@@ -19,9 +16,12 @@ import {
 } from "../../../balancer/transport/transport.ts";
 import { createRandom, type Random } from "../../fuzz/random.ts";
 import { bufferBytes } from "../../robustness/memory.ts";
+import { atEnd } from "../../support/at-end.ts";
+import { makeCertificate } from "../../support/certificates.ts";
+import { listen as listenOn } from "../../support/servers.ts";
+import { connectSocket } from "../../support/sockets.ts";
 import { sendStamps } from "../../support/stamps.ts";
 import { until } from "../../support/until.ts";
-import type { PemPair } from "../rig.ts";
 
 const MIB = 1024 * 1024;
 /** More than the system takes for a peer that does not read. */
@@ -31,24 +31,13 @@ const MAX_READ_BYTES = 256 * 1024;
 const WARM_UP = 6;
 const ROUNDS = 30;
 
-let certificate: PemPair;
+const certificate = await makeCertificate();
 let transport: Transport;
-let bugs: unknown[];
-const ends: (() => void)[] = [];
-
-beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  certificate = { cert: made.cert, key: made.private };
-});
 
 beforeEach(() => {
-  bugs = [];
+  const bugs: unknown[] = [];
+  atEnd(() => expect(bugs).toEqual([]));
   transport = createNetTransport({ reportBug: (error) => bugs.push(error) });
-});
-
-afterEach(() => {
-  for (const end of ends.splice(0)) end();
-  expect(bugs).toEqual([]);
 });
 
 // --- connections of the transport, and their peers ---
@@ -80,7 +69,7 @@ async function listen(isSecure: boolean): Promise<Listening & { next(): Promise<
       accepted.push(connection);
     },
   });
-  ends.push(() => listening.close());
+  atEnd(() => listening.close());
   return { ...listening, next: () => until("a connection is accepted", () => accepted.shift()) };
 }
 
@@ -99,10 +88,7 @@ async function createOpener(): Promise<(kind: Kind) => Promise<Pair>> {
   const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     peers.push(socket);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ends.push(() => server.close());
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOn(server);
 
   function dial(): Promise<Connection> {
     return new Promise((resolve, reject) => {
@@ -115,14 +101,11 @@ async function createOpener(): Promise<(kind: Kind) => Promise<Pair>> {
   }
 
   async function accept(isSecure: boolean): Promise<Pair> {
-    const at = { host: "127.0.0.1", port: isSecure ? secure.port : plain.port };
-    const peer = isSecure
-      ? connectTls({ ...at, rejectUnauthorized: false })
-      : connect({ ...at, allowHalfOpen: true });
-    peer.on("error", () => {});
-    await once(peer, isSecure ? "secureConnect" : "connect");
+    const { port, next } = isSecure ? secure : plain;
+    const tls = isSecure ? {} : undefined;
+    const peer = await connectSocket({ port, allowHalfOpen: !isSecure, tls });
     peer.pause();
-    return { peer, connection: await (isSecure ? secure : plain).next() };
+    return { peer, connection: await next() };
   }
 
   return async (kind) => {
@@ -131,7 +114,7 @@ async function createOpener(): Promise<(kind: Kind) => Promise<Pair>> {
         ? { connection: await dial(), peer: await until("a peer", () => peers.shift()) }
         : await accept(kind !== "accepted");
     pair.peer.on("error", () => {});
-    ends.push(() => {
+    atEnd(() => {
       pair.connection.destroy();
       pair.peer.destroy();
     });

@@ -4,11 +4,11 @@ import { measureLinks } from "../../../balancer/upstreams/link-metrics.ts";
 import { noLinks, openLinks } from "../../../balancer/upstreams/worker-links.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { type LinkCounts, newLinkCounts } from "../../../shared/link/link-counts.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import { countWorkerLinks } from "../../../shared/metrics/link-counters.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../../shared/metrics/prometheus.ts";
 import { createBatches } from "../../../shared/metrics/statsd/batch.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const W1 = "w1" as WorkerId;
@@ -77,7 +77,7 @@ test("links are over once none is open and none will be opened", () => {
   const opening = openLinks(target, {
     transport: { dial: () => ({ cancel() {} }) },
     clock: createStepClock(),
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     reportBug() {},
     random: () => 0,
   });

@@ -1,7 +1,7 @@
 /**
  * Migrate requests of a balancer, to a real worker and to other servers.
  */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { createMigrateRequests } from "../../../balancer/upstreams/migrate-clients.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
@@ -42,7 +42,6 @@ test("a worker of the previous version gets the migrate request under its former
     const status = path === "/ct-edge/farewell" ? "204 No Content" : "404 Not Found";
     return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
   });
-  onTestFinished(() => worker.close());
   await migrate({ record: workerRecord("w1", worker.port), proof: "p" }, ["a", "b"]);
   expect(requests).toEqual(["/ct-edge/migrate", "/ct-edge/farewell"]);
 });
@@ -52,7 +51,6 @@ test("the error of a failed migrate request says why the worker did not migrate 
     () => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
   );
   const silent = await startRawWorker();
-  for (const worker of [older, silent]) onTestFinished(() => worker.close());
   const recordOf = (worker: { port: number }) => workerRecord("w1", worker.port);
   await expect(migrate({ record: recordOf(older), proof: undefined }, ["a"])).rejects.toThrow(
     "there is no CT_SECRET",

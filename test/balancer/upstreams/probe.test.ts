@@ -2,7 +2,7 @@
  * Probes over real sockets, including one to a stopped worker.
  */
 
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   createEdgeProbe,
   PROBE_TIMEOUT_MS,
@@ -13,22 +13,11 @@ import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
 import { incarnationProof } from "../../../shared/net/edge-headers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import type { StoreHealth } from "../../../shared/store/store.ts";
-import { ok, type RawWorker, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
+import { ok, startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
 const AWAY: StoreHealth = { state: "away", reason: "no response" };
 const EDGE_KEY = Buffer.alloc(32, 1);
 const NO_CONTENT = "HTTP/1.1 204 No Content\r\n\r\n";
-const closers: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close();
-});
-
-async function closing(starting: Promise<RawWorker>): Promise<RawWorker> {
-  const worker = await starting;
-  closers.push(() => worker.close());
-  return worker;
-}
 
 function probeFrom(health: StoreHealth) {
   return createEdgeProbe({
@@ -40,12 +29,10 @@ function probeFrom(health: StoreHealth) {
 
 test("a probe goes to the traffic port and names the balancer and the state of its store", async () => {
   const heads: string[] = [];
-  const worker = await closing(
-    startSimpleWorker((head) => {
-      heads.push(head);
-      return NO_CONTENT;
-    }),
-  );
+  const worker = await startSimpleWorker((head) => {
+    heads.push(head);
+    return NO_CONTENT;
+  });
   const record = workerRecord("w1", worker.port);
   await probeFrom({ state: "up" }).ask(record, "the proof");
   await probeFrom(AWAY).ask(record, undefined);
@@ -58,7 +45,7 @@ test("a probe goes to the traffic port and names the balancer and the state of i
 });
 
 test("a probe of a worker that accepts connections and does not respond fails with a timeout", async () => {
-  const worker = await closing(startRawWorker());
+  const worker = await startRawWorker();
   const startedMs = performance.now();
   const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
   await expect(probed).rejects.toMatchObject({ name: "TimeoutError" });
@@ -75,7 +62,7 @@ test.each([
 ])(
   "a probe with the response %s succeeds or fails as expected",
   async (_name, response, isSuccess) => {
-    const worker = await closing(startSimpleWorker(() => response));
+    const worker = await startSimpleWorker(() => response);
     const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
     if (isSuccess) await probed;
     else await expect(probed).rejects.toThrow();
@@ -83,7 +70,7 @@ test.each([
 );
 
 test("a worker that rejects the proof fails the probe with ProofRefusedError", async () => {
-  const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
+  const worker = await startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong"));
   const probed = probeFrom(AWAY).ask(workerRecord("w1", worker.port), "p");
   await expect(probed).rejects.toBeInstanceOf(ProofRefusedError);
 });
@@ -107,11 +94,9 @@ test.each(["x-ct-incarnation", "x-ct-life"])(
       ["garbage", undefined],
       [".", undefined],
     ] as const;
-    const worker = await closing(
-      startSimpleWorker(
-        (_head, index) =>
-          `HTTP/1.1 421 Wrong\r\n${header}: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-      ),
+    const worker = await startSimpleWorker(
+      (_head, index) =>
+        `HTTP/1.1 421 Wrong\r\n${header}: ${claims[index]?.[0]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
     );
     for (const [, incarnation] of claims) {
       const probed = probeFrom(AWAY).ask(workerRecord(id, worker.port), "p");
@@ -123,12 +108,10 @@ test.each(["x-ct-incarnation", "x-ct-life"])(
 test("a probe of a worker of a fixed list requests a page, and any status below 500 is a success", async () => {
   const heads: string[] = [];
   const statuses = ["200 OK", "302 Found", "401 Unauthorized", "404 Not Found", "503 Away"];
-  const worker = await closing(
-    startSimpleWorker((head, index) => {
-      heads.push(head);
-      return `HTTP/1.1 ${statuses[index]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
-    }),
-  );
+  const worker = await startSimpleWorker((head, index) => {
+    heads.push(head);
+    return `HTTP/1.1 ${statuses[index]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
+  });
   const record = workerRecord("w1", worker.port);
   for (let i = 0; i < 4; i++) await trafficProbe.ask(record, i === 0 ? "the proof" : undefined);
   await expect(trafficProbe.ask(record, undefined)).rejects.toMatchObject({ code: "EDGE_PROBE" });
@@ -138,7 +121,7 @@ test("a probe of a worker of a fixed list requests a page, and any status below 
 });
 
 test("a worker of a fixed list that rejects the proof fails the probe with ProofRefusedError", async () => {
-  const worker = await closing(startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong")));
+  const worker = await startSimpleWorker(() => ok("").replace("200 OK", "421 Wrong"));
   const probed = trafficProbe.ask(workerRecord("w1", worker.port), "p");
   await expect(probed).rejects.toBeInstanceOf(ProofRefusedError);
 });

@@ -1,7 +1,8 @@
 /**
  * Our own data path, in this process.
  */
-import { type PemPair, startRig, workerRecord } from "../../balancer/rig.ts";
+import { startRig, workerRecord } from "../../balancer/rig.ts";
+import type { PemPair } from "../../support/certificates.ts";
 import type { Subject } from "../case.ts";
 import type { Target, Workers } from "../stage.ts";
 

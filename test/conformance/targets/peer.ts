@@ -2,11 +2,10 @@
  * A peer as a child process, on free ports and with its own folder.
  */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { freePort } from "../../support/ports.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import type { Target } from "../stage.ts";
 
@@ -32,7 +31,7 @@ export async function startPeer(
   files: PeerFiles,
   prepare: (at: PeerPlace) => Promise<{ command: string; args: readonly string[] }>,
 ): Promise<Target> {
-  const folder = await mkdtemp(join(tmpdir(), `edge-${name}-`));
+  const folder = tempFolder();
   const at = { ...files, folder, httpPort: await freePort(), tlsPort: await freePort() };
   const { command, args } = await prepare(at);
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });

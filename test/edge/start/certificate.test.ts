@@ -1,18 +1,17 @@
 import { X509Certificate } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { keepCertificate } from "../../../edge/start/certificate.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const nowMs = Date.parse("2026-01-01T00:00:00Z");
 let dataDir: string;
 
 beforeEach(() => {
-  dataDir = mkdtempSync(join(tmpdir(), "certificate-"));
+  dataDir = tempFolder();
 });
-afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
 const read = (path: string): X509Certificate => new X509Certificate(readFileSync(path));
 

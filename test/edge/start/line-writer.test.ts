@@ -1,23 +1,22 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLineWriter, type LineWriter } from "../../../edge/start/line-writer.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 let folder: string;
 let writer: LineWriter;
 let terminal: PassThrough;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "line-writer-"));
+  folder = tempFolder();
   terminal = new PassThrough();
   writer = createLineWriter({ terminal, clock: systemClock });
 });
 afterEach(() => {
   writer.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 test("lines reach the terminal and the file in the order in which they were written", async () => {

@@ -1,15 +1,14 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { findSecret, keepSecret } from "../../../edge/start/secret-file.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 let dataDir: string;
 
 beforeEach(() => {
-  dataDir = mkdtempSync(join(tmpdir(), "secret-"));
+  dataDir = tempFolder();
 });
-afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
 test("a secret is made once, and only its owner can read it", () => {
   const secret = keepSecret(dataDir);

@@ -1,6 +1,6 @@
 /** Log lines copied to the store: in order, bounded, and counted when they are left out. */
 import { Writable } from "node:stream";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   createLogStream,
@@ -11,18 +11,14 @@ import {
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-const closers: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
 async function openEmbedded(): Promise<Store> {
   const folder = makeFolder();
-  closers.push(folder.remove);
+  atEnd(folder.remove);
   const { log } = createTestLog();
   const counters = createCounters();
   const server = await startStoreServer({
@@ -31,17 +27,17 @@ async function openEmbedded(): Promise<Store> {
     log,
     counters,
   });
-  closers.push(() => server.close());
+  atEnd(() => server.close());
   const store = await connectStore(server.socketPath);
-  closers.push(() => store.close());
+  atEnd(() => store.close());
   return store;
 }
 
 async function openRedis() {
   const redis = await startRedis();
-  closers.push(() => redis.close());
+  atEnd(() => redis.close());
   const { store } = openStore(redis.url);
-  closers.push(() => store.close());
+  atEnd(() => store.close());
   await store.timeMs();
   return { redis, store };
 }
@@ -107,7 +103,7 @@ test("a hanging store does not block the log; lost lines are counted, and later 
   const before = leftOut();
   const stream = openStream(store, "balancer-1");
   redis.pause();
-  closers.push(() => redis.resume());
+  atEnd(() => redis.resume());
   let written = 0;
   const gone = (): number => leftOut() - before;
   // Until the first operations have failed.

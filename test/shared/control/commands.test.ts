@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
@@ -6,12 +6,12 @@ import { listenForCommands } from "../../../shared/control/command-listener.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const WORKER = "w1" as WorkerId;
 const { log } = createTestLog();
-const closers: (() => unknown)[] = [];
 let member: Store;
 let operator: Store;
 
@@ -20,16 +20,12 @@ beforeEach(async () => {
   const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
   member = await connectStore(server.socketPath);
   operator = await connectStore(server.socketPath);
-  closers.push(
+  atEnd(
     () => folder.remove(),
     () => server.close(),
     () => operator.close(),
     () => member.close(),
   );
-});
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
 });
 
 function handleCommand(
@@ -47,7 +43,7 @@ function handleCommand(
       return how(command);
     },
   });
-  closers.push(() => commandListener.close());
+  atEnd(() => commandListener.close());
   return seen;
 }
 

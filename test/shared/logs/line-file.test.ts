@@ -3,7 +3,6 @@ import {
   appendFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -14,11 +13,11 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LineFile } from "../../../shared/logs/line-file.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const KIB = 1024;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -28,7 +27,7 @@ let clock: StepClock;
 let file: LineFile;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "line-file-"));
+  folder = tempFolder();
   path = join(folder, "access.log");
   // Noon in the local time zone.
   clock = createStepClock(new Date(2030, 4, 17, 12).getTime());
@@ -36,7 +35,6 @@ beforeEach(() => {
 });
 afterEach(() => {
   file.close();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const names = (): string[] => readdirSync(folder).sort();

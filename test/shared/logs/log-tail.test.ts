@@ -1,19 +1,11 @@
 /** Reading a log while it is written and rotated, and reading hostile or broken files. */
-import {
-  appendFileSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { appendFileSync, renameSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { LineFile } from "../../../shared/logs/line-file.ts";
 import { type LogPosition, readLogEnd, readLogFrom } from "../../../shared/logs/log-tail.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -21,13 +13,9 @@ let folder: string;
 let path: string;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "log-tail-"));
+  folder = tempFolder();
   path = join(folder, "server.log");
 });
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-});
-
 async function startAt(): Promise<LogPosition> {
   const end = await readLogEnd(path, MIB);
   if (end === undefined) throw new Error("there is no log");

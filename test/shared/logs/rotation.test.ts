@@ -1,24 +1,15 @@
 /** Rotation of a log while another program, such as logrotate, renames its files too. */
-import {
-  closeSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { startNewFile } from "../../../shared/logs/rotation.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const LIMITS = { maxBytes: 100, maxFiles: 5 };
 
 test("a file that another program renames at any moment of a rotation is not lost, and a new one is opened", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-rotation-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const path = join(folder, "server.log");
   let renamedByOther = 0;
   for (let turn = 0; turn < 200; turn++) {

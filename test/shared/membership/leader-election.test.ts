@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createLeaderElection, LEADERSHIP_MS } from "../../../shared/membership/leader-election.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+const log = silentLog();
 const holder = "worker-1" as WorkerId;
 
 function electing(answer: () => Promise<"leading" | "following">) {

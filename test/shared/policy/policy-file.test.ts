@@ -1,12 +1,12 @@
 /** The policy in force, while its file is edited, broken, replaced, and gone. */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { createLog } from "../../../shared/logs/log.ts";
 import { openPolicyFile } from "../../../shared/policy/policy-file.ts";
 import { SettingError } from "../../../shared/settings/read-settings.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
 let folder: string;
@@ -15,11 +15,10 @@ let lines: string[];
 let changes: string[];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-policy-"));
+  folder = tempFolder();
   path = join(folder, "policy.yaml");
   lines = [];
   changes = [];
-  return () => rmSync(folder, { recursive: true });
 });
 
 function policyOf(reason: string): string {

@@ -1,8 +1,7 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { ACME_SETTINGS } from "../../../shared/settings/acme-settings.ts";
 import { AUDIT_SETTINGS } from "../../../shared/settings/audit-settings.ts";
 import { DEPLOYMENT_SETTINGS } from "../../../shared/settings/deployment-settings.ts";
@@ -22,12 +21,12 @@ import {
 import { SCALING_SETTINGS } from "../../../shared/settings/scaling-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
 import { WEBHOOK_SETTINGS } from "../../../shared/settings/webhook-settings.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 let folder: string;
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "config-"));
+  folder = tempFolder();
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 function file(name: string, text: string): string {
   const path = join(folder, name);

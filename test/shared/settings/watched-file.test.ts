@@ -1,16 +1,15 @@
 /** Files of an operator that change together, and one that is watched no more. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { type WatchedFiles, watchFiles } from "../../../shared/settings/watched-file.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
 function rig() {
-  const folder = mkdtempSync(join(tmpdir(), "ct-watched-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const write = (name: string, text: string): string => {
     const path = join(folder, name);
     writeFileSync(path, text);

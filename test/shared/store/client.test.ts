@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import net from "node:net";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
@@ -11,6 +11,7 @@ import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, StoreHealth } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -21,21 +22,16 @@ const AWAY = { code: "EDGE_STORE_AWAY" };
 
 describe("the embedded store's client", () => {
   let folder: ReturnType<typeof makeFolder>;
-  let closers: (() => unknown)[];
 
   beforeEach(() => {
     folder = makeFolder();
-    closers = [() => folder.remove()];
-  });
-
-  afterEach(async () => {
-    for (const close of closers.reverse()) await close();
+    atEnd(() => folder.remove());
   });
 
   async function start(): Promise<StoreServer> {
     const { log } = createTestLog();
     const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
-    closers.push(() => server.close());
+    atEnd(() => server.close());
     return server;
   }
 
@@ -44,7 +40,7 @@ describe("the embedded store's client", () => {
     const store = connectEmbeddedStore({ socketPath, clock, log });
     const health: StoreHealth[] = [];
     store.onHealth((next) => health.push(next));
-    closers.push(() => store.close());
+    atEnd(() => store.close());
     return { store, health, lines };
   }
 
@@ -63,7 +59,7 @@ describe("the embedded store's client", () => {
       for (const socket of sockets) socket.destroy();
       if (server.listening) await new Promise((resolve) => server.close(resolve));
     };
-    closers.push(close);
+    atEnd(close);
     return { socketPath, sockets, close };
   }
 
@@ -246,7 +242,7 @@ describe("the embedded store's client", () => {
   it("waits in close for pending responses only", async () => {
     const { socketPath } = await start();
     const other: Store = await connectStore(socketPath);
-    closers.push(() => other.close());
+    atEnd(() => other.close());
     const { store } = connect(socketPath);
     const added = store.addToCounters({ last: 1 });
     await store.close();

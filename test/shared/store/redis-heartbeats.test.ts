@@ -1,7 +1,8 @@
 /** What the Redis store sends with a heartbeat, and what becomes of it when something fails. Time is stepped. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { Store } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import {
   documentedUser,
   openStore,
@@ -20,17 +21,15 @@ let clock: StepClock;
 let store: Store;
 /** The names of the commands that the store has sent, on either connection. */
 let sent: string[];
-let closers: (() => unknown)[];
 
 beforeEach(async () => {
-  closers = [];
   const acl = ["user default on nopass ~* &* +@all", documentedUser("pass")];
   redis = await startRedis({ acl, lines: ["maxmemory-policy noeviction"] });
-  closers.push(() => redis.close());
+  atEnd(() => redis.close());
   await settle(redis.admin());
   clock = createStepClock();
   ({ store } = openStore(redis.urlFor("ct", "pass"), { clock }));
-  closers.push(() => store.close());
+  atEnd(() => store.close());
   const admin = redis.admin();
   await until("the subscription", async () => {
     const [, listeners] = await admin.pubsub("NUMSUB", "{ct}:changes");
@@ -40,14 +39,10 @@ beforeEach(async () => {
   await store.renew(member);
   sent = [];
   const monitor = await redis.admin().monitor();
-  closers.push(() => monitor.disconnect());
+  atEnd(() => monitor.disconnect());
   monitor.on("monitor", (_time: string, args: string[], source: string) => {
     if (source !== "lua") sent.push(String(args[0]).toLowerCase());
   });
-});
-
-afterEach(async () => {
-  for (const close of closers.reverse()) await close();
 });
 
 /**
@@ -120,7 +115,7 @@ describe("a heartbeat of which a part fails", () => {
     const read = store.deferred.members();
     const young = worker("worker-1");
     const { store: other } = openStore(redis.url);
-    closers.push(() => other.close());
+    atEnd(() => other.close());
     await other.announce(young);
     expect(await store.renew(member)).toBe("replaced");
     expect((await read).members).toEqual([young]);

@@ -1,25 +1,19 @@
 /** The Redis store behind Sentinels: it finds the primary, and the next one when that dies. */
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { worker } from "../../contract/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import { freePort } from "../../support/ports.ts";
 import { openStore, startRedis, type TestRedis, type TestStore } from "../../support/redis.ts";
 
-let closing: (() => Promise<void>)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.reverse()) await close();
-  closing = [];
-});
-
 async function start(...args: Parameters<typeof startRedis>): Promise<TestRedis> {
   const redis = await startRedis(...args);
-  closing.push(() => redis.close());
+  atEnd(() => redis.close());
   return redis;
 }
 
 function open(url: string): TestStore {
   const opened = openStore(url);
-  closing.push(() => opened.store.close());
+  atEnd(() => opened.store.close());
   return opened;
 }
 

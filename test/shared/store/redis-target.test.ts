@@ -1,6 +1,5 @@
 /** `CT_REDIS_URL` and its companions: what is understood, and what is refused without showing a password. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -17,6 +16,7 @@ import {
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { startRedis } from "../../support/redis.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 describe("the URL of Redis", () => {
   it("names one server", () => {
@@ -169,7 +169,7 @@ describe("the configured store", () => {
   });
 
   it("is rejected with an invalid URL, prefix or authority", () => {
-    const folder = mkdtempSync(path.join(tmpdir(), "ct-test-"));
+    const folder = tempFolder();
     const file = path.join(folder, "ca.pem");
     writeFileSync(file, "not a certificate");
     const url = "redis://127.0.0.1:1";

@@ -4,13 +4,14 @@ import { once } from "node:events";
 import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
 import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
 import { HOSTED_COUNTER, type SessionRecord, type Store } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
+import { atEnd } from "../../support/at-end.ts";
 import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -26,33 +27,28 @@ describe("the embedded store's server", () => {
   const owner = worker("worker-1");
   let folder: ReturnType<typeof makeFolder>;
   let dataDir: string;
-  let closers: (() => unknown)[];
 
   beforeEach(() => {
     folder = makeFolder();
     dataDir = path.join(folder.path, "data");
-    closers = [() => folder.remove()];
-  });
-
-  afterEach(async () => {
-    for (const close of closers.reverse()) await close();
+    atEnd(() => folder.remove());
   });
 
   async function start(log = createTestLog().log): Promise<StoreServer> {
     const server = await startStoreServer({ dataDir, clock: systemClock, log });
-    closers.push(() => server.close());
+    atEnd(() => server.close());
     return server;
   }
 
   async function startProcess() {
     const store = await startStoreProcess(dataDir);
-    closers.push(() => store.end("SIGKILL"));
+    atEnd(() => store.end("SIGKILL"));
     return store;
   }
 
   async function connect(socketPath: string): Promise<Store> {
     const store = await connectStore(socketPath);
-    closers.push(() => store.close());
+    atEnd(() => store.close());
     return store;
   }
 
@@ -60,7 +56,6 @@ describe("the embedded store's server", () => {
   async function connectRaw(socketPath: string): Promise<net.Socket> {
     const socket = net.connect(socketPath);
     socket.on("error", () => {});
-    closers.push(() => socket.destroy());
     await once(socket, "connect");
     return socket;
   }
@@ -136,7 +131,7 @@ describe("the embedded store's server", () => {
       const clock = createStepClock();
       const { log } = createTestLog();
       const server = await startStoreServer({ dataDir, clock, log });
-      closers.push(() => server.close());
+      atEnd(() => server.close());
       const store = await connect(server.socketPath);
       const file = path.join(dataDir, "store.journal");
       const files = new Set([fs.statSync(file).ino]);

@@ -1,22 +1,21 @@
 /**
  * The page of the browser client as a worker serves it: for people with and without JavaScript, and for health checks.
  */
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import Fastify, { type FastifyInstance } from "fastify";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { addClientAssets } from "../../../worker/api/client-assets.ts";
 import { replyWith } from "../../../worker/http/responses.ts";
 import { buildOnce } from "../../support/build.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { startWorker } from "./fixture.ts";
 
 const ROOM = "aB3dE5fG7hJ9kL1mN3pQ5rS7";
 const PLACES = ["/", `/?room=${ROOM}`, "/join", `/join/${ROOM}`];
 
 test("the page says what the server is, and links to the plugins and the dashboard", async () => {
-  const worker = await startWorker({ clientsDir: mkdtempSync(join(tmpdir(), "ct-page-")) });
+  const worker = await startWorker({ clientsDir: tempFolder() });
   for (const place of PLACES) {
     const { status, headers, body } = await worker.ask("GET", place);
     expect(status).toBe(200);

@@ -3,14 +3,12 @@
  * spellings of a path are the same path, for authorization too.
  */
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mergeSlashes } from "../../../shared/net/request-path.ts";
 import { readTarget } from "../../../worker/http/routes.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { type Answer, startWorker, type Worker } from "./fixture.ts";
 
 const ROOM = "aB3dE5fG7hJ9kL1mN3pQ5rS7";
@@ -39,8 +37,8 @@ function seen({ status, headers, body }: Answer): unknown {
 
 async function operatedWorker(): Promise<Worker> {
   return startWorker({
-    clientsDir: mkdtempSync(join(tmpdir(), "ct-paths-")),
-    logDir: mkdtempSync(join(tmpdir(), "ct-paths-")),
+    clientsDir: tempFolder(),
+    logDir: tempFolder(),
     metricsPage: async () => "a 1\n",
   });
 }

@@ -4,7 +4,6 @@ import { createHash } from "node:crypto";
 import {
   appendFileSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -13,9 +12,8 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { type Catalog, createCatalog } from "../../../worker/clients/catalog.ts";
 import { reasonOf } from "../../../worker/clients/formats/folder.ts";
@@ -32,16 +30,16 @@ import {
   vsix,
   zip,
 } from "../../support/plugins.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
 let folder: string;
 let opened: Catalog[];
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-clients-"));
+  folder = tempFolder();
   opened = [];
   return async () => {
     await Promise.all(opened.map((catalog) => catalog.close()));
-    rmSync(folder, { recursive: true, force: true });
   };
 });
 
@@ -287,8 +285,7 @@ describe("files that are not offered", () => {
   });
 
   test("files with wrong names, non-files and links to outside the folder are problems", async () => {
-    const outside = mkdtempSync(join(tmpdir(), "ct-outside-"));
-    onTestFinished(() => rmSync(outside, { recursive: true, force: true }));
+    const outside = tempFolder();
     put(outside, "secret.vsix", await vsix());
     put(folder, "vscode/readme.txt", "x");
     put(folder, "vscode/a.zip", await vsix());

@@ -1,7 +1,4 @@
 /** Unusual archives from real tools, and malicious ones. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { ArchiveError } from "../../../worker/clients/formats/archive.ts";
@@ -17,11 +14,11 @@ import {
   vsix,
   zip,
 } from "../../support/plugins.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-archives-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 async function plugin(bytes: Buffer) {

@@ -1,6 +1,5 @@
 /** The live feed: which events each page gets, over HTTP, with real log files. */
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
@@ -9,13 +8,13 @@ import type { LogLines, SessionsResponse } from "../../../worker/dashboard/respo
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { startWorker, type Worker } from "../api/fixture.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-feed-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 interface Event {

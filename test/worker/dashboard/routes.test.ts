@@ -1,7 +1,6 @@
 /** The routes below /dashboard and /logs, over HTTP: access, data and commands. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -22,14 +21,14 @@ import type {
 } from "../../../worker/dashboard/responses.ts";
 import { recordedActivity } from "../../support/activity.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
 import { silentLog } from "../sessions/fixture.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-dashboard-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 const basic = (user: string, password: string): string =>

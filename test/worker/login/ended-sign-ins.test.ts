@@ -2,11 +2,11 @@
 
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { followEndedSignIns } from "../../../worker/login/identity/ended-sign-ins.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 /** One session with these people, and the store as its worker sees it. */
@@ -50,7 +50,7 @@ function follow(signIns: readonly string[]) {
     sessions: () => [session as unknown as Session],
     counters: createCounters(),
     clock,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
   });
   return {
     ...{ known, out, noted, dropped, revoked, session, ended },

@@ -1,7 +1,6 @@
 /** Sign-ins that are checked again by several workers, at a provider whose refresh tokens are good once. */
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { identityProviders } from "../../../shared/settings/identity-providers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
@@ -16,6 +15,7 @@ import {
   createSignInRecords,
   type SignInRecords,
 } from "../../../worker/login/identity/sign-in-records.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const RECHECK_MS = 60_000;
@@ -141,7 +141,7 @@ function sharedEdge({ groups = ["staff"] }: { readonly groups?: readonly string[
       settings: { recheckMs: RECHECK_MS, graceMs: GRACE_MS },
       random: seeded,
       clock,
-      log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+      log: silentLog(),
       counters,
     });
     return { records, rechecks };

@@ -4,13 +4,13 @@
  */
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import { endSignIn } from "../../../shared/sign-ins/sign-in.ts";
 import { signOutByOperator } from "../../../shared/sign-ins/sign-out.ts";
 import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import { recordEndedSignIns } from "../../../worker/login/identity/record-ended-sign-ins.ts";
 import { recordedActivity } from "../../support/activity.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const SENDER = { name: "olga@build-7", way: "ct-edge" };
@@ -32,7 +32,7 @@ function sharedEdge() {
     endSignIn: call("endSignIn") as Store["endSignIn"],
     deferred: { readStream: call("readStream") as Store["readStream"] },
   };
-  const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+  const log = silentLog();
   return {
     store,
     setAway(away: boolean): void {

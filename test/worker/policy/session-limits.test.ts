@@ -1,10 +1,10 @@
 /** Sessions end when they reach a limit of time, each for its own reason. */
 import { beforeEach, expect, test } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import type { Limits } from "../../../shared/policy/policy.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { watchSessionLimits } from "../../../worker/policy/session-limits.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 let clock: StepClock;
@@ -40,7 +40,7 @@ beforeEach(() => {
     },
     sessions: () => [session],
     clock,
-    log: createLog({ name: "t", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
   });
   return () => watch.close();
 });

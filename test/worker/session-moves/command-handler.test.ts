@@ -1,7 +1,7 @@
 /** What a worker does with a command that arrives during a drain. */
 import { expect, it } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createCommandHandler } from "../../../worker/session-moves/command-handler.ts";
+import { silentLog } from "../../support/logs.ts";
 
 function setUp() {
   let stopped = false;
@@ -22,7 +22,7 @@ function setUp() {
     }),
     migrateIdleSessions: async () => 0,
     countIdle: () => 0,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     hasSuccessor: () => true,
   });
   return { handler, finish, isStopped: () => stopped };

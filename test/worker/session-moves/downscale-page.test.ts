@@ -1,9 +1,9 @@
 /** `/prepare-downscale`: a worker that is emptied before it is removed. */
 import { expect, test } from "vitest";
-import { createLog } from "../../../shared/logs/log.ts";
 import type { WorkerState } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { downscalePage } from "../../../worker/session-moves/downscale-page.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -49,7 +49,7 @@ function setUp({
     sessions: () => 3,
     isLocalOnly,
     clock,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
   });
   const ask = async (method: string, headers = {}, isLocal = false) =>
     page({ method, headers, isLocal });

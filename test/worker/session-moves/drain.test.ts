@@ -2,7 +2,6 @@ import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
@@ -21,6 +20,7 @@ import {
 } from "../../../worker/sessions/pending-messages.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
 import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 
@@ -114,7 +114,7 @@ function drainOf(
       registry: { sessions: () => sessions },
       view,
       clock,
-      log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+      log: silentLog(),
       counters: createCounters(),
       sendPendingMessages: (to) => sendPendingMessages(to.id),
       sendResume: async () => {},
@@ -310,7 +310,7 @@ function handlerOf(drain: () => Drain, sessions: readonly Session[], hasSuccesso
     startDrain: drain,
     migrateIdleSessions: async () => 0,
     countIdle: () => 0,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
     hasSuccessor: () => hasSuccessor,
   });
 }

@@ -1,16 +1,16 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { createCommandHandler } from "../../../worker/session-moves/command-handler.ts";
 import { countIdle, migrateIdleSessions } from "../../../worker/session-moves/move-idle.ts";
 import type { Session } from "../../../worker/sessions/session.ts";
+import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 
-const log = createLog({ name: "test", level: "error", format: "text", sink: { write() {} } });
+const log = silentLog();
 const [W2, W3] = ["w2", "w3"] as [WorkerId, WorkerId];
 
 /** Sessions that have been idle for that many seconds each, and where each went. */

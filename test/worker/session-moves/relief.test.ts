@@ -2,10 +2,10 @@
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { EdgeCommand } from "../../../shared/control/command.ts";
-import { createLog } from "../../../shared/logs/log.ts";
 import type { WorkerRecord, WorkerState } from "../../../shared/store/member.ts";
 import { planRelief, startRelief } from "../../../worker/session-moves/relief.ts";
 import { workerRecord } from "../../balancer/rig.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const SELF = { id: "w1" as WorkerId, version: "1.0.0" };
@@ -63,7 +63,7 @@ function setUp({ state = "up" as WorkerState } = {}) {
       },
     },
     clock,
-    log: createLog({ name: "test", level: "error", format: "text", sink: { write() {} } }),
+    log: silentLog(),
   });
   return {
     commands,

@@ -2,10 +2,9 @@
  * The sessions of one worker over a plain HTTP server, with a real embedded store: what the tests of this folder start.
  */
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createNetServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { onTestFinished } from "vitest";
@@ -34,6 +33,7 @@ import { attachSockets, type Sockets } from "../../../worker/sessions/transport/
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
 
@@ -57,7 +57,7 @@ export interface StoreFixture {
 
 /** A real embedded store, stopped when the test ends. */
 export async function startStore(clock: Clock = systemClock): Promise<StoreFixture> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-sessions-"));
+  const folder = tempFolder();
   const dataDir = join(folder, "data");
   const log = silentLog();
   let server = await startStoreServer({ dataDir, clock, log });

@@ -1,7 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { parseAddressRules } from "../../../worker/webhooks/receiver-addresses.ts";
 import { wants } from "../../../worker/webhooks/receivers.ts";
 import {
@@ -9,6 +8,7 @@ import {
   ReceiversError,
   readReceivers,
 } from "../../../worker/webhooks/receivers-file.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { newSecret } from "../../support/webhook-receiver.ts";
 
 const SECRET = newSecret();
@@ -51,8 +51,7 @@ test("a file has receivers with their secrets, kinds of events, and whether they
 });
 
 test("secrets and authorities may be in files beside it", () => {
-  const folder = mkdtempSync(join(tmpdir(), "ct-webhooks-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   writeFileSync(join(folder, "secret"), `${SECRET}\n\n${newSecret()}\n`);
   writeFileSync(join(folder, "ca.pem"), "PEM");
   const file = join(folder, "webhooks.yaml");

@@ -1,6 +1,5 @@
 /** A worker whose receivers' files change: the file of CT_WEBHOOKS, and the secrets and authorities that it names. */
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -9,6 +8,7 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { startWebhooks, type Webhooks } from "../../../worker/webhooks/webhooks.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { newSecret, startWebhookReceiver } from "../../support/webhook-receiver.ts";
 
@@ -20,8 +20,7 @@ interface Rig {
 }
 
 async function start(receiver: object, files: Readonly<Record<string, string>>): Promise<Rig> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-webhooks-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   const path = join(folder, "webhooks.yaml");
   writeFileSync(path, JSON.stringify({ receivers: [{ name: "one", ...receiver }] }));

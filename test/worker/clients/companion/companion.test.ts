@@ -1,7 +1,5 @@
 /** The companion extension as IDEs and browsers get it from workers, over HTTP. */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import semver from "semver";
 import { request } from "undici";
@@ -10,14 +8,14 @@ import { systemClock } from "../../../../shared/base/clock.ts";
 import { createCompanion } from "../../../../worker/clients/companion/companion.ts";
 import { COMPANION_ID } from "../../../../worker/clients/companion/package.ts";
 import { put, vsix } from "../../../support/plugins.ts";
+import { tempFolder } from "../../../support/temp-folder.ts";
 import { until } from "../../../support/until.ts";
 import { startWorker, type Worker, type WorkerOptions } from "../../api/fixture.ts";
 import { silentLog, startStore } from "../../sessions/fixture.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-companion-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 const SERVER_URL = "https://edge.example.com/base";

@@ -1,7 +1,4 @@
 /** The archive of the companion extension, read by the reader of the operator's extensions. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import {
   companionFileName,
@@ -15,11 +12,11 @@ import type { VscodeArtifact } from "../../../../worker/clients/formats/artifact
 import { NOTHING } from "../../../../worker/clients/formats/scan.ts";
 import { readVsix, readVsixAsset } from "../../../../worker/clients/formats/vsix.ts";
 import { put } from "../../../support/plugins.ts";
+import { tempFolder } from "../../../support/temp-folder.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-companion-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 const CONTENT = {

@@ -1,13 +1,13 @@
 /** The chunks that downloads of the same file share. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createChunkCache } from "../../../../worker/clients/serve/chunk-cache.ts";
+import { tempFolder } from "../../../support/temp-folder.ts";
 
 async function openFile(text: string): Promise<{ handle: FileHandle; key: string }> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-chunks-"));
+  const folder = tempFolder();
   const path = join(folder, "file");
   writeFileSync(path, text);
   const handle = await open(path, "r");

@@ -1,22 +1,21 @@
 /** The routes below /clients, over HTTP. */
 
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { statSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { XMLParser } from "fast-xml-parser";
 import { Agent, request } from "undici";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { readVsixAsset } from "../../../../worker/clients/formats/vsix.ts";
 import { pluginJar, pluginZip, put, putRepository, vsix } from "../../../support/plugins.ts";
+import { tempFolder } from "../../../support/temp-folder.ts";
 import { until } from "../../../support/until.ts";
 import { startWorker, type Worker, type WorkerOptions } from "../../api/fixture.ts";
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "ct-clients-"));
-  return () => rmSync(folder, { recursive: true, force: true });
+  folder = tempFolder();
 });
 
 /** A worker that offers the folder; waits until it offers this many files. */
@@ -260,8 +259,7 @@ describe("files", () => {
     await putRepository(join(folder, "eclipse"));
     put(folder, "eclipse/.hidden", "secret");
     put(folder, "eclipse/x.part", "secret");
-    const outside = mkdtempSync(join(tmpdir(), "ct-outside-"));
-    onTestFinished(() => rmSync(outside, { recursive: true, force: true }));
+    const outside = tempFolder();
     put(outside, "secret.txt", "secret");
     symlinkSync(outside, join(folder, "eclipse/out"));
     const worker = await start(2);

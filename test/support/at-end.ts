@@ -1,0 +1,18 @@
+/**
+ * Closes what tests open: at the end of the test that opened it, or of the file if it was opened outside of a test. Modules that
+ * call `atEnd` also run in programs without Vitest (benchmarks, fuzzing, processes that tests start), which close it by hand.
+ */
+
+export type Close = () => unknown;
+
+let keep: ((close: Close) => void) | undefined;
+
+/** Called once for each test file. */
+export function closeWith(keeper: (close: Close) => void): void {
+  keep = keeper;
+}
+
+/** The last one first, before anything that was opened earlier. Each must bear that the test has closed it already. */
+export function atEnd(...closes: readonly Close[]): void {
+  for (const close of closes) keep?.(close);
+}

@@ -1,0 +1,16 @@
+/** A new folder in the system's temporary folder, removed at the end. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { atEnd } from "./at-end.ts";
+
+export function tempFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "ct-test-"));
+  atEnd(() => removeFolder(folder));
+  return folder;
+}
+
+/** For programs without Vitest, and folders of another place. */
+export function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}
