@@ -2,15 +2,16 @@
  * The plugins that are offered now: scans the clients folder repeatedly, adds the companion extension, and logs each problem
  * once.
  */
-import { type Clock, sleep } from "../../shared/base/clock.ts";
+import type { Clock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
+import { startRestingTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Companion } from "./companion/companion.ts";
 import { withCompanion } from "./companion/package.ts";
 import { createDigests, type Digests, digestKey } from "./digests.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 import { createScanner, NOTHING, type Offer, type Scanner } from "./formats/scan.ts";
-import { type ClientsIndex, readIndexFile, writeIndexFile } from "./index-file.ts";
+import { readIndexFile, writeIndexFile } from "./index-file.ts";
 
 export type Catalog = ReturnType<typeof createCatalog>;
 
@@ -39,13 +40,14 @@ export function createCatalog(deps: {
   let offer = NOTHING;
   let signature = "";
   let digests: Digests | undefined;
+  let scanning: { close(): void } | undefined;
   let isClosed = false;
   /** Writes of the index, one after the other. */
   let saving = Promise.resolve();
   const opened = open();
 
   async function open(): Promise<void> {
-    const index = await savedIndex(indexFile);
+    const index = await readIndexFile(indexFile);
     if (isClosed) return;
     const scanner = createScanner({ folder, clock, cached: index.cached });
     digests = createDigests({
@@ -55,16 +57,15 @@ export function createCatalog(deps: {
         saving = saving.then(() => saveIndex(scanner));
       },
     });
-    let waitMs = await scanOnce(scanner);
-    const watch = async (): Promise<void> => {
-      while (!isClosed) {
-        await sleep(clock, waitMs);
-        if (!isClosed) waitMs = await scanOnce(scanner);
-      }
-    };
-    watch().catch((error: unknown) =>
-      log.error({ err: error }, "stopped watching the clients folder"),
-    );
+    let restMs = await scanOnce(scanner);
+    if (isClosed) return;
+    scanning = startRestingTask({
+      clock,
+      restMs: () => restMs,
+      work: async () => {
+        restMs = await scanOnce(scanner);
+      },
+    });
   }
 
   /** Resolves with the pause before the next scan. */
@@ -139,16 +140,11 @@ export function createCatalog(deps: {
     /** Resolves when the last write of the index has ended. */
     async close(): Promise<void> {
       isClosed = true;
+      scanning?.close();
       digests?.close();
       await saving;
     },
   };
-}
-
-/** What a run before this one found; empty without a file. */
-async function savedIndex(indexFile: string | undefined): Promise<ClientsIndex> {
-  if (indexFile === undefined) return { cached: new Map(), digests: new Map() };
-  return readIndexFile(indexFile);
 }
 
 /** The files that have a digest. */

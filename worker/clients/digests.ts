@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
+import { coalesced } from "../../shared/base/one-flight.ts";
 import type { ArtifactFile } from "./formats/artifact.ts";
 
 export type Digests = ReturnType<typeof createDigests>;
@@ -23,17 +24,19 @@ export function createDigests(deps: {
   const { clock } = deps;
   const digests = new Map(deps.cached);
   let wanted: readonly ArtifactFile[] = [];
-  let isWorking = false;
   let isClosed = false;
 
-  async function computeAll(): Promise<void> {
-    for (;;) {
+  const computeAll = coalesced(async () => {
+    while (!isClosed) {
       const file = wanted.find((candidate) => !digests.has(digestKey(candidate)));
-      if (file === undefined || isClosed) return;
+      if (file === undefined) {
+        deps.onDone();
+        return;
+      }
       // An unreadable file gets an empty digest, so that it is not tried again until it changes.
       digests.set(digestKey(file), await digestOf(file).catch(() => ""));
     }
-  }
+  });
 
   async function digestOf({ path }: ArtifactFile): Promise<string> {
     const hash = createHash("sha256");
@@ -60,16 +63,7 @@ export function createDigests(deps: {
       wanted = files;
       const keys = new Set(files.map(digestKey));
       for (const key of digests.keys()) if (!keys.has(key)) digests.delete(key);
-      if (isWorking) return;
-      isWorking = true;
-      computeAll()
-        .then(() => {
-          if (!isClosed) deps.onDone();
-        })
-        .finally(() => {
-          isWorking = false;
-        })
-        .catch(() => {});
+      void computeAll();
     },
     close(): void {
       isClosed = true;

@@ -2,9 +2,9 @@
  * The index of the clients folder, kept in a file between two runs, so that a restarted worker need not read every archive.
  * Without it, all archives are read again.
  */
-import { randomBytes } from "node:crypto";
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { z } from "zod";
+import { replaceFile } from "../../shared/base/replace-file.ts";
 import { factsSchema } from "./formats/artifact.ts";
 import type { CachedFile } from "./formats/scan.ts";
 
@@ -30,17 +30,16 @@ const fileSchema = z.object({
   digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)),
 });
 
-/** Empty when the file is missing or invalid. */
-export async function readIndexFile(path: string): Promise<ClientsIndex> {
+const EMPTY: ClientsIndex = { cached: new Map(), digests: new Map() };
+
+/** Empty when there is no such file, or it is invalid. */
+export async function readIndexFile(path: string | undefined): Promise<ClientsIndex> {
   try {
-    if ((await stat(path)).size > MAX_BYTES) throw new Error("too large");
+    if (path === undefined || (await stat(path)).size > MAX_BYTES) return EMPTY;
     const { known, digests } = fileSchema.parse(JSON.parse(await readFile(path, "utf8")));
-    return {
-      cached: new Map(Object.entries(known)),
-      digests: new Map(Object.entries(digests)),
-    };
+    return { cached: new Map(Object.entries(known)), digests: new Map(Object.entries(digests)) };
   } catch {
-    return { cached: new Map(), digests: new Map() };
+    return EMPTY;
   }
 }
 
@@ -49,17 +48,7 @@ export async function writeIndexFile(
   path: string,
   { cached, digests }: ClientsIndex,
 ): Promise<void> {
-  const text = JSON.stringify({
-    format: FORMAT,
-    known: Object.fromEntries(cached),
-    digests: Object.fromEntries(digests),
-  });
-  const fresh = `${path}.${randomBytes(6).toString("hex")}`;
-  try {
-    await writeFile(fresh, text, { mode: 0o600 });
-    await rename(fresh, path);
-  } catch (error) {
-    await rm(fresh, { force: true });
-    throw error;
-  }
+  const known = Object.fromEntries(cached);
+  const text = JSON.stringify({ format: FORMAT, known, digests: Object.fromEntries(digests) });
+  await replaceFile(path, [text]);
 }
