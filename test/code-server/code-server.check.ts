@@ -146,14 +146,14 @@ async function installed(): Promise<string[]> {
   return text.split("\n").filter((line) => line.startsWith("acme-labs."));
 }
 
-test("installs the version that is asked for, and updates to the newest by number", async () => {
+test("code-server installs the version that is asked for, and updates to the newest by number", async () => {
   await codeServer("--install-extension", "acme-labs.collab-sample@1.9.0");
   expect(await installed()).toEqual(["acme-labs.collab-sample@1.9.0"]);
   await codeServer("--install-extension", "acme-labs.collab-sample", "--force");
   expect(await installed()).toEqual(["acme-labs.collab-sample@1.10.0"]);
 });
 
-test("takes the package for its platform", async () => {
+test("code-server takes the package for its platform", async () => {
   await codeServer("--install-extension", "acme-labs.native-sample");
   expect(await installed()).toContain("acme-labs.native-sample@1.0.0");
   const extensions = join(folder, "code-server/data/extensions");
@@ -161,18 +161,18 @@ test("takes the package for its platform", async () => {
   expect(readdirSync(join(extensions, String(home)))).toContain(`for-${PLATFORM}.txt`);
 });
 
-test("leaves a newer pre-release where it is", async () => {
+test("code-server leaves a newer pre-release where it is", async () => {
   await codeServer("--install-extension", "acme-labs.trial-sample");
   expect(await installed()).toContain("acme-labs.trial-sample@1.0.0");
 });
 
-test("says that an unknown extension is not there", async () => {
+test("code-server says that an unknown extension is not there", async () => {
   await expect(codeServer("--install-extension", "acme-labs.nothing")).rejects.toThrow(
     /not found/i,
   );
 });
 
-test("every installation was counted", async () => {
+test("every installation by code-server was counted", async () => {
   const authorization = `Basic ${Buffer.from("ops:operator").toString("base64")}`;
   const { body } = await request(`${edge.httpUrl}/clients/downloads.csv`, {
     headers: { authorization },

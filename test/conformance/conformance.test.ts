@@ -26,7 +26,7 @@ describe.each([
       await workers.close();
     });
 
-    test.each(subject.cases)("$name ($source)", async (one) => {
+    test.each(subject.cases)("the balancer handles $name as expected ($source)", async (one) => {
       expect(await judge(one, target, secure, workers)).toEqual([]);
       expect(target.bugs).toEqual([]);
     });

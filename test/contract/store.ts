@@ -139,14 +139,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     }
 
     describe("time and health", () => {
-      it("returns its time in ms since the epoch, and is up", async () => {
+      it("the store returns its time in ms since the epoch, and is up", async () => {
         const timeMs = await store.timeMs();
         expect(timeMs).toBeGreaterThan(Date.UTC(2020, 0, 1));
         expect(Number.isInteger(timeMs)).toBe(true);
         expect(store.health).toEqual({ state: "up" });
       });
 
-      it("rejects every operation as away after it was closed", async () => {
+      it("the store rejects every operation as away after it was closed", async () => {
         const other = await edge.store();
         await other.close();
         await expect(other.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
@@ -155,7 +155,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("membership", () => {
-      it("lists announced members with their records", async () => {
+      it("the store lists announced members with their records", async () => {
         const one = await join("worker-1");
         const two = balancer("balancer-1");
         await store.announce(two);
@@ -165,7 +165,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(booted).toBe(true);
       });
 
-      it("renews a lease together with the record", async () => {
+      it("the store renews a lease together with the record", async () => {
         const member = await join("worker-1");
         const busy = { ...member, load: { sessions: 3, connections: 9, lagMs: 1.5 } };
         await pass(MEMBER_LEASE_MS - 1000, [busy]);
@@ -173,7 +173,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.members()).members).toEqual([{ ...busy, state: "draining" }]);
       });
 
-      it("expires a lease that is not renewed, and accepts the member when it announces itself again", async () => {
+      it("the store expires a lease that is not renewed, and accepts the member when it announces itself again", async () => {
         const member = await join("worker-1");
         await edge.advance(MEMBER_LEASE_MS);
         expect((await store.members()).members).toEqual([]);
@@ -183,12 +183,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.members()).members).toEqual([member]);
       });
 
-      it("does not renew a member that was never announced", async () => {
+      it("the store does not renew a member that was never announced", async () => {
         expect(await store.renew(worker("worker-1"))).toBe("expired");
         expect((await store.members()).members).toEqual([]);
       });
 
-      it("replaces an incarnation by the next at once, and the old one learns it at its renewal", async () => {
+      it("the store replaces an incarnation by the next at once, and the old one learns it at its renewal", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         expect(await store.renew({ ...old, url: "http://127.0.0.1:9" })).toBe("replaced");
@@ -196,7 +196,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.renew(young)).toBe("renewed");
       });
 
-      it("removes a record at once, but only for the incarnation that holds it", async () => {
+      it("the store removes a record at once, but only for the incarnation that holds it", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         await store.withdraw(old.id, old.incarnation);
@@ -209,7 +209,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("deferred operations", () => {
-      it("do the same for a member that renews its lease, each with its own result", async () => {
+      it("deferred operations do the same for a member that renews its lease, each with its own result", async () => {
         const member = await join("worker-1");
         expect(await store.renew(member)).toBe("renewed");
         await store.putTicket({
@@ -245,11 +245,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readReports("view")).toEqual({ [member.id]: "text" });
       });
 
-      it("need no lease", async () => {
+      it("deferred operations need no lease", async () => {
         expect((await store.deferred.members()).members).toEqual([]);
       });
 
-      it("are sent without a further renewal when the process stops", async () => {
+      it("deferred operations are sent without a further renewal when the process stops", async () => {
         const member = await join("worker-1");
         await store.renew(member);
         const asked = store.deferred.members();
@@ -258,7 +258,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.deferred.members()).members).toEqual([member]);
       });
 
-      it("reject as away when the store is closed", async () => {
+      it("deferred operations reject as away when the store is closed", async () => {
         const other = await edge.store();
         const member = worker("worker-1");
         await other.announce(member);
@@ -271,7 +271,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     describe("roles", () => {
       const lead = (holder: string, by = store) => by.lead("reaper", holder as WorkerId, 5000);
 
-      it("elects the first caller, for as long as it renews the role", async () => {
+      it("the store elects the first caller, for as long as it renews the role", async () => {
         await join("worker-1");
         expect(await lead("worker-1")).toBe("leading");
         expect(await lead("worker-2", await edge.store())).toBe("following");
@@ -281,7 +281,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-2")).toBe("following");
       });
 
-      it("elects another member when the leader has not renewed the role in time", async () => {
+      it("the store elects another member when the leader has not renewed the role in time", async () => {
         const member = await join("worker-1");
         expect(await lead("worker-1")).toBe("leading");
         await pass(5000, [member]);
@@ -289,7 +289,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-1")).toBe("following");
       });
 
-      it("elects another member at once when the leader resigns, and only then", async () => {
+      it("the store elects another member at once when the leader resigns, and only then", async () => {
         expect(await lead("worker-1")).toBe("leading");
         await store.resign("reaper", "worker-2" as WorkerId);
         expect(await lead("worker-2")).toBe("following");
@@ -297,14 +297,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await lead("worker-2")).toBe("leading");
       });
 
-      it("keeps roles independent of each other", async () => {
+      it("the store keeps roles independent of each other", async () => {
         expect(await lead("worker-1")).toBe("leading");
         expect(await store.lead("statsd", "worker-2" as WorkerId, 5000)).toBe("leading");
         await store.resign("statsd", "worker-2" as WorkerId);
         expect(await lead("worker-2")).toBe("following");
       });
 
-      it("elects one of many concurrent callers", async () => {
+      it("the store elects one of many concurrent callers", async () => {
         const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
         const answers = await Promise.all(clients.map((client, i) => lead(`worker-${i}`, client)));
         expect(answers.filter((answer) => answer === "leading")).toHaveLength(1);
@@ -318,7 +318,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await store.members()).booted).toBe(false);
       }
 
-      it("counts no member as gone before it has settled", async () => {
+      it("a store that was unavailable for all members counts no member as gone before it has settled", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await comeBack();
@@ -332,7 +332,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("reports missing sessions as unsettled, creates new ones, and elects no leader", async () => {
+      it("a store that was unavailable for all members reports missing sessions as unsettled, creates new ones, and elects no leader", async () => {
         const owner = await join("worker-1");
         await comeBack();
         const outcome = edge.mayForget ? "unsettled" : "unknown";
@@ -346,7 +346,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.lead("reaper", owner.id, 5000)).toBe("leading");
       });
 
-      it("settles once, not repeatedly, and not while a member sends heartbeats", async () => {
+      it("a store that was unavailable for all members settles once, not repeatedly, and not while a member sends heartbeats", async () => {
         await join("worker-1");
         await comeBack();
         const other = await join("worker-2");
@@ -385,7 +385,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         };
       }
 
-      it("restores what it had lost: record, alias, clock, epoch, revoked tokens, then peers", async () => {
+      it("re-asserting a session restores what the store had lost: record, alias, clock, epoch, revoked tokens, then peers", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, {
           alias: "team-a" as SessionKey,
@@ -409,7 +409,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(record.epoch).toBeGreaterThan(told.epoch);
       });
 
-      it("keeps a record that equals the owner's copy", async () => {
+      it("re-asserting a session keeps a record that equals the owner's copy", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.putPeer(holderOf(record), peer());
@@ -418,7 +418,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(before);
       });
 
-      it("replaces an old copy and its peers", async () => {
+      it("re-asserting a session replaces an old copy and its peers", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.putPeer(holderOf(record), peer());
@@ -435,7 +435,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(other.id)).toEqual([record.id]);
       });
 
-      it("reports a session as lost to an owner when it was taken over or closed", async () => {
+      it("re-asserting a session reports it as lost to an owner when it was taken over or closed", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         const other = await join("worker-2");
@@ -447,7 +447,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).state).toBe("closed");
       });
 
-      it("ignores a process whose incarnation was replaced", async () => {
+      it("re-asserting a session ignores a process whose incarnation was replaced", async () => {
         const old = await join("worker-1");
         await join("worker-1");
         const told = lostRecord(old);
@@ -455,7 +455,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(told.id)).toBeUndefined();
       });
 
-      it("restores the tombstone of a closed session until its expiry, and against a lower epoch", async () => {
+      it("re-asserting a session restores the tombstone of a closed one until its expiry, and against a lower epoch", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, { alias: "team-a" as SessionKey });
         const untilMs = await later(4000);
@@ -470,7 +470,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(told.id)).toBeUndefined();
       });
 
-      it("leaves an alias with the open session that has it by now", async () => {
+      it("re-asserting a session leaves an alias with the open session that has it by now", async () => {
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const has = await createOpen(owner, { alias });
@@ -480,7 +480,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(told.id)).not.toHaveProperty("alias");
       });
 
-      it("still waits for the host of a session that was not opened", async () => {
+      it("a re-asserted session that was not opened still waits for its host", async () => {
         const owner = await join("worker-1");
         const told = lostRecord(owner, { state: "created", createdMs: await store.timeMs() });
         expect(await store.reassertSession(reassertionOf(told))).toBe("written");
@@ -492,7 +492,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("creating sessions", () => {
-      it("creates a session for its owner", async () => {
+      it("the store creates a session for its owner", async () => {
         const owner = await join("worker-1");
         const beforeMs = await store.timeMs();
         const record = await create(owner, { userId: "user-1" });
@@ -513,7 +513,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await (await edge.store()).findSession(record.id)).toEqual(record);
       });
 
-      it("refuses an id that is in use, and changes nothing", async () => {
+      it("the store refuses a session whose id is in use, and changes nothing", async () => {
         const owner = await join("worker-1");
         const record = await create(owner);
         const again = newSession(worker("worker-2"), { sessionId: record.id, userId: "other" });
@@ -521,7 +521,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("finds a session by its alias, whatever bytes that has", async () => {
+      it("the store finds a session by its alias, whatever bytes that has", async () => {
         const owner = await join("worker-1");
         for (const alias of ["team a/ü\u0000\u00ff\"'\\%\r\n{}:*", "x".repeat(8192)]) {
           const record = await create(owner, { alias: alias as SessionKey });
@@ -530,7 +530,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         }
       });
 
-      it("writes an alias once: another session cannot have it while the first is not closed", async () => {
+      it("the store writes an alias once: another session cannot have it while the first is not closed", async () => {
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const first = await create(owner, { alias });
@@ -550,14 +550,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(alias)).id).toBe(third.id);
       });
 
-      it("refuses an alias that is another session's id", async () => {
+      it("the store refuses an alias that is another session's id", async () => {
         const owner = await join("worker-1");
         const first = await create(owner);
         const second = newSession(owner, { alias: first.id });
         expect(await store.createSession(second)).toEqual({ outcome: "exists" });
       });
 
-      it("gives an alias to one of many concurrent callers", async () => {
+      it("the store gives an alias to one of many concurrent callers", async () => {
         const owner = await join("worker-1");
         const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
         const alias = "race" as SessionKey;
@@ -571,7 +571,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         ]);
       });
 
-      it("refuses a user at the session quota, until one is closed", async () => {
+      it("the store refuses a user at the session quota, until one is closed", async () => {
         const owner = await join("worker-1");
         const user = { userId: "busy", maxPerUser: 2 };
         const first = await create(owner, user);
@@ -584,7 +584,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
       });
 
-      it("drops a session whose host never connected, with its alias and its place in the quota", async () => {
+      it("the store drops a session whose host never connected, with its alias and its place in the quota", async () => {
         const owner = await join("worker-1");
         const user = { userId: "busy", maxPerUser: 1 };
         const alias = "team-a" as SessionKey;
@@ -598,7 +598,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await create(owner, { ...user, alias });
       });
 
-      it("keeps a session whose host connected without a time limit", async () => {
+      it("the store keeps a session whose host connected without a time limit", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         expect(record.state).toBe("open");
@@ -607,7 +607,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("keeps a session locked until it is unlocked, also under its next owner and after the store has lost it", async () => {
+      it("the store keeps a session locked until it is unlocked, also under its next owner and after the store has lost it", async () => {
         const [one, two] = [await join("worker-1"), await join("worker-2")];
         const record = await createOpen(one);
         expect(record).not.toHaveProperty("locked");
@@ -621,7 +621,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).not.toHaveProperty("locked");
       });
 
-      it("lists the sessions of an owner, without closed ones", async () => {
+      it("the store lists the sessions of an owner, without closed ones", async () => {
         const one = await join("worker-1");
         const two = await join("worker-2");
         const open = await createOpen(one);
@@ -642,7 +642,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(two.id)).toContain(released.id);
       });
 
-      it("lists owners while they own a session, also without a lease", async () => {
+      it("the store lists owners while they own a session, also without a lease", async () => {
         const one = await join("worker-1");
         const two = await join("worker-2");
         await join("worker-3");
@@ -665,7 +665,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.owners()).toEqual([]);
       });
 
-      it("does not list an owner whose only session was not opened in time", async () => {
+      it("the store does not list an owner whose only session was not opened in time", async () => {
         await create(await join("worker-1"));
         expect(await store.owners()).toEqual(["worker-1"]);
         await edge.advance(UNOPENED_SESSION_MS);
@@ -674,7 +674,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("resuming sessions", () => {
-      it("reports a session that was never created as unknown, and does not create it", async () => {
+      it("the store reports a session that was never created as unknown, and does not create it", async () => {
         const owner = await join("worker-1");
         const id = newSessionId();
         expect(await resume(id, owner)).toEqual({ outcome: "unknown" });
@@ -682,20 +682,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.sessionsOf(owner.id)).toEqual([]);
       });
 
-      it("lets the owner resume its session under the same epoch", async () => {
+      it("the store lets the owner resume its session under the same epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         expect(await resume(record.id, owner)).toEqual({ outcome: "owned", cause: "mine", record });
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("lets a restarted worker resume its sessions under a higher epoch", async () => {
+      it("the store lets a restarted worker resume its sessions under a higher epoch", async () => {
         const record = await createOpen(await join("worker-1"));
         const restarted = await join("worker-1");
         expect((await takeOver(record, restarted)).cause).toBe("restarted");
       });
 
-      it("does not let a replaced process regain its session", async () => {
+      it("the store does not let a replaced process regain its session", async () => {
         const old = await join("worker-1");
         const record = await createOpen(old);
         const young = await join("worker-1");
@@ -707,7 +707,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("returns the owner to a worker that has no reason to take over", async () => {
+      it("the store returns the owner to a worker that has no reason to take over", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -719,7 +719,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("lets any worker take over when the owner's lease has expired", async () => {
+      it("the store lets any worker take over when the owner's lease has expired", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -727,7 +727,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("lets any worker take over when the owner has withdrawn its record", async () => {
+      it("the store lets any worker take over when the owner has withdrawn its record", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -735,20 +735,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("lets any worker take over when the owner has another incarnation", async () => {
+      it("the store lets any worker take over when the owner has another incarnation", async () => {
         const record = await createOpen(await join("worker-1"));
         await join("worker-1");
         const other = await join("worker-2");
         expect((await takeOver(record, other)).cause).toBe("replaced");
       });
 
-      it("lets a claimant take over with the evidence that the owner's process exited", async () => {
+      it("the store lets a claimant take over with the evidence that the owner's process exited", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await join("worker-2");
         expect((await takeOver(record, other, "exited")).cause).toBe("exited");
       });
 
-      it("ignores evidence about a former incarnation of the owner", async () => {
+      it("the store ignores evidence about a former incarnation of the owner", async () => {
         const old = await join("worker-1");
         const young = await join("worker-1");
         const record = await createOpen(young);
@@ -761,7 +761,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         );
       });
 
-      it("accepts a refused connection as evidence only when the owner's last heartbeat is old", async () => {
+      it("the store accepts a refused connection as evidence only when the owner's last heartbeat is old", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -776,7 +776,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other, "refused")).cause).toBe("refused");
       });
 
-      it("gives a released session to its successor, and returns the successor to all others", async () => {
+      it("the store gives a released session to its successor, and returns the successor to all others", async () => {
         const [owner, successor, other] = [
           await join("worker-1"),
           await join("worker-2"),
@@ -799,7 +799,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await resume(record.id, owner)).toMatchObject({ outcome: "elsewhere" });
       });
 
-      it("gives a session that was released without a successor to the first claimant", async () => {
+      it("the store gives a session that was released without a successor to the first claimant", async () => {
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
@@ -814,14 +814,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("gives a session that was released without a successor back to its owner under a higher epoch", async () => {
+      it("the store gives a session that was released without a successor back to its owner under a higher epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.releaseSession(holderOf(record), undefined);
         expect((await takeOver(record, owner)).cause).toBe("handed");
       });
 
-      it("lets any worker take over a released session whose successor is gone", async () => {
+      it("the store lets any worker take over a released session whose successor is gone", async () => {
         const owner = await join("worker-1");
         const successor = await join("worker-2");
         const other = await join("worker-3");
@@ -831,7 +831,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
 
-      it("keeps a released session for its successor when the former owner is gone", async () => {
+      it("the store keeps a released session for its successor when the former owner is gone", async () => {
         const owner = await join("worker-1");
         const successor = await join("worker-2");
         const other = await join("worker-3");
@@ -845,7 +845,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await takeOver(record, successor)).cause).toBe("handed");
       });
 
-      it("lets no worker resume a closed session", async () => {
+      it("the store lets no worker resume a closed session", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
         await store.closeSession(holderOf(record), await later(LONG_MS));
@@ -856,7 +856,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("still waits for the host of a session that was taken over before the host connected", async () => {
+      it("a session that was taken over before its host connected still waits for the host", async () => {
         const record = await create(await join("worker-1"));
         const restarted = await join("worker-1");
         const { record: resumed } = await takeOver(record, restarted);
@@ -868,7 +868,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(record.id)).toBeUndefined();
       });
 
-      it("raises the epoch with every change of owner, and keeps peers, clock and revoked tokens", async () => {
+      it("the store raises the epoch with every change of owner, and keeps peers, clock and revoked tokens", async () => {
         let owner = await join("worker-1");
         let record = await createOpen(owner, { alias: "team-a" as SessionKey });
         const [stays, leaves] = [peer({ host: true }), peer()];
@@ -890,7 +890,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.nextClock(holderOf(record))).toBe(2);
       });
 
-      it("gives a session to one of many concurrent claimants", async () => {
+      it("the store gives a session to one of many concurrent claimants", async () => {
         const record = await createOpen(await join("worker-0"));
         const claimants = await Promise.all(
           ["worker-1", "worker-2", "worker-3"].map((id) => join(id)),
@@ -951,7 +951,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       }
 
-      it("adds and replaces peers, in the order of joining", async () => {
+      it("the holder of a session adds and replaces peers, in the order of joining", async () => {
         const record = await createOpen(await join("worker-1"));
         const holder = holderOf(record);
         const host = peer({ host: true, settled: true });
@@ -965,7 +965,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).peers).toEqual([{ ...host, client: "other" }, guest]);
       });
 
-      it("revokes the token of a peer who leaves, until it expires", async () => {
+      it("the holder of a session revokes the token of a peer who leaves, until it expires", async () => {
         const record = await createOpen(await join("worker-1"));
         const holder = holderOf(record);
         const [first, second] = [peer(), peer()];
@@ -980,7 +980,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).revokedTokens).toEqual([second.tokenId]);
       });
 
-      it("removes a missing peer without revoking a token", async () => {
+      it("the holder of a session removes a missing peer without revoking a token", async () => {
         const record = await createOpen(await join("worker-1"));
         expect(await store.removePeer(holderOf(record), newPeerId(), await later(LONG_MS))).toBe(
           "done",
@@ -988,7 +988,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await found(record.id)).toEqual(record);
       });
 
-      it("counts the clock of a session from 1", async () => {
+      it("the holder of a session counts its clock from 1", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await edge.store();
         expect(await store.nextClock(holderOf(record))).toBe(1);
@@ -996,7 +996,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect((await found(record.id)).clock).toBe(2);
       });
 
-      it("records changes by the former owner of a released session until it is resumed", async () => {
+      it("the store records changes by the former owner of a released session until it is resumed", async () => {
         const record = await create(await join("worker-1"));
         const successor = await join("worker-2");
         const holder = holderOf(record);
@@ -1010,14 +1010,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
       });
 
-      it("may be released again to another worker", async () => {
+      it("a released session may be released again to another worker", async () => {
         const record = await createOpen(await join("worker-1"));
         await store.releaseSession(holderOf(record), "worker-2" as WorkerId);
         expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
       });
 
-      it("leaves a tombstone for a closed session until it expires", async () => {
+      it("a closed session leaves a tombstone until it expires", async () => {
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const record = await createOpen(owner, { alias });
@@ -1033,7 +1033,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
       });
 
-      it("lets the former owner close a released session", async () => {
+      it("the store lets the former owner close a released session", async () => {
         const record = await createOpen(await join("worker-1"));
         const successor = await join("worker-2");
         await store.releaseSession(holderOf(record), successor.id);
@@ -1045,7 +1045,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     describe("tickets", () => {
       const question = { who: "guest", nested: [1, null, { "ü/é": true }] };
 
-      it("keeps a question until it is answered, and the answer until it is dropped", async () => {
+      it("a ticket keeps a question until it is answered, and the answer until it is dropped", async () => {
         const other = await edge.store();
         await store.putTicket({ kind: "login", token: "t-1", question, ttlMs: LONG_MS });
         expect(await other.readTicket("login", "t-1")).toEqual({
@@ -1062,7 +1062,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await other.dropTicket("login", "t-1");
       });
 
-      it("accepts any JSON value as question and answer", async () => {
+      it("a ticket accepts any JSON value as question and answer", async () => {
         for (const [i, value] of [null, false, 0, "", [], {}, "ü\u0000\n"].entries()) {
           const token = `t-${i}`;
           await store.putTicket({ kind: "join", token, question: value, ttlMs: LONG_MS });
@@ -1076,7 +1076,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         }
       });
 
-      it("keeps the first answer", async () => {
+      it("a ticket keeps the first answer", async () => {
         await store.putTicket({ kind: "join", token: "t-1", question, ttlMs: LONG_MS });
         const clients = await Promise.all([edge.store(), edge.store(), edge.store()]);
         const outcomes = await Promise.all(
@@ -1088,7 +1088,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("keeps tickets of different kinds apart", async () => {
+      it("the store keeps tickets of different kinds apart", async () => {
         await store.putTicket({ kind: "login", token: "t-1", question: 1, ttlMs: LONG_MS });
         expect(await store.readTicket("join", "t-1")).toBeUndefined();
         expect(await store.answerTicket("join", "t-1", 2)).toBe("gone");
@@ -1096,7 +1096,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readTicket("login", "t-1")).toMatchObject({ question: 1 });
       });
 
-      it("drops an expired ticket, answered or not", async () => {
+      it("the store drops an expired ticket, answered or not", async () => {
         for (const token of ["t-1", "t-2"]) {
           await store.putTicket({ kind: "join", token, question, group: "g", ttlMs: 4000 });
         }
@@ -1108,12 +1108,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.ticketsOf("join", "g")).toEqual([]);
       });
 
-      it("does not answer a ticket that never existed", async () => {
+      it("the store does not answer a ticket that never existed", async () => {
         expect(await store.readTicket("login", "nobody")).toBeUndefined();
         expect(await store.answerTicket("login", "nobody", true)).toBe("gone");
       });
 
-      it("does not change a ticket that is put again", async () => {
+      it("the store does not change a ticket that is put again", async () => {
         const ticket = { kind: "login", token: "t-1", question: 1, ttlMs: LONG_MS } as const;
         await store.putTicket(ticket);
         await store.answerTicket("login", "t-1", "first");
@@ -1126,7 +1126,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         });
       });
 
-      it("lists the waiting tickets of a group, oldest first", async () => {
+      it("the store lists the waiting tickets of a group, oldest first", async () => {
         for (const token of ["c", "a", "b", "d"]) {
           await store.putTicket({ kind: "join", token, question, group: "g", ttlMs: LONG_MS });
         }
@@ -1148,7 +1148,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("revoked tokens", () => {
-      it("keeps a token revoked until it expires", async () => {
+      it("the store keeps a token revoked until it expires", async () => {
         expect(await store.isTokenRevoked("token-1")).toBe(false);
         await store.revokeToken("token-1", await later(4000));
         await store.revokeToken("token-2", await later(LONG_MS));
@@ -1158,14 +1158,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.isTokenRevoked("token-2")).toBe(true);
       });
 
-      it("keeps the later of two ends", async () => {
+      it("the store keeps the later of two ends of a revoked token", async () => {
         await store.revokeToken("token-1", await later(LONG_MS));
         await store.revokeToken("token-1", await later(2000));
         await edge.advance(4000);
         expect(await store.isTokenRevoked("token-1")).toBe(true);
       });
 
-      it("does not store a token that has expired already", async () => {
+      it("the store does not store a revoked token that has expired already", async () => {
         await store.revokeToken("token-1", await later(-1000));
         expect(await store.isTokenRevoked("token-1")).toBe(false);
       });
@@ -1175,7 +1175,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       const first = { id: "sign-in-1", revision: 1, keys: ["user-1", "sid-1"], data: { a: ["b"] } };
       const second = { id: "sign-in-2", revision: 1, keys: ["user-1"], data: "text" };
 
-      it("finds them by each of their keys", async () => {
+      it("the store finds sign-ins by each of their keys", async () => {
         expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
         expect(await store.putSignIn({ ...second, ttlMs: LONG_MS })).toBe("done");
         const other = await edge.store();
@@ -1186,7 +1186,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await other.findSignIn("sign-in-3")).toBeUndefined();
       });
 
-      it("keeps the latest revision", async () => {
+      it("the store keeps the latest revision of a sign-in", async () => {
         const later = { ...first, revision: 3, data: { c: null } };
         expect(await store.putSignIn({ ...later, ttlMs: LONG_MS })).toBe("done");
         for (const revision of [2, 3]) {
@@ -1196,7 +1196,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.signInsOf("sid-1")).toEqual([later]);
       });
 
-      it("gives each that is due to one caller, and again when its lease is over", async () => {
+      it("the store gives each sign-in that is due to one caller, and again when its lease is over", async () => {
         await store.putSignIn({ ...first, ttlMs: LONG_MS, dueInMs: 2000 });
         await store.putSignIn({ ...second, ttlMs: LONG_MS });
         expect(await store.claimDueSignIns(10, 3000)).toEqual([]);
@@ -1218,7 +1218,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.claimDueSignIns(10, 3000)).toMatchObject([{ revision: 2 }]);
       });
 
-      it("gives at most as many as are asked for", async () => {
+      it("the store gives at most as many sign-ins as are asked for", async () => {
         for (const one of [first, second]) {
           await store.putSignIn({ ...one, ttlMs: LONG_MS, dueInMs: 0 });
         }
@@ -1229,7 +1229,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(new Set(claimed.flat())).toEqual(new Set([first, second]));
       });
 
-      it("removes one that has ended, revokes its id, and does not write it again", async () => {
+      it("the store removes a sign-in that has ended, revokes its id, and does not write it again", async () => {
         await store.putSignIn({ ...first, ttlMs: LONG_MS, dueInMs: 0 });
         await store.endSignIn(first.id, await later(LONG_MS));
         expect(await store.isTokenRevoked(first.id)).toBe(true);
@@ -1242,7 +1242,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await store.endSignIn(first.id, await later(LONG_MS));
       });
 
-      it("only removes one whose end is over at once", async () => {
+      it("the store only removes a sign-in whose end is over at once", async () => {
         await store.putSignIn({ ...first, ttlMs: LONG_MS });
         await store.endSignIn(first.id, 0);
         expect(await store.findSignIn(first.id)).toBeUndefined();
@@ -1250,7 +1250,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
       });
 
-      it("forgets one that has expired", async () => {
+      it("the store forgets a sign-in that has expired", async () => {
         await store.putSignIn({ ...first, ttlMs: 4000, dueInMs: 0 });
         await edge.advance(4000);
         expect(await store.signInsOf("user-1")).toEqual([]);
@@ -1260,7 +1260,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("values that are written once", () => {
-      it("keeps the first of several proposals for all callers", async () => {
+      it("the store keeps the first of several proposals of a value for all callers", async () => {
         const other = await edge.store();
         const kept = await Promise.all([
           store.putIfAbsent("greeting", "hello"),
@@ -1275,7 +1275,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("counters and history", () => {
-      it("adds up the counts of all clients", async () => {
+      it("the store adds up the counts of all clients", async () => {
         const other = await edge.store();
         await store.addToCounters({ "downloads/vscode/1.0": 1, "downloads/vscode/2.0": 2 });
         await Promise.all([
@@ -1295,7 +1295,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readCounters("none")).toEqual({});
       });
 
-      it("counts a session once when its host connects, whatever worker takes it over later", async () => {
+      it("the store counts a session once when its host connects, whatever worker takes it over later", async () => {
         const hosted = async () => (await store.readCounters(HOSTED_COUNTER))[HOSTED_COUNTER] ?? 0;
         const before = await hosted();
         const owner = await join("worker-1");
@@ -1314,14 +1314,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await hosted()).toBe(before + 1);
       });
 
-      it("takes the prefix of counters literally", async () => {
+      it("the store takes the prefix of counters literally", async () => {
         await store.addToCounters({ "a.b": 1, "a-b": 2, a_b: 3 });
         expect(await store.readCounters("a.")).toEqual({ "a.b": 1 });
         expect(await store.readCounters("a*")).toEqual({});
         expect(await store.readCounters("[a]")).toEqual({});
       });
 
-      it("returns the newest events, oldest first, also of one session only", async () => {
+      it("the history returns the newest events, oldest first, also of one session only", async () => {
         const [one, two] = [newSessionId(), newSessionId()];
         const beforeMs = await store.timeMs();
         for (const [sessionId, cause] of [
@@ -1348,7 +1348,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readEvents({ limit: 9, sessionId: newSessionId() })).toEqual([]);
       });
 
-      it("keeps the newest events only", async () => {
+      it("the history keeps the newest events only", async () => {
         const id = newSessionId();
         for (let i = 0; i < MAX_EVENTS + 5; i += 1000) {
           const count = Math.min(1000, MAX_EVENTS + 5 - i);
@@ -1364,7 +1364,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("streams", () => {
-      it("keeps the newest texts, and returns those after a given one", async () => {
+      it("a stream keeps the newest texts, and returns those after a given one", async () => {
         const other = await edge.store();
         await store.appendToStream("log-access", ["one", "two"]);
         await other.appendToStream("log-access", ["three\n\u0000\u2028 {}"]);
@@ -1381,14 +1381,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readStream("log-server", { limit: 9 })).toEqual([]);
       });
 
-      it("reads from the oldest text after the start of a stream", async () => {
+      it("reading a stream from its start begins with the oldest text", async () => {
         expect(await store.readStream("webhooks", { after: STREAM_START, limit: 9 })).toEqual([]);
         await store.appendToStream("webhooks", ["one", "two", "three"]);
         const read = await store.readStream("webhooks", { after: STREAM_START, limit: 2 });
         expect(read.map(({ text }) => text)).toEqual(["one", "two"]);
       });
 
-      it("accepts texts of any characters up to the limit", async () => {
+      it("a stream accepts texts of any characters up to the limit", async () => {
         const text = "\u{1f600}\u2028\u0000".repeat(MAX_STREAM_TEXT_CHARS / 4);
         await store.appendToStream("log-server", [text, "short"]);
         const kept = await store.readStream("log-server", { limit: 9 });
@@ -1396,7 +1396,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(kept[0]?.text === text).toBe(true);
       });
 
-      it("drops the oldest texts beyond its length", async () => {
+      it("a stream drops the oldest texts beyond its length", async () => {
         const { keep } = STREAMS["history-hour"];
         await store.appendToStream(
           "history-hour",
@@ -1408,7 +1408,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(kept.at(-1)?.text).toBe(`${keep + 4}`);
       });
 
-      it("returns nothing after a later id of another store", async () => {
+      it("a stream returns nothing after a later id of another store", async () => {
         await store.appendToStream("log-error", ["one"]);
         const after = "99999999999999-0";
         expect(await store.readStream("log-error", { after, limit: 9 })).toEqual([]);
@@ -1416,7 +1416,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     });
 
     describe("reports", () => {
-      it("keeps the last report of each member until it expires", async () => {
+      it("the store keeps the last report of each member until it expires", async () => {
         const other = await edge.store();
         const [one, two] = ["w1" as WorkerId, "w2" as WorkerId];
         await store.report("view", one, "first", 60_000);
@@ -1440,7 +1440,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         return { heard, stop };
       }
 
-      it("notifies all clients, its author included, of a change of the members", async () => {
+      it("a hint notifies all clients, its author included, of a change of the members", async () => {
         const { heard } = await listen();
         const own: Change[] = [];
         store.onChange((change) => own.push(change));
@@ -1455,7 +1455,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await expect.poll(() => heard).toContainEqual({ subject: "members" });
       });
 
-      it("notifies other clients which session changed", async () => {
+      it("a hint notifies other clients which session changed", async () => {
         const { heard } = await listen();
         const owner = await join("worker-1");
         const record = await create(owner);
@@ -1478,7 +1478,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         }
       });
 
-      it("notifies other clients of a ticket that was answered or dropped", async () => {
+      it("a hint notifies other clients of a ticket that was answered or dropped", async () => {
         const { heard } = await listen();
         const told = { subject: "ticket", kind: "join", token: "t-1" };
         await store.putTicket({ kind: "join", token: "t-1", question: 1, ttlMs: LONG_MS });
@@ -1489,14 +1489,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         await expect.poll(() => heard).toContainEqual(told);
       });
 
-      it("notifies a member of a command", async () => {
+      it("a hint notifies a member of a command", async () => {
         const { heard } = await listen();
         const command = { kind: "command", token: "c-1" } as const;
         await store.putTicket({ ...command, question: 1, group: "worker-1", ttlMs: LONG_MS });
         await expect.poll(() => heard).toContainEqual({ subject: "ticket", ...command });
       });
 
-      it("does not call a listener that has unsubscribed", async () => {
+      it("the store does not call a listener that has unsubscribed", async () => {
         const stopped = await listen();
         const other = await listen();
         stopped.stop();

@@ -59,7 +59,7 @@ test.each(generated)("%s names only metrics that exist", (_path, text) => {
   for (const name of text.match(/\bcodetogether:[\w:]+/g) ?? []) expect(recorded).toContain(name);
 });
 
-test.each(generated)("%s selects series by labels and values that exist", (_path, text) => {
+test.each(generated)("%s selects series only by labels and values that exist", (_path, text) => {
   for (const [, name = "", labels = ""] of promql(text).matchAll(
     /\b(codetogether_\w+)\{(.*?)\}/g,
   )) {

@@ -100,7 +100,7 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     };
   }
 
-  test("one order serves three balancers", async () => {
+  test("one order of the leader serves three balancers", async () => {
     await Promise.all([edge.addBalancer(), edge.addBalancer(), edge.addBalancer()]);
     const first = await until("a balancer has a certificate", () =>
       Promise.any(
@@ -115,7 +115,7 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     expect(authority.orders()).toBe(1);
   }, 60_000);
 
-  test("the command shows until when it is valid, and when it is renewed", async () => {
+  test("the command shows until when the certificate is valid, and when it is renewed", async () => {
     const { stdout, status } = await until("a balancer reports it", async () => {
       const result = await edge.command();
       return result.stdout.includes("until") && result;
@@ -124,7 +124,7 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     expect(status).toBe(0);
   });
 
-  test("a renewal under load fails no handshake, and all serve it within 5 s", async () => {
+  test("a renewal under load fails no handshake, and all balancers serve it within 5 s", async () => {
     const [before] = await edge.serials();
     const orders = authority.orders();
     const load = startHandshakes(edge.address.address, nameOf(0), authority.rootFile);

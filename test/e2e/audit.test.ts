@@ -59,7 +59,7 @@ async function playSession(baseUrl: string): Promise<void> {
   await person({ baseUrl, name: "Grace" }).join(sessionId);
 }
 
-test("what people do is in the log; it is verified, erased from, and verified again", async () => {
+test("what people do is in the audit log, which is verified, erased from, and verified again", async () => {
   const { cluster, folder, baseUrl, run } = await startAudited();
   await playSession(baseUrl);
   await until(
@@ -171,7 +171,7 @@ test("with CT_AUDIT_FAILURE=refuse nobody hosts while the log cannot be written,
   expect(await run("verify")).toMatchObject({ status: 0 });
 }, 90_000);
 
-test("erase without its store says that its record has no checkpoint", async () => {
+test("audit erase without its store says that its record has no checkpoint", async () => {
   const folder = auditFolder();
   await writeAuditLog(folder, 4, { keys: keysOf(CLUSTER_SECRET) });
   const env = {

@@ -148,7 +148,7 @@ async function exchange(head: string): Promise<string> {
   return Buffer.concat(chunks).toString("latin1");
 }
 
-test("a broken file is reported once in server.log, and by the command", {
+test("a broken file of the plugins is reported once in server.log, and by the command", {
   timeout: 60_000,
 }, async () => {
   put(dataDir, "clients/vscode/broken.vsix", "nothing of use");

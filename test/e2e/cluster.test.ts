@@ -107,7 +107,7 @@ test("ten people do the main job through one balancer", async () => {
 test.each([
   ["no key", {}],
   ["a ctstickiness header", { headers: { ctstickiness: "team=blue; sprint 7" } }],
-])("host and guests do it through different balancers with %s", async (_name, more) => {
+])("host and guests do the main job through different balancers with %s", async (_name, more) => {
   const job = {
     host: { baseUrl: first.url, ...more },
     guests: { baseUrl: second.url, ...more },

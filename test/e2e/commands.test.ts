@@ -44,7 +44,7 @@ describe("an edge on one machine", () => {
 
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
 
-  test("lists its processes as JSON", async () => {
+  test("ct-edge list shows the processes of an edge on one machine as JSON", async () => {
     const { status, stdout } = await run("list", "--json");
     const answer = JSON.parse(stdout) as ListAnswer;
     expect(status).toBe(0);
@@ -65,7 +65,7 @@ describe("an edge on one machine", () => {
   });
 
   test.runIf(HAS_LINKS)(
-    "lists an open link to each worker, with a stream for each person, and explain names it",
+    "ct-edge list has an open link to each worker, with a stream for each person, and explain names it",
     async () => {
       const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
       const owner = await until("the people's streams are listed", async () => {
@@ -84,7 +84,7 @@ describe("an edge on one machine", () => {
     },
   );
 
-  test("shows a session with its people, and only the beginning of its key", async () => {
+  test("ct-edge sessions shows a session with its people, and only the beginning of its key", async () => {
     const alias = "a key that is as good as an invitation";
     const headers = { ctstickiness: alias };
     const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2, headers });
@@ -119,7 +119,7 @@ describe("an edge on one machine", () => {
     });
   });
 
-  test("a guest is removed by name, and the others stay", async () => {
+  test("ct-edge remove removes a guest by name, and the others stay", async () => {
     const { sessionId, host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
     const { stdout } = await run("remove", "Guest 1", "--session", sessionId.slice(0, 10));
     expect(stdout).toMatch(
@@ -148,7 +148,7 @@ describe("an edge on one machine", () => {
     await late.join(sessionId);
   });
 
-  test("shows the history of one session by its id or the beginning of it", async () => {
+  test("ct-edge events shows the history of one session by its id or the beginning of it", async () => {
     const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
     await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
     await host.leave();
@@ -180,7 +180,7 @@ describe("an edge on one machine", () => {
     expect((await run("events", "--session", newSessionId())).stdout).toBe("No events.\n");
   });
 
-  test("explains where a key, a room and a new session go, with one balancer", async () => {
+  test("ct-edge explain says where a key, a room and a new session go, with one balancer", async () => {
     const headers = { ctstickiness: "team-explained" };
     const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0, headers });
     const owner = await until("the session is listed", async () => {
@@ -217,7 +217,7 @@ describe("an edge on one machine", () => {
     ]);
   });
 
-  test("lists its processes in a table", async () => {
+  test("ct-edge list shows the processes of an edge on one machine in a table", async () => {
     // A store that has just started reports for a few seconds that it is not settled; the tests above take about as long.
     const { stdout } = await until("the store has settled", async () => {
       const result = await run("list");
@@ -235,7 +235,7 @@ describe("an edge on one machine", () => {
     ]);
   });
 
-  test("shows a session whose owner is gone, and escapes names that would control the terminal", async () => {
+  test("ct-edge sessions shows a session whose owner is gone, and escapes names that would control the terminal", async () => {
     const store = await connectStore(findStoreSocket(edge.dataDir) ?? "");
     onTestFinished(() => store.close());
     const record = await plantSession(store, "worker-9");
@@ -248,7 +248,7 @@ describe("an edge on one machine", () => {
     }
   });
 
-  test("is listed without an error when the reader of the output stops early", async () => {
+  test("ct-edge list ends without an error when the reader of its output stops early", async () => {
     const results = await Promise.all(COMMANDS.map((command) => run(command)));
     for (const { status } of results) expect(status).toBe(0);
     const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
@@ -293,7 +293,7 @@ describe("an edge of many machines", () => {
     return path;
   }
 
-  test("is found by a flag, a variable, a file of the value, and a file of settings", async () => {
+  test("an edge of many machines is found by a flag, a variable, a file of the value, and a file of settings", async () => {
     const url = cluster.redisUrl;
     const results = await Promise.all([
       runCommand(["list", "--redis", url, "--json"]),
@@ -310,7 +310,7 @@ describe("an edge of many machines", () => {
     }
   });
 
-  test("shows its sessions and their history when an owner is gone", async () => {
+  test("an edge of many machines shows its sessions and their history when an owner is gone", async () => {
     const at = { baseUrl: cluster.balancers[0]?.url ?? "" };
     const { sessionId } = await openSession({ ...at, guestCount: 1 });
     const run = (...args: string[]) => runCommand([...args, "--redis", cluster.redisUrl]);
@@ -338,7 +338,7 @@ describe("an edge of many machines", () => {
     expect(limited.stdout).toContain(`1 of ${answer.total} sessions are listed`);
   });
 
-  test("lists records that can be parsed, and counts the others", async () => {
+  test("ct-edge list shows records that can be parsed, and counts the others", async () => {
     const admin = cluster.redis.admin();
     await admin.set("{ct}:member:evil", "nonsense", "PX", 60_000);
     await admin.zadd("{ct}:members", Date.now(), "evil");
@@ -353,7 +353,7 @@ describe("an edge of many machines", () => {
     );
   });
 
-  test("refuses a wrong password, which is not shown", async () => {
+  test("a wrong password of the store is refused, and is not shown", async () => {
     const redis = await startRedis({ port: true, password: "s3cret" });
     onTestFinished(() => redis.close());
     const urlWith = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;
@@ -369,7 +369,7 @@ describe("an edge of many machines", () => {
 });
 
 describe("without a store", () => {
-  test("a command says which store it tried and what to do", async () => {
+  test("a command without a store says which store it tried and what to do", async () => {
     const url = `redis://:s3cret@127.0.0.1:${await freePort()}`;
     const dataDir = tempFolder();
     for (const command of COMMANDS) {

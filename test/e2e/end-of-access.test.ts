@@ -86,7 +86,7 @@ test("a host whose groups no longer suffice ends its session, also after the sto
   expect(await guest.provider.validate()).toBe(true);
 });
 
-test("who signs out at the provider is out at once, and only in that browser", async () => {
+test("a person who signs out at the provider is out at once, and only in that browser", async () => {
   await start({ CT_OIDC_RECHECK_MS: "0" });
   const desk = new TestBrowser();
   const host = clientOf(ADA);

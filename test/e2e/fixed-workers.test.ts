@@ -39,7 +39,7 @@ describe("over workers of an edge", () => {
   });
   afterAll(() => cluster.dispose());
 
-  test("people do the main job", async () => {
+  test("people do the main job over workers of an edge in a fixed list", async () => {
     const balancer = await balance(addresses).ready();
     const at = { baseUrl: balancer.url };
     for (let i = 0; i < 3; i++) {
@@ -74,7 +74,7 @@ describe("over workers of an edge", () => {
     expect(Object.keys(counters).filter((name) => name.includes("owner"))).toEqual([]);
   });
 
-  test("a worker of the list that is not running is unhealthy, and used once it starts", async () => {
+  test("a worker of the fixed list that is not running is unhealthy, and used once it starts", async () => {
     const spare = await freePort();
     const balancer = await balance([...addresses, `127.0.0.1:${spare}`]).ready();
     await until("the worker that is not running is avoided", async () =>
@@ -91,7 +91,7 @@ describe("over workers of an edge", () => {
     );
   });
 
-  test("a balancer with another secret is refused and logs it; one without a secret is served and logs what that means", async () => {
+  test("a worker of the fixed list refuses a balancer with another secret, serves one without, and both are logged", async () => {
     const other = await balance(addresses, { CT_SECRET: "x".repeat(40) }).ready();
     await until("the refusal is logged", () =>
       other.output().includes("worker rejects this balancer"),
@@ -120,7 +120,7 @@ describe("over any HTTP servers", () => {
     return `127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
-  test("a key sticks to one of them, and two balancers with the list in another order agree", async () => {
+  test("a key sticks to one of any HTTP servers in a fixed list, and two balancers with the list in another order agree", async () => {
     const list = await Promise.all(["one", "two", "three"].map(serve));
     const [first, second] = await Promise.all([
       balance(list).ready(),

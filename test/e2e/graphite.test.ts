@@ -173,7 +173,7 @@ if (canRun) {
       }
     });
 
-    test("everything arrives over TCP as it was sent", async () => {
+    test("all metrics arrive at Graphite over TCP as they were sent", async () => {
       const counters = createCounters();
       counters.gauge("worker.sessions.active", () => 7);
       counters.gauge("process.elu", () => 0.25);

@@ -24,7 +24,7 @@ beforeEach(async () => {
 });
 
 describe.each(PROTOCOL_PACKAGES.map((version) => [version]))("clients of version %s", (version) => {
-  test("host and join under the names of their accounts", async () => {
+  test("people of an identity provider host and join under the names of their accounts", async () => {
     const host = clientOf(ADA, { protocol: version });
     const sessionId = await host.host();
     const guest = clientOf(GRACE, { protocol: version });

@@ -226,7 +226,7 @@ describe("of many machines", () => {
     tail.close();
   });
 
-  test("failed requests and what the processes say are there too", async () => {
+  test("failed requests and what the processes say are in the tail too", async () => {
     await get(`${second.url}/x`, { "x-long": "x".repeat(100_000) }).catch(() => {});
     await until("it is in error.log", async () =>
       /^balancer-\w+ \| .*\[info\]/m.test(await view("error")),

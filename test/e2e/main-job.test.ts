@@ -86,7 +86,7 @@ test("people who share a server URL with a key can have several sessions", async
 });
 
 test.each(PROTOCOL_PACKAGES)(
-  "two people with protocol package %s do the same",
+  "two people do the main job with protocol package %s",
   async (protocol) => {
     const at = { baseUrl: edge.httpUrl, protocol };
     expectTwo(await playMainJob({ host: at, guests: at, guestCount: 1 }));
@@ -94,7 +94,7 @@ test.each(PROTOCOL_PACKAGES)(
 );
 
 test.each(PROTOCOL_PACKAGES)(
-  "two people with protocol package %s do the same behind a key in the path",
+  "two people do the main job with protocol package %s behind a key in the path",
   async (protocol) => {
     // Older packages have the socket at the root and the path as its namespace. socket.io shares one connection between
     // the namespaces of a host, so this test uses a host name of its own and one namespace.

@@ -68,7 +68,7 @@ async function policies(): Promise<(string | undefined)[]> {
 }
 
 describe("unmodified clients", () => {
-  test("host and join as the rules say, and are told why not", async () => {
+  test("unmodified clients host and join as the rules say, and are told why not", async () => {
     const host = clientOf(ADA);
     const sessionId = await host.host();
     await expect(clientOf(GRACE).host()).rejects.toThrow(
@@ -87,7 +87,7 @@ describe("unmodified clients", () => {
     expect(host.joinRequests).toEqual([]);
   });
 
-  test("an edit is in force on both workers within two seconds, and one with mistakes changes nothing", async () => {
+  test("an edit of the policy is in force on both workers within two seconds, and one with mistakes changes nothing", async () => {
     const sessionId = await clientOf(ADA).host();
     const grace = clientOf(GRACE);
     await expect(grace.join(sessionId)).rejects.toThrow("Contractors join from the office.");
@@ -114,7 +114,7 @@ describe("unmodified clients", () => {
     });
   });
 
-  test("a long file is read beside the work, and its mistakes are named with their lines too", async () => {
+  test("a long policy file is read beside the work, and its mistakes are named with their lines too", async () => {
     const rules = Array.from(
       { length: 3000 },
       (_, at) => `  - { name: "${at}", who: { users: [u${at}@example.com] }, host: deny }`,
@@ -141,7 +141,7 @@ describe("unmodified clients", () => {
     );
   });
 
-  test("people whom the policy welcomes come in without a question, once the host has let somebody in; those who sign in by name are asked about", async () => {
+  test("people whom the policy welcomes come in unasked once the host has let somebody in; those who sign in by name do not", async () => {
     await change(`${HEAD}  - { name: everybody, host: allow, join: without-asking }\n`);
     const host = clientOf(ADA);
     const sessionId = await host.host();
@@ -192,7 +192,7 @@ describe("unmodified clients", () => {
     }
   });
 
-  test("limits: people in a session, sessions of a person, and how long they last", async () => {
+  test("limits of the policy hold: people in a session, sessions of a person, and how long they last", async () => {
     await change(`${HEAD}
   - { name: everybody, host: allow, join: allow, guests: 1, sessions: 1 }
 `);

@@ -124,7 +124,7 @@ if (hasProgram("haproxy", ["haproxy"], "the PROXY protocol of HAProxy")) {
     "send-proxy-v2-ssl",
     "send-proxy-v2 proxy-v2-options crc32c,unique-id",
   ])("with %s", (directive) => {
-    test("the client's address is known on both ports, and people do the main job", async () => {
+    test("the client's address is known on both ports behind a proxy, and people do the main job", async () => {
       const { plain, tls } = await startHaproxy(directive);
       const name = directive.replaceAll(/[^a-z0-9]/g, "");
       expect(await ask(plain, `/api/meta?plain-${name}`)).toBe(200);
@@ -145,7 +145,7 @@ if (hasProgram("haproxy", ["haproxy"], "the PROXY protocol of HAProxy")) {
     });
   });
 
-  test("who goes past HAProxy is served under its own address, and cannot take another", async () => {
+  test("a client that goes past HAProxy is served under its own address, and cannot take another", async () => {
     const [balancer] = cluster.balancers as [Member];
     expect(await ask(balancer.url, "/api/meta?past")).toBe(200);
     const socket = connect({ host: "127.0.0.1", port: balancer.port, localAddress: CLIENT });

@@ -24,7 +24,7 @@ const STOP_MS = 3000;
 
 describe("a running edge", () => {
   test.each(["SIGINT", "SIGTERM"] as const)(
-    "ends within 3 s at %s, with people at work and requests that wait",
+    "a running edge ends within 3 s at %s, with people at work and requests that wait",
     async (signal) => {
       const edge = await edgeForThisTest();
       const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
@@ -41,7 +41,7 @@ describe("a running edge", () => {
     },
   );
 
-  test("leaves no process behind when it is killed", async () => {
+  test("a running edge leaves no process behind when it is killed", async () => {
     const edge = await edgeForThisTest();
     await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
     const processes = edge.descendants();
@@ -51,7 +51,7 @@ describe("a running edge", () => {
     await expectGone(processes);
   });
 
-  test("frees its ports when it ends, so that it can be started again at once", async () => {
+  test("a running edge frees its ports when it ends, so that it can be started again at once", async () => {
     const edge = await edgeForThisTest();
     await edge.stop();
     const again = await edge.startAgain();
@@ -61,7 +61,7 @@ describe("a running edge", () => {
 });
 
 describe("an edge started with npm start", () => {
-  test("ends within 3 s when Ctrl-C is pressed in its terminal", async () => {
+  test("an edge started with npm start ends within 3 s when Ctrl-C is pressed in its terminal", async () => {
     const edge = await edgeForThisTest({ by: "npm start" });
     const processes = edge.descendants();
 
@@ -71,14 +71,14 @@ describe("an edge started with npm start", () => {
     await expectGone(processes);
   });
 
-  test("ends when npm is killed", async () => {
+  test("an edge started with npm start ends when npm is killed", async () => {
     const edge = await edgeForThisTest({ by: "npm start" });
     const processes = edge.descendants();
     await edge.kill();
     await expectGone(processes);
   });
 
-  test("ends when npm's shell is killed", async () => {
+  test("an edge started with npm start ends when npm's shell is killed", async () => {
     const edge = await edgeForThisTest({ by: "npm start" });
     const processes = edge.descendants();
     const shell = processes.find(({ name }) => /^(sh|bash|dash)$/.test(name));
@@ -88,7 +88,7 @@ describe("an edge started with npm start", () => {
     await edge.ended();
   });
 
-  test("takes settings as flags", async () => {
+  test("an edge started with npm start takes settings as flags", async () => {
     const args = ["--worker-count", "3"];
     const edge = await edgeForThisTest({ by: "npm start", args });
     expect(edge.readFile().workers.map((worker) => worker.id)).toEqual([
@@ -100,7 +100,7 @@ describe("an edge started with npm start", () => {
 });
 
 describe("an edge that cannot start says so in one line and ends", () => {
-  test("when it runs already in the same data directory, which goes on undisturbed", async () => {
+  test("an edge does not start when it runs already in the same data directory, where it goes on undisturbed", async () => {
     const edge = await edgeForThisTest();
     const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
 
@@ -112,7 +112,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
   });
 
   test.each(["CT_PORT", "CT_TLS_PORT", "CT_WORKER_PORT"])(
-    "when the port of %s belongs to another program",
+    "an edge does not start when the port of %s belongs to another program",
     async (setting) => {
       const held = await holdPort();
       onTestFinished(() => held.release());
@@ -125,7 +125,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
     },
   );
 
-  test("when the port of the second worker belongs to another program", async () => {
+  test("an edge does not start when the port of the second worker belongs to another program", async () => {
     const first = await freePort();
     const held = await holdPort(first + 1);
     onTestFinished(() => held.release());
@@ -136,7 +136,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
     expectOneLine(failed, ["CT_WORKER_PORT", String(held.port)]);
   });
 
-  test("when the certificate is missing", async () => {
+  test("an edge does not start when the certificate is missing", async () => {
     const folder = tempFolder();
     const cert = join(folder, "cert.pem");
     const env = { CT_TLS_CERT: cert, CT_TLS_KEY: join(folder, "key.pem") };
@@ -146,7 +146,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
     expectOneLine(failed, [/CT_TLS_(CERT|KEY)/, folder]);
   });
 
-  test("when the key of the certificate has a passphrase", async () => {
+  test("an edge does not start when the key of the certificate has a passphrase", async () => {
     const folder = tempFolder();
     const made = await generate([{ name: "commonName", value: "edge.example" }]);
     const env = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
@@ -160,7 +160,7 @@ describe("an edge that cannot start says so in one line and ends", () => {
     expectOneLine(failed, ["CT_TLS_KEY", "passphrase", "openssl pkey -in"]);
   });
 
-  test("when the certificate is given without its key", async () => {
+  test("an edge does not start when the certificate is given without its key", async () => {
     const failed = await startEdgeInVain({ env: { CT_TLS_CERT: "/etc/hostname" } });
     expectOneLine(failed, ["CT_TLS_CERT", "CT_TLS_KEY"]);
   });
@@ -170,17 +170,17 @@ describe("an edge that cannot start says so in one line and ends", () => {
     { setting: "CT_WORKER_COUNT", value: "0", allowed: "from 1 to 64" },
     { setting: "CT_LOG_LEVEL", value: "loud", allowed: "debug, info, warn, error" },
     { setting: "CT_SERVER_URL", value: "http://edge.example.com", allowed: "https" },
-  ])("when $setting is $value", async ({ setting, value, allowed }) => {
+  ])("an edge does not start when $setting is $value", async ({ setting, value, allowed }) => {
     const failed = await startEdgeInVain({ env: { [setting]: value } });
     expectOneLine(failed, [setting, value, allowed]);
   });
 
-  test("when a flag has a bad value", async () => {
+  test("an edge does not start when a flag has a bad value", async () => {
     const failed = await startEdgeInVain({ args: ["--port", "70000"] });
     expectOneLine(failed, ["--port", "70000", "from 0 to 65535"]);
   });
 
-  test("when the secret is too short, without showing it", async () => {
+  test("an edge does not start when the secret is too short, and does not show it", async () => {
     const failed = await startEdgeInVain({ env: { CT_SECRET: "hunter2" } });
     expectOneLine(failed, ["CT_SECRET", "at least 32 characters"]);
     expect(failed.stderr + failed.stdout).not.toContain("hunter2");

@@ -43,7 +43,7 @@ async function theyTalk(speaker: Client, others: readonly Client[]): Promise<voi
   });
 }
 
-test("ps lists the processes with existing log files", async () => {
+test("ct-edge ps lists the processes with existing log files", async () => {
   const edge = await edgeForThisTest();
   const { stdout } = await askEdgeTo(edge, "ps");
   const [title, head, ...rows] = stdout.trimEnd().split("\n");
@@ -117,7 +117,7 @@ test("one process and then all in turn are restarted while a session continues",
 });
 
 test(
-  "scale adds and removes workers, and the sessions of removed workers continue on others",
+  "ct-edge scale adds and removes workers, and the sessions of removed workers continue on others",
   SLOW,
   async () => {
     const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
@@ -155,7 +155,7 @@ test("SIGHUP reopens the log without a restart", async () => {
   expect(await pidsOf(edge)).toEqual(before);
 });
 
-test("logs shows the last lines of all processes or one, also without a running edge", async () => {
+test("ct-edge logs shows the last lines of all processes or one, also without a running edge", async () => {
   const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
   const all = await askEdgeTo(edge, "logs");
   expect(all.stdout).toContain("root INFO CodeTogether On-Premises services now available");
@@ -165,7 +165,7 @@ test("logs shows the last lines of all processes or one, also without a running 
   expect((await askEdgeTo(edge, "logs", "--limit", "1")).stdout).toContain("root INFO stopped");
 });
 
-test("stop ends all processes and removes their files", async () => {
+test("ct-edge stop ends all processes and removes their files", async () => {
   const edge = await edgeForThisTest();
   const processes = edge.descendants();
   expect(await askEdgeTo(edge, "stop")).toEqual({

@@ -53,7 +53,7 @@ test("ct-edge top shows a session, and the restart of a worker", { timeout: 90_0
 });
 
 test.runIf(hasProgram("script", ["bsdutils"], "ct-edge top on a terminal"))(
-  "on a terminal it goes on until Ctrl-C, and leaves it as it was",
+  "ct-edge top goes on until Ctrl-C on a terminal, and leaves it as it was",
   async () => {
     const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
     const command = `stty rows 20 columns 100; exec ${process.execPath} ${program} top --data-dir ${edge.dataDir}`;

@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 const PASSWORD = "the password of the operator";
 const HEADERS = { authorization: `Basic ${Buffer.from(`ctuser:${PASSWORD}`).toString("base64")}` };
 
-test("a session counts once, by the IDEs of its people, with its size and length, although it moves, its worker dies and people reconnect", async () => {
+test("a session counts once, with IDEs, size and length, although it moves, its worker dies and people reconnect", async () => {
   const cluster = await startCluster({
     workers: 3,
     balancers: 1,

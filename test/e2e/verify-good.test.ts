@@ -135,7 +135,7 @@ describe.concurrent("what is no edge is named", () => {
         }),
       cause: "another server responds (status 200)",
     },
-  ])("$what", async ({ url, cause }) => {
+  ])("verify names what is no edge: $what", async ({ url, cause }) => {
     const report = await verifyUrl({ url: await url(), watchMs: 30_000 });
     const finding = report.findings.find(({ id }) => id === "edge");
     expect(finding).toMatchObject({ state: "broken" });

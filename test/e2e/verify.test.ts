@@ -154,7 +154,7 @@ test("a certificate that has expired is named, one that the operator trusts is h
 // --- faults of the inside ---
 
 test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
-  "%s is named as %s",
+  "the fault %s of the inside is named as %s",
   async (fault, id) => {
     const url = await frontWith({});
     const remove = await plant(cluster, fault);
@@ -270,7 +270,7 @@ async function takesSessions(workerId: string): Promise<void> {
   }
 }
 
-test("--drain watches a session while its worker is drained, and resumes the worker", async () => {
+test("verify --drain watches a session while its worker is drained, and resumes the worker", async () => {
   const url = await frontWith({});
   const args = ["--quick", "--redis", cluster.redisUrl, "--drain", "worker-1"];
   const { answer, status } = await runVerify([url, ...args]);
@@ -282,7 +282,7 @@ test("--drain watches a session while its worker is drained, and resumes the wor
   await takesSessions("worker-1");
 }, 60_000);
 
-test("--drain with tokens of an operator and of a user, read from files, needs no store", async () => {
+test("verify --drain with tokens of an operator and of a user, read from files, needs no store", async () => {
   const url = await frontWith({});
   const folder = tempFolder();
   const userToken = await createApi(url).signIn("Operator");
@@ -306,7 +306,7 @@ test("--drain with tokens of an operator and of a user, read from files, needs n
   expect(await validated.json()).toMatchObject({ valid: true });
 }, 60_000);
 
-test("--kill tells how to kill the worker, and watches its session go on at another one", async () => {
+test("verify --kill tells how to kill the worker, and watches its session go on at another one", async () => {
   const url = await frontWith({});
   const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
   const args = ["verify", url, "--json", "--redis", cluster.redisUrl, "--kill", "worker-2"];
@@ -348,7 +348,7 @@ test.each([
   { args: ["ftp://edge"], message: /is not the URL of an edge/ },
   { args: ["https://user:secret@edge"], message: /is not the URL of an edge/ },
   { args: ["http://127.0.0.1:1", "--ca", "/no/such/file"], message: /--ca \/no\/such\/file: / },
-])("$args is refused with status 2", async ({ args, message }) => {
+])("verify refuses the arguments $args with status 2", async ({ args, message }) => {
   const { stdout, stderr, status } = await runCommand(["verify", ...args]);
   expect(stderr).toMatch(message);
   expect(stdout).toBe("");
@@ -358,7 +358,7 @@ test.each([
 // --- interrupted ---
 
 test.each(["SIGINT", "SIGTERM"] as const)(
-  "%s in the middle leaves nothing behind",
+  "verify that gets %s in the middle leaves nothing behind",
   async (signal) => {
     const url = await frontWith({});
     // What a broken front above kept the edge from removing is not of this run.

@@ -70,7 +70,7 @@ describe.runIf(hasChromium)("in the middle of a way", () => {
     await second.entered();
   }, 90_000);
 
-  test("who asks to join is still asked about after the host's page was reloaded, whatever guests are called", async () => {
+  test("a guest who asks to join is still asked about after the host's page was reloaded, whatever guests are called", async () => {
     const [host, guest, asking] = await Promise.all([
       WebPerson.open(browser, "Anna"),
       WebPerson.open(browser, "peer/join"),

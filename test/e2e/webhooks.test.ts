@@ -146,7 +146,7 @@ interface Team {
   readonly guests: string[];
 }
 
-test("a receiver that fails 30 % of the time gets every event, in order for each session, while owners are killed and Redis is restarted", async () => {
+test("a receiver that fails 30 % of the time gets every event in order by session, while owners are killed and Redis restarts", async () => {
   const { cluster, receiver, url } = await startRig(3);
   receiver.failing = 0.3;
   const teams = await Promise.all(

@@ -88,7 +88,7 @@ test("ct-edge check exits with 1 and a line for each problem, or with 0", async 
   expect((await runCommand(["check", "--role", "worker"])).stdout).toContain("CT_WORKER_URL");
 });
 
-test("webhooks are checked: where receivers are, and whether they have a secret", async () => {
+test("ct-edge check reports where receivers of webhooks are, and whether they have a secret", async () => {
   const folder = tempFolder();
   const file = join(folder, "webhooks.yaml");
   writeFileSync(

@@ -145,7 +145,7 @@ describe.each(PROGRAMS)("$name", ({ role, before, make }) => {
     },
   );
 
-  test("all of them at once set all of them", async () => {
+  test("all flags of a command at once set all of its settings", async () => {
     const settings = await parse(...all.flatMap(({ flag, written }) => [flag, written]));
     for (const { name, value } of all) expect([name, settings[name]]).toEqual([name, value]);
   });

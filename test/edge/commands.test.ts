@@ -26,7 +26,7 @@ const CREATED_MS = 1_700_000_000_000;
 const HOSTILE = "\u001b[2J\u001b]0;x\u0007\u009b31m\u202eevil\u2028\r\n\u0000\u007f\ufeff";
 
 describe("untrusted text", () => {
-  test("is shown without characters that control a terminal or forge a line", () => {
+  test("untrusted text is shown without characters that control a terminal or forge a line", () => {
     expect(escapeForTerminal(HOSTILE)).toBe(
       "\\u001b[2J\\u001b]0;x\\u0007\\u009b31m\\u202eevil\\u2028\\u000d\\u000a\\u0000\\u007f\\ufeff",
     );
@@ -35,12 +35,12 @@ describe("untrusted text", () => {
     );
   });
 
-  test("keeps the letters of every language, and emoji", () => {
+  test("untrusted text keeps the letters of every language, and emoji", () => {
     const names = "Zoë, 明, می‌خواهم, 👩‍💻";
     expect(escapeForTerminal(names)).toBe(names);
   });
 
-  test("is cut between characters, however long it is", () => {
+  test("untrusted text is cut between characters, however long it is", () => {
     expect(cut("abc", 3)).toBe("abc");
     expect(cut("abcd", 3)).toBe("abc…");
     expect(cut("👩👩👩👩", 3)).toBe("👩👩👩…");
@@ -48,7 +48,7 @@ describe("untrusted text", () => {
     expect(escapeForTerminal("x".repeat(1_000_000))).toBe(`${"x".repeat(200)}…`);
   });
 
-  test("keeps its value in JSON, with escapes that are safe on a terminal", () => {
+  test("untrusted text keeps its value in JSON, with escapes that are safe on a terminal", () => {
     const value = { name: HOSTILE, list: ["\u{e0041}"] };
     for (const text of [escapeJson(value), escapeJson(value, 2)]) {
       expect(JSON.parse(text)).toEqual(value);
@@ -59,7 +59,7 @@ describe("untrusted text", () => {
 });
 
 describe("a session key", () => {
-  test("is shown by its beginning, never by more than half of it", () => {
+  test("a session key is shown by its beginning, never by more than half of it", () => {
     expect(shortKey("ABCDEFGHIJKLMNOPQRSTUVWX")).toBe("ABCDEF…");
     expect(shortKey("team-a")).toBe("tea…");
     expect(shortKey("x")).toBe("…");
@@ -99,7 +99,7 @@ test("a table may have a million rows", () => {
 });
 
 describe("ct-edge list", () => {
-  test("shows each balancer and worker with the values of its record", () => {
+  test("ct-edge list shows each balancer and worker with the values of its record", () => {
     const members = [busy("worker-2"), busy("worker-1"), balancerWith("r1")];
     const text = listTable(listOf(members, { links: [{ "worker-1": OPEN }], waiting: 2 }));
     expect(text).toBe(
@@ -115,7 +115,7 @@ describe("ct-edge list", () => {
     expect(text.indexOf("WAITING")).toBeLessThan(80);
   });
 
-  test("has the links of all balancers to a worker, the state where it is worst", () => {
+  test("ct-edge list has the links of all balancers to a worker, the state where it is worst", () => {
     const connecting: ReportedLinks = { ...OPEN, state: "connecting", links: 0, streams: 0 };
     const answer = listOf([busy("worker-1"), busy("worker-2"), busy("worker-3")], {
       links: [
@@ -136,12 +136,12 @@ describe("ct-edge list", () => {
     ]);
   });
 
-  test("has no links where no balancer reports them, as in the version before", () => {
+  test("ct-edge list has no links where no balancer reports them, as in the version before", () => {
     expect(listOf([busy("worker-1")]).workers[0]?.link).toBeNull();
     expect(listOf([busy("worker-1")], { links: [{}] }).workers[0]?.link).toBeNull();
   });
 
-  test("has the WebSockets that wait at a balancer, and nothing where it does not report them", () => {
+  test("ct-edge list has the WebSockets that wait at a balancer, and nothing where it does not report them", () => {
     const waitingOf = (more: Parameters<typeof listOf>[1]) =>
       listOf([balancerWith("r1")], more).balancers.map(({ waiting }) => waiting);
     expect(waitingOf({ links: [{}], waiting: 0 })).toEqual([0]);
@@ -149,11 +149,11 @@ describe("ct-edge list", () => {
     expect(waitingOf({})).toEqual([null]);
   });
 
-  test("says that no member has a lease", () => {
+  test("ct-edge list says that no member has a lease", () => {
     expect(listTable(listOf([]))).toBe("No balancer and no worker has a lease.\n");
   });
 
-  test("marks the member whose ring differs from the majority, and names it", () => {
+  test("ct-edge list marks the member whose ring differs from the majority, and names it", () => {
     const answer = listOf([busy("worker-1"), busy("worker-2", "r2"), balancerWith("r1")]);
     expect(answer.ringFingerprint).toBe("r1");
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, true]);
@@ -166,20 +166,20 @@ describe("ct-edge list", () => {
     );
   });
 
-  test("marks every member on a tie of rings, and says that no ring has a majority", () => {
+  test("ct-edge list marks every member on a tie of rings, and says that no ring has a majority", () => {
     const answer = listOf([busy("worker-1"), busy("worker-2", "r2")]);
     expect(answer.ringFingerprint).toBeNull();
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([true, true]);
     expect(listTable(answer)).toContain("! Rings differ and none has a majority; ");
   });
 
-  test("does not mark a member that has not seen a ring yet", () => {
+  test("ct-edge list does not mark a member that has not seen a ring yet", () => {
     const answer = listOf([busy("worker-1", ""), busy("worker-2"), balancerWith("r1")]);
     expect(answer.workers.map(({ ringDiffers }) => ringDiffers)).toEqual([false, false]);
     expect(listOf([busy("worker-1", "")]).ringFingerprint).toBeNull();
   });
 
-  test("counts member records that cannot be parsed, and says when the store is new", () => {
+  test("ct-edge list counts member records that cannot be parsed, and says when the store is new", () => {
     const text = listTable(listOf([], { ignored: 2, booted: false }));
     expect(text).toMatch(
       /^! Member records in the store that cannot be parsed and are not shown: 2; /m,
@@ -187,7 +187,7 @@ describe("ct-edge list", () => {
     expect(text).toMatch(/^! The store is new or was just emptied: /m);
   });
 
-  test("escapes records that would control the terminal", () => {
+  test("ct-edge list escapes records that would control the terminal", () => {
     const hostile = { ...busy("worker-1"), version: HOSTILE, url: "http://\u001b[2J:1" };
     expect(listTable(listOf([hostile]))).toMatch(/^[\x20-\x7e\n]+$/);
   });
@@ -208,7 +208,7 @@ describe("ct-edge sessions", () => {
     return sessionsTable(answerOf({ sessions: described === undefined ? [] : [described] }));
   }
 
-  test("shows sessions with their owner and people, the host first, keys by their beginning", () => {
+  test("ct-edge sessions shows sessions with their owner and people, the host first, keys by their beginning", () => {
     const guest = peer({ user: { id: "2", name: "Bob" } });
     const alias = "the secret key" as SessionKey;
     expect(tableOf({ peers: [guest, host], alias })).toBe(
@@ -220,7 +220,7 @@ describe("ct-edge sessions", () => {
     );
   });
 
-  test("has values for programs, with keys by their beginning", () => {
+  test("ct-edge sessions has values for programs, with keys by their beginning", () => {
     expect(
       describeIt({ peers: [host], state: "released", successor: "worker-2" as WorkerId }),
     ).toEqual({
@@ -238,19 +238,19 @@ describe("ct-edge sessions", () => {
     });
   });
 
-  test("shows that an owner is gone or was restarted, and the successor of a released session", () => {
+  test("ct-edge sessions shows that an owner is gone or was restarted, and the successor of a released session", () => {
     expect(tableOf({}, [])).toContain(" worker-1 (gone) ");
     expect(tableOf({}, [worker("worker-1")])).toContain(" worker-1 (restarted) ");
     const successor = "worker-2" as WorkerId;
     expect(tableOf({ state: "released", successor })).toContain(" released to worker-2 ");
   });
 
-  test("leaves out a session that was closed since its id was read", () => {
+  test("ct-edge sessions leaves out a session that was closed since its id was read", () => {
     expect(describeIt({ state: "closed" })).toBeUndefined();
     expect(tableOf({ state: "closed" })).toBe("No sessions.\n");
   });
 
-  test("names a few people, with their names cut and escaped", () => {
+  test("ct-edge sessions names a few people, with their names cut and escaped", () => {
     const crowd = Array.from({ length: 50 }, (_, i) =>
       peer({ user: { id: `${i}`, name: `N${i}` } }),
     );
@@ -265,7 +265,7 @@ describe("ct-edge sessions", () => {
     expect(text).toContain(`, ${"n".repeat(40)}…\n`);
   });
 
-  test("says when not all sessions are listed, and when records cannot be parsed", () => {
+  test("ct-edge sessions says when not all sessions are listed, and when records cannot be parsed", () => {
     const text = sessionsTable(answerOf({ total: 12, ignored: 3, settled: false }));
     expect(text).toContain("0 of 12 sessions are listed; use --limit to list more.\n");
     expect(text).toMatch(
@@ -285,7 +285,7 @@ describe("ct-edge events", () => {
     atMs: CREATED_MS,
   };
 
-  test("shows each event on a line", () => {
+  test("ct-edge events shows each event on a line", () => {
     expect(eventsTable([describeEvent(event, false)])).toBe(
       [
         "TIME                      EVENT    SESSION  WORKER    EPOCH  CAUSE",
@@ -296,12 +296,12 @@ describe("ct-edge events", () => {
     expect(eventsTable([])).toBe("No events.\n");
   });
 
-  test("shows whole keys only with --full, and invalid times as they are", () => {
+  test("ct-edge events shows whole keys only with --full, and invalid times as they are", () => {
     expect(describeEvent(event, true).session).toBe("ABCDEFGHIJKLMNOPQRSTUVWX");
     expect(describeEvent({ ...event, atMs: 1e300 }, false).at).toBe("1e+300");
   });
 
-  test("finds the one session whose id begins with the given prefix", () => {
+  test("ct-edge events finds the one session whose id begins with the given prefix", () => {
     const ids = ["ABCDEFGHIJKLMNOPQRSTUVWX", "ABCDEFzzzzzzzzzzzzzzzzzz"] as SessionId[];
     expect(pickSession("ABCDEFG", [...ids, ...ids])).toBe(ids[0]);
     expect(() => pickSession("ABCDEF", ids)).toThrow(
@@ -398,7 +398,7 @@ describe("ct-edge remove", () => {
   const ben = peer({ user: { id: "y", name: "Ben" } });
   const otherBen = peer({ user: { id: "z", name: "Ben" } });
 
-  test("finds a guest by name, or by id where several have that name", () => {
+  test("ct-edge remove finds a guest by name, or by id where several have that name", () => {
     expect(findGuest({ peers: [host, ben] }, "Ben")).toBe(ben);
     expect(findGuest({ peers: [host, ben, otherBen] }, otherBen.id)).toBe(otherBen);
   });
@@ -409,7 +409,7 @@ describe("ct-edge remove", () => {
     ["Cleo", [host], /it has no guests/],
     ["Ada", [host, ben], /is the host/],
     ["\u001b[2J", [host], /nobody called \\/],
-  ])("says who is there when %j cannot be removed", (person, peers, message) => {
+  ])("ct-edge remove says who is there when %j cannot be removed", (person, peers, message) => {
     expect(() => findGuest({ peers }, person)).toThrow(message);
   });
 });
@@ -418,14 +418,14 @@ describe("ct-edge sign-out", () => {
   const ada = { user: { id: "u1", name: "Ada", email: "ada@example.com" } };
   const other = { user: { id: "u2", name: "Ada" } };
 
-  test("finds the one person whose sign-ins these are", () => {
+  test("ct-edge sign-out finds the one person whose sign-ins these are", () => {
     expect(onlyUser([ada, ada], "Ada")).toBe(ada.user);
   });
 
   test.each([
     ["Ada", [ada, other], /several people are called Ada; give .* of them: ada@example\.com, u2/],
     ["\u001b[2J", [], /nobody called \\/],
-  ])("says what to give when %j is not one person", (person, signIns, message) => {
+  ])("ct-edge sign-out says what to give when %j is not one person", (person, signIns, message) => {
     expect(() => onlyUser(signIns, person)).toThrow(message);
   });
 });

@@ -91,12 +91,12 @@ test("the image runs as a numeric user, and any other one of group 0 can write w
 
 // --- the health check ---
 
-test("a ready program is healthy", async () => {
+test("a program that is ready passes the container's health check", async () => {
   const port = await statusPort([]);
   expect(await checkHealth({ CT_STATUS_PORT: String(port) })).toMatchObject({ status: 0 });
 });
 
-test("a program that is not ready is unhealthy, and the check prints why", async () => {
+test("a program that is not ready is unhealthy, and the health check prints why", async () => {
   const port = await statusPort(["no worker takes new sessions"]);
   const { status, output } = await checkHealth({ CT_STATUS_PORT: String(port) });
   expect(status).toBe(1);

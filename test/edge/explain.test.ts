@@ -142,7 +142,7 @@ function refusal(kind: string): Error | undefined {
 }
 
 describe("ct-edge explain", () => {
-  test("sends a request for a session to the owner in its record", async () => {
+  test("ct-edge explain sends a request for a session to the owner in its record", async () => {
     const { text, problem } = await explain({ about: ROOM, record: record(W2), history });
     expect(text).toMatchInlineSnapshot(`
       "Request    a join of the session: R00MR0…
@@ -169,7 +169,7 @@ describe("ct-edge explain", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("names the worker that a drain would move the session to, and why that one", async () => {
+  test("ct-edge explain names the worker that a drain would move the session to, and why that one", async () => {
     const line = async (...workers: WorkerRecord[]): Promise<string | undefined> => {
       const { text } = await explain({ about: ROOM, workers, record: record(W2) });
       return /^If drained .*$/m.exec(text)?.[0];
@@ -184,7 +184,7 @@ describe("ct-edge explain", () => {
     expect(await line(W1, W3)).toBeUndefined();
   });
 
-  test("sends a key that no session has to the first worker of the ring", async () => {
+  test("ct-edge explain sends a key that no session has to the first worker of the ring", async () => {
     const { text, problem } = await explain({ about: "team-a" });
     expect(text).toMatchInlineSnapshot(`
       "Request    a request with the header ctstickiness: tea…
@@ -204,7 +204,7 @@ describe("ct-edge explain", () => {
     expect(problem).toMatch(/^no session has this key: /);
   });
 
-  test("sends a new session to no worker above the load cap", async () => {
+  test("ct-edge explain sends a new session to no worker above the load cap", async () => {
     const { text, problem } = await explain({ about: "" });
     expect(text).toMatchInlineSnapshot(`
       "Request    a new session without a key
@@ -223,7 +223,7 @@ describe("ct-edge explain", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("sends a request without a key to the less loaded of two workers, whatever the load cap", async () => {
+  test("ct-edge explain sends a request without a key to the less loaded of two workers, whatever the load cap", async () => {
     const { text } = await explain({ about: "", as: "none" });
     expect(text).toMatchInlineSnapshot(`
       "Request    a request without a key
@@ -241,14 +241,14 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("a new session does not go to a worker whose event loop is late", async () => {
+  test("ct-edge explain sends a new session to no worker whose event loop is late", async () => {
     const late = { ...W1, load: { ...W1.load, lagMs: 80 } };
     const { text } = await explain({ about: "", workers: [late, W2, { ...W3, load: W2.load }] });
     expect(text).toMatch(/^w1 +- +no: its event loop is late +up +healthy +2 +6 +80.0 ms/m);
     expect(text).toMatch(/^w2 +- +chosen 50 times of 100/m);
   });
 
-  test("keeps the session of a draining owner there, and sends no other key to it", async () => {
+  test("ct-edge explain keeps the session of a draining owner there, and sends no other key to it", async () => {
     const workers = [W1, { ...W2, state: "draining" as const }, W3];
     const own = await explain({ about: ROOM, workers, record: record(W2) });
     expect(own.text).toMatchInlineSnapshot(`
@@ -289,7 +289,7 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("sends the session of a dead owner to the next candidate, which takes it over", async () => {
+  test("ct-edge explain sends the session of a dead owner to the next candidate, which takes it over", async () => {
     const workers = [W1, W3];
     const { text } = await explain({ about: ROOM, workers, record: record(W2) });
     expect(text).toMatchInlineSnapshot(`
@@ -310,7 +310,7 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("sends the session of a suspect owner to the next candidate, which probes the owner first", async () => {
+  test("ct-edge explain sends the session of a suspect owner to the next candidate, which probes the owner first", async () => {
     const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
@@ -337,7 +337,7 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("sends a sid to the worker that issued it, in any state", async () => {
+  test("ct-edge explain sends a sid to the worker that issued it, in any state", async () => {
     const sid = `${workerTag(W3.id, W3.incarnation)}${"s".repeat(24)}`;
     const { text, problem } = await explain({ about: sid, before: fail("w3", "timeout") });
     expect(text).toMatchInlineSnapshot(`
@@ -357,7 +357,7 @@ describe("ct-edge explain", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("follows the 421 of a worker that is cached as the owner but no longer is", async () => {
+  test("ct-edge explain follows the 421 of a worker that is cached as the owner but no longer is", async () => {
     const { text } = await explain({
       about: ROOM,
       record: record(W2, { epoch: EPOCH + 5 }),
@@ -383,7 +383,7 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("uses the ring while the store is away, and the worker names the owner", async () => {
+  test("ct-edge explain uses the ring while the store is away, and the worker names the owner", async () => {
     const { text } = await explain({ about: ROOM, record: record(W3), isStoreAway: true });
     expect(text).toMatchInlineSnapshot(`
       "Request    a join of the session: R00MR0…
@@ -406,7 +406,7 @@ describe("ct-edge explain", () => {
     `);
   });
 
-  test("says that no worker can take the request", async () => {
+  test("ct-edge explain says that no worker can take the request", async () => {
     const workers = [{ ...W1, state: "suspended" as const }];
     const { text, problem } = await explain({
       about: "team-a",
@@ -441,19 +441,19 @@ describe("ct-edge explain, on the way to the worker", () => {
       "over a connection of its own: the worker accepts no link (an earlier version, or CT_LINK=off there)",
     ],
     ["off", "over a connection of its own: CT_LINK=off"],
-  ])("names the connection of a join while links are %s", async (links, text) => {
+  ])("ct-edge explain names the connection of a join while links are %s", async (links, text) => {
     const answer = await explain({ about: ROOM, record: record(W2), links });
     expect(answer.text).toContain(` it owns the session, as the store says now; ${text}\n`);
   });
 
-  test("says that a page takes a connection of its own", async () => {
+  test("ct-edge explain says that a page takes a connection of its own", async () => {
     const { text } = await explain({ about: "team-a" });
     expect(text).toContain(
       "; over a connection of its own: requests of this path may have large bodies\n",
     );
   });
 
-  test("says nothing of a balancer of the version before, which does not report it", async () => {
+  test("ct-edge explain says nothing of the connection at a balancer of the version before, which does not report it", async () => {
     const answer = await explained({ about: ROOM, record: record(W2) });
     const [balancer] = answer.balancers;
     if (balancer?.outcome !== "explained") throw new Error("not explained");
@@ -475,21 +475,24 @@ describe("ct-edge explain, on a move of the session", () => {
       "all clients reconnect: the worker accepts no link (an earlier version, or CT_LINK=off there)",
     ],
     ["off", "all clients reconnect: CT_LINK=off"],
-  ])("says what its clients notice while links are %s", async (links, notice) => {
-    for (const about of [ROOM, "team-a"]) {
-      const { text } = await explain({ about, record: record(W2), links });
-      expect(lineOf(text)).toBe(`In a move  ${notice}`);
-    }
-  });
+  ])(
+    "ct-edge explain says what clients notice of a move while links are %s",
+    async (links, notice) => {
+      for (const about of [ROOM, "team-a"]) {
+        const { text } = await explain({ about, record: record(W2), links });
+        expect(lineOf(text)).toBe(`In a move  ${notice}`);
+      }
+    },
+  );
 
-  test("says that a worker of another version cannot give its WebSockets away", async () => {
+  test("ct-edge explain says that a worker of another version cannot give its WebSockets away", async () => {
     const former = { ...W2, resumeVersion: undefined };
     const workers = [W1, former, W3];
     const { text } = await explain({ about: ROOM, record: record(former), workers });
     expect(lineOf(text)).toBe("In a move  all clients reconnect: the worker is of another version");
   });
 
-  test("says it for each balancer when they differ, and not of a session that does not exist", async () => {
+  test("ct-edge explain says it for each balancer when they differ on a move, and not of a session that does not exist", async () => {
     const { balancers } = await explained({ about: ROOM, record: record(W2), links: "off" });
     const others = balancers.map((one) => ({ ...one, id: "balancer-2" }));
     const { text } = await explain({ about: ROOM, record: record(W2), others });
@@ -504,7 +507,7 @@ describe("ct-edge explain, on a move of the session", () => {
 });
 
 describe("ct-edge explain, beyond the rules", () => {
-  test("shows that the owner has reached its request limit", async () => {
+  test("ct-edge explain shows that the owner has reached its request limit", async () => {
     const { text, problem } = await explain({
       about: ROOM,
       record: record(W2),
@@ -534,7 +537,7 @@ describe("ct-edge explain, beyond the rules", () => {
     expect(problem).toMatch(/^it is not served now: it waits or is refused, /);
   });
 
-  test("shows a balancer that decides differently, and one that does not answer", async () => {
+  test("ct-edge explain shows a balancer that decides differently, and one that does not answer", async () => {
     const { balancers } = await explained({
       about: ROOM,
       record: record(W2),
@@ -577,7 +580,7 @@ describe("ct-edge explain, beyond the rules", () => {
     expect(problem).toBeUndefined();
   });
 
-  test("says what to do when no balancer answers, and when the session is closed", async () => {
+  test("ct-edge explain says what to do when no balancer answers, and when the session is closed", async () => {
     const answer = await explained({ about: ROOM, record: record(W2) });
     expect(problemOf({ ...answer, balancers: [] })).toMatch(/^no balancer has a lease, /);
     const silent = { id: "b1", outcome: "no answer", message: "no answer within 6 s" } as const;
@@ -590,7 +593,7 @@ describe("ct-edge explain, beyond the rules", () => {
 });
 
 describe("the key of ct-edge explain", () => {
-  test("is taken for a sid, a room or a header by its form", () => {
+  test("the key of ct-edge explain is taken for a sid, a room or a header by its form", () => {
     expect(guessWay("")).toBe("create");
     expect(guessWay("0123456789abcdefAAAAAAAAAAAAAAAAAAAAAAAA")).toBe("sid");
     expect(guessWay(ROOM)).toBe("room");
@@ -603,10 +606,13 @@ describe("the key of ct-edge explain", () => {
     ["path", "a/b c%é"],
     ["room", ROOM],
     ["claim", ROOM],
-  ])("is found in a request by the rule %s, byte by byte", (way, about) => {
-    const { key } = askFor(about, way);
-    expect(Buffer.from(key ?? "", "latin1").toString("utf8")).toBe(about);
-  });
+  ])(
+    "the key of ct-edge explain is found in a request by the rule %s, byte by byte",
+    (way, about) => {
+      const { key } = askFor(about, way);
+      expect(Buffer.from(key ?? "", "latin1").toString("utf8")).toBe(about);
+    },
+  );
 
   test.each<[Way, string, RegExp]>([
     ["header", "a\u0001b", /^a\\u0001b: a request cannot carry this key; use 1 to 8192 bytes/],
@@ -625,7 +631,10 @@ describe("the key of ct-edge explain", () => {
     ["token", "../0123456789abcdef", /not an id that a worker issued/],
     ["header", "", /^--as header needs a key, a room or a sid as its argument$/],
     ["create", "x", /^--as create is a request without a key; leave the argument out$/],
-  ])("as %s is refused when no request can carry it: %j", (way, about, message) => {
-    expect(() => askFor(about, way)).toThrow(message);
-  });
+  ])(
+    "the key of ct-edge explain as %s is refused when no request can carry it: %j",
+    (way, about, message) => {
+      expect(() => askFor(about, way)).toThrow(message);
+    },
+  );
 });

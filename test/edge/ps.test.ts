@@ -20,7 +20,7 @@ const WORKER: ListedProcess = {
   statusPort: 4001,
 };
 
-test("has the format that operators' scripts parse", () => {
+test("ct-edge ps has the format that operators' scripts parse", () => {
   const dead = {
     ...WORKER,
     uid: "aaaa",
@@ -60,7 +60,7 @@ test.each([
   [999, "0:0:0:0.999"],
   [61_234, "0:0:1:1.234"],
   [86_400_000, "1:0:0:0.0"],
-])("an uptime of %i ms is %s", (ms, text) => {
+])("an uptime of %i ms is shown as %s", (ms, text) => {
   expect(uptime(ms)).toBe(text);
 });
 

@@ -127,7 +127,7 @@ function routeOf(key: SessionKey): Route {
   };
 }
 
-test("--crash names exactly the sessions that a balancer sends to other workers then, and these workers", async () => {
+test("ct-edge simulate --crash names exactly the sessions that a balancer sends to other workers then, and these workers", async () => {
   let moved = 0;
   for (let i = 0; i < 12; i++) {
     const edge = randomEdge(createRandom(20_260_102, i));
@@ -147,7 +147,7 @@ test("--crash names exactly the sessions that a balancer sends to other workers 
   expect(moved).toBeGreaterThan(60);
 }, 60_000);
 
-test("--remove names exactly the successors to which the worker's drain hands its sessions", async () => {
+test("ct-edge simulate --remove names exactly the successors to which the worker's drain hands its sessions", async () => {
   let handed = 0;
   for (let i = 0; i < 10; i++) {
     const edge = randomEdge(createRandom(20_260_103, i));
@@ -211,7 +211,7 @@ async function drained(edge: RandomEdge, worker: WorkerRecord): Promise<Map<Sess
   return successors;
 }
 
-test("--add moves no session, as no balancer does, and new keys go to the new worker by its share", async () => {
+test("ct-edge simulate --add moves no session, as no balancer does, and new keys go to the new worker by its share", async () => {
   for (let i = 0; i < 8; i++) {
     const edge = randomEdge(createRandom(20_260_104, i));
     const { moves, stay, workers } = simulate({ kind: "add", count: 2 }, edge);
@@ -260,7 +260,7 @@ function text(change: Change, notes: readonly string[] = []): string {
 }
 
 describe("the text of ct-edge simulate", () => {
-  test("shows a crash", () => {
+  test("the text of ct-edge simulate shows a crash", () => {
     expect(text({ kind: "crash", worker: W1.id }, ["w1 is started again."])).toMatchInlineSnapshot(`
       "w1 ends at once: 3 sessions move, 1 stay.
       6 connections reconnect within about 1.5 s, up to about 6 a second.
@@ -281,7 +281,7 @@ describe("the text of ct-edge simulate", () => {
     `);
   });
 
-  test("shows a removal", () => {
+  test("the text of ct-edge simulate shows a removal", () => {
     expect(text({ kind: "remove", worker: W1.id })).toMatchInlineSnapshot(`
       "w1 is drained and stopped: 3 sessions move, 1 stay.
       6 connections reconnect within about 2.6 s, up to about 6 a second.
@@ -300,7 +300,7 @@ describe("the text of ct-edge simulate", () => {
     `);
   });
 
-  test("shows an addition", () => {
+  test("the text of ct-edge simulate shows an addition", () => {
     expect(text({ kind: "add", count: 1 })).toMatchInlineSnapshot(`
       "1 worker is added: 0 sessions move, 4 stay.
 
@@ -326,7 +326,7 @@ describe("simulated reconnects", () => {
   const reconnectsOf = (change: Change, more: Partial<Snapshot>): Simulation["reconnects"] =>
     simulate(change, { ...SNAPSHOT, ...more }).reconnects;
 
-  test("after a crash all come within the clients' first back-off", () => {
+  test("simulated reconnects after a crash all come within the clients' first back-off", () => {
     expect(reconnectsOf({ kind: "crash", worker: W1.id }, { sessions: many(100, 3) })).toEqual({
       connections: 300,
       perSecond: 300,
@@ -334,7 +334,7 @@ describe("simulated reconnects", () => {
     });
   });
 
-  test("during a drain come at its pace: a thousand sessions in 40 s, 28 a second at first", () => {
+  test("simulated reconnects during a drain come at its pace: a thousand sessions in 40 s, 28 a second at first", () => {
     const { connections, perSecond, withinMs } = reconnectsOf(
       { kind: "remove", worker: W1.id },
       { sessions: many(1000, 2) },
@@ -345,7 +345,7 @@ describe("simulated reconnects", () => {
     expect(withinMs).toBeLessThanOrEqual(42_500);
   });
 
-  test("during a drain with little time come faster", () => {
+  test("simulated reconnects during a drain with little time come faster", () => {
     const { perSecond } = reconnectsOf(
       { kind: "remove", worker: W1.id },
       { sessions: many(1000, 1), drain: { delayMs: 0, timeoutMs: 10_000 } },
@@ -354,7 +354,7 @@ describe("simulated reconnects", () => {
   });
 });
 
-test("sessions whose worker is gone already are counted separately from those that move", () => {
+test("a simulation counts sessions whose worker is gone already separately from those that move", () => {
   const lost = { ...session("e", W1, 1), holder: "gone" as WorkerId };
   const { moves, adrift, stay } = simulate(
     { kind: "crash", worker: W2.id },
@@ -400,7 +400,7 @@ describe("the places of keys on the ring", () => {
     return { operator, member };
   }
 
-  test("come from a balancer, for any number of keys and for long ones", async () => {
+  test("the places of keys on the ring come from a balancer, for any number of keys and for long ones", async () => {
     const { operator, member } = await openStores();
     const record = balancer("balancer-1");
     const view = createView([W1, W2, W3]);
@@ -429,7 +429,7 @@ describe("the places of keys on the ring", () => {
     expect(keys.map(placeOf)).toEqual(keys.map((key) => view.ring.place(key)));
   });
 
-  test("are unknown without a balancer, and the error says why", async () => {
+  test("the places of keys on the ring are unknown without a balancer, and the error says why", async () => {
     const { operator } = await openStores();
     await expect(findPlaces(operator, [W1], [newSessionId()])).rejects.toThrow(
       /^no balancer answered, and only balancers know the places of keys on the ring; see /,

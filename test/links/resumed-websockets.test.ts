@@ -251,7 +251,7 @@ describe("a worker that owns the session", () => {
     expect(hostResponse.client.text).toContain(head(0x83, 8));
   });
 
-  test("a ticket works once", async () => {
+  test("a ticket resumes a WebSocket only once", async () => {
     const ticket = ticketOf(guest);
     await move();
     expect((await ask(owner, { ticket })).status).toBe(101);
@@ -272,7 +272,7 @@ describe("a worker that owns the session", () => {
     ["fails", 101],
     ["succeeds", 421],
   ])(
-    "a request during the next handover waits for its end; if that %s, it is answered with %i",
+    "a request with a ticket during the next handover waits for its end; if that %s, it is answered with %i",
     async (what, status) => {
       const ticket = ticketOf(guest);
       await move();
@@ -386,7 +386,7 @@ describe("strangers", () => {
   test.each<[what: string, status: number, isProven: boolean]>([
     ["of a balancer is to be repeated over a link", 503, true],
     ["of a client is one to an unknown path", 404, false],
-  ])("a request outside of a link %s", async (_what, status, isProven) => {
+  ])("a request with a ticket outside of a link %s", async (_what, status, isProven) => {
     const ticket = ticketOf(guest);
     await move();
     const socket = new RawSocket(connect({ port: owner.port, host: "127.0.0.1" }));

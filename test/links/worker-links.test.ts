@@ -265,7 +265,7 @@ test("frames that follow the worker's response in the same read are not lost", a
   expect(links.counts).toMatchObject({ framesIn: 1, errors: 0 });
 });
 
-test("the pauses double also when each link breaks right after it was opened", async () => {
+test("the pauses between attempts double also when each link breaks right after it was opened", async () => {
   const { worker, target } = await startAccepting((socket, accepted) =>
     socket.socket.end(accepted),
   );

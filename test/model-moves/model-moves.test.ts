@@ -45,13 +45,20 @@ test.runIf(ONE === undefined)(
   LONG_MS,
 );
 
-test.runIf(ONE === undefined).each(BUGS)("a bug is found: %s", findFailure, LONG_MS);
+test.runIf(ONE === undefined).each(BUGS)(
+  "the model of moves finds a bug: %s",
+  findFailure,
+  LONG_MS,
+);
 
-test.runIf(ONE === undefined)("a bug is found: nothing is sent again", async () => {
-  vi.spyOn(ClientLog.prototype, "unconfirmed").mockReturnValue([]);
-  onTestFinished(() => void vi.restoreAllMocks());
-  await findFailure();
-});
+test.runIf(ONE === undefined)(
+  "the model of moves finds the bug that nothing is sent again",
+  async () => {
+    vi.spyOn(ClientLog.prototype, "unconfirmed").mockReturnValue([]);
+    onTestFinished(() => void vi.restoreAllMocks());
+    await findFailure();
+  },
+);
 
 async function findFailure(bug?: Bug, from = 1): Promise<void> {
   for (let seed = from; seed < from + 2000; seed++) {
@@ -60,7 +67,7 @@ async function findFailure(bug?: Bug, from = 1): Promise<void> {
   expect.fail("no history fails");
 }
 
-test.runIf(ONE !== undefined)("one history", async () => {
+test.runIf(ONE !== undefined)("one wanted history is played and printed", async () => {
   const { failure, log, counts } = await runHistory(Number(ONE));
   process.stdout.write(`${log.join("\n")}\n${JSON.stringify(counts)}\n${failure}\n`);
 });

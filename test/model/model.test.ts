@@ -49,7 +49,7 @@ const firstSeed = Number(process.env["CT_MODEL_FROM"] ?? 1);
 
 describe.runIf(wanted === undefined)("an edge under faults", () => {
   it(
-    `keeps its promises in ${seeds} histories`,
+    `an edge under faults keeps its promises in ${seeds} histories`,
     async () => {
       const causes = new Set<ResumeCause>();
       const found = await findFailure(seeds, causes);
@@ -60,14 +60,14 @@ describe.runIf(wanted === undefined)("an edge under faults", () => {
     LONG_MS,
   );
 
-  it("goes the same way each time", async () => {
+  it("an edge under faults goes the same way each time", async () => {
     const [first, second] = [await record(7), await record(7)];
     expect(first.length).toBeGreaterThan(20);
     expect(second).toEqual(first);
   });
 
   it.each(bugs)(
-    "shows when %s",
+    "the model of an edge shows when %s",
     async (bug) => {
       const found = await withBug(bug, () => findFailure(SEEDS));
       console.info(`${bug}: seed ${found?.plan.seed}, ${found?.failure.invariant}`);
@@ -78,7 +78,7 @@ describe.runIf(wanted === undefined)("an edge under faults", () => {
 });
 
 describe.runIf(wanted !== undefined)(`history ${wanted}`, () => {
-  it("keeps its promises", async () => {
+  it("an edge keeps its promises in the wanted history", async () => {
     const plan = drawPlan(Number(wanted));
     const bug = bugs.find((name) => name === process.env["CT_MODEL_BUG"]);
     const run = () => look(plan, true);

@@ -127,7 +127,7 @@ test("people are back in their session after the service was stopped and started
   expect(host.joinRequests).toHaveLength(1);
 }, 60_000);
 
-test("a worker's unit that is stopped drains first, for longer than its TimeoutStopSec if the settings say so, and nobody is disconnected", async (context) => {
+test("a worker's unit that is stopped drains first, if need be for longer than its TimeoutStopSec, and nobody is disconnected", async (context) => {
   const at = theBox(context);
   redis = await startRedis({ port: true });
   const url = `redis://127.0.0.1:${redis.port}`;

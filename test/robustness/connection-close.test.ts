@@ -112,7 +112,7 @@ const VERSIONS = [
 
 describe.each(REQUESTS)("a response to %s", (_name, request) => {
   test.each(VERSIONS)(
-    "arrives complete at a slow reader and ends without a reset, over %s",
+    "a response arrives complete at a slow reader and ends without a reset, over %s",
     async (_protocol, version) => {
       const client = await open(version);
       client.socket.write(request);
@@ -121,14 +121,14 @@ describe.each(REQUESTS)("a response to %s", (_name, request) => {
     },
   );
 
-  test("arrives complete when the client has sent more requests behind it, which are not served", async () => {
+  test("a response arrives complete when the client has sent more requests behind it, which are not served", async () => {
     const client = await open();
     client.socket.write(request + request + request);
     checkBody(await readAll(client.socket, true), SIZE);
     await closeCleanly(client);
   });
 
-  test("arrives complete when the client sends more requests while it reads", async () => {
+  test("a response arrives complete when the client sends more requests while it reads", async () => {
     const client = await open();
     client.socket.write(request);
     const chunks: Buffer[] = [];
@@ -175,7 +175,7 @@ describe("a response that is complete before the request's body", () => {
     `Content-Length: ${BODY_BYTES}`,
   );
 
-  test("arrives, and the body that is sent behind it causes no reset", async () => {
+  test("a response that is complete before the request's body arrives, and the body that is sent behind it causes no reset", async () => {
     const client = await open();
     client.socket.write(request);
     checkBody(await readAll(client.socket, false), 5);
@@ -186,7 +186,7 @@ describe("a response that is complete before the request's body", () => {
     await closeCleanly(client);
   });
 
-  test("arrives when the body is sent while it comes", async () => {
+  test("a response that is complete before the request's body arrives when the body is sent while it comes", async () => {
     const client = await open();
     client.socket.write(request);
     client.socket.end(Buffer.alloc(BODY_BYTES));

@@ -57,7 +57,7 @@ describe("a client that sends FIN", () => {
     ["behind a complete body", `${postHead}0123456789`, ["200"]],
     ["behind the last chunk", `${chunkedHead}4\r\nbody\r\n0\r\n\r\n`, ["200"]],
   ])(
-    "%s gets the responses to its complete requests, and the end",
+    "a client that sends FIN %s gets the responses to its complete requests, and the end",
     async (_name, bytes, expected) => {
       const client = await rig.client();
       client.socket.end(Buffer.from(bytes, "latin1"));
@@ -73,7 +73,7 @@ describe("a client that sends FIN", () => {
     ["within a chunk", `${chunkedHead}4\r\nbo`],
     ["between two chunks", `${chunkedHead}4\r\nbody\r\n`],
     ["within the last chunk", `${chunkedHead}4\r\nbody\r\n0\r\n`],
-  ])("%s is disconnected, and its worker too", async (_name, bytes) => {
+  ])("a client that sends FIN %s is disconnected, and its worker too", async (_name, bytes) => {
     respond = () => {};
     const client = await rig.client();
     client.write(bytes);
@@ -86,7 +86,7 @@ describe("a client that sends FIN", () => {
     expect(upstream.text).not.toContain("0\r\n\r\n");
   });
 
-  test("within a response gets all of it", async () => {
+  test("a client that sends FIN within a response gets all of it", async () => {
     respond = (socket) => socket.write(`${head("HTTP/1.1 200 OK", "Content-Length: 8")}half`);
     const client = await rig.client();
     client.write(get());
@@ -98,7 +98,7 @@ describe("a client that sends FIN", () => {
     expect(client.text.endsWith("\r\n\r\nhalfrest")).toBe(true);
   });
 
-  test("behind a handshake gets what the worker sends through its tunnel", async () => {
+  test("a client that sends FIN behind a handshake gets what the worker sends through its tunnel", async () => {
     respond = (socket) => socket.write(`${switching()}first`);
     const client = await rig.client();
     client.socket.end(upgrade());
@@ -118,7 +118,7 @@ describe("a worker that sends FIN", () => {
     ["before its response", ""],
     ["within the head of its response", "HTTP/1.1 200 OK\r\nContent-Le"],
     ["behind an interim response", head("HTTP/1.1 103 Early Hints")],
-  ])("%s causes a 502", async (_name, bytes) => {
+  ])("a worker that sends FIN %s causes a 502", async (_name, bytes) => {
     respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
     const client = await rig.client();
     client.write(head("POST / HTTP/1.1", "Host: h", "Content-Length: 0"));
@@ -133,18 +133,21 @@ describe("a worker that sends FIN", () => {
     ["within a chunk", `${chunkedHead}4\r\nha`],
     ["between two chunks", `${chunkedHead}4\r\nhalf\r\n`],
     ["within the last chunk", `${chunkedHead}4\r\nhalf\r\n0\r\n`],
-  ])("%s never makes an incomplete response look complete", async (_name, bytes) => {
-    respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
-    const client = await rig.client();
-    client.write(get());
-    await client.end();
-    expect(client.text).not.toMatch(/0\r\n\r\n$/);
-    expect(statuses(client.text).length).toBeLessThanOrEqual(1);
-    client.socket.end();
-    await client.close();
-  });
+  ])(
+    "a worker that sends FIN %s never makes an incomplete response look complete",
+    async (_name, bytes) => {
+      respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
+      const client = await rig.client();
+      client.write(get());
+      await client.end();
+      expect(client.text).not.toMatch(/0\r\n\r\n$/);
+      expect(statuses(client.text).length).toBeLessThanOrEqual(1);
+      client.socket.end();
+      await client.close();
+    },
+  );
 
-  test("at the end of a response without a length completes it", async () => {
+  test("a worker that sends FIN at the end of a response without a length completes it", async () => {
     respond = (socket) =>
       socket.socket.end(Buffer.from(`${head("HTTP/1.1 200 OK")}until the end`, "latin1"));
     const client = await rig.client();
@@ -155,7 +158,7 @@ describe("a worker that sends FIN", () => {
     expect(client.error).toBeUndefined();
   });
 
-  test("behind a complete response costs the next request nothing", async () => {
+  test("a worker that sends FIN behind a complete response costs the next request nothing", async () => {
     respond = (socket) => socket.socket.end(Buffer.from(ok("fine"), "latin1"));
     const client = await rig.client();
     for (let request = 1; request <= 20; request++) {
@@ -167,7 +170,7 @@ describe("a worker that sends FIN", () => {
     await client.end();
   });
 
-  test("in a tunnel leaves the other way open", async () => {
+  test("a worker that sends FIN in a tunnel leaves the other way open", async () => {
     respond = (socket) => {
       socket.write(switching());
       socket.socket.end("last");

@@ -78,7 +78,7 @@ test("a POST that waits for a silent worker keeps waiting, and is not sent twice
   expect(well.connections).toHaveLength(0);
 });
 
-test("with leases, a GET waits for the owner of its session", async () => {
+test("a GET waits for the owner of its session when workers have leases", async () => {
   const key = await start(true);
   const client = await rig.client();
   client.write(head("GET /x HTTP/1.1", "Host: h", key));

@@ -23,7 +23,7 @@ const machine = watchMachine();
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("a batch of StatsD lines", () => {
-  test("has all gauges, and the increase of counters since the last batch that was sent", () => {
+  test("a batch of StatsD lines has all gauges, and the increase of counters since the last batch that was sent", () => {
     const counters = createCounters();
     const batches = batchesOf("none");
     counters.gauge("worker.sessions.active", () => 2);
@@ -40,7 +40,7 @@ describe("a batch of StatsD lines", () => {
     expect(third.lines.filter(({ type }) => type === "count")).toEqual([]);
   });
 
-  test("has mean, median and 99th percentile of a histogram in the interval, or 0 without values", () => {
+  test("a batch of StatsD lines has mean, median and 99th percentile of a histogram in the interval, or 0 without values", () => {
     const counters = createCounters();
     const batches = batchesOf("none");
     for (let i = 0; i < 4; i++) counters.observe("store.latency_ms", 2);
@@ -60,7 +60,7 @@ describe("a batch of StatsD lines", () => {
     ]);
   });
 
-  test("leaves out a gauge that is negative or not finite, and names it", () => {
+  test("a batch of StatsD lines leaves out a gauge that is negative or not finite, and names it", () => {
     const series: Series[] = [
       { name: "process.lag.average", tag: "", kind: "gauge", value: Number.NaN },
       { name: "process.lag.max", tag: "", kind: "gauge", value: -1 },
@@ -72,7 +72,7 @@ describe("a batch of StatsD lines", () => {
     expect(invalid).toEqual(["process.lag.average", "process.lag.max", "process.elu"]);
   });
 
-  test("leaves out a counter that decreased", () => {
+  test("a batch of StatsD lines leaves out a counter that decreased", () => {
     const batches = batchesOf("none");
     const hosted = (value: number): Series[] => [
       { name: "sessions.hosted", tag: "", kind: "counter", value },
@@ -110,7 +110,7 @@ describe("a batch of StatsD lines", () => {
       ],
     ],
   ])(
-    "has the process and the tag of each series in the style %s, without special characters in names",
+    "a batch of StatsD lines has process and tag of each series in the style %s, without special characters in names",
     (style, expected) => {
       const series: Series[] = [
         { name: "users.online", tag: "", kind: "gauge", value: 2 },
@@ -141,7 +141,7 @@ test.each<[TagStyle, object]>([
 });
 
 describe("StatsD over UDP", () => {
-  test("lines arrive in datagrams of at most 1,432 bytes, without Datadog's additions even if DD_* is set", async () => {
+  test("StatsD lines arrive over UDP in datagrams of at most 1,432 bytes, without Datadog's additions even if DD_* is set", async () => {
     for (const [name, value] of Object.entries({
       DD_ENV: "prod",
       DD_SERVICE: "edge",
@@ -174,7 +174,7 @@ describe("StatsD over UDP", () => {
     );
   });
 
-  test("without a listener nothing is logged, and once there is one all series arrive within two intervals", async () => {
+  test("without a StatsD listener nothing is logged, and once there is one all series arrive within two intervals", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.gauge("worker.sessions.active", () => 3);
@@ -187,7 +187,7 @@ describe("StatsD over UDP", () => {
     expect(lines.filter((text) => text.includes("ERROR"))).toEqual([]);
   });
 
-  test("an unresolvable host name is logged once, and batches are sent once it resolves", async () => {
+  test("an unresolvable host name of StatsD is logged once, and batches are sent once it resolves", async () => {
     const sink = await udpSink();
     const clock = createStepClock();
     const { log, lines } = createTestLog();
@@ -222,7 +222,7 @@ describe("StatsD over UDP", () => {
     await until("it came", () => sink.lines().includes("a:1|g"));
   });
 
-  test("a host that moves is followed within half a minute, with one lookup per period", async () => {
+  test("a StatsD host that moves is followed within half a minute, with one lookup per period", async () => {
     const before = await udpSink();
     const after = await udpSink(before.port, "127.0.0.2");
     const clock = createStepClock();
@@ -260,7 +260,7 @@ describe("StatsD over UDP", () => {
 });
 
 describe("StatsD over TCP", () => {
-  test("an optional server that is away is not logged, and gets every count once it is there", async () => {
+  test("an optional StatsD server that is away is not logged, and gets every count once it is there", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.count("worker.sessions_created", "", 7);
@@ -274,7 +274,7 @@ describe("StatsD over TCP", () => {
     expect(lines.filter((text) => text.includes("StatsD"))).toEqual([]);
   });
 
-  test("a server that starts late or restarts gets all series within two intervals, and every count", async () => {
+  test("a StatsD server that starts late or restarts gets all series within two intervals, and every count", async () => {
     const port = await freePort();
     const counters = createCounters();
     counters.gauge("worker.sessions.active", () => 4);
@@ -309,7 +309,7 @@ describe("StatsD over TCP", () => {
     );
   });
 
-  test("a connection whose server never reads is closed, and buffers one batch at most", async () => {
+  test("a connection whose StatsD server never reads is closed, and buffers one batch at most", async () => {
     const sink = await tcpSink(undefined, (socket) => socket.pause());
     const { log, lines } = createTestLog();
     let offered = 0;

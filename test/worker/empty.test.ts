@@ -28,7 +28,7 @@ const moving = (sessions: number): StatusResponse => ({
 const empty = (url: string, timeoutMs = 20_000): Promise<void> =>
   emptyWorker(url, { timeoutMs, clock: systemClock });
 
-test("asks once for the drain, and returns when no session is left", async () => {
+test("emptying a worker asks once for the drain, and returns when no session is left", async () => {
   const { url, asked } = await serve(moving(2), moving(1), moving(0));
   await empty(url);
   expect(asked).toEqual(["POST", "GET", "GET"]);
@@ -42,7 +42,7 @@ test("a drain that has ended and left sessions is an error, not a wait", async (
   );
 });
 
-test("gives up after its time", async () => {
+test("emptying a worker gives up after its time", async () => {
   const { url } = await serve(moving(3));
   await expect(empty(url, 1)).rejects.toThrow("3 sessions were still on the worker after 0.001 s");
 });
@@ -52,7 +52,7 @@ test.each([
   { status: 403, error: "only for this machine", says: "only for this machine" },
   { status: 404, error: "unknown path", says: "start it with CT_PREPARE_DOWNSCALE=local" },
   { status: 500, error: "the request failed", says: "the request failed" },
-])("a refusal with $status says why", async ({ status, error, says }) => {
+])("a worker's refusal of a drain with $status says why", async ({ status, error, says }) => {
   const { url } = await serve({ status, body: { error } });
   await expect(empty(url)).rejects.toThrow(says);
 });

@@ -54,7 +54,7 @@ function claimsOf(token: string): Record<string, unknown> {
 }
 
 describe("a user token", () => {
-  it("identifies a user for 30 days", async () => {
+  it("a user token identifies a user for 30 days", async () => {
     const { clock, tokens } = setUp();
     const token = await tokens.signUser(USER);
     expect(await tokens.verifyUser(token)).toEqual({
@@ -68,7 +68,7 @@ describe("a user token", () => {
     expect(await tokens.verifyUser(token)).toBeUndefined();
   });
 
-  it("that was signed with the previous secret is valid while that is known, and a revoked one stays revoked", async () => {
+  it("a user token that was signed with the previous secret is valid while that is known, and a revoked one stays revoked", async () => {
     const { clock, tokens: former } = setUp();
     const { tokens: next, revoked } = setUp(OTHER_KEY);
     const both = createTokens({
@@ -88,12 +88,12 @@ describe("a user token", () => {
     expect(await both.verifyUser(token)).toBeUndefined();
   });
 
-  it("is different each time, even for the same user in the same second", async () => {
+  it("a user token is different each time, even for the same user in the same second", async () => {
     const { tokens } = setUp();
     expect(await tokens.signUser(USER)).not.toBe(await tokens.signUser(USER));
   });
 
-  it("is refused after it was revoked, except by other workers while the store is away", async () => {
+  it("a user token is refused after it was revoked, except by other workers while the store is away", async () => {
     const { revoked, tokens, otherTokens, setAway } = setUp();
     const token = await tokens.signUser(USER);
     const verified = await tokens.verifyUser(token);
@@ -108,7 +108,7 @@ describe("a user token", () => {
 });
 
 describe("a room token", () => {
-  it("identifies a peer of a session", async () => {
+  it("a room token identifies a peer of a session", async () => {
     const { tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
     expect(await tokens.verifyRoom(token)).toEqual({
@@ -127,14 +127,14 @@ describe("a room token", () => {
     expect(claimsOf(await tokens.signRoom({ ...ROOM, host: true }))).toMatchObject({ host: true });
   });
 
-  it("is reported as expired after 24 hours, not refused", async () => {
+  it("a room token is reported as expired after 24 hours, not refused", async () => {
     const { clock, tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
     clock.advance(DAY_MS + 61_000);
     expect(await tokens.verifyRoom(token)).toMatchObject({ peerId: ROOM.peerId, expired: true });
   });
 
-  it("is refused when it was revoked", async () => {
+  it("a room token is refused when it was revoked", async () => {
     const { revoked, tokens } = setUp();
     const token = await tokens.signRoom(ROOM);
     revoked.set(String(claimsOf(token)["jti"]), 0);

@@ -155,7 +155,7 @@ test("an operator can renew at any time, at the leader, one order at a time", as
   expect([leader.cert(), other.cert()]).toEqual([pairs[1]?.cert, pairs[1]?.cert]);
 });
 
-test("the authority is asked about the certificate: its window decides when it is renewed, and one that was revoked is replaced at once", async () => {
+test("the authority's window decides when the certificate is renewed, and one that was revoked is replaced at once", async () => {
   const world = await create();
   const leader = await world.open();
   const startsMs = world.clock.wallMs() + 10 * DAY;

@@ -45,7 +45,7 @@ const DOMAIN = "edge.example.com";
 // --- orders ---
 
 describe("an order", () => {
-  test("creates an account, then the order, then the challenges, and waits until each is stored", async () => {
+  test("an order creates an account, then the order, then the challenges, and waits until each is stored", async () => {
     const authority = await startFakeAuthority();
     const leader = createLeader(authority);
     const counts: string[] = [];
@@ -69,7 +69,7 @@ describe("an order", () => {
     expect(leader.open?.key).toBe(result.outcome === "issued" && result.key);
   });
 
-  test("agrees to the terms and gives the contact", async () => {
+  test("an order agrees to the terms and gives the contact", async () => {
     const authority = await startFakeAuthority();
     const { takeStep } = createLeader(authority);
     expectIssued(await runJob(orderJob(authority, { email: "a@example.com" }), takeStep));
@@ -78,7 +78,7 @@ describe("an order", () => {
     ]);
   });
 
-  test("gives no contact where none is set", async () => {
+  test("an order gives no contact where none is set", async () => {
     const authority = await startFakeAuthority();
     const { takeStep } = createLeader(authority);
     expectIssued(await runJob(orderJob(authority), takeStep));
@@ -87,7 +87,7 @@ describe("an order", () => {
     ]);
   });
 
-  test("uses the account that there is", async () => {
+  test("an order uses the account that there is", async () => {
     const authority = await startFakeAuthority();
     const leader = createLeader(authority);
     await runJob(orderJob(authority), leader.takeStep);
@@ -98,7 +98,7 @@ describe("an order", () => {
     expect(again.names).toEqual(["order", "challenges"]);
   });
 
-  test("creates another account when the authority has deactivated the one that there is", async () => {
+  test("an order creates another account when the authority has deactivated the one that there is", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority);
     expectIssued(await runJob(orderJob(authority), first.takeStep));
@@ -109,7 +109,7 @@ describe("an order", () => {
     expect(authority.accounts).toHaveLength(2);
   });
 
-  test("creates another account when the authority has forgotten the one that there is", async () => {
+  test("an order creates another account when the authority has forgotten the one that there is", async () => {
     const authority = await startFakeAuthority();
     const leader = createLeader(authority);
     await runJob(orderJob(authority), leader.takeStep);
@@ -121,7 +121,7 @@ describe("an order", () => {
     expect(again.account?.key).not.toBe(account?.key);
   });
 
-  test("is for all names in one certificate", async () => {
+  test("an order is for all names in one certificate", async () => {
     const authority = await startFakeAuthority();
     const domains = [DOMAIN, "b.example.com", "c.example.com"];
     const { takeStep } = createLeader(authority);
@@ -129,7 +129,7 @@ describe("an order", () => {
     expect(authority.orders).toHaveLength(1);
   });
 
-  test("waits for an authority that takes its time with the order and with the certificate", async () => {
+  test("an order waits for an authority that takes its time with the order and with the certificate", async () => {
     const authority = await startFakeAuthority();
     authority.isSlow = true;
     const { takeStep } = createLeader(authority);
@@ -137,7 +137,7 @@ describe("an order", () => {
     expect(waits).toEqual([1000, 1000]);
   });
 
-  test("that ends without a certificate fails with the authority's reason", async () => {
+  test("an order that ends without a certificate fails with the authority's reason", async () => {
     const authority = await startFakeAuthority();
     authority.refusal = new Refusal(403, "caa", "a CAA record forbids it");
     const { takeStep } = createLeader(authority);
@@ -147,7 +147,7 @@ describe("an order", () => {
     });
   });
 
-  test("that ends with a certificate for another key fails", async () => {
+  test("an order that ends with a certificate for another key fails", async () => {
     const { authority, cert } = await withCertificate();
     authority.fail("certificate", { body: cert });
     const { takeStep } = createLeader(authority);
@@ -157,7 +157,7 @@ describe("an order", () => {
     });
   });
 
-  test("stops at a step that cannot be stored", async () => {
+  test("an order stops at a step that cannot be stored", async () => {
     const authority = await startFakeAuthority();
     for (const [step, requests] of [
       ["account", [1, 0, 0]],
@@ -174,7 +174,7 @@ describe("an order", () => {
 });
 
 describe("an order that another leader has begun", () => {
-  test("is continued from its challenges", async () => {
+  test("an order that another leader has begun is continued from its challenges", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority, "challenges");
     await runJob(orderJob(authority), first.takeStep);
@@ -183,7 +183,7 @@ describe("an order that another leader has begun", () => {
     expect(authority.orders).toHaveLength(1);
   });
 
-  test("is continued when its names are verified", async () => {
+  test("an order that another leader has begun is continued when its names are verified", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority);
     authority.fail("finalize", "closed");
@@ -193,7 +193,7 @@ describe("an order that another leader has begun", () => {
     expect(authority.orders).toHaveLength(1);
   });
 
-  test("is continued when its certificate is issued, and keeps its key", async () => {
+  test("an order that another leader has begun is continued when its certificate is issued, and keeps its key", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority);
     authority.fail("certificate", "closed");
@@ -203,7 +203,7 @@ describe("an order that another leader has begun", () => {
     expect(authority.issued).toHaveLength(1);
   });
 
-  test("is replaced by a new one when it has failed", async () => {
+  test("an order that another leader has begun is replaced by a new one when it has failed", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority);
     authority.verify = () => ({ detail: "connection refused" });
@@ -213,7 +213,7 @@ describe("an order that another leader has begun", () => {
     expect(authority.orders).toHaveLength(3);
   });
 
-  test("is replaced by a new one when the authority does not know it", async () => {
+  test("an order that another leader has begun is replaced by a new one when the authority does not know it", async () => {
     const authority = await startFakeAuthority();
     const first = createLeader(authority, "challenges");
     await runJob(orderJob(authority), first.takeStep);
@@ -228,17 +228,20 @@ describe("an order that another leader has begun", () => {
   test.each([
     ["cannot respond", new Refusal(503, "serverInternal", "in maintenance"), "unreachable"],
     ["limits requests", new Refusal(429, "rateLimited", "too many requests"), "rate-limited"],
-  ] as const)("stays while the authority %s", async (_name, fault, kind) => {
-    const authority = await startFakeAuthority();
-    const first = createLeader(authority, "challenges");
-    await runJob(orderJob(authority), first.takeStep);
-    authority.fail("order", fault);
-    const { account, open } = first;
-    const again = createLeader(authority);
-    const result = await runJob(orderJob(authority, {}, { account, open }), again.takeStep);
-    expect(result).toMatchObject({ kind, detail: fault.message });
-    expect(authority.orders).toHaveLength(1);
-  });
+  ] as const)(
+    "an order that another leader has begun stays while the authority %s",
+    async (_name, fault, kind) => {
+      const authority = await startFakeAuthority();
+      const first = createLeader(authority, "challenges");
+      await runJob(orderJob(authority), first.takeStep);
+      authority.fail("order", fault);
+      const { account, open } = first;
+      const again = createLeader(authority);
+      const result = await runJob(orderJob(authority, {}, { account, open }), again.takeStep);
+      expect(result).toMatchObject({ kind, detail: fault.message });
+      expect(authority.orders).toHaveLength(1);
+    },
+  );
 });
 
 // --- challenges ---
@@ -248,7 +251,7 @@ describe("a challenge", () => {
     ["http-01", "tls-alpn-01"],
     ["tls-alpn-01", "http-01"],
   ] as const)(
-    "by %s that fails is followed by one by %s, in another order",
+    "a challenge by %s that fails is followed by one by %s, in another order",
     async (first, then) => {
       const authority = await startFakeAuthority();
       const leader = createLeader(authority);
@@ -263,7 +266,7 @@ describe("a challenge", () => {
     },
   );
 
-  test("that fails both ways ends the job, which names the domain and both reasons", async () => {
+  test("a challenge that fails both ways ends the job, which names the domain and both reasons", async () => {
     const authority = await startFakeAuthority();
     authority.verify = ({ type }) => ({ detail: `nothing responds to ${type}` });
     const { takeStep } = createLeader(authority, undefined, authority.verify);
@@ -277,7 +280,7 @@ describe("a challenge", () => {
     expect(authority.attempts).toHaveLength(2);
   });
 
-  test("that fails for one of several names ends the job, which names that one", async () => {
+  test("a challenge that fails for one of several names ends the job, which names that one", async () => {
     const authority = await startFakeAuthority();
     const domains = [DOMAIN, "wrong.example.com", "c.example.com"];
     const { takeStep } = createLeader(authority);
@@ -292,7 +295,7 @@ describe("a challenge", () => {
     });
   });
 
-  test("that the authority does not decide is given up after half a minute", async () => {
+  test("a challenge that the authority does not decide is given up after half a minute", async () => {
     const authority = await startFakeAuthority();
     authority.verify = () => "processing";
     const { takeStep } = createLeader(authority, undefined, authority.verify);
@@ -305,7 +308,7 @@ describe("a challenge", () => {
     expect(waits).toEqual(Array(60).fill(1000));
   });
 
-  test("of the only kind that the authority offers is tried once", async () => {
+  test("a challenge of the only kind that the authority offers is tried once", async () => {
     const authority = await startFakeAuthority();
     authority.offers = ["dns-01", "http-01"];
     const leader = createLeader(authority);
@@ -319,7 +322,7 @@ describe("a challenge", () => {
     expect(authority.attempts).toHaveLength(2);
   });
 
-  test("of no kind that can be used ends the job", async () => {
+  test("a challenge of no kind that can be used ends the job", async () => {
     const authority = await startFakeAuthority();
     authority.offers = ["dns-01"];
     const { takeStep } = createLeader(authority);
@@ -335,7 +338,7 @@ describe("a challenge", () => {
 describe("an authority that requires an external account", () => {
   const binding = { keyId: "key-7", key: "c2VjcmV0IG9mIHRoZSBleHRlcm5hbCBhY2NvdW50_-8" };
 
-  test("gets the binding that is set", async () => {
+  test("an authority that requires an external account gets the binding that is set", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
     const { takeStep } = createLeader(authority);
@@ -343,7 +346,7 @@ describe("an authority that requires an external account", () => {
     expect(authority.accounts).toMatchObject([{ bindingKeyId: "key-7" }]);
   });
 
-  test("leads to the setting when no binding is set", async () => {
+  test("an authority that requires an external account leads to the setting when no binding is set", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
     const { takeStep } = createLeader(authority);
@@ -354,7 +357,7 @@ describe("an authority that requires an external account", () => {
     });
   });
 
-  test("refuses a binding with another key", async () => {
+  test("an authority that requires an external account refuses a binding with another key", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
     const { takeStep } = createLeader(authority);
@@ -370,7 +373,7 @@ describe("an authority that requires an external account", () => {
 
 describe("an authority that limits orders", () => {
   test.each<Resource>(["directory", "new-nonce", "new-account", "new-order", "finalize"])(
-    "is left alone for as long as it says at %s, in seconds",
+    "an authority that limits orders is left alone for as long as it says at %s, in seconds",
     async (resource) => {
       const fault = new Refusal(429, "rateLimited", "too many certificates", "7200");
       expect(await failAt(resource, fault)).toEqual({
@@ -382,7 +385,7 @@ describe("an authority that limits orders", () => {
     },
   );
 
-  test("is left alone until the time that it says", async () => {
+  test("an authority that limits orders is left alone until the time that it says", async () => {
     const at = new Date(Date.now() + 3_600_000).toUTCString();
     const failure = await failAt("new-order", new Refusal(429, "rateLimited", "too many", at));
     expect(failure.kind).toBe("rate-limited");
@@ -390,34 +393,37 @@ describe("an authority that limits orders", () => {
     expect(failure.retryAfterMs).toBeLessThanOrEqual(3_600_000);
   });
 
-  test("need not say for how long", async () => {
+  test("an authority that limits orders need not say for how long", async () => {
     const failure = await failAt("new-order", new Refusal(429, "rateLimited", "too many"));
     expect(failure).toMatchObject({ kind: "rate-limited", retryAfterMs: undefined });
   });
 });
 
 describe("an authority that is unreachable", () => {
-  test.each([500, 503])("says so with status %i", async (status) => {
-    const fault = new Refusal(status, "serverInternal", "the database is away", "120");
-    for (const resource of ["directory", "new-account", "new-order", "finalize"] as const) {
-      expect(await failAt(resource, fault)).toEqual({
-        outcome: "failed",
-        kind: "unreachable",
-        detail: "the database is away",
-        retryAfterMs: 120_000,
-      });
-    }
-  });
+  test.each([500, 503])(
+    "an authority that is unreachable says so with status %i",
+    async (status) => {
+      const fault = new Refusal(status, "serverInternal", "the database is away", "120");
+      for (const resource of ["directory", "new-account", "new-order", "finalize"] as const) {
+        expect(await failAt(resource, fault)).toEqual({
+          outcome: "failed",
+          kind: "unreachable",
+          detail: "the database is away",
+          retryAfterMs: 120_000,
+        });
+      }
+    },
+  );
 
   test.each<Resource>(["directory", "new-nonce", "new-account", "new-order", "challenge"])(
-    "closes the connection at %s",
+    "an authority that closes the connection at %s is unreachable",
     async (resource) => {
       const failure = await failAt(resource, "closed");
       expect(failure).toMatchObject({ kind: "unreachable", detail: "socket hang up" });
     },
   );
 
-  test("closes the connection after it refused a nonce, which is no longer the reason", async () => {
+  test("an authority that closes the connection after it refused a nonce is unreachable, and the nonce is no longer the reason", async () => {
     const authority = await startFakeAuthority();
     authority.fail("new-account", new Refusal(400, "badNonce", "it is too old"));
     authority.fail("new-order", "closed");
@@ -426,7 +432,7 @@ describe("an authority that is unreachable", () => {
     expect(result).toMatchObject({ kind: "unreachable", detail: "socket hang up" });
   });
 
-  test("has nothing at its port, at each address of its name", async () => {
+  test("an authority with nothing at its port, at each address of its name, is unreachable", async () => {
     const authority = await startFakeAuthority();
     const port = await freePort();
     for (const name of ["127.0.0.1", "localhost"]) {
@@ -446,7 +452,7 @@ describe("an authority that is unreachable", () => {
     "order",
     "finalize",
     "certificate",
-  ])("has a page of another program at %s", async (resource) => {
+  ])("an authority with a page of another program at %s is unreachable", async (resource) => {
     const { kind, detail } = await failAt(resource, HTML);
     expect(kind).toBe("unreachable");
     expect(detail).toMatch(
@@ -456,7 +462,7 @@ describe("an authority that is unreachable", () => {
   });
 
   test.each<Resource>(["directory", "new-order", "certificate"])(
-    "sends 100 MB at %s, which are not read",
+    "an authority that sends 100 MB at %s is unreachable, and they are not read",
     async (resource) => {
       const failure = await failAt(resource, "huge");
       expect(failure).toMatchObject({
@@ -468,7 +474,7 @@ describe("an authority that is unreachable", () => {
 });
 
 describe("an authority that is not trusted", () => {
-  test("leads to the setting, also after a job that trusted it", async () => {
+  test("an authority that is not trusted leads to the setting, also after a job that trusted it", async () => {
     const authority = await startFakeAuthority();
     const { takeStep } = createLeader(authority);
     expectIssued(await runJob(orderJob(authority), takeStep));
@@ -481,7 +487,7 @@ describe("an authority that is not trusted", () => {
     expect(authority.accounts).toHaveLength(1);
   });
 
-  test("has another root than the setting", async () => {
+  test("an authority with another root than the setting is not trusted", async () => {
     const authority = await startFakeAuthority();
     const { root } = await createIssuer();
     const result = await runJob(orderJob(authority, { ca: root }), neverTaken);
@@ -489,7 +495,7 @@ describe("an authority that is not trusted", () => {
     expect(result).toHaveProperty("detail", expect.stringContaining("CT_ACME_CA"));
   });
 
-  test("leads to the address when it is another host's", async () => {
+  test("an authority whose certificate is another host's leads to the address", async () => {
     const authority = await startFakeAuthority();
     const directory = authority.directoryUrl.replace("127.0.0.1", "localhost");
     const result = await runJob(orderJob(authority, { directory }), neverTaken);
@@ -500,7 +506,7 @@ describe("an authority that is not trusted", () => {
     );
   });
 
-  test("leads to the clock when its certificate has expired", async () => {
+  test("an authority whose certificate has expired leads to the clock", async () => {
     const authority = await startFakeAuthority(true);
     expect(await runJob(orderJob(authority), neverTaken)).toEqual({
       outcome: "failed",
@@ -524,7 +530,7 @@ test("a nonce that the authority refuses is replaced", async () => {
 // --- renewals ---
 
 describe("an order that replaces a certificate", () => {
-  test("names it, so that the authority does not count it", async () => {
+  test("an order that replaces a certificate names it, so that the authority does not count it", async () => {
     const { authority, account, cert, id } = await withCertificate();
     const { takeStep } = createLeader(authority);
     const job = orderJob(authority, {}, { account, replaces: cert });
@@ -532,7 +538,7 @@ describe("an order that replaces a certificate", () => {
     expect(authority.orders.map(({ replaces }) => replaces)).toEqual([undefined, id]);
   });
 
-  test("does not name it to an authority without renewal information", async () => {
+  test("an order that replaces a certificate does not name it to an authority without renewal information", async () => {
     const { authority, account, cert } = await withCertificate();
     authority.hasRenewalInfo = false;
     const { takeStep } = createLeader(authority);
@@ -541,7 +547,7 @@ describe("an order that replaces a certificate", () => {
     expect(authority.orders.map(({ replaces }) => replaces)).toEqual([undefined, undefined]);
   });
 
-  test("is made without the name when that was replaced before", async () => {
+  test("an order that replaces a certificate is made without its name when that was replaced before", async () => {
     const { authority, account, cert, id } = await withCertificate();
     const { takeStep } = createLeader(authority);
     const job = orderJob(authority, {}, { account, replaces: cert });
@@ -553,14 +559,17 @@ describe("an order that replaces a certificate", () => {
   test.each([
     ["limits orders", new Refusal(429, "rateLimited", "too many", "60"), "rate-limited"],
     ["cannot respond", new Refusal(503, "serverInternal", "away", "60"), "unreachable"],
-  ] as const)("keeps the name when the authority %s", async (_name, fault, kind) => {
-    const { authority, account, cert } = await withCertificate();
-    authority.fail("new-order", fault);
-    const { takeStep } = createLeader(authority);
-    const job = orderJob(authority, {}, { account, replaces: cert });
-    expect(await runJob(job, takeStep)).toMatchObject({ kind, retryAfterMs: 60_000 });
-    expect(authority.orders).toHaveLength(1);
-  });
+  ] as const)(
+    "an order that replaces a certificate keeps its name when the authority %s",
+    async (_name, fault, kind) => {
+      const { authority, account, cert } = await withCertificate();
+      authority.fail("new-order", fault);
+      const { takeStep } = createLeader(authority);
+      const job = orderJob(authority, {}, { account, replaces: cert });
+      expect(await runJob(job, takeStep)).toMatchObject({ kind, retryAfterMs: 60_000 });
+      expect(authority.orders).toHaveLength(1);
+    },
+  );
 });
 
 describe("an inspection", () => {
@@ -569,7 +578,7 @@ describe("an inspection", () => {
     endMs: Date.parse("2030-01-04T03:04:05Z"),
   };
 
-  test("finds when the authority wants the certificate to be renewed, and when to ask again", async () => {
+  test("an inspection finds when the authority wants the certificate to be renewed, and when to ask again", async () => {
     const { authority, cert } = await withCertificate();
     expect(await inspect(authority, cert)).toEqual({
       outcome: "inspected",
@@ -580,13 +589,13 @@ describe("an inspection", () => {
     expect(authority.requests).toContain("revocation-list");
   });
 
-  test("finds that the certificate is revoked", async () => {
+  test("an inspection finds that the certificate is revoked", async () => {
     const { authority, cert, serial } = await withCertificate();
     authority.revoked.add("0123").add(serial).add("4567");
     expect(await inspect(authority, cert)).toMatchObject({ isRevoked: true, window: WINDOW });
   });
 
-  test("finds that the certificate is revoked while there is no renewal information", async () => {
+  test("an inspection finds that the certificate is revoked while there is no renewal information", async () => {
     const { authority, cert, serial } = await withCertificate();
     authority.revoked.add(serial);
     const revoked = { outcome: "inspected", window: undefined, isRevoked: true };
@@ -596,7 +605,7 @@ describe("an inspection", () => {
     }
   });
 
-  test("does not believe a list that another key has signed", async () => {
+  test("an inspection does not believe a list that another key has signed", async () => {
     const { authority, cert, serial } = await withCertificate();
     authority.revoked.add(serial);
     authority.listIssuer = await createIssuer();
@@ -609,14 +618,14 @@ describe("an inspection", () => {
     ["it is a page of another program", HTML],
     ["it is too long", "huge"],
     ["the authority is away", new Refusal(503, "serverInternal", "away")],
-  ])("does without a list that cannot be read: %s", async (_name, fault) => {
+  ])("an inspection does without a list that cannot be read: %s", async (_name, fault) => {
     const { authority, cert, serial } = await withCertificate();
     authority.revoked.add(serial);
     authority.fail("revocation-list", fault);
     expect(await inspect(authority, cert)).toMatchObject({ isRevoked: false, window: WINDOW });
   });
 
-  test("reads the list of an authority without renewal information", async () => {
+  test("an inspection reads the list of an authority without renewal information", async () => {
     const { authority, cert, serial } = await withCertificate();
     authority.hasRenewalInfo = false;
     authority.revoked.add(serial);
@@ -628,7 +637,7 @@ describe("an inspection", () => {
     });
   });
 
-  test("ignores a window that ends before it begins", async () => {
+  test("an inspection ignores a window that ends before it begins", async () => {
     const { authority, cert } = await withCertificate();
     const { start, end } = authority.renewal;
     authority.renewal = { start: end, end: start, retryAfter: "60" };
@@ -637,7 +646,7 @@ describe("an inspection", () => {
     expect(await inspect(authority, cert)).toMatchObject({ window: undefined });
   });
 
-  test("fails when the authority is away", async () => {
+  test("an inspection fails when the authority is away", async () => {
     const { authority, cert } = await withCertificate();
     authority.fail("renewal-info", new Refusal(503, "serverInternal", "away", "120"));
     const failure = { outcome: "failed", kind: "unreachable", retryAfterMs: 120_000 };
@@ -669,22 +678,22 @@ yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
 // --- Retry-After ---
 
 describe("Retry-After", () => {
-  test("is read as seconds", () => {
+  test("Retry-After is read as seconds", () => {
     expect(readRetryAfter("0")).toBe(0);
     expect(readRetryAfter("120")).toBe(120_000);
   });
 
-  test("is read as a date", () => {
+  test("Retry-After is read as a date", () => {
     const ms = readRetryAfter(new Date(Date.now() + 60_000).toUTCString());
     expect(ms).toBeGreaterThan(55_000);
     expect(ms).toBeLessThanOrEqual(60_000);
   });
 
-  test("that is a date in the past means now", () => {
+  test("Retry-After with a date in the past means now", () => {
     expect(readRetryAfter("Sun, 06 Nov 1994 08:49:37 GMT")).toBe(0);
   });
 
-  test("is at most a week, so that an authority's mistake does not stop renewals for years", () => {
+  test("Retry-After is at most a week, so that an authority's mistake does not stop renewals for years", () => {
     const weekMs = 7 * 24 * 3_600_000;
     expect(readRetryAfter("604800")).toBe(weekMs);
     expect(readRetryAfter("999999999")).toBe(weekMs);
@@ -694,7 +703,7 @@ describe("Retry-After", () => {
   });
 
   test.each(["", " ", "soon", "in 5 minutes", "-5", "1.5", "1e3", "0x10", undefined, 120])(
-    "that is neither is ignored: %j",
+    "Retry-After that is neither seconds nor a date is ignored: %j",
     (value) => {
       expect(readRetryAfter(value)).toBeUndefined();
     },

@@ -48,7 +48,7 @@ test("a certificate is shown with its end and the next order", async () => {
   });
 });
 
-test("one that was revoked is a problem, and an order that failed a warning", async () => {
+test("a certificate that was revoked is a problem, and an order that failed is a warning", async () => {
   const renewal = { checkedMs: NOW, nextCheckMs: NOW, isRevoked: true } as const;
   const revoked = await keep({ certificate: issued({ renewal }) });
   const { problem } = await describeKept(revoked, WANTED, NOW);
@@ -66,7 +66,7 @@ test("one that was revoked is a problem, and an order that failed a warning", as
   }
 });
 
-test("without a copy, with that of another store, and with another secret, nothing is claimed", async () => {
+test("nothing is claimed without a copy of a certificate, with that of another store, and with another secret", async () => {
   const settings = await keep({ certificate: issued() });
   const textOf = async (more: Partial<typeof settings>): Promise<string> =>
     (await describeKept({ ...settings, ...more }, WANTED, NOW)).text;

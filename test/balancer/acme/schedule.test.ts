@@ -44,7 +44,7 @@ test("without a certificate, with other names, or another authority, an order is
   expect(next(issued({ directory: "https://other.test" })).reason).toBe("authority");
 });
 
-test("after the first one that was revoked an order is due at once, and later each time that the next one is revoked too", () => {
+test("after the first certificate that was revoked an order is due at once, and later each time that the next one is revoked too", () => {
   const renewal = { checkedMs: 0, nextCheckMs: 0, isRevoked: true } as const;
   const waits = [undefined, 1, 2, 3, 4, 100].map((revokedBefore) => {
     const more = revokedBefore === undefined ? {} : { revokedBefore };

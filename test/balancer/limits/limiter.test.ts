@@ -25,7 +25,7 @@ import {
 } from "../rig.ts";
 
 describe("a bucket", () => {
-  test("gives what is allowed at once, and then as much per minute", () => {
+  test("a bucket gives what is allowed at once, and then as much per minute", () => {
     const buckets = new TokenBuckets(60, 10);
     for (let taken = 0; taken < 60; taken++) expect(buckets.take("a", 0)).toBe(0);
     expect(buckets.take("a", 0)).toBeCloseTo(1000);
@@ -37,7 +37,7 @@ describe("a bucket", () => {
     expect(buckets.take("a", 100_000)).toBeGreaterThan(0);
   });
 
-  test("of an address that has everything back is forgotten, and the number of addresses is bounded", () => {
+  test("a bucket of an address that has everything back is forgotten, and the number of addresses is bounded", () => {
     const buckets = new TokenBuckets(60, 100);
     for (let address = 0; address < 1000; address++) buckets.take(String(address), 0);
     expect(buckets.size).toBe(100);
@@ -192,7 +192,7 @@ describe("sessions that are open", () => {
   const SID = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
   const POLL = `GET /socket.io/?EIO=4&transport=polling&sid=${SID} HTTP/1.1`;
 
-  test("go on when their address has used up its requests, up to ten times as many", async () => {
+  test("sessions that are open go on when their address has used up its requests, up to ten times as many", async () => {
     const { rig } = await start({ addressLimits: { requests: 1 } });
     expect(await ask(rig, "192.0.2.1")).toBe("200");
     expect(await ask(rig, "192.0.2.1")).toMatch(/^429/);
@@ -203,7 +203,7 @@ describe("sessions that are open", () => {
     expect(rig.counters.value("balancer.limited", "requests")).toBe(3);
   });
 
-  test("have connections when a stranger behind their address has used up its own", () => {
+  test("sessions that are open have connections when a stranger behind their address has used up its own", () => {
     const { limiter, clock, ask } = unit({ connections: 2 });
     const admitted = () => {
       let count = 0;
@@ -224,7 +224,7 @@ describe("sessions that are open", () => {
     expect(limiter.admits("192.0.2.2")).toBe(true);
   });
 
-  test("do not lift the limits of their address by a token that is not of this edge", () => {
+  test("sessions that are open do not lift the limits of their address by a token that is not of this edge", () => {
     const { limiter, ask } = unit({ connections: 1 });
     const forged = `x-oct-jwt: ${jwt({ room: "A".repeat(24) }, Buffer.alloc(32, 9))}`;
     ask("GET /socket.io/?EIO=4", forged);
@@ -232,7 +232,7 @@ describe("sessions that are open", () => {
     expect([limiter.admits("192.0.2.1"), limiter.admits("192.0.2.1")]).toEqual([true, false]);
   });
 
-  test("have 600 handshakes a minute by each token, and what is refused is counted", () => {
+  test("sessions that are open have 600 handshakes a minute by each token, and what is refused is counted", () => {
     const { ask, counters, clock } = unit({ handshakes: 1 });
     const by = (room: string) =>
       ask("GET /socket.io/?EIO=4", `x-oct-jwt: ${jwt({ room: room.repeat(24) })}`);
@@ -266,11 +266,14 @@ function unit(limits: Partial<Limits>, trusted: readonly string[] = []) {
   return { limiter, clock, counters, ask };
 }
 
-test.each(["GET /ct-health/", "TRACE /"])("%s is limited too, of a client", async (line) => {
-  const { rig } = await start({ addressLimits: { requests: 1 } });
-  await ask(rig, "192.0.2.1", `${line} HTTP/1.1`);
-  expect(await ask(rig, "192.0.2.1", `${line} HTTP/1.1`)).toBe("429 after 60");
-});
+test.each(["GET /ct-health/", "TRACE /"])(
+  "the request %s of a client is limited too",
+  async (line) => {
+    const { rig } = await start({ addressLimits: { requests: 1 } });
+    await ask(rig, "192.0.2.1", `${line} HTTP/1.1`);
+    expect(await ask(rig, "192.0.2.1", `${line} HTTP/1.1`)).toBe("429 after 60");
+  },
+);
 
 test("health checks of trusted proxies and of this machine are not limited", () => {
   const { limiter } = unit({ requests: 1 }, ["198.51.100.7"]);

@@ -120,7 +120,7 @@ describe("a line of access.log", () => {
     ["abcdefgh", "abcd*"],
     ["%61", "%*"],
   ])(
-    "never shows more than half of the key %s, in the referer and error.log neither",
+    "a log line never shows more than half of the key %s, also in the referer and in error.log",
     (key, shown) => {
       const target = `/k/${key}/api/meta`;
       expect(line({ requestLine: `GET ${target} HTTP/1.1` })).toContain(

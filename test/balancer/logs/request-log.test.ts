@@ -178,7 +178,7 @@ describe("each request has exactly one line", () => {
   });
 });
 
-test("reopen creates new files after they were renamed", async () => {
+test("reopening the logs creates new files after they were renamed", async () => {
   const rig = await rigWith(await startSimpleWorker(() => ok("")));
   const get = (path: string): Promise<string> =>
     rig.ask(`GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);

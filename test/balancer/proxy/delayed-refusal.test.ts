@@ -29,7 +29,7 @@ test("a refusal waits for a second", () => {
   expect(refusals.waiting).toBe(0);
 });
 
-test("a client that goes away meanwhile is forgotten", () => {
+test("a client that goes away before its refusal is sent is forgotten", () => {
   const { clock, failed, refusals, refuse } = setUp();
   const exchange = refuse("192.0.2.1");
   exchange?.onAbort();
@@ -44,7 +44,7 @@ test("a connection of a trusted proxy carries the requests of many, so nothing w
   expect(failed).toEqual(["10.0.0.1"]);
 });
 
-test("a thousand refusals wait at most, and further ones are sent at once", () => {
+test("at most a thousand refusals wait, and further ones are sent at once", () => {
   const { clock, failed, refusals, refuse } = setUp();
   for (let count = 0; count < 1000; count++) refuse("192.0.2.1");
   expect(failed).toEqual([]);

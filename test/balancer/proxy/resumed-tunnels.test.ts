@@ -171,7 +171,7 @@ const next = (worker: Worker) => ({
 });
 
 describe("a worker that is lost", () => {
-  test("another worker gets what the client has sent and the first has not confirmed", async () => {
+  test("another worker gets what the client has sent and the lost worker has not confirmed", async () => {
     const { open, request, counters, tunnels } = createTunnelsOfTest();
     const [first, second] = [new Worker("w1"), new Worker("w2")];
     const { client, side } = open(first);
@@ -265,7 +265,7 @@ describe("a worker that is lost", () => {
     expect([worker.inFlight, tunnels.size, tunnels.resuming]).toEqual([0, 0, 0]);
   });
 
-  test("a worker that cannot tell yet is asked again until the WebSocket is closed, for its last reason", async () => {
+  test("a worker that cannot tell yet whether it takes a WebSocket is asked again until that is closed, for its last reason", async () => {
     const { open, request, tunnels, counters, clock, asked } = createTunnelsOfTest();
     const { client, side } = open(new Worker("w1"));
     lost(side);
@@ -294,7 +294,7 @@ describe("a worker that is lost", () => {
     expect([tunnels.resuming, client.isEnded]).toEqual([0, false]);
   });
 
-  test("a refusal for good closes the WebSocket at once", async () => {
+  test("a worker's refusal for good closes the WebSocket at once", async () => {
     const { open, request, counters } = createTunnelsOfTest();
     const { client, side } = open(new Worker("w1"));
     lost(side);
@@ -350,7 +350,7 @@ describe("a worker that is lost", () => {
 });
 
 describe("a worker that gives its session away", () => {
-  test("nothing that it sends afterwards reaches the client, whose WebSocket another worker resumes", async () => {
+  test("nothing that a worker sends after it gave its session away reaches the client, whose WebSocket another worker resumes", async () => {
     const { open, request } = createTunnelsOfTest();
     const { client, side } = open(new Worker("w1"));
     side.handler.onData(Buffer.concat([text("before"), moveFrame(0), text("behind")]));
@@ -432,7 +432,7 @@ describe("a slow client whose worker goes", () => {
     return { ...edge, client, side };
   }
 
-  test("gets what its worker has sent, and then its WebSocket is resumed", async () => {
+  test("a slow client whose worker goes gets what its worker has sent, and then its WebSocket is resumed", async () => {
     const { client, side, clock, tunnels, request } = openSlow();
     client.hasRoom = true;
     client.handler.onDrain();
@@ -444,7 +444,7 @@ describe("a slow client whose worker goes", () => {
     expect((await request(0)).request.cause).toBe("crash");
   });
 
-  test("is closed if it takes nothing, because what waits for it may be confirmed", () => {
+  test("a slow client whose worker goes is closed if it takes nothing, because what waits for it may be confirmed", () => {
     const { client, clock, tunnels, counters } = openSlow();
     for (let times = 0; times < 100; times++) clock.skip(20);
     expect(counters.value("balancer.resume.closed", "slow client")).toBe(1);

@@ -72,7 +72,7 @@ describe("a failed attempt", () => {
     ],
     ["a request fails once a byte of a response came", REPEATABLE, ["response"], ["fail"]],
     ["a request whose body is not kept fails", NOT_KEPT, ["nothing"], ["fail"]],
-  ])("%s", (_, request, ends, expected) => {
+  ])("the retry policy decides each step of a request: %s", (_, request, ends, expected) => {
     expect(steps(request, ...ends)).toEqual(expected);
   });
 });

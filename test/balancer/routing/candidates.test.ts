@@ -39,14 +39,14 @@ describe("a record names an owner", () => {
     },
   );
 
-  test("with an unhealthy owner the next candidate that is healthy and up gets it", () => {
+  test("with an unhealthy owner the next candidate that is healthy and up gets the request", () => {
     expect(choose("a", { a: "up unhealthy", b: "up healthy" })).toBe("b ring");
     expect(
       choose("c", { a: "draining healthy", b: "up unhealthy", c: "up unhealthy", d: "up healthy" }),
     ).toBe("d ring");
   });
 
-  test("an unhealthy owner gets it if no candidate is healthy and up", () => {
+  test("an unhealthy owner gets the request if no candidate is healthy and up", () => {
     expect(choose("b", { a: "up unhealthy", b: "up unhealthy" })).toBe("b record");
     expect(choose("b", { a: "draining healthy", b: "up unhealthy", c: "suspended healthy" })).toBe(
       "b record",
@@ -54,7 +54,7 @@ describe("a record names an owner", () => {
   });
 
   test.each(["down", "unknown"])(
-    "with an owner that is %s the next candidate that is healthy and up gets it, else an unhealthy one",
+    "with an owner that is %s the next candidate that is healthy and up gets the request, else an unhealthy one",
     (owner) => {
       const gone: Workers = owner === "down" ? { a: "up down" } : {};
       expect(choose("a", { ...gone, b: "up unhealthy", c: "up healthy" })).toBe("c ring");
@@ -63,7 +63,7 @@ describe("a record names an owner", () => {
   );
 
   test.each(["down", "unknown"])(
-    "an owner that is %s, when no worker is up: no candidate",
+    "with an owner that is %s no candidate gets the request when no worker is up",
     (owner) => {
       const gone: Workers = owner === "down" ? { a: "up down" } : {};
       expect(choose("a", { ...gone, b: "draining healthy", c: "suspended healthy" })).toBe(
@@ -76,13 +76,13 @@ describe("a record names an owner", () => {
 describe("there is no record", () => {
   const NONE: KnownRecord = { record: "none" };
 
-  test("without a record the first candidate that is healthy and up gets it", () => {
+  test("without a record the first candidate that is healthy and up gets the request", () => {
     expect(choose(NONE, { a: "suspended healthy", b: "up unhealthy", c: "up healthy" })).toBe(
       "c ring",
     );
   });
 
-  test("without a record and a healthy candidate an unhealthy one that is up gets it, else none", () => {
+  test("without a record and a healthy candidate an unhealthy one that is up gets the request, else none", () => {
     expect(choose(NONE, { a: "draining healthy", b: "up unhealthy" })).toBe("b ring");
     expect(choose(NONE, { a: "draining healthy", b: "up down" })).toBe("- nobody");
     expect(choose(NONE, {})).toBe("- nobody");
@@ -92,13 +92,13 @@ describe("there is no record", () => {
 describe("the store does not respond", () => {
   const UNKNOWN: KnownRecord = { record: "unknown" };
 
-  test("without a response of the store the first healthy candidate gets it, in any state", () => {
+  test("without a response of the store the first healthy candidate gets the request, in any state", () => {
     expect(choose(UNKNOWN, { a: "up unhealthy", b: "draining healthy", c: "up healthy" })).toBe(
       "b ring",
     );
   });
 
-  test("without a response of the store and a healthy candidate an unhealthy one gets it, else none", () => {
+  test("without a response of the store and a healthy candidate an unhealthy one gets the request, else none", () => {
     expect(choose(UNKNOWN, { a: "draining unhealthy", b: "up unhealthy" })).toBe("a ring");
     expect(choose(UNKNOWN, { a: "up down" })).toBe("- nobody");
   });

@@ -16,13 +16,13 @@ function loaded(
   return { sessions, inFlight, record: { weight, load: { connections, lagMs } } };
 }
 
-test("none is picked from no workers, and a single worker is picked", () => {
+test("no worker is picked from none, and a single worker is picked", () => {
   expect(pickLeastLoaded([], Math.random)).toBeUndefined();
   const only = loaded(9);
   expect(pickLeastLoaded([only], () => 0.999)).toBe(only);
 });
 
-test("of two, the one with fewer sessions, connections, lag or requests under way is picked", () => {
+test("of two workers, the one with fewer sessions, connections, lag or requests under way is picked", () => {
   const idle = loaded(0);
   for (const busy of [
     loaded(1),

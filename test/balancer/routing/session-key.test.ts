@@ -48,7 +48,7 @@ describe("each rule finds its key", () => {
     ["claim of the cookie", "/", [["Cookie", `a=b; oct-jwt=${ROOM_TOKEN}`]], `claim:${ROOM}`],
     ["cookie", "/", [["Cookie", "a=b; ctstickiness=k1; c=d"]], "cookie:k1"],
     ["none", "/api/meta", [["x-oct-jwt", USER_TOKEN]], "none"],
-  ])("%s", (_rule, target, fields, expected) => {
+  ])("each rule finds the key of its request: %s", (_rule, target, fields, expected) => {
     expect(found(target, fields)).toBe(expected);
   });
 });
@@ -63,7 +63,7 @@ describe("paths with duplicate or trailing slashes are routed like the plain pat
     [`//api/session/poll/${ROOM}abcDEF123/`, `room:${ROOM}`],
     [`//api/login/poll/${SID}/?useCookie=true`, "token:TAG"],
     [`/api/login//github/?token=${SID}`, "token:TAG"],
-  ])("%s", (target, expected) => {
+  ])("the path %s is routed like the plain path and forwarded unchanged", (target, expected) => {
     expect(found(target)).toBe(expected);
     expect(route(target).target).toBe(target);
   });
@@ -138,7 +138,7 @@ describe("a key's bytes", () => {
     ["are absent when quotes hide blanks at the ends", '" k"', "none"],
     ["may be 8192", "k".repeat(8192), `header:${"k".repeat(8192)}`],
     ["may not be 8193", "k".repeat(8193), "none"],
-  ])("%s", (_name, value, expected) => {
+  ])("the bytes of a key %s", (_name, value, expected) => {
     expect(found("/", [["ctstickiness", value]])).toBe(expected);
   });
 
@@ -187,10 +187,13 @@ describe("the path prefix", () => {
     ["/k/%00/x", "none", "/k/%00/x"],
     ["/k/%20a/x", "none", "/k/%20a/x"],
     [`/k/${"k".repeat(8193)}/x`, "none", `/k/${"k".repeat(8193)}/x`],
-  ])("%s", (target, expected, forwarded) => {
-    expect(found(target)).toBe(expected);
-    expect(route(target).target).toBe(forwarded);
-  });
+  ])(
+    "the target %s has the key of its path prefix, if that is valid, and is forwarded without it",
+    (target, expected, forwarded) => {
+      expect(found(target)).toBe(expected);
+      expect(route(target).target).toBe(forwarded);
+    },
+  );
 
   test("the path prefix is stripped even when a header has the key", () => {
     expect(route("/k/K/x", [["ctstickiness", "h"]]).target).toBe("/x");
@@ -220,7 +223,7 @@ describe("invalid ids and tokens are ignored", () => {
     ["a login token without tag", "/api/login/poll/abcdefghijklmnopqrstuvwx"],
     ["a state on another path", `/api/meta?state=${SID}`],
     ["an encoded slash", `/api/session/join%2F${ROOM}`],
-  ])("%s", (_name, target) => {
+  ])("%s gives no key to route by", (_name, target) => {
     expect(found(target)).toBe("none");
   });
 
@@ -246,7 +249,7 @@ describe("invalid claims are ignored", () => {
     ["a room of the prototype", bare(`{"__proto__":{"room":"${ROOM}"}}`)],
     ["too long a token", jwt({ room: ROOM, pad: "x".repeat(8192) })],
     ["JSON that is nested deep", bare("[".repeat(6000))],
-  ])("%s", (_name, token) => {
+  ])("a claim is ignored when its token is %s", (_name, token) => {
     expect(found("/", [["x-oct-jwt", token]])).toBe("none");
     expect(
       found("/", [
@@ -267,7 +270,7 @@ describe("cookies", () => {
     ["names are compared exactly", ["CTSTICKINESS=a; xctstickiness=b; ctstickinessx=c"], "none"],
     ["blanks around do not matter", ["  ctstickiness = a ;x=y"], "cookie:a"],
     ["without equals sign it is none", ["ctstickiness"], "none"],
-  ])("%s", (_name, cookies, expected) => {
+  ])("the key is found among the cookies of a request: %s", (_name, cookies, expected) => {
     expect(
       found(
         "/",
@@ -354,6 +357,6 @@ test.each([
   ["POST", `/api/session/join/${ROOM}`, "joins"],
   ["POST", "/api/login/initial", "logins"],
   ["GET", "/api/meta", undefined],
-])("%s %s begins: %s", (method, target, kind) => {
+])("the request %s %s is recognised by what it begins: %s", (method, target, kind) => {
   expect(route(target, [], method).kind).toBe(kind);
 });

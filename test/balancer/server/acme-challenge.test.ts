@@ -69,7 +69,7 @@ test("all other clients get the edge's own certificate, also one that offers the
   }
 });
 
-test("a name without a challenge, and none at all, fail the handshake and are counted", async () => {
+test("a handshake for a name without a challenge, or without a name, fails and is counted", async () => {
   const rig = await start();
   const ALPNProtocols = ["acme-tls/1"];
   await expect(shake(rig, { ALPNProtocols, servername: "other.test" })).rejects.toThrow();

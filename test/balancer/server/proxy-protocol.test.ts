@@ -84,21 +84,24 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
   test.each([
     ["version 1", V1],
     ["version 2", V2],
-  ])("a header of %s names the client, also for what it forwards", async (_, header) => {
-    const { rig, heads } = await start();
-    const client = await clientOf(rig, port, header);
-    for (const count of [1, 2, 3]) {
-      client.write(GET);
-      await until("a request", () => heads.length === count);
-    }
-    for (const head of heads) {
-      expect(head).toContain("\r\nX-Real-IP: 203.0.113.9\r\n");
-      expect(head).toContain("\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.9\r\n");
-      expect(head).toContain(`\r\nX-Forwarded-Proto: ${port.toLowerCase()}\r\n`);
-    }
-  });
+  ])(
+    "a PROXY protocol header of %s names the client, also for what it forwards",
+    async (_, header) => {
+      const { rig, heads } = await start();
+      const client = await clientOf(rig, port, header);
+      for (const count of [1, 2, 3]) {
+        client.write(GET);
+        await until("a request", () => heads.length === count);
+      }
+      for (const head of heads) {
+        expect(head).toContain("\r\nX-Real-IP: 203.0.113.9\r\n");
+        expect(head).toContain("\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.9\r\n");
+        expect(head).toContain(`\r\nX-Forwarded-Proto: ${port.toLowerCase()}\r\n`);
+      }
+    },
+  );
 
-  test("a header that comes byte by byte is read", async () => {
+  test("a PROXY protocol header that comes byte by byte is read", async () => {
     const { rig, heads } = await start();
     const tcp = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
     tcp.socket.setNoDelay();
@@ -135,7 +138,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     },
   );
 
-  test("without a header only health checks are answered", async () => {
+  test("only health checks are answered without a PROXY protocol header", async () => {
     const { rig, heads, errors } = await start();
     expect(await askBy(rig, port, Buffer.alloc(0), HEALTH)).toMatch(/^HTTP\/1\.1 200 /);
     const answer = await askBy(rig, port, Buffer.alloc(0), GET);
@@ -145,7 +148,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     await expect.poll(errors).toContain("sent a request without a PROXY protocol header; turn it");
   });
 
-  test("of a peer that is not trusted no header is taken, and it is served without one", async () => {
+  test("a peer that is not trusted is served without a PROXY protocol header, and none is taken of it", async () => {
     const { rig, heads } = await start({ trusted: ["10.0.0.0/8"] });
     expect(await askBy(rig, port, Buffer.alloc(0), GET)).toMatch(/^HTTP\/1\.1 200 /);
     expect(heads[0]).toContain("X-Real-IP: 127.0.0.1");
@@ -169,7 +172,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     ],
     ["late", V1.subarray(0, 20), false, "did not come in time"],
   ])(
-    "a header that is %s closes the connection, and error.log says why",
+    "a PROXY protocol header that is %s closes the connection, and error.log says why",
     async (_, header, ends, reason) => {
       const { rig, errors } = await start({ limits: { headerTimeoutMs: 300 } });
       const client = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
@@ -184,7 +187,7 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
     },
   );
 
-  test("a check that only connects is not reported", async () => {
+  test("a check that only connects to a port with PROXY protocol headers is not reported", async () => {
     const { rig, errors } = await start();
     const client = await rig.client(port === "HTTP" ? rig.port : rig.path.listener.tlsPort);
     client.socket.end();
@@ -194,14 +197,14 @@ describe.each<Port>(["HTTP", "HTTPS"])("on the %s port", (port) => {
   });
 });
 
-test("a second header is refused as a request", async () => {
+test("a second PROXY protocol header is refused as a request", async () => {
   const { rig } = await start();
   const answer = await askBy(rig, "HTTP", Buffer.concat([V2, V1]), GET);
   expect(answer).toMatch(/^HTTP\/1\.1 400 /);
   expect(answer).toContain("This port does not take the PROXY protocol.");
 });
 
-test("a connection on which nothing follows the header is closed after the time for a head", async () => {
+test("a connection on which nothing follows the PROXY protocol header is closed after the time for a head", async () => {
   const { rig } = await start({ limits: { headerTimeoutMs: 300 } });
   const client = await rig.client();
   client.socket.write(V2);

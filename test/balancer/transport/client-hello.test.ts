@@ -25,7 +25,7 @@ function helloOf(options: { readonly ALPNProtocols?: string[]; readonly serverna
   });
 }
 
-test("the protocols of a client are read", async () => {
+test("the protocols that a client offers in its hello are read", async () => {
   const hello = await helloOf({ ALPNProtocols: ["acme-tls/1"], servername: "edge.test" });
   expect(readClientHello(hello)).toEqual({ state: "hello", protocols: ["acme-tls/1"] });
   const browser = await helloOf({ ALPNProtocols: ["h2", "http/1.1"] });
@@ -33,7 +33,7 @@ test("the protocols of a client are read", async () => {
   expect(readClientHello(await helloOf({}))).toEqual({ state: "hello", protocols: [] });
 });
 
-test("a message that is cut anywhere is incomplete, and what follows it is not looked at", async () => {
+test("a client's hello that is cut anywhere is incomplete, and what follows it is not looked at", async () => {
   const hello = await helloOf({ ALPNProtocols: ["acme-tls/1"], servername: "edge.test" });
   for (let length = 0; length < hello.length; length++) {
     expect(readClientHello(hello.subarray(0, length)).state).toBe("incomplete");
@@ -42,7 +42,7 @@ test("a message that is cut anywhere is incomplete, and what follows it is not l
   expect(readClientHello(more)).toEqual({ state: "hello", protocols: ["acme-tls/1"] });
 });
 
-test("bytes that are no hello, and lengths that lead beyond the end, are another message", async () => {
+test("bytes that are no client's hello, and lengths that lead beyond the end, are another message", async () => {
   const hello = await helloOf({ ALPNProtocols: ["acme-tls/1"], servername: "edge.test" });
   expect(readClientHello(Buffer.from("GET / HTTP/1.1")).state).toBe("other");
   expect(readClientHello(Buffer.from([0x16, 3, 1, 0xff, 0xff])).state).toBe("other");

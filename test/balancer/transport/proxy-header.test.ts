@@ -16,7 +16,7 @@ describe("version 1", () => {
     ["PROXY TCP6 ::ffff:192.0.2.1 ::1 0 65535\r\n", "192.0.2.1"],
     ["PROXY UNKNOWN\r\n", ""],
     ["PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", ""],
-  ])("%j is from %s", (line, address) => {
+  ])("the PROXY protocol header %j is from %s", (line, address) => {
     const header = { state: "read", length: line.length, address, isSecure: false };
     expect(read(line + HTTP)).toEqual(header);
     for (let cut = 0; cut < line.length; cut++) {
@@ -37,7 +37,7 @@ describe("version 1", () => {
     ["PROXY UDP4 203.0.113.9 127.0.0.1 50000 1080\r\n", "family"],
     ["PROXY  TCP4 203.0.113.9 127.0.0.1 50000 1080\r\n", "family"],
     [`PROXY TCP4 ${"1".repeat(200)}\r\n`, "107 bytes"],
-  ])("%j is refused for its %s", (line, reason) => {
+  ])("the PROXY protocol header %j is refused for its %s", (line, reason) => {
     expect(read(line + HTTP)).toEqual({
       state: "invalid",
       reason: expect.stringContaining(reason),
@@ -69,15 +69,18 @@ describe("version 2", () => {
       proxyV2({ family: 0x11, body: Buffer.concat([IPV4, tlv(0x01, "h2"), tlv(0x04, "")]) }),
       "203.0.113.9",
     ],
-  ])("%s", (_, header, address) => {
-    const expected = { state: "read", length: header.length, address, isSecure: false };
-    expect(read(Buffer.concat([header, Buffer.from(HTTP)]))).toEqual(expected);
-    for (let cut = 0; cut < header.length; cut++) {
-      expect(read(header.subarray(0, cut))).toEqual({ state: "incomplete" });
-    }
-  });
+  ])(
+    "a PROXY protocol header of version 2 is read, and is incomplete wherever it is cut: %s",
+    (_, header, address) => {
+      const expected = { state: "read", length: header.length, address, isSecure: false };
+      expect(read(Buffer.concat([header, Buffer.from(HTTP)]))).toEqual(expected);
+      for (let cut = 0; cut < header.length; cut++) {
+        expect(read(header.subarray(0, cut))).toEqual({ state: "incomplete" });
+      }
+    },
+  );
 
-  test("the checksum is compared, and TLS that the proxy ended is told", () => {
+  test("the checksum of a PROXY protocol header is compared, and TLS that the proxy ended is told", () => {
     const fields = (crc: number) => {
       const value = Buffer.alloc(4);
       value.writeUInt32BE(crc);
@@ -115,19 +118,19 @@ describe("version 2", () => {
       proxyV2({ family: 0x11, body: Buffer.concat([IPV4, tlv(0x03, "ab")]) }),
       "malformed",
     ],
-  ])("a wrong %s is refused", (_, header, reason) => {
+  ])("a PROXY protocol header with a wrong %s is refused", (_, header, reason) => {
     expect(read(header)).toEqual({ state: "invalid", reason: expect.stringContaining(reason) });
   });
 });
 
 test.each(["G", HTTP, "\r\nGET", "PROXYX", "\u0016\u0003\u0001", "PRI * HTTP/2.0"])(
-  "%j is no header",
+  "%j is no PROXY protocol header",
   (text) => {
     expect(read(text).state).toBe("none");
   },
 );
 
-test("a million random inputs are decided, the same for each part of them", () => {
+test("a million random inputs of the reader of PROXY protocol headers are decided, the same for each part of them", () => {
   let seed = 11;
   const random = (below: number): number => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;

@@ -253,7 +253,7 @@ async function compare({ targets }: Relay): Promise<void> {
 }
 
 describe("slices of a read", () => {
-  test("reach several connections unchanged while others stall, are destroyed, are reset or go away", async () => {
+  test("slices of a read reach several connections unchanged while others stall, are destroyed, are reset or go away", async () => {
     const seed = randomInt(2 ** 31);
     const open = await createOpener();
     const relays: Relay[] = [];
@@ -276,7 +276,7 @@ describe("slices of a read", () => {
   });
 
   test.each(KINDS)(
-    "that are queued in connections which are cut off leave no memory behind (source: %s)",
+    "slices of a read that are queued in connections which are cut off leave no memory behind (source: %s)",
     async (kind) => {
       const seed = randomInt(2 ** 31);
       const open = await createOpener();

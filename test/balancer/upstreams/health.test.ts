@@ -119,10 +119,13 @@ describe("the status for routing", () => {
       "unhealthy",
     ],
     ["down", [LEASE_EXPIRED], "down", "down"],
-  ])("%s: the status without and with panic", (_name, events, normally, inPanic) => {
-    expect(statusOfWorker(healthAfter(...events), false)).toBe(normally);
-    expect(statusOfWorker(healthAfter(...events), true)).toBe(inPanic);
-  });
+  ])(
+    "the status of a worker for routing is as expected without and with panic: %s",
+    (_name, events, normally, inPanic) => {
+      expect(statusOfWorker(healthAfter(...events), false)).toBe(normally);
+      expect(statusOfWorker(healthAfter(...events), true)).toBe(inPanic);
+    },
+  );
 
   test("the balancer panics when more than half of the workers fail by probes only", () => {
     const silent = healthAfter(failed("no-response", "probe"));

@@ -29,7 +29,7 @@ test("a log keeps what a client has sent until a worker has confirmed it", () =>
   expect(log.isComplete).toBe(true);
 });
 
-test("the bytes are copied, because the buffer of a read is used again", () => {
+test("the log of a client copies the bytes, because the buffer of a read is used again", () => {
   const log = new ClientLog();
   const read = message("kept");
   log.push(read);
@@ -37,7 +37,7 @@ test("the bytes are copied, because the buffer of a read is used again", () => {
   expect(bytesOf(log)).toEqual(message("kept"));
 });
 
-test("confirmations that are old, or of more than was sent, change nothing", () => {
+test("confirmations that are old, or of more messages than were sent, change nothing", () => {
   const log = new ClientLog();
   log.push(Buffer.concat([message("one"), message("two")]));
   log.confirm(1);
@@ -45,7 +45,7 @@ test("confirmations that are old, or of more than was sent, change nothing", () 
   expect([log.messages, log.confirmed]).toEqual([1, 1]);
 });
 
-test("the count of messages wraps at 32 bits", () => {
+test("the log's count of messages wraps at 32 bits", () => {
   const log = new ClientLog(0xffff_fffe);
   for (const text of ["a", "b", "c", "d"]) log.push(message(text));
   log.confirm(0);
@@ -81,7 +81,7 @@ test("a client that has sent more than is kept can be resumed again once that is
   expect(bytesOf(log)).toEqual(message("next"));
 });
 
-test("what nobody else has is kept beyond the limit", () => {
+test("the log of a client keeps what nobody else has beyond the limit", () => {
   const log = new ClientLog();
   const large = clientFrame(BINARY, Buffer.alloc(70 * KIB));
   log.push(large, true);
@@ -106,7 +106,7 @@ test("a length that no message has makes nothing but an endless message", () => 
   expect([log.messages, log.isComplete]).toEqual([0, false]);
 });
 
-test("it finds the ends of messages however their bytes are cut", () => {
+test("the log of a client finds the ends of messages however their bytes are cut", () => {
   for (let seed = 1; seed <= 300; seed++) {
     const random = createRandom(seed);
     const log = new ClientLog();

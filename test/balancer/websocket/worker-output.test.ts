@@ -78,7 +78,7 @@ test("what has come of a message in part is dropped when another worker goes on"
   expect(read(delivery(1, 1, small("again")))).toEqual(unit(small("again")));
 });
 
-test("a message of more than 64 KiB is passed on as it comes, and says so", () => {
+test("a message of more than 64 KiB is passed on as it comes, and the output says that it is in a message", () => {
   const { read, output } = setUp();
   const content = Buffer.alloc(100 * KIB, "y");
   const bytes = delivery(1, 1, content);
@@ -100,7 +100,7 @@ test("a message that the client has is dropped when it is delivered again, and t
   expect(events).toEqual(["repeated", "repeated"]);
 });
 
-test("only what may have been delivered before is compared", () => {
+test("only a message that may have been delivered before is compared", () => {
   const { read } = setUp();
   read(delivery(1, 10, small("ten")));
   expect(read(delivery(1, 4, small("four")))).toEqual(unit(small("four")));
@@ -122,7 +122,7 @@ test("the worker's own messages are never repeats", () => {
   expect(read(own, own)).toEqual(Buffer.concat([unit(small("joined")), unit(small("joined"))]));
 });
 
-test("nothing behind the request to move counts, until another worker goes on", () => {
+test("nothing behind the request to move counts until another worker goes on", () => {
   const { read, events, output } = setUp();
   const close = workerFrame(8, Buffer.alloc(0));
   expect(read(PING, moveFrame(3), close, delivery(1, 1, small("late")))).toEqual(PING);
@@ -159,7 +159,7 @@ test("streams beyond 4,096 per client are forgotten, the oldest first", () => {
   expect(read(delivery(1, 1, small("x"), true))).toEqual(unit(small("x")));
 });
 
-test("however the bytes are cut, a client gets the same as of a simple reader", () => {
+test("a client gets the same as of a simple reader, however the bytes are cut", () => {
   for (let seed = 1; seed <= 300; seed++) {
     const random = createRandom(seed);
     const { output, events } = setUp();

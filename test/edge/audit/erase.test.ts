@@ -46,7 +46,7 @@ function allText(folder: string): string {
 }
 
 describe("a person is erased", () => {
-  test("by id, address or name, from all files; others and the chain stay", async () => {
+  test("a person is erased by id, address or name, from all files; others and the chain stay", async () => {
     for (const user of ["id-of-Ada", "ADA@example.com", "Ada"]) {
       const folder = auditFolder();
       await writeAuditLog(folder, 20, { maxFileBytes: 4000 });
@@ -61,7 +61,7 @@ describe("a person is erased", () => {
     }
   });
 
-  test("leaves a commitment, without its salt, and a proof that the edge has erased it", async () => {
+  test("an erased person leaves a commitment, without its salt, and a proof that the edge has erased it", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 1);
     await eraseFrom(folder, "Ada");
@@ -75,7 +75,7 @@ describe("a person is erased", () => {
     expect(await isAuditFine(folder)).toBe(false);
   });
 
-  test("as target too, and without an id", async () => {
+  test("a person is erased as target too, and without an id", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Grace", { target: { type: "user", name: "Ada", address: "192.0.2.9" } }));
@@ -87,7 +87,7 @@ describe("a person is erased", () => {
     expect(allText(folder)).toContain("Grace");
   });
 
-  test("only on paper in a dry run", async () => {
+  test("a person is erased only on paper in a dry run", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 4);
     const before = allText(folder);
@@ -95,7 +95,7 @@ describe("a person is erased", () => {
     expect(allText(folder)).toBe(before);
   });
 
-  test("with a name that JSON writes in another way", async () => {
+  test("a person is erased with a name that JSON writes in another way", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent('Ad"a\n'));
@@ -104,7 +104,7 @@ describe("a person is erased", () => {
     expect(await isAuditFine(folder)).toBe(true);
   });
 
-  test("from a log with garbage, which stays as it is", async () => {
+  test("a person is erased from a log with garbage, which stays as it is", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 4);
     const [file] = await findFiles(folder);
@@ -119,7 +119,7 @@ describe("a file in use", () => {
   test.each([
     ["is released by its worker, which continues in another file, and no line is lost", undefined],
     ["is not waited for when its worker finishes it meanwhile", 20_000],
-  ])("%s", async (_title, maxFileBytes) => {
+  ])("a file in use %s", async (_title, maxFileBytes) => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder, { maxFileBytes });
     let written = 0;
@@ -141,7 +141,7 @@ describe("a file in use", () => {
     expect(readAudit(folder)[Object.keys(readAudit(folder))[0] ?? ""]).not.toContain('"Ada"');
   });
 
-  test("of a worker that was killed is rewritten a minute later, and not before", async () => {
+  test("a file in use of a worker that was killed is rewritten a minute later, and not before", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 4);
     const [file] = await findFiles(folder);
@@ -178,7 +178,7 @@ describe("an erasure is recorded", () => {
     return record.finish({ people: 1, lines, files: 1, isComplete: true });
   }
 
-  test("in a chain of its own: who did it and how much, but not whose data", async () => {
+  test("an erasure is recorded in a chain of its own: who did it and how much, but not whose data", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 4);
     const { worker, seq } = await recordErasure(folder);
@@ -197,7 +197,7 @@ describe("an erasure is recorded", () => {
     expect(statSync(file?.path ?? "").mode & 0o777).toBe(0o640);
   });
 
-  test("so that it is missed where it was written, and in no other folder", async () => {
+  test("an erasure is recorded so that it is missed where it was written, and in no other folder", async () => {
     const folder = auditFolder();
     const checkpoint = await writeAuditLog(folder, 4);
     const first = await recordErasure(folder);
@@ -228,7 +228,7 @@ describe("an erasure is recorded", () => {
     ]);
   });
 
-  test("or nothing is erased, because it cannot be recorded", async () => {
+  test("an erasure that cannot be recorded erases nothing", async () => {
     const folder = auditFolder();
     writeFileSync(`${folder}/file`, "");
     const by = { name: "root@build-7", way: "ct-edge" };

@@ -174,7 +174,7 @@ test.each([
   120_000,
 );
 
-test("a first line with another kind, number, chain, key or line before it was changed", async () => {
+test("a first line is found with another kind, number, chain, key or line before it was changed", async () => {
   const { files: original, verify } = await writeOriginal();
   const [first = "", second = ""] = Object.keys(original);
   const changes: readonly [string, string | RegExp, string][] = [

@@ -59,7 +59,7 @@ async function oneFile() {
 }
 
 describe("a log that is as it was written", () => {
-  test("is fine, over files and chains, and complete", async () => {
+  test("a log that is as it was written is fine, over files and chains, and complete", async () => {
     const folder = auditFolder();
     const first = await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
     const second = await writeAuditLog(folder, 5);
@@ -73,7 +73,7 @@ describe("a log that is as it was written", () => {
     expect(result.chains[0]?.lines).toBe(first.seq);
   });
 
-  test("is fine when its process still writes, and says up to where it is certain", async () => {
+  test("a log is fine when its process still writes, and verify says up to where it is certain", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     for (let n = 0; n < 5; n++) log.write(auditEvent());
@@ -89,7 +89,7 @@ describe("a log that is as it was written", () => {
     expect(text).toContain("after seq 6: whether more followed cannot be told");
   });
 
-  test("is fine when its last line was not written to its end, and says so", async () => {
+  test("a log is fine when its last line was not written to its end, and verify says so", async () => {
     const { folder, path, checkpoint, lines } = await oneFile();
     const text = readFileSync(path, "utf8");
     const cut = text.length - Math.floor((lines().at(-1)?.length ?? 0) / 2);
@@ -99,7 +99,7 @@ describe("a log that is as it was written", () => {
     expect((await verify(folder, [checkpoint])).chains[0]?.problem?.kind).toBe("cut");
   });
 
-  test("is fine wherever its last line was broken off, also within a character", async () => {
+  test("a log is fine wherever its last line was broken off, also within a character", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Zoë"));
@@ -113,7 +113,7 @@ describe("a log that is as it was written", () => {
     }
   });
 
-  test("may be signed with the secret of before, with which its process began", async () => {
+  test("a log may be signed with the secret of before, with which its process began", async () => {
     const folder = auditFolder();
     const former = "the secret that the edge had before this one";
     const keys = keysOf("the secret that the edge has now, which is new", former);
@@ -138,7 +138,7 @@ describe("a log that is as it was written", () => {
 });
 
 describe("what is wrong is found and named", () => {
-  test("one changed byte", async () => {
+  test("one changed byte of a log is found and named", async () => {
     const { folder, name, lines, write } = await oneFile();
     write(lines().map((line, index) => (index === 4 ? line.replace("Visual", "Visuel") : line)));
     expect(await problemOf(folder)).toEqual({
@@ -151,13 +151,13 @@ describe("what is wrong is found and named", () => {
     });
   });
 
-  test("a line that says the same in other bytes", async () => {
+  test("a line that says the same in other bytes is found and named", async () => {
     const { folder, lines, write } = await oneFile();
     write(lines().map((line, index) => (index === 4 ? line.replace('"kind"', ' "kind"') : line)));
     expect(await problemOf(folder)).toMatchObject({ line: 5, kind: "garbage", further: 0 });
   });
 
-  test("a changed number", async () => {
+  test("a changed number of a line is found and named", async () => {
     const { folder, lines, write } = await oneFile();
     write(lines().map((line, index) => (index === 4 ? line.replace('"seq":5', '"seq":8') : line)));
     expect(await problemOf(folder)).toMatchObject({
@@ -168,7 +168,7 @@ describe("what is wrong is found and named", () => {
     });
   });
 
-  test("one missing line, and several", async () => {
+  test("one missing line of a log is found and named, and so are several", async () => {
     const { folder, lines, write } = await oneFile();
     const all = lines();
     write(all.filter((_, index) => index !== 4));
@@ -186,7 +186,7 @@ describe("what is wrong is found and named", () => {
     });
   });
 
-  test("the beginning", async () => {
+  test("a missing beginning of a log is found and named", async () => {
     const { folder, lines, write } = await oneFile();
     write(lines().slice(3));
     expect(await problemOf(folder)).toMatchObject({
@@ -196,7 +196,7 @@ describe("what is wrong is found and named", () => {
     });
   });
 
-  test("two lines that were exchanged, and one that is there twice", async () => {
+  test("two lines that were exchanged are found and named, and so is one that is there twice", async () => {
     const { folder, lines, write } = await oneFile();
     const all = lines();
     const swapped = [...all];
@@ -207,7 +207,7 @@ describe("what is wrong is found and named", () => {
     expect(await problemOf(folder)).toMatchObject({ line: 6, kind: "moved", further: 0 });
   });
 
-  test("a tail that was cut off, by the checkpoint in the store", async () => {
+  test("a tail that was cut off is found by the checkpoint in the store", async () => {
     const { folder, lines, write, checkpoint } = await oneFile();
     write(lines().slice(0, 8));
     expect(await problemOf(folder)).toMatchObject({ isFine: true });
@@ -218,7 +218,7 @@ describe("what is wrong is found and named", () => {
     });
   });
 
-  test("a tail that was cut off, by the next chain of the worker", async () => {
+  test("a tail that was cut off is found by the next chain of the worker", async () => {
     const { folder, lines, write } = await oneFile();
     await writeAuditLog(folder, 1);
     write(lines().slice(0, -1));
@@ -227,7 +227,7 @@ describe("what is wrong is found and named", () => {
     expect(problem?.text).toContain("but the start of the next chain (");
   });
 
-  test("lines that were added, also at the end, and garbage", async () => {
+  test("lines that were added, also at the end, and garbage are found and named", async () => {
     const { folder, lines, write, path } = await oneFile();
     const all = lines();
     write([...all.slice(0, 6), "", ...all.slice(6)]);
@@ -240,7 +240,7 @@ describe("what is wrong is found and named", () => {
     expect(await problemOf(folder)).toMatchObject({ line: 7, kind: "garbage", further: 0 });
   });
 
-  test("a file of another edge", async () => {
+  test("a file of another edge is found and named", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 5, {
       keys: keysOf("a secret that another edge has, not this one"),
@@ -252,7 +252,7 @@ describe("what is wrong is found and named", () => {
     expect(result.chains[0]?.problem?.text).toContain("it is of another edge, or CT_SECRET was");
   });
 
-  test("a line of another chain of the same edge", async () => {
+  test("a line of another chain of the same edge is found and named", async () => {
     const { folder, lines, write } = await oneFile();
     const other = auditFolder();
     await writeAuditLog(other, 5);
@@ -261,7 +261,7 @@ describe("what is wrong is found and named", () => {
     expect(await problemOf(folder)).toMatchObject({ line: 5, kind: "moved" });
   });
 
-  test("a file that is none of an audit log, or empty", async () => {
+  test("a file that is none of an audit log, or empty, is found and named", async () => {
     const { folder, path } = await oneFile();
     writeFileSync(join(folder, "audit-worker-9-20300101T000000000Z-1.jsonl"), "\u0000\u0001 no\n");
     writeFileSync(join(folder, "audit-worker-9-20300101T000000000Z-2.jsonl"), "");
@@ -273,7 +273,7 @@ describe("what is wrong is found and named", () => {
     expect(result.chains[0]).toMatchObject({ problem: undefined, files: [path] });
   });
 
-  test("a whole file that was deleted: the first, one in the middle, the last", async () => {
+  test("a whole file that was deleted is found and named: the first, one in the middle, the last", async () => {
     for (const which of [0, 2, -1]) {
       const folder = auditFolder();
       const checkpoint = await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
@@ -286,7 +286,7 @@ describe("what is wrong is found and named", () => {
     }
   });
 
-  test("a whole chain that was deleted, by the next one or by its checkpoint", async () => {
+  test("a whole chain that was deleted is found by the next one or by its checkpoint", async () => {
     const { folder, path, checkpoint } = await oneFile();
     const next = await writeAuditLog(folder, 1);
     rmSync(path);
@@ -298,7 +298,7 @@ describe("what is wrong is found and named", () => {
     expect((await verify(folder, [next])).missing).toMatchObject([{ chain: next.chain }]);
   });
 
-  test("of a chain of a worker of another machine, only that it is not here", async () => {
+  test("verify says of a chain of a worker of another machine only that it is not here", async () => {
     const { folder, checkpoint } = await oneFile();
     const other = { ...checkpoint, chain: "another", worker: "worker-7" };
     const result = await verify(folder, [checkpoint, other], { hasAllWorkers: false });
@@ -308,7 +308,7 @@ describe("what is wrong is found and named", () => {
 });
 
 describe("files", () => {
-  test("may have been renamed, and one stands for its chain", async () => {
+  test("files of a log may have been renamed, and one stands for its chain", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
     const [first, second] = await findFiles(folder);
@@ -324,7 +324,7 @@ describe("files", () => {
 });
 
 describe("what retention has removed", () => {
-  test("is no problem when it was old enough, or a line says so; younger lines are missing", async () => {
+  test("what retention has removed is no problem when it was old enough, or a line says so; younger lines are missing", async () => {
     const folder = auditFolder();
     const clock = createStepClock(Date.now() - 100 * 86_400_000);
     const { log } = openAuditLog(folder, { clock, maxFileBytes: 2500 });

@@ -66,12 +66,12 @@ test("an autoscaler that ends waits for its change, then lets the next one begin
 test.each([
   { what: "another form", script: "echo '{}'" },
   { what: "text", script: "echo starting" },
-])("an answer of $what is an error that says what to do", async ({ script }) => {
+])("an answer of the autoscaler in $what is an error that says what to do", async ({ script }) => {
   const { fleet } = compose(script);
   await expect(fleet.ask()).rejects.toThrow("the balancer's image has another version");
 });
 
-test("a docker that is not there is named", async () => {
+test("a docker program that is not there is named", async () => {
   const folder = folderOfTest();
   const fleet = composeFleet({
     folder,

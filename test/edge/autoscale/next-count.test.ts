@@ -18,6 +18,9 @@ test.each([
   { why: "no change when nothing is known", own: 4, wanted: undefined, next: 4 },
   { why: "no change when nothing is known, also above --max", own: 9, wanted: undefined, next: 9 },
   { why: "--min when nothing is known", own: 1, wanted: undefined, next: 2 },
-])("goes to $why: $own -> $next", ({ own, others = 0, missing = 0, wanted, next }) => {
-  expect(nextCount({ own, missing, others }, wanted, BOUNDS)).toBe(next);
-});
+])(
+  "the number of workers goes to $why: $own -> $next",
+  ({ own, others = 0, missing = 0, wanted, next }) => {
+    expect(nextCount({ own, missing, others }, wanted, BOUNDS)).toBe(next);
+  },
+);

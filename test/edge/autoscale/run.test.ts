@@ -66,7 +66,7 @@ function start(answers: readonly (Asked | Error)[], fleet: Partial<WorkerFleet> 
   };
 }
 
-test("starts what is missing, stops what is too many, and says each change", async () => {
+test("an autoscaler starts what is missing, stops what is too many, and says each change", async () => {
   const loop = start([wish(4), wish(4), wish(2), wish(2), wish(2), wish(2)]);
   await loop.polls(2);
   expect(loop.workers).toBe(4);
@@ -81,7 +81,7 @@ test("starts what is missing, stops what is too many, and says each change", asy
   ]);
 });
 
-test("changes nothing while nothing is known, and says why once", async () => {
+test("an autoscaler changes nothing while nothing is known, and says why once", async () => {
   const loop = start([{ outcome: "none", why: "the store is away: refused" }]);
   await loop.polls(4);
   await loop.end();
@@ -89,7 +89,7 @@ test("changes nothing while nothing is known, and says why once", async () => {
   expect(loop.lines).toEqual(["2 workers stay: the store is away: refused"]);
 });
 
-test("says when more are wanted than allowed", async () => {
+test("an autoscaler says when more workers are wanted than allowed", async () => {
   const loop = start([wish(9)]);
   await loop.polls(3);
   await loop.end();
@@ -97,7 +97,7 @@ test("says when more are wanted than allowed", async () => {
   expect(loop.lines.at(-1)).toBe("6 workers: 9 are wanted, --max is 6");
 });
 
-test("waits while another autoscaler works", async () => {
+test("an autoscaler waits while another one works", async () => {
   const loop = start([{ outcome: "standby" }, { outcome: "standby" }, wish(3)]);
   await loop.polls(4);
   await loop.end();
@@ -127,7 +127,7 @@ test("workers of the same edge on other machines count", async () => {
   expect(loop.workers).toBe(3);
 });
 
-test("a worker that takes no sessions is replaced, and said", async () => {
+test("a worker that takes no sessions is replaced, and the autoscaler says so", async () => {
   const loop = start([wish(2, "worker-1"), wish(2, "worker-1", "worker-2", "worker-3")]);
   await loop.polls(1);
   await loop.end();
@@ -136,7 +136,7 @@ test("a worker that takes no sessions is replaced, and said", async () => {
   );
 });
 
-test("a change that fails is repeated later", async () => {
+test("a change of the autoscaler that fails is repeated later", async () => {
   let tries = 0;
   const scale = async (): Promise<void> => {
     tries++;
@@ -149,7 +149,7 @@ test("a change that fails is repeated later", async () => {
   expect(loop.lines).toContain("not changed: worker-3 did not become ready");
 });
 
-test("asks on during a long change, so that no other autoscaler takes over", async () => {
+test("an autoscaler asks on during a long change, so that no other one takes over", async () => {
   let finish = (): void => {};
   const scale = (): Promise<void> =>
     new Promise((resolve) => {

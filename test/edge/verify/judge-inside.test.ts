@@ -74,7 +74,7 @@ test("when all ways are unsteady the balancers differ", () => {
   }
 });
 
-test("with one worker a lost key makes no difference: unknown, unless there is only one", () => {
+test("keys that all reach one worker prove nothing, unless there is only one worker", () => {
   const all = [keyed("k1", A), keyed("k2", A)];
   expect(judgeStickiness(all, INVITATION, undefined)[0]?.state).toBe("unknown");
   expect(judgeStickiness(all, INVITATION, 3)[0]).toMatchObject({

@@ -103,7 +103,7 @@ test.each([
     /correct the URL/,
   ],
 ] as const)(
-  "status %i instead of an edge has its cause and cure",
+  "status %i instead of an edge has its cause and its cure",
   (status, headers, cause, cure) => {
     const finding = judgeEdge(response({ status, headers }));
     expect(finding.state).toBe("broken");

@@ -70,7 +70,7 @@ test("several secrets do not settle, so nothing is waited for", async () => {
   expect((await look([split])).tookMs).toBe(0);
 });
 
-test("an interruption ends the wait, and nothing is concluded", async () => {
+test("an interruption ends the wait for a settled edge, and nothing is concluded", async () => {
   const { answer } = await look([REPLACED], AbortSignal.abort());
   expect(answer).toEqual({ outcome: "interrupted" });
 });

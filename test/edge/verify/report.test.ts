@@ -52,7 +52,7 @@ function report(findings: readonly Finding[], more: Partial<Report> = {}): Repor
   };
 }
 
-test("the table comes first, then what to do: broken, unknown, warnings", () => {
+test("a report has the table first, then what to do: broken, unknown, warnings", () => {
   const text = reportText(
     report([
       unknown("ring", "it is not visible from outside", "give --redis"),

@@ -26,7 +26,7 @@ const SCALING = {
   downMs: 5000,
 };
 
-test("responds with the number as JSON that a scaler reads", async () => {
+test("the autoscaler's page responds with the number as JSON that a scaler reads", async () => {
   const url = await serveStatusPages({ "/autoscale": autoscalePage(() => WISH, undefined) });
   const response = await fetch(`${url}/autoscale`);
   expect(response.status).toBe(200);
@@ -37,7 +37,7 @@ test("responds with the number as JSON that a scaler reads", async () => {
   expect([post.status, post.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
 });
 
-test("without a number responds 503 with the reason, and without any number", async () => {
+test("the autoscaler's page responds without a number with 503 and the reason, and with no number", async () => {
   const why = "the store is away: refused";
   const url = await serveStatusPages({
     "/autoscale": autoscalePage(() => ({ wish: undefined, why }), undefined),
@@ -47,7 +47,7 @@ test("without a number responds 503 with the reason, and without any number", as
   expect(await response.json()).toEqual({ error: "no number is known", why });
 });
 
-test("with a token set, only requests with it get the number", async () => {
+test("the autoscaler's page gives the number only to requests with the token, when one is set", async () => {
   const token = "a-token-of-sixteen-or-more";
   const url = await serveStatusPages({ "/autoscale": autoscalePage(() => WISH, token) });
   const statusOf = async (authorization?: string): Promise<number> => {
@@ -61,7 +61,7 @@ test("with a token set, only requests with it get the number", async () => {
   expect(await statusOf(`Basic ${token}`)).toBe(401);
 });
 
-test("a page that fails gets 500, and the port serves on; names of objects are no pages", async () => {
+test("an autoscaler's page that fails gets 500, and the port serves on; names of objects are no pages", async () => {
   const url = await serveStatusPages({
     "/bad": () => {
       throw new Error("bug");
@@ -76,7 +76,7 @@ test("a page that fails gets 500, and the port serves on; names of objects are n
   });
 });
 
-test("processes that have started at different times say the same number", () => {
+test("processes that have started at different times say the same number of workers", () => {
   const clock = createStepClock();
   const load = { sessions: 30, connections: 0, lagMs: 0, cpu: 0 };
   const wanted = new Map<string, number | undefined>();
@@ -116,7 +116,7 @@ test("processes that have started at different times say the same number", () =>
   expect(first.watch.state.wish?.wanted).toBe(second.watch.state.wish?.wanted);
 });
 
-test("the number is known once the workers are, and not while the store is away", () => {
+test("the number of workers is known once the workers are, and not while the store is away", () => {
   const clock = createStepClock();
   let why: string | undefined = "the workers have not been read yet";
   let workers = [workerRecord("w1", 3001, {})];

@@ -19,22 +19,22 @@ function follow(
 const steady = (workers: number, seconds: number): number[] => Array(seconds).fill(workers);
 
 describe("the number of wanted workers", () => {
-  test("is that of the workers that there are until the demand is known for long enough", () => {
+  test("the number of wanted workers is that of the workers that there are until the demand is known for long enough", () => {
     expect(follow(steady(9, 15), { current: 4 })).toEqual(steady(4, 15));
     expect(follow(steady(0.1, 299), { current: 4 }).at(-1)).toBe(4);
   });
 
-  test("rises when the demand was higher during the whole window", () => {
+  test("the number of wanted workers rises when the demand was higher during the whole window", () => {
     const wanted = follow([...steady(2, 20), ...steady(4.2, 20)]);
     expect(wanted.slice(0, 35)).toEqual(steady(2, 35));
     expect(wanted.at(-1)).toBe(5);
   });
 
-  test("does not rise for a peak that is shorter than the window", () => {
+  test("the number of wanted workers does not rise for a peak that is shorter than the window", () => {
     expect(follow([...steady(1, 20), ...steady(9, 15), ...steady(1, 20)])).not.toContain(9);
   });
 
-  test("falls when the demand was lower for much longer, with a tenth to spare", () => {
+  test("the number of wanted workers falls when the demand was lower for much longer, with a tenth to spare", () => {
     const wantedWith = (workers: number): number | undefined =>
       follow([...steady(workers, 301)], { current: 5 }).at(-1);
     expect(wantedWith(3.6)).toBe(4);
@@ -42,12 +42,12 @@ describe("the number of wanted workers", () => {
     expect(wantedWith(0)).toBe(1);
   });
 
-  test("does not fall while a peak is in the window", () => {
+  test("the number of wanted workers does not fall while a peak is in the window", () => {
     const demands = [...steady(1, 100), ...steady(4, 1), ...steady(1, 250)];
     expect(follow(demands, { current: 4 }).at(-1)).toBe(4);
   });
 
-  test("does not change when samples are missing, and counts the windows again", () => {
+  test("the number of wanted workers does not change when samples are missing, and counts the windows again", () => {
     let state = stabilize(undefined, { atMs: 0, workers: 1 }, 3, WINDOWS);
     for (let s = 1; s < 299; s++) {
       state = stabilize(state, { atMs: s * 1000, workers: 1 }, 3, WINDOWS);
@@ -57,7 +57,7 @@ describe("the number of wanted workers", () => {
     expect(state.samples).toHaveLength(1);
   });
 
-  test("follows at once with windows of 0", () => {
+  test("the number of wanted workers follows at once with windows of 0", () => {
     const windows = { upMs: 0, downMs: 0 };
     expect(follow([1, 4.5, 1.2, 3], { current: 1, windows })).toEqual([1, 5, 2, 3]);
   });
@@ -89,7 +89,7 @@ function randomDemand(random: () => number, seconds: number): number[] {
   });
 }
 
-test("over 10,000 random loads it never falls below a lasting demand, never rises above a recent one, and seldom turns", () => {
+test("over 10,000 random loads the wish never falls below a lasting demand, never rises above a recent one, and seldom turns", () => {
   const windows = { upMs: 15_000, downMs: 60_000 };
   for (let seed = 1; seed <= 10_000; seed++) {
     const random = generator(seed);

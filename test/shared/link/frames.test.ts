@@ -100,7 +100,7 @@ describe.each<[what: string, bytes: Buffer]>([
   ["a frame of type 6", frame(1, 6)],
   ["a frame of type 7", frame(1, 7)],
 ])("%s", (_what, bytes) => {
-  test("is a framing error, at the last byte of its header and behind what came before", () => {
+  test("an invalid frame is a framing error, at the last byte of its header and behind what came before", () => {
     const before = data(3, "before");
     const events = [`data 3 ${Buffer.from("before").toString("hex")}`];
     const header = bytes.subarray(0, 8);

@@ -221,7 +221,7 @@ test("a paused stream whose writer waits when its peer closes it lets the writer
 
 // --- windows ---
 
-test("never more than 64 KiB of a stream are on the way or unread", async () => {
+test("no more than 64 KiB of a stream are ever on the way or unread", async () => {
   const { settle, near, far, balancer } = await pairWithStream();
   far.stream.pause();
   const bytes = text(300_000);

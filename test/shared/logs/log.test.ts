@@ -13,7 +13,7 @@ function textLine(fields: object, sentence: string): string {
 }
 
 describe("a text log line", () => {
-  test("has the time, the process, the level, the message and the fields", () => {
+  test("a text log line has the time, the process, the level, the message and the fields", () => {
     const lines: string[] = [];
     logTo(lines).warn({ workerId: "w1", lagMs: 3 }, "lease lost");
     expect(lines).toHaveLength(1);
@@ -22,18 +22,18 @@ describe("a text log line", () => {
     );
   });
 
-  test("cannot be forged with line feeds, terminal sequences or Unicode's line separators", () => {
+  test("a text log line cannot be forged with line feeds, terminal sequences or Unicode's line separators", () => {
     const hostile = "x\r\n2026 root INFO fine\u001b[2J\u2028\u2029\u0085";
     expect(textLine({ hostile }, hostile)).not.toMatch(/[\p{Cc}\u2028\u2029](?!$)/u);
   });
 
-  test("has long fields cut", () => {
+  test("a text log line has long fields cut", () => {
     expect(textLine({ name: "x".repeat(1_000_000) }, "long").length).toBeLessThan(1100);
   });
 });
 
 describe("a JSON log line", () => {
-  test("is one object", () => {
+  test("a JSON log line is one object", () => {
     const lines: string[] = [];
     logTo(lines, "json").info({ text: "a\nb\u2028" }, "said");
     expect(lines).toHaveLength(1);
@@ -42,7 +42,7 @@ describe("a JSON log line", () => {
     expect(parsed).toMatchObject({ level: "info", process: "worker-1", text: "a\nb\u2028" });
   });
 
-  test("has long fields cut after secrets were masked", () => {
+  test("a JSON log line has long fields cut after secrets were masked", () => {
     const lines: string[] = [];
     const headers = { cookie: "canary-4711", filler: "x".repeat(1_000_000) };
     logTo(lines, "json").info({ headers, short: 1 }, "long");

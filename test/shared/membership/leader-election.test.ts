@@ -19,7 +19,7 @@ function electing(answer: () => Promise<"leading" | "following">) {
   return { store, resigned };
 }
 
-it("leads once elected, keeps the role while it renews it, and releases it on close", async () => {
+it("a member leads once elected, keeps the role while it renews it, and releases it on close", async () => {
   const clock = createStepClock();
   const { store, resigned } = electing(async () => "leading");
   const leadership = createLeaderElection("reaper", { store, clock, log, holder });
@@ -35,7 +35,7 @@ it("leads once elected, keeps the role while it renews it, and releases it on cl
   expect(resigned).toEqual([holder]);
 });
 
-it("stops leading a second before the role expires when the store does not respond", async () => {
+it("a leader stops leading a second before the role expires when the store does not respond", async () => {
   const clock = createStepClock();
   let away = false;
   const { store } = electing(async () => {
@@ -52,7 +52,7 @@ it("stops leading a second before the role expires when the store does not respo
   await leadership.close();
 });
 
-it("tries rarely while another member leads", async () => {
+it("a member tries to lead rarely while another member leads", async () => {
   const clock = createStepClock();
   let asked = 0;
   const { store } = electing(async () => {
@@ -68,7 +68,7 @@ it("tries rarely while another member leads", async () => {
   await leadership.close();
 });
 
-it("follows as soon as another member leads", async () => {
+it("a leader follows as soon as another member leads", async () => {
   const clock = createStepClock();
   let leads = true;
   const { store } = electing(async () => (leads ? "leading" : "following"));

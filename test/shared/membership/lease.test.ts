@@ -76,7 +76,7 @@ describe("a lease", () => {
     return { seen, through };
   }
 
-  it("announces the member, renews it with every heartbeat and withdraws it on close", async () => {
+  it("a lease announces the member, renews it with every heartbeat and withdraws it on close", async () => {
     const { seen, through } = watched();
     const member = worker("worker-1");
     const own = lease(member, { through });
@@ -97,7 +97,7 @@ describe("a lease", () => {
     expect(lines).toEqual([]);
   });
 
-  it("sends the present record with every heartbeat", async () => {
+  it("a lease sends the present record with every heartbeat", async () => {
     let member = worker("worker-1");
     const own = createLease({
       store,
@@ -116,7 +116,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([member]);
   });
 
-  it("never overlaps renewals, and starts one after the last call of refresh", async () => {
+  it("a lease never overlaps renewals, and starts one after the last call of refresh", async () => {
     const { seen, through } = watched();
     const own = lease(worker("worker-1"), { through });
     await own.start();
@@ -127,7 +127,7 @@ describe("a lease", () => {
     expect(seen.renewals).toBe(4);
   });
 
-  it("announces the member again when its lease has expired", async () => {
+  it("a lease announces the member again when it has expired", async () => {
     const member = worker("worker-1");
     const own = lease(member, {});
     await own.start();
@@ -138,7 +138,7 @@ describe("a lease", () => {
     expect(lines.join("")).toContain("lease expired, announcing again");
   });
 
-  it("ends when another incarnation has taken the id, and logs it once", async () => {
+  it("a lease ends when another incarnation has taken the id, and logs it once", async () => {
     const { seen, through } = watched();
     const onReplaced = vi.fn();
     const own = lease(worker("worker-1"), { through, onReplaced });
@@ -157,7 +157,7 @@ describe("a lease", () => {
     expect(onReplaced).toHaveBeenCalledTimes(1);
   });
 
-  it("keeps trying while the store is away, starts when it is back, and logs it once", async () => {
+  it("a lease keeps trying while the store is away, starts when it is back, and logs it once", async () => {
     let isAway = true;
     const own = lease(worker("worker-1"), {
       through: {
@@ -183,7 +183,7 @@ describe("a lease", () => {
     expect(lines.filter((line) => line.includes("renewed again"))).toHaveLength(1);
   });
 
-  it("sends a heartbeat at once when the store is back", async () => {
+  it("a lease sends a heartbeat at once when the store is back", async () => {
     const listeners: Parameters<Store["onHealth"]>[0][] = [];
     const { seen, through } = watched();
     const own = lease(worker("worker-1"), {
@@ -200,7 +200,7 @@ describe("a lease", () => {
     await expect.poll(() => seen.renewals).toBe(1);
   });
 
-  it("counts neither a failed renewal nor the time until a response", async () => {
+  it("a lease counts neither a failed renewal nor the time until a response", async () => {
     let answer = () => {};
     const own = lease(worker("worker-1"), {
       through: {
@@ -218,7 +218,7 @@ describe("a lease", () => {
     await expect.poll(() => own.lastRenewalSentMs).toBe(sentMs);
   });
 
-  it("may be closed at any time, also before it has started and while the store is away", async () => {
+  it("a lease may be closed at any time, also before it has started and while the store is away", async () => {
     const never = lease(worker("worker-1"), {});
     await never.close();
     await never.start();
@@ -243,7 +243,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
-  it("withdraws the record after a pending announcement", async () => {
+  it("a lease withdraws the record after a pending announcement", async () => {
     let goOn = () => {};
     const member = worker("worker-1");
     const own = lease(member, {
@@ -262,7 +262,7 @@ describe("a lease", () => {
     expect((await store.members()).members).toEqual([]);
   });
 
-  it("does not announce the record again after it was withdrawn", async () => {
+  it("a lease does not announce the record again after it was withdrawn", async () => {
     let answer = () => {};
     const member = worker("worker-1");
     const own = lease(member, {

@@ -58,9 +58,12 @@ describe("a URL", () => {
     ["http://evil-workers.svc:3001", [".workers.svc"], false, NETWORK],
     ["http://workers.svc.evil.com:3001", [".workers.svc"], false, NETWORK],
     ["http://169.254.169.254:3001", ["0.0.0.0/0"], false, NETWORK],
-  ] as const)("%s with %j, on the store's machine: %s, %s", (url, list, isLocal, reason) => {
-    expect(judgeUrl(url, parseWorkerNetworks(list), isLocal)).toBe(reason);
-  });
+  ] as const)(
+    "the URL %s with the networks %j, on the store's machine: %s, is judged: %s",
+    (url, list, isLocal, reason) => {
+      expect(judgeUrl(url, parseWorkerNetworks(list), isLocal)).toBe(reason);
+    },
+  );
 
   test("an invalid range is a settings error", () => {
     expect(() => parseWorkerNetworks(["10.0.0.0/64"])).toThrow(
@@ -88,7 +91,7 @@ function at(id: string, url: string, more: Partial<WorkerRecord> = {}): WorkerRe
 }
 
 describe("members", () => {
-  test("that are valid are accepted in the same order", () => {
+  test("members that are valid are accepted in the same order", () => {
     const { admission, lines } = open();
     const members = [
       at("w2", "http://10.0.0.2:3001"),
@@ -101,7 +104,7 @@ describe("members", () => {
     expect(lines).toEqual([]);
   });
 
-  test("with another secret are logged once for each id and reason", () => {
+  test("members with another secret are logged once for each id and reason", () => {
     const { admission, lines, counters } = open();
     const stranger = at("w1", "http://10.0.0.2:3001", { secretFingerprint: "ffffffff" });
     const front = { ...balancer("b"), secretFingerprint: "ffffffff" };
@@ -122,7 +125,7 @@ describe("members", () => {
     expect(counters.value("store.ignored", "member")).toBe(3);
   });
 
-  test("are verified by both of their URLs", () => {
+  test("members are verified by both of their URLs", () => {
     const { admission } = open();
     admission.admit([
       at("w1", "http://10.0.0.2:3001", { statusUrl: "http://10.0.0.2:22" }),
@@ -134,7 +137,7 @@ describe("members", () => {
     ]);
   });
 
-  test("on loopback are accepted while the store is on this machine, also when it moves", () => {
+  test("members on loopback are accepted while the store is on this machine, also when it moves", () => {
     const { admission, store } = open("127.0.0.1");
     const local = at("w1", "http://127.0.0.1:3001");
     expect(admission.admit([local])).toEqual([local]);
@@ -144,7 +147,7 @@ describe("members", () => {
     expect(admission.admit([local])).toEqual([local]);
   });
 
-  test("in any number use bounded memory and log", () => {
+  test("members in any number use bounded memory and log", () => {
     const { admission, lines } = open();
     const hostile = Array.from({ length: 5000 }, (_, i) => at(`evil-${i}`, "http://8.8.8.8:3001"));
     const good = at("w1", "http://10.0.0.2:3001");
@@ -155,7 +158,7 @@ describe("members", () => {
     expect(lines).toHaveLength(1000);
   });
 
-  test("that are gone are no longer listed as refused", () => {
+  test("members that are gone are no longer listed as refused", () => {
     const { admission } = open();
     admission.admit([at("w1", "http://8.8.8.8:3001")]);
     expect(admission.refused.map(({ id }) => id)).toEqual(["w1" as WorkerId]);

@@ -5,7 +5,7 @@ import { ownersToReap, recordMissing } from "../../../shared/membership/missing-
 const [A, B, C] = ["a", "b", "c"] as WorkerId[] as [WorkerId, WorkerId, WorkerId];
 const NOBODY: ReadonlyMap<WorkerId, number> = new Map();
 
-it("takes over from owners that have been missing for 10 s, and from no other", () => {
+it("a worker takes over from owners that have been missing for 10 s, and from no other", () => {
   const alive = new Set([A]);
   const first = recordMissing(NOBODY, { owners: [A, B], alive, booted: true, nowMs: 1000 });
   const second = recordMissing(first, { owners: [A, B, C], alive, booted: true, nowMs: 6000 });

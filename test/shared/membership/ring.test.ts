@@ -99,7 +99,7 @@ test("another secret gives another order, so outsiders cannot aim keys at a work
 });
 
 describe("the empty ring", () => {
-  test("has no candidate", () => {
+  test("the empty ring has no candidate", () => {
     const ring = createRing([], ringKey);
     expect(ring.first("k" as SessionKey)).toBeUndefined();
     expect(ring.candidates("k" as SessionKey)).toEqual([]);

@@ -83,7 +83,7 @@ describe("the view of the members", () => {
     return view.workers.map(({ id }) => id);
   }
 
-  it("has the members after its start, each by id and tag", async () => {
+  it("the view of the members has them after its start, each by id and tag", async () => {
     const [two, one, front] = [worker("worker-2"), worker("worker-1"), balancer("balancer-1")];
     for (const member of [two, one, front]) await store.announce(member);
     const { view } = open();
@@ -102,7 +102,7 @@ describe("the view of the members", () => {
     expect(view.ring.fingerprint).toBe(createRing([two, one], ringKey).fingerprint);
   });
 
-  it("has another ring once its members have another secret", async () => {
+  it("the view of the members has another ring once its members have another secret", async () => {
     const otherKey = Buffer.alloc(32, 2);
     const { view } = open({}, (members) => (members.length === 1 ? ringKey : otherKey));
     const one = worker("worker-1");
@@ -115,7 +115,7 @@ describe("the view of the members", () => {
     await expect.poll(() => view.ring.fingerprint).toBe(expected);
   });
 
-  it("follows the members soon after a hint, and notifies its listeners", async () => {
+  it("the view of the members follows them soon after a hint, and notifies its listeners", async () => {
     const { view } = open();
     await view.start();
     const onChange = vi.fn();
@@ -125,7 +125,7 @@ describe("the view of the members", () => {
     expect(onChange).toHaveBeenCalledTimes(1);
   });
 
-  it("follows them within a second when no hint comes", async () => {
+  it("the view of the members follows them within a second when no hint comes", async () => {
     const { view } = open({ onChange: () => () => {} });
     await view.start();
     await store.announce(worker("worker-1"));
@@ -134,7 +134,7 @@ describe("the view of the members", () => {
     await expect.poll(() => ids(view)).toEqual(["worker-1"]);
   });
 
-  it("follows a hint while a poll waits for a heartbeat, and drops what the poll read before", async () => {
+  it("the view of the members follows a hint while a poll waits for a heartbeat, and drops what the poll read before", async () => {
     const [one, two] = [worker("worker-1"), worker("worker-2")];
     const polls: ((seen: Membership) => void)[] = [];
     const seen = (members: readonly MemberRecord[]) => ({ members, ignored: 0, booted: true });
@@ -156,7 +156,7 @@ describe("the view of the members", () => {
     await expect.poll(() => ids(view)).toEqual(["worker-1", "worker-2"]);
   });
 
-  it("reads once more, not once for each hint, when hints come while it reads", async () => {
+  it("the view of the members reads once more, not once for each hint, when hints come while it reads", async () => {
     const answers: ((seen: Membership) => void)[] = [];
     const listeners: Parameters<Store["onChange"]>[0][] = [];
     const { view } = open({
@@ -182,7 +182,7 @@ describe("the view of the members", () => {
     expect(answers).toHaveLength(2);
   });
 
-  it("starts at once with the store away, and has the members when it is back", async () => {
+  it("the view of the members starts at once with the store away, and has them when it is back", async () => {
     let isAway = true;
     const health: Parameters<Store["onHealth"]>[0][] = [];
     const { view } = open({
@@ -201,7 +201,7 @@ describe("the view of the members", () => {
     expect(view.fresh).toBe(true);
   });
 
-  it("keeps what it has read while the store is away", async () => {
+  it("the view of the members keeps what it has read while the store is away", async () => {
     const one = worker("worker-1");
     const { view, show, lines } = await openOver({ members: [one] });
     const before = view.ring;
@@ -211,7 +211,7 @@ describe("the view of the members", () => {
     expect(lines.filter((line) => line.includes("WARN") || line.includes("ERROR"))).toEqual([]);
   });
 
-  it("builds a new ring when a worker comes, goes or changes its weight, and at no other change", async () => {
+  it("the view of the members builds a new ring when a worker comes, goes or changes its weight, and at no other change", async () => {
     const one = worker("worker-1");
     const two = worker("worker-2");
     const { view, show } = await openOver({ members: [one, two] });
@@ -237,7 +237,7 @@ describe("the view of the members", () => {
     expect(view.ring.fingerprint).toBe(heavier.fingerprint);
   });
 
-  it("keeps the workers when all disappear at once", async () => {
+  it("the view of the members keeps the workers when all disappear at once", async () => {
     const [one, front] = [worker("worker-1"), balancer("balancer-1")];
     const { view, show } = await openOver({ members: [one, front] });
     await show({ members: [] });
@@ -248,7 +248,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([two]);
   });
 
-  it("accepts the members of a settling store, and keeps those missing from it", async () => {
+  it("the view of the members accepts those of a settling store, and keeps those missing from it", async () => {
     const [one, two, front] = [worker("worker-1"), worker("worker-2"), balancer("balancer-1")];
     const { view, show } = await openOver({ members: [one, two, front] });
     const restarted = worker("worker-1");
@@ -264,13 +264,13 @@ describe("the view of the members", () => {
     expect(view.balancers).toEqual([]);
   });
 
-  it("accepts the first snapshot of a new store as it is", async () => {
+  it("the view of the members accepts the first snapshot of a new store as it is", async () => {
     const { view } = await openOver({ members: [worker("worker-1")], booted: false });
     expect(ids(view)).toEqual(["worker-1"]);
     expect(view.fresh).toBe(true);
   });
 
-  it("uses the workers of a previous incarnation until it reads the store", async () => {
+  it("the view of the members uses the workers of a previous incarnation until it reads the store", async () => {
     const old = worker("worker-1");
     const { view } = open({
       members: async () => {
@@ -287,7 +287,7 @@ describe("the view of the members", () => {
     expect(told).toBe(1);
   });
 
-  it("keeps recalled workers when the store comes back settling, not when it is settled", async () => {
+  it("the view of the members keeps recalled workers when the store comes back settling, not when it is settled", async () => {
     const gone = worker("worker-1");
     const here = worker("worker-2");
     const { view, show } = await openOver(new StoreAwayError("members"));
@@ -300,7 +300,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([here]);
   });
 
-  it("accepts a newer incarnation of a worker until it reads the store", async () => {
+  it("the view of the members accepts a newer incarnation of a worker until it reads the store", async () => {
     const old: WorkerRecord = { ...worker("worker-1"), state: "draining" };
     const { view, show, lines } = await openOver({ members: [old, worker("worker-2")] });
     const life = newIncarnation();
@@ -319,7 +319,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([old]);
   });
 
-  it("accepts members from a worker until it reads the store", async () => {
+  it("the view of the members accepts a list from a worker until it reads the store", async () => {
     const [one, two] = [worker("worker-1"), worker("worker-2")];
     const { view, show, lines } = await openOver({ members: [one, two] });
     await show(new StoreAwayError("members"));
@@ -335,7 +335,7 @@ describe("the view of the members", () => {
     expect(view.workers).toEqual([two]);
   });
 
-  it("notifies listeners of differences only, also when one throws, until they unsubscribe", async () => {
+  it("the view of the members notifies listeners of differences only, also when one throws, until they unsubscribe", async () => {
     const one = worker("worker-1");
     const { view, show, lines } = await openOver({ members: [one] });
     const heard = vi.fn();
@@ -353,7 +353,7 @@ describe("the view of the members", () => {
     expect(heard).toHaveBeenCalledTimes(1);
   });
 
-  it("logs once that rings differ for longer than a change takes to spread", async () => {
+  it("the view of the members logs once that rings differ for longer than a change takes to spread", async () => {
     const odd = { ...worker("worker-2"), ringFingerprint: "0123456789abcdef" };
     const unknown = worker("worker-1");
     const members: MemberRecord[] = [unknown, odd];
@@ -376,7 +376,7 @@ describe("the view of the members", () => {
     expect(errors()).toHaveLength(2);
   });
 
-  it("does not read after it was closed", async () => {
+  it("the view of the members does not read after it was closed", async () => {
     const members = vi.fn(() => store.members());
     const { view } = open({ members });
     await view.start();

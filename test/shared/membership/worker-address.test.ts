@@ -22,15 +22,18 @@ test.each([
   ["::", "fd00::7", "http://[fd00::7]:3001"],
   ["10.9.9.9", FAR, "http://10.9.9.9:3001"],
   ["::1", undefined, "http://[::1]:3001"],
-])("bound to %s, with the store reached from %s, it is %s", (bind, localAddress, url) => {
-  expect(reachableUrl({ bind, port: 3001, localAddress })).toBe(url);
-});
+])(
+  "the address of a worker bound to %s, with the store reached from %s, is %s",
+  (bind, localAddress, url) => {
+    expect(reachableUrl({ bind, port: 3001, localAddress })).toBe(url);
+  },
+);
 
 describe("a worker", () => {
   const told = (url: string | undefined, place: Partial<Place> = {}) =>
     workerUrl({ workerUrl: url, bind: "0.0.0.0", port: 3001, localAddress: FAR, ...place });
 
-  test("announces the configured URL", () => {
+  test("a worker announces the configured URL", () => {
     expect(told("http://worker-1.example.com:3001")).toBe("http://worker-1.example.com:3001");
     expect(told("http://[fd00::1]:3001")).toBe("http://[fd00::1]:3001");
     expect(told("http://127.0.0.1:3001", { localAddress: "127.0.0.1" })).toBe(
@@ -38,7 +41,7 @@ describe("a worker", () => {
     );
   });
 
-  test("announces its local address towards the store by default", () => {
+  test("a worker announces its local address towards the store by default", () => {
     expect(told(undefined)).toBe(`http://${FAR}:3001`);
   });
 
@@ -65,12 +68,12 @@ describe("a worker", () => {
       /^CT_WORKER_BIND=0\.0\.0\.0: .* set CT_WORKER_BIND=::$/,
     ],
     [undefined, { port: 80 }, /^CT_WORKER_BIND=0\.0\.0\.0: .* port below 1024/],
-  ] as const)("that is told %s, at %j, does not start", (url, place, message) => {
+  ] as const)("a worker that is told %s, at %j, does not start", (url, place, message) => {
     expect(() => told(url, place)).toThrow(message);
     expect(() => told(url, place)).toThrow(expect.objectContaining({ code: "EDGE_SETTING" }));
   });
 
-  test("announces a status port that balancers reach", () => {
+  test("a worker announces a status port that balancers reach", () => {
     expect(workerStatusUrl({ bind: "0.0.0.0", port: 4001, localAddress: FAR })).toBe(
       `http://${FAR}:4001`,
     );

@@ -93,6 +93,6 @@ test.each([
   ["gopher", undefined],
   ["", undefined],
   [undefined, undefined],
-])("the scheme of %o is %s", (text, scheme) => {
+])("the scheme of the node %o is %s", (text, scheme) => {
   expect(forwardedScheme(text)).toBe(scheme);
 });

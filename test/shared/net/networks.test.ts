@@ -82,14 +82,14 @@ describe("a list of networks", () => {
     ["worker-1.example.com", false],
     ["10.1.2.3.4", false],
     ["", false],
-  ])("has %s: %s", (address, expected) => {
+  ])("a list of networks has the address %s: %s", (address, expected) => {
     expect(networks.has(address)).toBe(expected);
   });
 
   test.each([
     ...["10.0.0.0/33", "fd00::/129", "300.1.1.1", "name", ""],
     ...["10.0.0.0/", "::/", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0.0/8.5", "10.0.0.0/1e1"],
-  ])("refuses the entry %o", (entry) => {
+  ])("a list of networks refuses the entry %o", (entry) => {
     expect(() => parseNetworks("CT_X", [entry])).toThrow(
       `CT_X=${JSON.stringify(entry)} is not allowed; use addresses or ranges like 10.0.0.0/8`,
     );
@@ -104,7 +104,7 @@ test.each([
   ["localhost", true],
   ["10.0.0.1", false],
   ["localhost.example.com", false],
-])("%s is this machine: %s", (host, expected) => {
+])("the address %s is this machine's: %s", (host, expected) => {
   expect(isLoopback(host)).toBe(expected);
 });
 
@@ -119,7 +119,7 @@ test.each([
   ["::ffff:169.254.169.254", true],
   ["10.0.0.1", false],
   ["2001:db8::1", false],
-])("%s is unusable as a destination: %s", (address, expected) => {
+])("the address %s is unusable as a destination: %s", (address, expected) => {
   expect(isUnusable(address)).toBe(expected);
 });
 
@@ -133,7 +133,7 @@ test.each([
   ["fd12::1", true],
   ["8.8.8.8", false],
   ["2001:4860:4860::8888", false],
-])("%s is in a private network: %s", (address, expected) => {
+])("the address %s is in a private network: %s", (address, expected) => {
   expect(PRIVATE_NETWORKS.has(address)).toBe(expected);
 });
 
@@ -149,6 +149,6 @@ test.each([
   ["http://2130706433:3001", "127.0.0.1"],
   ["http://0x7f.1:3001", "127.0.0.1"],
   ["http://[::ffff:10.0.0.1]:3001", "10.0.0.1"],
-])("the host of %s is %s", (url, host) => {
+])("the host of the URL %s is %s", (url, host) => {
   expect(hostOf(new URL(url))).toBe(host);
 });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { readResumeState, resumeState } from "../../../shared/net/edge-headers.ts";
 
-test("a worker reads what a balancer has written", () => {
+test("a worker reads the resume state that a balancer has written", () => {
   fc.assert(
     fc.property(
       fc.record({
@@ -40,7 +40,7 @@ test.each([
   ["a count of messages that no number holds", `crash ${"9".repeat(11)} 0 0`],
   ["more repeated messages than are kept", "crash 1 1000000 0"],
   ["a time of years", "crash 1 0 9999999999"],
-])("%s is no state", (_what, value) => {
+])("%s is no resume state of a WebSocket", (_what, value) => {
   expect(readResumeState(value)).toBeUndefined();
 });
 

@@ -48,7 +48,7 @@ describe("hosting", () => {
       person: { ...EVE, address: "2001:DB8:0::7" },
       rule: "office",
     },
-  ])("$who may", ({ person: somebody, rule }) => {
+  ])("$who may host a session", ({ person: somebody, rule }) => {
     expect(DECIDER.mayHost(somebody)).toEqual({ outcome: "allowed", rule, isAsked: true });
   });
 
@@ -74,7 +74,7 @@ describe("hosting", () => {
       person: { ...EVE, address: "::ffff:192.0.2.1" },
       reason: /on this server/,
     },
-  ])("$who may not", ({ person: somebody, reason }) => {
+  ])("$who may not host a session", ({ person: somebody, reason }) => {
     expect(DECIDER.mayHost(somebody)).toMatchObject({
       outcome: "denied",
       rule: undefined,
@@ -89,12 +89,12 @@ describe("hosting", () => {
 });
 
 describe("joining", () => {
-  test("the first rule that speaks decides, with its reason", () => {
+  test("the first rule that speaks decides about joining, with its reason", () => {
     const reason = "Ask the front desk.";
     expect(DECIDER.mayJoin(EVE, ALICE)).toEqual({ outcome: "denied", rule: "eve is out", reason });
   });
 
-  test("whose session it is may decide", () => {
+  test("a rule may decide about joining by whose session it is", () => {
     expect(DECIDER.mayJoin(BOB, ALICE)).toMatchObject({ outcome: "allowed", rule: "contractors" });
     expect(DECIDER.mayJoin(BOB, INSIDE)).toMatchObject({ outcome: "denied", rule: undefined });
     expect(DECIDER.mayJoin(BOT, ALICE)).toMatchObject({
@@ -151,7 +151,7 @@ rules:
     expect(decider.mayHost(ALICE)).toMatchObject({ outcome: "allowed" });
   });
 
-  test("a limit holds for them", () => {
+  test("a limit holds for people of whom it is not known whether it is theirs", () => {
     expect(decider.limitsOf(UNKNOWN)).toEqual({ guests: 3 });
     expect(decider.limitsOf(ALICE)).toEqual({});
   });
@@ -195,7 +195,7 @@ rules:
   expect(decider.mayHost(ALICE).outcome).toBe("allowed");
 });
 
-test("a refusal by address refuses those who have no verified one", () => {
+test("a refusal by address refuses people who have no verified one", () => {
   const decider = deciderOf(`
 version: 1
 otherwise: { host: allow, join: allow }
@@ -225,11 +225,11 @@ rules:
     { client: "Visual Studio Code", isOld: false },
     { client: "unknown", isOld: false },
     { client: "Theia@0.0.1", isOld: false },
-  ])("$client", ({ client, isOld }) => {
+  ])("the client $client is recognised as too old or new enough", ({ client, isOld }) => {
     expect(decider.clientProblem(ALICE, client) !== undefined).toBe(isOld);
   });
 
-  test("are judged by the rule for the person", () => {
+  test("clients are judged by the rule for the person", () => {
     expect(decider.clientProblem(BOT, "agent@1.9")?.reason).toContain(
       "asks for version 2 or newer",
     );
@@ -395,25 +395,28 @@ describe("a decision with 10,000 rules looks at few of them", () => {
   ];
   const HOST = person({ id: "h", email: "host9999@example.com", groups: new Set() });
 
-  test.each(Object.entries(SHAPES))("%s", (_, shape) => {
-    const rules = Array.from({ length: 10_000 }, (_, index) => ({
-      name: `r${index}`,
-      join: "allow",
-      ...shape(index),
-    }));
-    const many = deciderOfRules(rules);
-    const one = deciderOfRules(rules.slice(0, 1));
-    for (const somebody of PEOPLE) {
-      const control = timeOf(() => void one.mayJoin(somebody, HOST));
-      const time = timeOf(() => void many.mayJoin(somebody, HOST));
-      // 10,000 times as many rules.
-      expect(time / control).toBeLessThan(20);
-    }
-    const outcomes = PEOPLE.map((somebody) => many.mayJoin(somebody, HOST).outcome);
-    expect(outcomes).toContain("allowed");
-  });
+  test.each(Object.entries(SHAPES))(
+    "a decision with 10,000 rules looks at few of them: %s",
+    (_, shape) => {
+      const rules = Array.from({ length: 10_000 }, (_, index) => ({
+        name: `r${index}`,
+        join: "allow",
+        ...shape(index),
+      }));
+      const many = deciderOfRules(rules);
+      const one = deciderOfRules(rules.slice(0, 1));
+      for (const somebody of PEOPLE) {
+        const control = timeOf(() => void one.mayJoin(somebody, HOST));
+        const time = timeOf(() => void many.mayJoin(somebody, HOST));
+        // 10,000 times as many rules.
+        expect(time / control).toBeLessThan(20);
+      }
+      const outcomes = PEOPLE.map((somebody) => many.mayJoin(somebody, HOST).outcome);
+      expect(outcomes).toContain("allowed");
+    },
+  );
 
-  test("also for somebody in a thousand groups", () => {
+  test("a decision with 10,000 rules looks at few of them also for somebody in a thousand groups", () => {
     const rules = Array.from({ length: 10_000 }, (_, index) => ({
       ...{ name: `r${index}`, join: "allow" },
       who: { groups: [`group-${index % 1000}`] },

@@ -52,7 +52,7 @@ describe("a file with a mistake is refused, by editors as by workers", () => {
     ["networks of hosts", { ...GOOD, rules: [{ ...RULE, hosts: { networks: ["10.0.0.0/8"] } }] }],
     ["a version that is a number", { ...GOOD, rules: [{ ...RULE, clients: { code: 1 } }] }],
     ["a hint that is a word", { ...GOOD, rules: [{ ...RULE, readOnly: "yes" }] }],
-  ])("%s", (_what, policy) => {
+  ])("a policy file with %s is refused, by editors as by workers", (_what, policy) => {
     expect(validate(policy)).toBe(false);
     expect(parsePolicy(JSON.stringify(policy)).outcome).toBe("invalid");
   });

@@ -54,7 +54,7 @@ test("a rule has conditions, decisions and limits", () => {
   expect(policy.warnings).toEqual([]);
 });
 
-test("JSON is read too", () => {
+test("a policy in JSON is read too", () => {
   const json = {
     version: 1,
     otherwise: { host: "allow", join: "allow" },
@@ -155,13 +155,13 @@ describe("mistakes are named with their place", () => {
       text: `# ${"x".repeat(10 * 1024 * 1024)}`,
       problem: `the file is larger than ${MAX_POLICY_BYTES / 1024 / 1024} MiB`,
     },
-  ])("$what", ({ text, problem }) => {
+  ])("a mistake in a policy is named with its place: $what", ({ text, problem }) => {
     const [first] = problemsOf(text);
     if (typeof problem === "string") expect(first).toBe(problem);
     else expect(first).toMatch(problem);
   });
 
-  test("many mistakes are not all shown", () => {
+  test("many mistakes in a policy are not all shown", () => {
     const rules = Array.from({ length: 50 }, (_, index) => `  - { name: r${index}, host: x }`);
     const problems = problemsOf(`${HEAD}rules:\n${rules.join("\n")}`);
     expect(problems).toHaveLength(11);
@@ -169,7 +169,7 @@ describe("mistakes are named with their place", () => {
   });
 });
 
-test("what is probably not meant is a warning", () => {
+test("a part of a policy that is probably not meant is a warning", () => {
   const { policy } = read(
     `
   - { name: everyone, host: allow }

@@ -50,7 +50,7 @@ function open() {
   };
 }
 
-test("an edit comes in force, and one with mistakes does not", async () => {
+test("an edit of the policy comes in force, and one with mistakes does not", async () => {
   writeFileSync(path, policyOf("one"));
   const { reason, state } = open();
   expect(reason()).toBe("one");

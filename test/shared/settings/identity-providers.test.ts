@@ -19,11 +19,11 @@ const ENTRY = {
 const listed = (...entries: readonly object[]) =>
   identityProviders(providerSettings({ oidcProviders: JSON.stringify(entries) }));
 
-test("without settings there is none", () => {
+test("without settings there is no identity provider", () => {
   expect(identityProviders(providerSettings({}))).toEqual([]);
 });
 
-test("three variables describe one provider", () => {
+test("three variables describe one identity provider", () => {
   expect(identityProviders(providerSettings(ALONE))).toEqual([
     {
       type: "oidc",
@@ -47,7 +47,7 @@ test("three variables describe one provider", () => {
   ]);
 });
 
-test("a list describes several, beside that one", () => {
+test("a list describes several identity providers, beside the one of three variables", () => {
   const settings = providerSettings({
     ...ALONE,
     oidcProviders: JSON.stringify([
@@ -75,7 +75,7 @@ test("a list describes several, beside that one", () => {
   ]);
 });
 
-test("scopes that are named are all that is asked for", () => {
+test("scopes that are named are all that a provider is asked for", () => {
   const own = { ...ENTRY, scopes: ["openid", "groups"] };
   expect(listed(ENTRY)).toMatchObject([{ asksOffline: true }]);
   expect(listed(own)).toMatchObject([{ asksOffline: false, scopes: ["openid", "groups"] }]);
@@ -150,7 +150,7 @@ test.each([
   ["https://id.example.com/#here", false],
   ["ftp://id.example.com", false],
   ["id.example.com", false],
-])("%s: is it a URL of a provider? %s", (url, expected) => {
+])("%s is accepted as the URL of a provider: %s", (url, expected) => {
   expect(isProviderUrl(url)).toBe(expected);
 });
 
@@ -220,19 +220,19 @@ describe("variables of other products", () => {
       }),
       { type: "oidc", id: "sso", label: "Okta", issuer: "https://acme.okta.com" },
     ],
-  ])("%s describe a provider", (_what, env, provider) => {
+  ])("the variables for %s describe a provider", (_what, env, provider) => {
     const { providers, problems } = read(env);
     expect(problems).toEqual([]);
     expect(providers).toMatchObject([{ ...provider, clientId: "edge", clientSecret: "s3cret" }]);
     expect(unknownSettings(env)).toEqual([]);
   });
 
-  test("a variable that is missing is refused by the names of the others, without a secret", () => {
+  test("a missing variable of another product is refused by the names of the others, without a secret", () => {
     const { problems } = read({ OCT_OAUTH_GITHUB_CLIENTID: "edge" });
     expect(problems.join()).toMatch(/OCT_OAUTH_GITHUB_CLIENTID.*0\.clientSecret/);
   });
 
-  test("the setting of this product counts before them", () => {
+  test("the setting of this product counts before variables of other products", () => {
     const own = JSON.stringify([ENTRY]);
     const { providers } = read({ ...of("OCT_OAUTH_GITHUB_", CLIENT), CT_OIDC_PROVIDERS: own });
     expect(providers).toMatchObject([{ id: "acme" }]);

@@ -14,7 +14,7 @@ const withBoth = (): Keyring => createKeyring({ secret: NEW, previous: OLD });
 const withNew = (): Keyring => createKeyring({ secret: NEW });
 
 describe("a process that knows two secrets", () => {
-  test("uses the previous one until all members know the new one, and says that it knows both", () => {
+  test("a process that knows two secrets uses the previous one until all members know the new one, and says that it knows both", () => {
     const keyring = withBoth();
     expect(keyring.token.signing).toEqual(oldKeys.token);
     expect(keyring.ringKeyFor([])).toEqual(oldKeys.ring);
@@ -28,7 +28,7 @@ describe("a process that knows two secrets", () => {
     expect(keyring.known).toEqual({ secretFingerprint: newKeys.fingerprint });
   });
 
-  test("goes back to the previous one when a process comes that knows no other, as after a failed upgrade", () => {
+  test("a process that knows two secrets goes back to the previous one when a process comes that knows no other", () => {
     const switches: boolean[] = [];
     const keyring = createKeyring({ secret: NEW, previous: OLD }, (isNew) => switches.push(isNew));
     keyring.ringKeyFor([withNew().known]);
@@ -38,7 +38,7 @@ describe("a process that knows two secrets", () => {
     expect(switches).toEqual([true, false, true]);
   });
 
-  test("accepts both, and addresses each member by the secret that it uses", () => {
+  test("a process that knows two secrets accepts both, and addresses each member by the secret that it uses", () => {
     const keyring = withBoth();
     expect(keyring.relay.accepted).toEqual([newKeys.relay, oldKeys.relay]);
     expect(keyring.edgeKeyFor(withOld().known)).toEqual(oldKeys.edge);
@@ -46,7 +46,7 @@ describe("a process that knows two secrets", () => {
     expect(keyring.fingerprints).toEqual([newKeys.fingerprint, oldKeys.fingerprint]);
   });
 
-  test("counts people by the previous key, so that nobody is counted twice", () => {
+  test("a process that knows two secrets counts people by the previous key, so that nobody is counted twice", () => {
     expect(withBoth().people).toEqual(withOld().people);
   });
 });
@@ -58,7 +58,7 @@ test("a process that knows one secret uses it, whatever others know", () => {
   expect(keyring.token.accepted).toEqual([newKeys.token]);
 });
 
-test("whichever processes of an edge have been changed, each accepts what the others make, and all have one ring when they have seen each other", () => {
+test("whichever processes have a new secret, each accepts what the others make, and all that have met have one ring", () => {
   const kinds = fc.array(fc.constantFrom(withOld, withBoth, withNew), {
     minLength: 1,
     maxLength: 8,

@@ -29,7 +29,7 @@ test("the signed form of a license never changes", () => {
 });
 
 describe("a license", () => {
-  test("is valid until the end of its last day, and then expired", () => {
+  test("a license is valid until the end of its last day, and then expired", () => {
     expect(judgeLicense(LICENSE, publicKey, MIDNIGHT - 1).state).toBe("valid");
     expect(judgeLicense(LICENSE, publicKey, MIDNIGHT).state).toBe("expired");
   });
@@ -44,11 +44,11 @@ describe("a license", () => {
       "another issuer's signature",
       { ...issueLicense(TERMS, generateKeyPairSync("ed25519").privateKey) },
     ],
-  ])("with %s is forged", (_what, license) => {
+  ])("a license with %s is forged", (_what, license) => {
     expect(judgeLicense(license, publicKey, 0)).toEqual({ state: "forged" });
   });
 
-  test("without an issuer's key counts as forged, and no license is community mode", () => {
+  test("a license counts as forged without an issuer's key, and no license is community mode", () => {
     expect(judgeLicense(LICENSE, undefined, 0)).toEqual({ state: "forged" });
     expect(judgeLicense(undefined, publicKey, 0)).toEqual({ state: "community" });
     expect(judgeLicense(undefined, undefined, 0)).toEqual({ state: "community" });
@@ -56,18 +56,18 @@ describe("a license", () => {
 });
 
 describe("a license in variables or a file", () => {
-  test("is read back as it was issued", () => {
+  test("a license in variables or a file is read back as it was issued", () => {
     expect(readLicense(parseProperties(showProperties(LICENSE)))).toEqual(LICENSE);
   });
 
-  test("may be a shell file, in any case and order, among other lines", () => {
+  test("a license may be a shell file, in any case and order, among other lines", () => {
     const text = `# ours\r\nexport CT_SIGNATURE='${LICENSE.signature}'\r\nCT_EXPIRATION = 2030/06/30\nct_maxconnections: 25\nlicense.server=no\nexport CT_LICENSEE="Gruber & Söhne"\n`;
     expect(readLicense(parseProperties(text))).toEqual(LICENSE);
   });
 
   const written = { licensee: "A", maxConnections: "5", expiration: "2030/01/31", signature: "s" };
 
-  test("has all four values or none", () => {
+  test("a license has all four values or none", () => {
     expect(readLicense(parseProperties(""))).toBeUndefined();
     expect(() => readLicense({ ...written, signature: undefined, licensee: undefined })).toThrow(
       "the license is incomplete: CT_LICENSEE, CT_SIGNATURE is missing; set all four values or none",
@@ -83,7 +83,7 @@ describe("a license in variables or a file", () => {
     [{ expiration: "2030/13/01" }, 'CT_EXPIRATION="2030/13/01" is not allowed'],
     [{ licensee: "A\nmaxConnections=9" }, "CT_LICENSEE="],
     [{ licensee: "A".repeat(201) }, "CT_LICENSEE="],
-  ])("with %j prevents the start with the name of the value", (bad, message) => {
+  ])("a license with %j prevents the start with the name of the value", (bad, message) => {
     expect(() => readLicense({ ...written, ...bad })).toThrow(message);
   });
 
@@ -111,7 +111,7 @@ describe("the license of an edge", () => {
     return path;
   }
 
-  test("is found in a file, or in variables, which win", () => {
+  test("the license of an edge is found in a file, or in variables, which win", () => {
     const CT_LICENSE_FILE = file(showProperties(LICENSE));
     expect(find({ CT_LICENSE_FILE }).license).toEqual(LICENSE);
     const other = issueLicense({ ...TERMS, maxConnections: 7 }, privateKey);
@@ -124,7 +124,7 @@ describe("the license of an edge", () => {
     expect(find({ CT_LICENSE_FILE, ...variables }).license).toEqual(other);
   });
 
-  test("in a configured file that is missing prevents the start", () => {
+  test("a license in a configured file that is missing prevents the start", () => {
     expect(() => find({ CT_LICENSE_FILE: "/nowhere/license" })).toThrow(
       "CT_LICENSE_FILE=/nowhere/license: cannot be read",
     );
@@ -135,11 +135,14 @@ describe("the license of an edge", () => {
     ["expired", LICENSE, MIDNIGHT, " ERROR the license has expired, so new sessions are refused"],
     ["forged", { ...LICENSE, maxConnections: 99 }, 0, " ERROR the license is not valid"],
     ["none", undefined, 0, " INFO no license is installed: community mode"],
-  ] as const)("is logged in one line: %s", (_state, license, wallMs, line) => {
-    const { log, lines } = createTestLog();
-    logLicense({ license, publicKey }, log, wallMs);
-    expect(lines).toHaveLength(1);
-    expect(lines[0]).toContain(line);
-    expect(lines[0]?.includes("Valid CodeTogether")).toBe(_state === "valid");
-  });
+  ] as const)(
+    "the license of an edge is logged in one line: %s",
+    (_state, license, wallMs, line) => {
+      const { log, lines } = createTestLog();
+      logLicense({ license, publicKey }, log, wallMs);
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain(line);
+      expect(lines[0]?.includes("Valid CodeTogether")).toBe(_state === "valid");
+    },
+  );
 });

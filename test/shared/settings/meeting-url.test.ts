@@ -11,7 +11,7 @@ test.each([
   "https://{room}.meet.example.com/",
   "http://10.0.0.7:8443/room?name={room}&again={room}",
   "https://teams.microsoft.com/l/meetup-join/19%3ameeting_abc%40thread.v2/0",
-])("CT_MEETING_URL accepts %s", (template) => {
+])("CT_MEETING_URL accepts the link %s", (template) => {
   expect(read(template)).toBe(template);
 });
 

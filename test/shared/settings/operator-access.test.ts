@@ -6,7 +6,7 @@ import { parseOperatorTokens } from "../../../shared/settings/operator-tokens.ts
 const TOKEN = "t".repeat(32);
 
 describe("groups", () => {
-  test("have roles, of which the most powerful one counts", () => {
+  test("the groups of operators have roles, of which the most powerful one counts", () => {
     const roles = parseRoleGroups("view:staff, view:guests,admin:org:owners,operate:ops");
     if (typeof roles === "string") throw new Error(roles);
     expect(roles).toEqual({ view: ["staff", "guests"], operate: ["ops"], admin: ["org:owners"] });
@@ -15,7 +15,7 @@ describe("groups", () => {
     expect(roleOf(roles, new Set(["others"]))).toBeUndefined();
   });
 
-  test("with commas are given as JSON", () => {
+  test("the groups of operators with commas are given as JSON", () => {
     const groups = { admin: ["cn=ops,dc=example"] };
     expect(parseRoleGroups(JSON.stringify(groups))).toEqual(groups);
   });
@@ -28,13 +28,13 @@ describe("groups", () => {
     ['{"admin":"staff"}', /use \{"admin":\["GROUP"\]\}/],
     ['{"root":["staff"]}', /roles view, operate and admin/],
     ['{"admin":', /begins like JSON/],
-  ])("%j are refused with what to do", (text, problem) => {
+  ])("the groups of operators %j are refused with what to do", (text, problem) => {
     expect(parseRoleGroups(text)).toMatch(problem);
   });
 });
 
 describe("tokens", () => {
-  test("have a name and scopes", () => {
+  test("the tokens of operators have a name and scopes", () => {
     expect(parseOperatorTokens(`ci:read+drain:${TOKEN},\nbackup:read:${TOKEN}2==`)).toEqual([
       { name: "ci", scopes: ["read", "drain"], token: TOKEN },
       { name: "backup", scopes: ["read"], token: `${TOKEN}2==` },
@@ -49,10 +49,13 @@ describe("tokens", () => {
     [`:read:${TOKEN}`, /entry 1: use NAME:SCOPES:TOKEN/],
     [`a:read:${TOKEN},a:read:${TOKEN}x`, /entry 2: an earlier entry has the same name/],
     [`a:read:${TOKEN},b:read:${TOKEN}`, /entry 2: an earlier entry has the same name or token/],
-  ])("%j are refused by their position, without the token", (text, problem) => {
-    const found = parseOperatorTokens(text);
-    expect(found).toMatch(problem);
-    expect(found).not.toContain(TOKEN);
-    expect(found).not.toContain("short");
-  });
+  ])(
+    "the tokens of operators %j are refused by their position, without the token",
+    (text, problem) => {
+      const found = parseOperatorTokens(text);
+      expect(found).toMatch(problem);
+      expect(found).not.toContain(TOKEN);
+      expect(found).not.toContain("short");
+    },
+  );
 });

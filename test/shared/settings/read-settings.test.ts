@@ -139,9 +139,12 @@ describe("an invalid value is refused with the setting, the value and the fix", 
       "CT_SECRET=(not shown) is not allowed; use at least 32 characters, for example from `openssl rand -base64 48`",
     ],
   ];
-  test.each(cases)("%j is refused", (env, message) => {
-    expect(() => readSettings({ role: "edge", env })).toThrow(new SettingError(message));
-  });
+  test.each(cases)(
+    "the invalid value %j is refused with the setting, the value and the fix",
+    (env, message) => {
+      expect(() => readSettings({ role: "edge", env })).toThrow(new SettingError(message));
+    },
+  );
 
   test("a value file that cannot be read is refused with its path", () => {
     const read = (): unknown =>
@@ -229,7 +232,7 @@ describe("values of settings in the documentation and in deploy/ are allowed", (
     ),
   );
 
-  test("the documentation has such values", () => {
+  test("the documentation has values of settings to compare", () => {
     expect(given).toContainEqual({
       file: "docs/operators/proxies.md",
       env: "CT_KEEPALIVE_TIMEOUT_MS",

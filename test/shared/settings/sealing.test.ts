@@ -7,7 +7,7 @@ const OLD = "the secret before, long enough for all of its keys";
 const NEW = "the new secret, which is long enough for its keys too";
 const TEXT = JSON.stringify({ refreshToken: "ünïcode and more" });
 
-test("is read with the same secret, and shows nothing", () => {
+test("a sealed text is read with the same secret, and shows nothing", () => {
   const { signIn: keys } = createKeyring({ secret: OLD });
   const sealed = seal(keys, "a", TEXT);
   expect(unseal(keys, "a", sealed)).toBe(TEXT);
@@ -16,7 +16,7 @@ test("is read with the same secret, and shows nothing", () => {
   expect(seal(keys, "a", TEXT)).not.toBe(sealed);
 });
 
-test("is read while the secret is changed, in both directions", () => {
+test("a sealed text is read while the secret is changed, in both directions", () => {
   const before = createKeyring({ secret: OLD });
   const during = createKeyring({ secret: NEW, previous: OLD });
   expect(unseal(during.signIn, "a", seal(before.signIn, "a", TEXT))).toBe(TEXT);
@@ -27,7 +27,7 @@ test("is read while the secret is changed, in both directions", () => {
   expect(unseal(before.signIn, "a", sealed)).toBeUndefined();
 });
 
-test("is not read in another place, with another secret, or when it is damaged", () => {
+test("a sealed text is not read in another place, with another secret, or when it is damaged", () => {
   const { signIn: keys } = createKeyring({ secret: OLD });
   const sealed = seal(keys, "a", TEXT);
   expect(unseal(keys, "b", sealed)).toBeUndefined();

@@ -63,7 +63,7 @@ describe("the embedded store's client", () => {
     return { socketPath, sockets, close };
   }
 
-  it("sends the first requests once it is connected, and is up then", async () => {
+  it("the embedded store's client sends the first requests once it is connected, and is up then", async () => {
     const { socketPath } = await start();
     const { store, health, lines } = connect(socketPath);
     expect(store.health.state).toBe("away");
@@ -72,7 +72,7 @@ describe("the embedded store's client", () => {
     expect(lines).toEqual([]);
   });
 
-  it("matches many pipelined requests with their responses", async () => {
+  it("the embedded store's client matches many pipelined requests with their responses", async () => {
     const { store } = connect((await start()).socketPath);
     const names = Array.from({ length: 2000 }, (_, i) => `n${i}`);
     await Promise.all(names.map((name, i) => store.addToCounters({ [name]: i })));
@@ -80,7 +80,7 @@ describe("the embedded store's client", () => {
     for (const [i, name] of names.entries()) expect(counts[i]?.[name]).toBe(i);
   });
 
-  it("fails at once while the store is away, and recovers soon after it", async () => {
+  it("the embedded store's client fails at once while the store is away, and recovers soon after it", async () => {
     const server = await start();
     const { store, health, lines } = connect(server.socketPath);
     await store.timeMs();
@@ -95,7 +95,7 @@ describe("the embedded store's client", () => {
     expect(lines.filter((line) => line.includes("store unavailable"))).toHaveLength(1);
   });
 
-  it("reconnects to a new store at the same path, and is notified of changes again", async () => {
+  it("the embedded store's client reconnects to a new store at the same path, and is notified of changes again", async () => {
     // The path is the edge's choice, and new at each start; a link gives both starts the same.
     let current = await listen(() => {});
     await current.close();
@@ -127,7 +127,7 @@ describe("the embedded store's client", () => {
     expect(health.map(({ state }) => state)).toEqual(["up", "away", "up"]);
   });
 
-  it("rejects pending requests when the connection is lost", async () => {
+  it("the embedded store's client rejects pending requests when the connection is lost", async () => {
     const { socketPath, sockets } = await listen(() => {});
     const { store } = connect(socketPath);
     const asked = [store.timeMs(), store.members(), store.findSession("k" as SessionKey)];
@@ -138,7 +138,7 @@ describe("the embedded store's client", () => {
     }
   });
 
-  it("drops a store that does not respond within two seconds, and sends nothing to it until it does", async () => {
+  it("the embedded store's client drops a store that does not respond within two seconds, and sends nothing to it until it does", async () => {
     const clock = createStepClock();
     const { socketPath, sockets } = await listen((socket) => socket.resume());
     const { store } = connect(socketPath, clock);
@@ -163,7 +163,7 @@ describe("the embedded store's client", () => {
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
   });
 
-  it("reconnects at least once a second, however long the store is away", async () => {
+  it("the embedded store's client reconnects at least once a second, however long the store is away", async () => {
     const clock = createStepClock();
     const delays: number[] = [];
     const noted = {
@@ -191,7 +191,7 @@ describe("the embedded store's client", () => {
     expect(retries.at(-1)).toBeGreaterThanOrEqual(500);
   });
 
-  it("disconnects from a server with invalid responses", async () => {
+  it("the embedded store's client disconnects from a server with invalid responses", async () => {
     for (const nonsense of ["HTTP/1.1 400 Bad Request\r\n", "[]\n", '{"id":"x"}\n', "null\n"]) {
       const { socketPath, close } = await listen((socket) => socket.write(nonsense));
       const { store } = connect(socketPath);
@@ -200,7 +200,7 @@ describe("the embedded store's client", () => {
     }
   });
 
-  it("survives listeners that throw", async () => {
+  it("the embedded store's client survives listeners that throw", async () => {
     const { socketPath } = await start();
     const { store, lines } = connect(socketPath);
     const heard: unknown[] = [];
@@ -214,7 +214,7 @@ describe("the embedded store's client", () => {
     expect(await store.timeMs()).toBeGreaterThan(0);
   });
 
-  it("rejects requests that the store refuses or that are too large, and stays connected", async () => {
+  it("the embedded store's client rejects requests that the store refuses or that are too large, and stays connected", async () => {
     const { store, health } = connect((await start()).socketPath);
     const refused = { code: "EDGE_STORE_REFUSED" };
     await expect(store.addToCounters({ "a b": 1 })).rejects.toMatchObject(refused);
@@ -228,7 +228,7 @@ describe("the embedded store's client", () => {
     expect(health).toEqual([{ state: "up" }]);
   });
 
-  it("limits the number of pending requests", async () => {
+  it("the embedded store's client limits the number of pending requests", async () => {
     const { socketPath } = await listen((socket) => socket.pause());
     const { store } = connect(socketPath);
     const outcomes: string[] = [];
@@ -239,7 +239,7 @@ describe("the embedded store's client", () => {
     expect(outcomes.slice(0, 50).every((text) => text.includes("too many"))).toBe(true);
   });
 
-  it("waits in close for pending responses only", async () => {
+  it("the embedded store's client waits in close for pending responses only", async () => {
     const { socketPath } = await start();
     const other: Store = await connectStore(socketPath);
     atEnd(() => other.close());
@@ -259,7 +259,7 @@ describe("the embedded store's client", () => {
     );
   });
 
-  it("lets the process exit after close, with or without a store", async () => {
+  it("the embedded store's client lets the process exit after close, with or without a store", async () => {
     const { socketPath } = await start();
     for (const to of [socketPath, path.join(folder.path, "nobody.sock")]) {
       const program = `

@@ -38,12 +38,12 @@ describe("the journal", () => {
     return fs.readdirSync(folder.path).filter((name) => name.includes(".bad-"));
   }
 
-  it("is empty where there is no file", () => {
+  it("the journal is empty where there is no file", () => {
     expect(read()).toEqual({});
     expect(lines).toEqual([]);
   });
 
-  it("has every change in the file before append returns, the last one of a key counting", () => {
+  it("the journal has every change in the file before append returns, the last one of a key counting", () => {
     const journal = openWith(new Map());
     journal.append([
       ["a", 1],
@@ -60,31 +60,31 @@ describe("the journal", () => {
     expect(read()).toEqual({ a: 2, c: null });
   });
 
-  it("starts with a new file of the live records", () => {
+  it("the journal starts with a new file of the live records", () => {
     fs.writeFileSync(file, '[["a",1]]\n[["a",2]]\n[["a",3]]\n');
     openWith(new Map([["a", 3]])).close();
     expect(fs.readFileSync(file, "utf8")).toBe('[["a",3]]\n');
   });
 
-  it("skips a torn last line silently", () => {
+  it("the journal skips a torn last line silently", () => {
     fs.writeFileSync(file, '[["a",1]]\n[["b",2],["c","thr');
     expect(read()).toEqual({ a: 1 });
     expect(lines).toEqual([]);
     expect(asideFiles()).toEqual([]);
   });
 
-  it("skips zeros that a crash of the machine left at the end", () => {
+  it("the journal skips zeros that a crash of the machine left at the end", () => {
     fs.writeFileSync(file, Buffer.concat([Buffer.from('[["a",1]]\n'), Buffer.alloc(8192)]));
     expect(read()).toEqual({ a: 1 });
     expect(asideFiles()).toEqual([]);
   });
 
-  it("uses a last line of which only the line feed is missing", () => {
+  it("the journal uses a last line of which only the line feed is missing", () => {
     fs.writeFileSync(file, '[["a",1]]\n[["b",2]]');
     expect(read()).toEqual({ a: 1, b: 2 });
   });
 
-  it("backs up a file with corrupt lines, logs it, and restores the valid records", () => {
+  it("the journal backs up a file with corrupt lines, logs it, and restores the valid records", () => {
     const content = Buffer.concat([
       Buffer.from('[["a",1]]\nnonsense\n[["b",2],["c","bad"]]\n{"d":4}\n[["e"],["a"]]\n'),
       Buffer.from([0xff, 0xfe, 0x00, 0x0a]),
@@ -106,22 +106,22 @@ describe("the journal", () => {
     expect(asideFiles()).toHaveLength(1);
   });
 
-  it("loses nothing after an oversized line", () => {
+  it("the journal loses nothing after an oversized line", () => {
     fs.writeFileSync(file, `[["a",1]]\n${"x".repeat(20 * 1024 * 1024)}\n[["b",2]]\n`);
     expect(read()).toEqual({ a: 1, b: 2 });
   });
 
-  it("throws when the file cannot be read", () => {
+  it("the journal throws when the file cannot be read", () => {
     fs.mkdirSync(file);
     expect(() => read()).toThrow(/EISDIR/);
   });
 
-  it("throws when it cannot be opened, unless the disk is full or fails", () => {
+  it("the journal throws when it cannot be opened, unless the disk is full or fails", () => {
     file = path.join(folder.path, "missing", "store.journal");
     expect(() => openWith(new Map())).toThrow(/ENOENT/);
   });
 
-  it("is compacted beyond 4 MiB and four times its live records, while changes continue", async () => {
+  it("the journal is compacted beyond 4 MiB and four times its live records, while changes continue", async () => {
     const live = new Map<string, unknown>();
     const journal = openWith(live);
     const set = (key: string, value: unknown) => {
@@ -159,7 +159,7 @@ describe("the journal", () => {
     expect(lines).toEqual([]);
   });
 
-  it("is not compacted when its live records are large", async () => {
+  it("the journal is not compacted when its live records are large", async () => {
     const live = new Map<string, unknown>();
     for (let i = 0; i < 3000; i++) live.set(`key-${i}`, "x".repeat(1000));
     const journal = openWith(live);
@@ -171,7 +171,7 @@ describe("the journal", () => {
     journal.close();
   });
 
-  it("abandons a running compaction when it is closed, and loses nothing", () => {
+  it("the journal abandons a running compaction when it is closed, and loses nothing", () => {
     const live = new Map<string, unknown>();
     const journal = openWith(live);
     for (let i = 0; i < 5000; i++) {
@@ -185,7 +185,7 @@ describe("the journal", () => {
     expect(fs.readdirSync(folder.path)).toEqual(["store.journal"]);
   });
 
-  it("continues with the grown file when compaction fails, counts the failure, and retries", async () => {
+  it("the journal continues with the grown file when compaction fails, counts the failure, and retries", async () => {
     const counters = createCounters();
     const live: Write[] = [["a", 1]];
     const journal = openJournal({ file, clock, log, counters, entries: () => live });

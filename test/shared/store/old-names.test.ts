@@ -88,7 +88,7 @@ describe("Redis with records of the version before", () => {
     return { sessionId: SESSION, owner, epoch };
   }
 
-  it("gives a session that an older worker released to the `heir` in its hash only", async () => {
+  it("Redis gives a session that an older worker released to the `heir` in its hash only", async () => {
     await oldCreate();
     await oldRelease(W2.id);
     expect(await store.findSession(SESSION)).toEqual({
@@ -109,7 +109,7 @@ describe("Redis with records of the version before", () => {
     expect(await admin.hmget(HASH, "heir", "successor")).toEqual([null, null]);
   });
 
-  it("shows an older worker the successor that a new one names, under the name that it reads", async () => {
+  it("Redis shows an older worker the successor that a new one names, under the name that it reads", async () => {
     await oldCreate();
     expect(await store.releaseSession(hold(W1.id, EPOCH), W2.id)).toBe("done");
     expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual([
@@ -121,14 +121,14 @@ describe("Redis with records of the version before", () => {
     expect(await admin.hmget(HASH, "heir", "successor")).toEqual([null, null]);
   });
 
-  it("removes both names when a session is closed", async () => {
+  it("both names of a successor are removed when a session is closed", async () => {
     await oldCreate();
     await store.releaseSession(hold(W1.id, EPOCH), W2.id);
     await store.closeSession(hold(W1.id, EPOCH), Date.now() + 60_000);
     expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual(["closed", null, null]);
   });
 
-  it("reads a hash that names the successor by its new name only", async () => {
+  it("a hash that names the successor by its new name only is read", async () => {
     await oldCreate();
     await admin.hset(HASH, { state: "released", successor: "worker-2" });
     expect(await store.findSession(SESSION)).toMatchObject({ successor: "worker-2" });
@@ -136,7 +136,7 @@ describe("Redis with records of the version before", () => {
     expect(await resume(store, W2)).toMatchObject({ outcome: "owned", cause: "handed" });
   });
 
-  it("follows a session from a new worker to an older one and on, whatever that one left in the hash", async () => {
+  it("a session is followed from a new worker to an older one and on, whatever that one left in the hash", async () => {
     await oldCreate();
     await store.releaseSession(hold(W1.id, EPOCH), W2.id);
     await oldResume(W2, EPOCH + 1);
@@ -151,7 +151,7 @@ describe("Redis with records of the version before", () => {
     expect(await resume(store, W1)).toMatchObject({ outcome: "owned", cause: "handed" });
   });
 
-  it("has a token revoked for new and older workers, whichever of them revoked it", async () => {
+  it("a token is revoked for new and older workers, whichever of them revoked it", async () => {
     const untilMs = Date.now() + 60_000;
     const isRevokedForOlder = async (tokenId: string) =>
       Number(await admin.zscore("{ct}:buried", tokenId)) > Date.now();
@@ -170,7 +170,7 @@ describe("Redis with records of the version before", () => {
     expect(await store.isTokenRevoked("by-newer")).toBe(true);
   });
 
-  it("keeps the later of two times until which older and new workers revoked a token", async () => {
+  it("the later of two times until which older and new workers revoked a token is kept", async () => {
     const laterMs = Date.now() + 3_600_000;
     await admin.zadd("{ct}:buried", "GT", laterMs, "token");
     await store.revokeToken("token", Date.now() + 1000);
@@ -179,7 +179,7 @@ describe("Redis with records of the version before", () => {
     expect(await store.isTokenRevoked("token")).toBe(true);
   });
 
-  it("reads the usage that older workers report as `census`, and prefers what a worker reports under the new name", async () => {
+  it("the usage that older workers report as `census` is read, and what a worker reports under the new name is preferred", async () => {
     const laterMs = Date.now() + 60_000;
     await admin.zadd("{ct}:reports:census", laterMs, "worker-1", laterMs, "worker-2");
     await admin.set("{ct}:report:census:worker-1", "old one", "PX", 60_000);
@@ -223,7 +223,7 @@ describe("the embedded store after the version before", () => {
     return store;
   }
 
-  it("reads its journal, with `heir` and `buried/`, without a warning, and writes today's names", async () => {
+  it("the embedded store reads a journal with `heir` and `buried/` without a warning, and writes today's names", async () => {
     const dir = dataDir();
     const file = path.join(dir, "store.journal");
     const head = JSON.stringify({ ...HEAD, state: "released", heir: "worker-2" });
@@ -257,7 +257,7 @@ describe("the embedded store after the version before", () => {
     expect(written).not.toMatch(/heir|buried/);
   });
 
-  it("answers the requests of an older process in its words", async () => {
+  it("the embedded store answers the requests of an older process in its words", async () => {
     const { socketPath } = await start(dataDir());
     const socket = net.connect(socketPath);
     onTestFinished(() => void socket.destroy());
@@ -298,7 +298,7 @@ describe("the embedded store after the version before", () => {
     expect(await store.findSession(SESSION)).toMatchObject({ revokedTokens: ["jti-0"] });
   });
 
-  it("is asked in its own words by a newer process, and its records are understood", async () => {
+  it("an older embedded store is asked in its own words by a newer process, and its records are understood", async () => {
     const untilMs = EPOCH * 2;
     const requests: { op: string; args: unknown[] }[] = [];
     const record = { ...HEAD, state: "released", heir: "worker-2", peers: [], buriedTokens: ["t"] };

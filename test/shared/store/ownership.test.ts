@@ -24,7 +24,7 @@ const open = { owner: A, incarnation: OLD, state: "open" } as const;
 const released = { owner: A, incarnation: OLD, state: "released" } as const;
 
 describe("the decision about a resume", () => {
-  it("lets a claimant own its session although its own lease has expired", () => {
+  it("the decision about a resume lets a claimant own its session although its own lease has expired", () => {
     const claimant = { worker: A, incarnation: OLD };
     const leases = { holder: GONE, claimant: GONE };
     expect(decideResume(open, claimant, leases)).toEqual({
@@ -34,7 +34,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("gives a released session to its successor in any incarnation", () => {
+  it("the decision about a resume gives a released session to its successor in any incarnation", () => {
     const leases = { holder: held(NEW), claimant: held(NEW) };
     const claimant = { worker: B, incarnation: NEW };
     expect(decideResume({ ...released, successor: B }, claimant, leases)).toEqual({
@@ -44,7 +44,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("does not take a successor's incarnation for a replaced owner", () => {
+  it("the decision about a resume does not take a successor's incarnation for a replaced owner", () => {
     const claimant = { worker: "worker-c" as WorkerId, incarnation: NEW };
     const leases = { holder: held(NEW), claimant: held(NEW) };
     expect(decideResume({ ...released, successor: B }, claimant, leases)).toEqual({
@@ -52,7 +52,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("applies the evidence of a claimant to the successor that it was sent to", () => {
+  it("the decision about a resume applies the evidence of a claimant to the successor that it was sent to", () => {
     const record = { ...released, successor: B };
     const claimant = { worker: A, incarnation: OLD };
     const young = { holder: held(NEW, REFUSED_HEARTBEAT_AGE_MS - 1), claimant: held(OLD) };
@@ -67,7 +67,7 @@ describe("the decision about a resume", () => {
     });
   });
 
-  it("gives nothing to a process whose id has a newer incarnation, whatever its evidence", () => {
+  it("the decision about a resume gives nothing to a process whose id has a newer incarnation, whatever its evidence", () => {
     for (const record of [open, released, { ...released, successor: A }]) {
       const claimant = { worker: A, incarnation: OLD, evidence: "exited" as const };
       const leases = { holder: held(NEW), claimant: held(NEW) };
@@ -77,7 +77,7 @@ describe("the decision about a resume", () => {
 });
 
 describe("the holder of a session", () => {
-  it("is the owner, or the successor of a released one", () => {
+  it("the holder of a session is the owner, or the successor of a released one", () => {
     expect(holderOf(open)).toBe(A);
     expect(holderOf(released)).toBe(A);
     expect(holderOf({ ...released, successor: B })).toBe(B);
@@ -85,7 +85,7 @@ describe("the holder of a session", () => {
 });
 
 describe("the next epoch", () => {
-  it("rises when the clock stands still or was set back, and follows it otherwise", () => {
+  it("the next epoch rises when the clock stands still or was set back, and follows it otherwise", () => {
     expect(nextEpoch(1000, 1000)).toBe(1001);
     expect(nextEpoch(1000, 5)).toBe(1001);
     expect(nextEpoch(0, 5000)).toBe(5000);

@@ -12,7 +12,7 @@ import { documentedUser, openStore, settle, startRedis } from "../../support/red
 import { until } from "../../support/until.ts";
 
 describe("an idle process", () => {
-  it("sends Redis nothing but heartbeats", async () => {
+  it("an idle process sends Redis nothing but heartbeats", async () => {
     const redis = await startRedis();
     await settle(redis.admin());
     const { store } = openStore(redis.url);
@@ -60,7 +60,7 @@ describe("an idle process", () => {
 });
 
 describe("the permissions in the documentation", () => {
-  it("are for commands of the oldest supported Redis", async () => {
+  it("the permissions in the documentation are for commands of the oldest supported Redis", async () => {
     const redis = await startRedis();
     const commands = [...documentedUser("x").matchAll(/\+([a-z|]+)/g)].map(
       ([, name]) => name ?? "",

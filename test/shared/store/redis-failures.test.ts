@@ -89,7 +89,7 @@ function newSession(owner: { id: WorkerId; incarnation: ReturnType<typeof newInc
 }
 
 describe("a Redis that exits or hangs", () => {
-  it("is away at once when it is killed, and up within a second of its return", async () => {
+  it("a Redis that is killed is away at once, and up within a second of its return", async () => {
     const { redis, store, lines } = await startUp();
     const heard: StoreHealth["state"][] = [];
     store.onHealth(({ state }) => heard.push(state));
@@ -114,7 +114,7 @@ describe("a Redis that exits or hangs", () => {
     expect(lines).toHaveLength(3);
   });
 
-  it("is notified of changes again after a restart", async () => {
+  it("the store is notified of changes again after a restart of Redis", async () => {
     const { redis, store } = await startUp();
     const heard: string[] = [];
     store.onChange(({ subject }) => heard.push(subject));
@@ -132,7 +132,7 @@ describe("a Redis that exits or hangs", () => {
       .toContain("session");
   });
 
-  it("rejects pending operations when it is stopped, and recovers when it is continued", async () => {
+  it("a Redis that is stopped has its pending operations rejected, and recovers when it is continued", async () => {
     const { redis, store, lines } = await startUp();
     await store.announce(worker("worker-1"));
     redis.pause();
@@ -151,7 +151,7 @@ describe("a Redis that exits or hangs", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("may be absent at the start", async () => {
+  it("a Redis may be absent at the start", async () => {
     const redis = await start();
     await redis.kill();
     const { store, lines } = open(redis.url);
@@ -162,7 +162,7 @@ describe("a Redis that exits or hangs", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("limits the number of pending operations while it hangs", async () => {
+  it("a Redis that hangs has a limited number of pending operations", async () => {
     const { redis, store } = await startUp();
     redis.pause();
     const asked = Array.from({ length: 10_001 }, () => store.isTokenRevoked("t"));
@@ -172,7 +172,7 @@ describe("a Redis that exits or hangs", () => {
     expect(await Promise.all(asked)).not.toContain(true);
   });
 
-  it("does not delay close", async () => {
+  it("a Redis that hangs does not delay close", async () => {
     const { redis, store } = await startUp();
     redis.pause();
     const waiting = store.members();
@@ -186,7 +186,7 @@ describe("a Redis that exits or hangs", () => {
     redis.resume();
   });
 
-  it("runs its scripts on a Redis that has lost them", async () => {
+  it("the store runs its scripts on a Redis that has lost them", async () => {
     const { redis, store } = await startUp();
     await store.announce(worker("worker-1"));
     await redis.admin().script("FLUSH");
@@ -201,7 +201,7 @@ describe("a Redis that exits or hangs", () => {
 });
 
 describe("a Redis that was flushed", () => {
-  it("counts no member as gone while it settles, and epochs keep rising", async () => {
+  it("a Redis that was flushed counts no member as gone while it settles, and epochs keep rising", async () => {
     const { redis, store } = await startUp();
     const admin = redis.admin();
     await settle(admin);
@@ -232,7 +232,7 @@ describe("a Redis that was flushed", () => {
 });
 
 describe("rights", () => {
-  it("logs a wrong password once without showing it, and comes up when it is right", async () => {
+  it("the store logs a wrong password of Redis once without showing it, and comes up when it is right", async () => {
     const redis = await start({
       acl: ["user default on nopass ~* &* +@all", documentedUser("new")],
     });
@@ -253,12 +253,12 @@ describe("rights", () => {
     ).toMatch(/^\d$/);
   });
 
-  it("uses the password of the default user", async () => {
+  it("the store uses the password of Redis's default user", async () => {
     const { store } = await startUp({ password: "p@ss:w%rd/?#" });
     expect(store.health).toEqual({ state: "up" });
   });
 
-  it("works as each user of the documentation", async () => {
+  it("the store works as each user of the documentation", async () => {
     for (const user of documentedUsers(PASSWORD)) {
       const redis = await start({ acl: ["user default on nopass ~* &* +@all", user] });
       const { store, lines } = open(redis.urlFor("ct", PASSWORD));
@@ -270,7 +270,7 @@ describe("rights", () => {
     expect(documentedUsers(PASSWORD)).toHaveLength(2);
   });
 
-  it("names the ACL rule that grants a missing permission", async () => {
+  it("the store names the ACL rule that grants a missing permission", async () => {
     const redis = await start({
       acl: [
         "user default on nopass ~* &* +@all",
@@ -287,7 +287,7 @@ describe("rights", () => {
     await store.announce(worker("worker-1"));
   });
 
-  it("logs which permission the user lacks", async () => {
+  it("the store logs which permission the user of Redis lacks", async () => {
     const redis = await start({
       acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~other:* &* +@all"],
     });
@@ -304,7 +304,7 @@ describe("rights", () => {
     });
   });
 
-  it("continues without hints when the user may not subscribe", async () => {
+  it("the store continues without hints when the user of Redis may not subscribe", async () => {
     const redis = await start({
       acl: [
         "user default on nopass ~* &* +@all",
@@ -321,7 +321,7 @@ describe("rights", () => {
 });
 
 describe("TLS", () => {
-  it("verifies the certificate's authority and name", async () => {
+  it("the store verifies the authority and the name of Redis's certificate", async () => {
     const [own, foreign] = await Promise.all([certificate(), certificate()]);
     const redis = await start({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
@@ -340,7 +340,7 @@ describe("TLS", () => {
     expect(linesWith(misnamed.lines, "certificate is for another host name")).toHaveLength(1);
   });
 
-  it("survives a socket with two errors: our rejected certificate, and the peer's alert", async () => {
+  it("the store survives a socket with two errors: our rejected certificate, and the peer's alert", async () => {
     const own = await certificate();
     const redis = await start({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
@@ -351,7 +351,7 @@ describe("TLS", () => {
     }
   });
 
-  it("logs that only one end uses TLS", async () => {
+  it("the store logs that only one end uses TLS", async () => {
     const { cert, private: key } = await certificate();
     const redis = await start({ port: true, tls: { cert, key } });
     for (const [url, cure] of [
@@ -378,7 +378,7 @@ describe("TLS", () => {
 });
 
 describe("a Redis that refuses writes", () => {
-  it("accepts no new records when its memory is full, but leases and take-overs continue", async () => {
+  it("a Redis whose memory is full accepts no new records, but leases and take-overs continue", async () => {
     const { redis, store, lines, counters } = await startUp({
       lines: ["maxmemory-policy noeviction"],
     });
@@ -429,12 +429,12 @@ describe("a Redis that refuses writes", () => {
     expect(lines).toHaveLength(3);
   });
 
-  it("warns of a policy that evicts records", async () => {
+  it("the store warns of a Redis with a policy that evicts records", async () => {
     const { lines } = await startUp({ lines: ["maxmemory-policy allkeys-lru"] });
     expect(linesWith(lines, "set maxmemory-policy noeviction")).toHaveLength(1);
   });
 
-  it("waits on a replica until it is the primary", async () => {
+  it("the store waits on a replica until it is the primary", async () => {
     const primary = await start({ port: true });
     const redis = await start({ lines: [`replicaof 127.0.0.1 ${primary.port}`] });
     const { store, lines } = open(redis.url);
@@ -445,7 +445,7 @@ describe("a Redis that refuses writes", () => {
     expect(linesWith(lines, "store unavailable")).toHaveLength(1);
   });
 
-  it("is away when it becomes a replica", async () => {
+  it("a Redis that becomes a replica is away", async () => {
     const { redis, store, lines } = await startUp();
     await redis.admin().replicaof("127.0.0.1", await freePort());
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
@@ -455,7 +455,7 @@ describe("a Redis that refuses writes", () => {
     expect(linesWith(lines, "read-only replica")).toHaveLength(1);
   });
 
-  it("is away while it refuses writes because it cannot save", async () => {
+  it("a Redis that refuses writes because it cannot save is away", async () => {
     const { redis, store, lines } = await startUp({ lines: ["min-replicas-to-write 0"] });
     await redis.admin().config("SET", "min-replicas-to-write", "1");
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject(AWAY);
@@ -487,7 +487,7 @@ describe("an unsupported server", () => {
     return (server.address() as AddressInfo).port;
   }
 
-  it("logs that it is too old, without a password that it repeats", async () => {
+  it("the store logs that a Redis is too old, without a password that it repeats", async () => {
     const info = "redis_version:5.0.14\r\n";
     const port = await startPeer((command) => {
       if (command === "info") return `$${info.length}\r\n${info}\r\n`;
@@ -500,7 +500,7 @@ describe("an unsupported server", () => {
     expect(lines.join("")).not.toContain(PASSWORD);
   });
 
-  it("works on a Redis whose INFO was renamed", async () => {
+  it("the store works on a Redis whose INFO was renamed", async () => {
     const { store } = await startUp({ lines: ['rename-command INFO ""'] });
     expect(store.health).toEqual({ state: "up" });
   });
@@ -510,7 +510,7 @@ describe("an unsupported server", () => {
     ["a number", ":7\r\n"],
     ["no text", "$-1\r\n"],
     ["text that says nothing", "+nothing\r\n"],
-  ])("is used without its version when INFO is answered by %s", async (_what, reply) => {
+  ])("a server is used without its version when INFO is answered by %s", async (_what, reply) => {
     const port = await startPeer((command) => {
       if (command === "info") return reply;
       if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
@@ -520,7 +520,7 @@ describe("an unsupported server", () => {
     await timeUntil(() => store.health.state === "up");
   });
 
-  it("logs how to let scripts use their keys on Dragonfly", async () => {
+  it("the store logs how to let scripts use their keys on Dragonfly", async () => {
     const port = await startPeer((command) => {
       if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
       if (command === "evalsha") return "-NOSCRIPT No matching script. Please use EVAL.\r\n";
@@ -539,7 +539,7 @@ describe("an unsupported server", () => {
     ["too many answers", "+OK\r\n+OK\r\n+OK\r\n"],
     ["bytes", "\u0000\u0001$5\r\n*3\r\n"],
     ["a huge array", "*2147483647\r\n"],
-  ])("stays away from a server that answers %s", async (_what, answer) => {
+  ])("the store stays away from a server that answers %s", async (_what, answer) => {
     const port = await startPeer(() => answer);
     const { store, lines } = open(`redis://127.0.0.1:${port}`);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
@@ -551,7 +551,7 @@ describe("an unsupported server", () => {
 });
 
 describe("many clients at once", () => {
-  it("never has two owners of a session under one epoch", async () => {
+  it("Redis never has two owners of a session under one epoch, with many clients at once", async () => {
     const { redis, store } = await startUp();
     await settle(redis.admin());
     const clients = [store, ...[1, 2, 3].map(() => open(redis.url).store)];
@@ -586,7 +586,7 @@ describe("many clients at once", () => {
 });
 
 describe("a lease", () => {
-  it("expires by Redis's own time", async () => {
+  it("a lease in Redis expires by Redis's own time", async () => {
     const { store } = await startUp();
     await store.announce(worker("worker-1"));
     expect((await store.members()).members).toHaveLength(1);

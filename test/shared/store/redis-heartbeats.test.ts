@@ -58,7 +58,7 @@ async function commands(): Promise<string[]> {
 }
 
 describe("a heartbeat", () => {
-  it("is one command, whatever was deferred since the last one", async () => {
+  it("a heartbeat is one command, whatever was deferred since the last one", async () => {
     const { deferred } = store;
     const asked = [
       deferred.members(),
@@ -74,7 +74,7 @@ describe("a heartbeat", () => {
     expect(await commands()).toEqual(["evalsha"]);
   });
 
-  it("does not hold up what somebody waits for", async () => {
+  it("a heartbeat does not hold up what somebody waits for", async () => {
     const deferred = store.deferred.members();
     expect((await store.members()).members).toEqual([member]);
     expect(await commands()).toEqual(["evalsha"]);
@@ -82,7 +82,7 @@ describe("a heartbeat", () => {
     await deferred;
   });
 
-  it("is not waited for when none has come for a second and a half", async () => {
+  it("deferred operations do not wait for a heartbeat when none has come for a second and a half", async () => {
     const early = store.deferred.members();
     clock.advance(1500);
     expect((await early).members).toEqual([member]);
@@ -90,7 +90,7 @@ describe("a heartbeat", () => {
     expect(await commands()).toEqual(["evalsha", "evalsha"]);
   });
 
-  it("has room for a hundred operations; more are sent at once", async () => {
+  it("a heartbeat has room for a hundred operations; more are sent at once", async () => {
     const asked = Array.from({ length: 100 }, () => store.deferred.owners());
     expect(await store.deferred.owners()).toEqual([]);
     expect(await commands()).toEqual(["evalsha"]);
@@ -101,7 +101,7 @@ describe("a heartbeat", () => {
 });
 
 describe("a heartbeat of which a part fails", () => {
-  it("renews the lease, and does the rest", async () => {
+  it("a heartbeat of which a part fails renews the lease, and does the rest", async () => {
     await redis.admin().call("ACL", "SETUSER", "ct", "-xadd");
     const refused = store.deferred.appendToStream("history-hour", ["text"]);
     const read = store.deferred.members();
@@ -111,7 +111,7 @@ describe("a heartbeat of which a part fails", () => {
     expect(store.health.state).toBe("up");
   });
 
-  it("tells a replaced incarnation so, and does the rest", async () => {
+  it("a heartbeat of which a part fails tells a replaced incarnation so, and does the rest", async () => {
     const read = store.deferred.members();
     const young = worker("worker-1");
     const { store: other } = openStore(redis.url);
@@ -121,7 +121,7 @@ describe("a heartbeat of which a part fails", () => {
     expect((await read).members).toEqual([young]);
   });
 
-  it("renews the lease when the memory is full, and writes nothing else", async () => {
+  it("a heartbeat renews the lease when the memory is full, and writes nothing else", async () => {
     await store.putSignIn({ id: "s", revision: 1, keys: [], data: 1, ttlMs: 60_000, dueInMs: 0 });
     await redis.admin().config("SET", "maxmemory", "1");
     const { deferred } = store;
@@ -144,14 +144,14 @@ describe("a heartbeat of which a part fails", () => {
 });
 
 describe("a heartbeat to a Redis that fails", () => {
-  it("runs on a Redis that has lost the script", async () => {
+  it("a heartbeat runs on a Redis that has lost the script", async () => {
     await redis.admin().script("FLUSH");
     const read = store.deferred.members();
     expect(await store.renew(member)).toBe("renewed");
     expect((await read).members).toEqual([member]);
   });
 
-  it("rejects what is deferred as soon as the store is away", async () => {
+  it("a heartbeat rejects what is deferred as soon as the store is away", async () => {
     const waiting = [store.deferred.members(), store.deferred.owners()];
     const areRejected = Promise.all(waiting.map((one) => expect(one).rejects.toMatchObject(AWAY)));
     await redis.kill();
@@ -159,7 +159,7 @@ describe("a heartbeat to a Redis that fails", () => {
     await expect(store.deferred.members()).rejects.toMatchObject(AWAY);
   });
 
-  it("takes nothing along while another has no response, and all are rejected in the end", async () => {
+  it("a heartbeat takes nothing along while another has no response, and all are rejected in the end", async () => {
     redis.pause();
     const early = store.deferred.members();
     const renewals = [store.renew(member)];
@@ -173,7 +173,7 @@ describe("a heartbeat to a Redis that fails", () => {
     await until("the monitor has seen both", () => sent.length === 2);
   });
 
-  it("rejects what is deferred when the store is closed", async () => {
+  it("a heartbeat rejects what is deferred when the store is closed", async () => {
     const waiting = expect(store.deferred.members()).rejects.toMatchObject(AWAY);
     await store.close();
     await waiting;
@@ -183,7 +183,7 @@ describe("a heartbeat to a Redis that fails", () => {
 describe("the connection for changes", () => {
   const CHECK_MS = 15_000;
 
-  it("needs no PING while it has received every change", async () => {
+  it("the connection for changes needs no PING while it has received every change", async () => {
     await beat();
     clock.advance(CHECK_MS);
     await announce(worker("worker-2"));
@@ -193,7 +193,7 @@ describe("the connection for changes", () => {
     expect(await commands()).not.toContain("ping");
   });
 
-  it("is checked when it has missed a change, and when there are no heartbeats", async () => {
+  it("the connection for changes is checked when it has missed a change, and when there are no heartbeats", async () => {
     await redis.admin().incr("{ct}:version");
     await beat();
     clock.advance(CHECK_MS);

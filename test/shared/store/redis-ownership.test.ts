@@ -114,7 +114,7 @@ describe("the decision in Lua", () => {
 
   afterAll(() => redis.close());
 
-  it("equals the one in TypeScript for any resume", async () => {
+  it("the decision in Lua equals the one in TypeScript for any resume", async () => {
     const source = `${composeLua(["prelude", "ownership"])}\n${ASK_ALL}`;
     const causes = new Set<string>();
     const batch = fc.array(question, { minLength: 500, maxLength: 500 });
@@ -143,7 +143,7 @@ describe("the decision in Lua", () => {
     ]);
   });
 
-  it("equals the one in TypeScript for any reassertion", async () => {
+  it("the decision in Lua equals the one in TypeScript for any reassertion", async () => {
     const source = `${composeLua(["prelude", "ownership"])}\n${REASSERT_ALL}`;
     const verdicts = new Set<string>();
     const batch = fc.array(word, { minLength: 500, maxLength: 500 });
@@ -162,7 +162,7 @@ describe("the decision in Lua", () => {
   });
 
   it.each(["resume_session", "reassert_session"] as const)(
-    "is part of %s, as it stands in its file",
+    "the decision in Lua is part of %s, as it stands in its file",
     (script) => {
       const file = new URL("../../../shared/store/redis/scripts/ownership.lua", import.meta.url);
       expect(loadScripts()[script].source).toContain(readFileSync(file, "utf8"));

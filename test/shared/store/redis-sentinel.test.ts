@@ -49,7 +49,7 @@ async function startTrio() {
 }
 
 describe("behind Sentinels", () => {
-  it("continues on the new primary when the old one dies", async () => {
+  it("the store behind Sentinels continues on the new primary when the old one dies", async () => {
     const { primary, replica, sentinel } = await startTrio();
     const dead = await freePort();
     const { store, lines } = open(
@@ -72,7 +72,7 @@ describe("behind Sentinels", () => {
     expect(lines.join("")).not.toMatch(/data@|watch/);
   });
 
-  it("follows a manual fail-over", async () => {
+  it("the store behind Sentinels follows a manual fail-over", async () => {
     const { replica, sentinel } = await startTrio();
     const { store } = open(
       `redis+sentinel://:data@127.0.0.1:${sentinel.port}/edge?sentinel-password=watch`,
@@ -89,7 +89,7 @@ describe("behind Sentinels", () => {
     );
   });
 
-  it("logs once that no Sentinel responds, requires a password, or does not know the name", async () => {
+  it("the store logs once that no Sentinel responds, requires a password, or does not know the name", async () => {
     const sentinel = await start({ sentinel: true, port: await freePort(), password: "watch" });
     const dead = await freePort();
     for (const [url, reason] of [

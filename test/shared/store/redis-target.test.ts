@@ -19,7 +19,7 @@ import { startRedis } from "../../support/redis.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
 describe("the URL of Redis", () => {
-  it("names one server", () => {
+  it("the URL of Redis names one server", () => {
     expect(parseRedisUrl("redis://redis")).toEqual({
       at: { kind: "server", host: "redis", port: 6379 },
       login: {},
@@ -41,7 +41,7 @@ describe("the URL of Redis", () => {
     });
   });
 
-  it("names a Unix socket", () => {
+  it("the URL of Redis names a Unix socket", () => {
     expect(parseRedisUrl("unix://ct:pw@/run/redis%20a/redis.sock?db=2")).toEqual({
       at: { kind: "socket", path: "/run/redis a/redis.sock" },
       login: { user: "ct", password: "pw" },
@@ -51,7 +51,7 @@ describe("the URL of Redis", () => {
     });
   });
 
-  it("names Sentinels and the primary", () => {
+  it("the URL of Redis names Sentinels and the primary", () => {
     const url =
       "rediss+sentinel://ct:pw@s1:26380,s2,[::1]/edge?db=1&sentinel-user=u&sentinel-password=p%26w";
     expect(parseRedisUrl(url)).toEqual({
@@ -72,7 +72,7 @@ describe("the URL of Redis", () => {
     });
   });
 
-  it("may begin with valkey://", () => {
+  it("the URL of Redis may begin with valkey://", () => {
     const { label: _, ...plain } = parseRedisUrl("redis://ct:pw@host/2");
     expect(parseRedisUrl("valkey://ct:pw@host/2")).toMatchObject(plain);
     expect(parseRedisUrl("valkeys://host")).toMatchObject({ tls: true });
@@ -84,12 +84,12 @@ describe("the URL of Redis", () => {
       "connection string of another",
     ],
     ["redis://:hunter2#1@host", "write # as %23"],
-  ])("that is written wrong is told how to write it", (url, hint) => {
+  ])("the URL of Redis that is written wrong is told how to write it", (url, hint) => {
     expect(() => parseRedisUrl(url)).toThrow(hint);
     expect(() => parseRedisUrl(url)).not.toThrow("hunter2");
   });
 
-  it("is rejected when invalid, and never shown", () => {
+  it("the URL of Redis is rejected when invalid, and never shown", () => {
     const secret = "hunter2";
     for (const url of [
       "",
@@ -138,7 +138,7 @@ describe("the configured store", () => {
     return connectStore({ ...needs, log, settings: readSettings({ role: "worker", env }) });
   }
 
-  it("is Redis with CT_REDIS_URL, with the given prefix and name", async () => {
+  it("the configured store is Redis with CT_REDIS_URL, with the given prefix and name", async () => {
     const redis = await startRedis();
     const store = connect({ CT_REDIS_URL: redis.url, CT_REDIS_PREFIX: "team-a:{edge}:" });
     await store.addToCounters({ a: 1 });
@@ -154,7 +154,7 @@ describe("the configured store", () => {
     await redis.close();
   });
 
-  it("is the embedded one with CT_STORE_SOCKET, whatever else is set", async () => {
+  it("the configured store is the embedded one with CT_STORE_SOCKET, whatever else is set", async () => {
     const store = connect({
       CT_STORE_SOCKET: "/nonexistent/store.sock",
       CT_REDIS_URL: "redis://127.0.0.1:1",
@@ -164,11 +164,11 @@ describe("the configured store", () => {
     await store.close();
   });
 
-  it("must be configured", () => {
+  it("a store must be configured to be opened", () => {
     expect(() => connect({})).toThrow(/no store is configured: set CT_REDIS_URL/);
   });
 
-  it("is rejected with an invalid URL, prefix or authority", () => {
+  it("the configured store is rejected with an invalid URL, prefix or authority", () => {
     const folder = tempFolder();
     const file = path.join(folder, "ca.pem");
     writeFileSync(file, "not a certificate");
@@ -257,11 +257,11 @@ describe("the fault of an error of Redis", () => {
     ],
     ["no Sentinel names the primary: s1:26379 WRONGPASS invalid password", "password", true],
     ["WRONGTYPE Operation against a key", "command", false],
-  ])("%s", (message, kind, away) => {
+  ])("the fault of an error of Redis is described: %s", (message, kind, away) => {
     expect(describeFault(new Error(message), CONTEXT)).toMatchObject({ kind, away });
   });
 
-  it("suggests no change of the default user, which others may use too", () => {
+  it("the fault of an error of Redis suggests no change of the default user, which others may use too", () => {
     const { reason } = describeFault(new Error("NOPERM no"), {
       ...CONTEXT,
       aclRule: aclRule(undefined, "{ct}:"),
@@ -276,11 +276,11 @@ describe("the fault of an error of Redis", () => {
     ["ERR_TLS_CERT_ALTNAME_INVALID", "for another host name"],
     ["DEPTH_ZERO_SELF_SIGNED_CERT", "CT_REDIS_CA"],
     ["Unknown RESP type 21", "write rediss:// in CT_REDIS_URL"],
-  ])("%s: %s", (message, cure) => {
+  ])("the fault of the error %s of Redis has its cure: %s", (message, cure) => {
     expect(describeFault(new Error(message), CONTEXT).reason).toContain(cure);
   });
 
-  it("shows no password that Redis repeats", () => {
+  it("the fault of an error shows no password that Redis repeats", () => {
     const old =
       "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `hunter2`, ";
     expect(describeFault(new Error(old), CONTEXT).reason).not.toContain("hunter2");
@@ -289,7 +289,7 @@ describe("the fault of an error of Redis", () => {
     ).toBe("ERR odd (masked)");
   });
 
-  it("detects versions that are too old", () => {
+  it("the store detects versions of Redis that are too old", () => {
     for (const version of ["6.2.0", "6.2.14", "7.0.15", "8.0.1", "10.1.0", "unknown"]) {
       expect(isNewEnough(version), version).toBe(true);
     }

@@ -76,7 +76,7 @@ const GARBAGE: Record<string, (key: string) => Promise<unknown>> = {
 
 describe("an invalid value in place of a record", () => {
   for (const [what, plant] of Object.entries(GARBAGE)) {
-    it(`${what} at every key breaks no operation`, async () => {
+    it(`${what} in place of a record at every key breaks no operation`, async () => {
       const record = await create({ alias: "team-a" as SessionKey });
       await store.announce(one);
       await store.openSession(holderOf(record));
@@ -147,7 +147,7 @@ describe("an invalid value in place of a record", () => {
     });
   }
 
-  it("is counted, and logged once", async () => {
+  it("an invalid value in place of a record is counted, and logged once", async () => {
     await store.announce(one);
     await store.announce(balancer("balancer-1"));
     for (const value of [
@@ -168,7 +168,7 @@ describe("an invalid value in place of a record", () => {
     expect(opened.lines.filter((line) => line.includes("ignored invalid records"))).toHaveLength(1);
   });
 
-  it("in one peer does not affect the others", async () => {
+  it("an invalid value in one peer does not affect the others", async () => {
     const record = await create();
     const holder = holderOf(record);
     await store.openSession(holder);
@@ -189,7 +189,7 @@ describe("an invalid value in place of a record", () => {
     expect(opened.counters.value("store.ignored", "session")).toBe(5);
   });
 
-  it("reaches no prototype", async () => {
+  it("an invalid value in place of a record reaches no prototype", async () => {
     await store.putTicket({ kind: "join", token: "t", question: 1, ttlMs: LATER_MS });
     await admin.hset(
       "{ct}:ticket:join:t",
@@ -203,7 +203,7 @@ describe("an invalid value in place of a record", () => {
     expect(Object.getPrototypeOf(await store.readCounters(""))).toBe(Object.prototype);
   });
 
-  it("on the channel of changes is ignored", async () => {
+  it("an invalid value on the channel of changes is ignored", async () => {
     const heard: unknown[] = [];
     store.onChange((change) => heard.push(change));
     await expect.poll(async () => (await admin.pubsub("NUMSUB", "{ct}:changes"))[1]).toBe(1);
@@ -249,7 +249,7 @@ describe("an excessive number of records", () => {
     expect(await admin.zcard("{ct}:members")).toBe(1);
   });
 
-  it("does not read a session of 100,000 peers, nor all of 100,000 counters", async () => {
+  it("the store does not read a session of 100,000 peers, nor all of 100,000 counters", async () => {
     const record = await create();
     await store.openSession(holderOf(record));
     await store.addToCounters({ joins: 1 });
@@ -275,7 +275,7 @@ describe("an excessive number of records", () => {
     expect(await admin.zcard('{ct}:user:"user"')).toBe(1);
   });
 
-  it("keeps a limited number of tickets, dropping the oldest first", async () => {
+  it("the store keeps a limited number of tickets, dropping the oldest first", async () => {
     await fill(50_000, (pipeline, i) => {
       pipeline.zadd("{ct}:tickets:login", Date.now() + 60_000 + i, `old-${i}`);
     });
@@ -286,7 +286,7 @@ describe("an excessive number of records", () => {
     expect(await admin.zcard("{ct}:tickets:login")).toBe(50_000);
   });
 
-  it("keeps a limited number of tombstones, tokens and names of counters", async () => {
+  it("the store keeps a limited number of tombstones, tokens and names of counters", async () => {
     const nowMs = Date.now();
     const old = await create();
     await store.closeSession(holderOf(old), nowMs + 30_000);
@@ -307,7 +307,7 @@ describe("an excessive number of records", () => {
     expect(await store.readCounters("c1")).toMatchObject({ c1: 2 });
   });
 
-  it("rejects a value that readers would reject, and names it", async () => {
+  it("the store rejects a value that readers would reject, and names it", async () => {
     const record = await create();
     const huge = "x".repeat(100_000);
     const refusals = [
@@ -323,7 +323,7 @@ describe("an excessive number of records", () => {
     expect((await store.findSession(record.id))?.peers).toHaveLength(1);
   });
 
-  it("leaves no key behind when sessions and tickets have expired", async () => {
+  it("the store leaves no key behind when sessions and tickets have expired", async () => {
     const record = await create({ alias: "team-a" as SessionKey });
     await store.openSession(holderOf(record));
     const guest = peer();

@@ -82,7 +82,7 @@ describe("the embedded store's server", () => {
   }
 
   describe("its journal", () => {
-    it("has every acknowledged change after the process was killed", async () => {
+    it("the embedded store's journal has every acknowledged change after the process was killed", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const record = await createSession(store);
@@ -108,7 +108,7 @@ describe("the embedded store's server", () => {
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
     });
 
-    it("loses no acknowledged change when it is killed under load", async () => {
+    it("the embedded store's journal loses no acknowledged change when it is killed under load", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const { id, epoch } = await createSession(store);
@@ -127,7 +127,7 @@ describe("the embedded store's server", () => {
       expect(clock).toBeLessThanOrEqual(answered + 1);
     });
 
-    it("compacts its journal while 10,000 sessions change, and has all of them after a restart", async () => {
+    it("the embedded store compacts its journal while 10,000 sessions change, and has all of them after a restart", async () => {
       const clock = createStepClock();
       const { log } = createTestLog();
       const server = await startStoreServer({ dataDir, clock, log });
@@ -165,7 +165,7 @@ describe("the embedded store's server", () => {
       expect(others).toEqual(records.slice(1));
     });
 
-    it("restores the valid records of a corrupt journal", async () => {
+    it("the embedded store restores the valid records of a corrupt journal", async () => {
       const server = await start();
       const store = await connect(server.socketPath);
       const [one, two] = [await createSession(store), await createSession(store)];
@@ -191,7 +191,7 @@ describe("the embedded store's server", () => {
       expect(fs.readFileSync(path.join(dataDir, aside[0] ?? ""), "utf8")).toBe(damaged);
     });
 
-    it("continues in memory while the disk is full, logs it once, and writes all records when it can", async () => {
+    it("the embedded store continues in memory while the disk is full, logs it once, and writes all records when it can", async () => {
       const first = await startProcess();
       const store = await connect(first.socketPath);
       const before = await createSession(store);
@@ -222,7 +222,7 @@ describe("the embedded store's server", () => {
   });
 
   describe("its data directory", () => {
-    it("is made with mode 0700, and the socket with 0600", async () => {
+    it("the embedded store's data directory is made with mode 0700, and the socket with 0600", async () => {
       const { socketPath } = await start();
       expect(fs.statSync(dataDir).mode & 0o777).toBe(0o700);
       expect(fs.statSync(socketPath).mode & 0o777).toBe(0o600);
@@ -231,7 +231,7 @@ describe("the embedded store's server", () => {
       expect(findStoreSocket(dataDir)).toBe(socketPath);
     });
 
-    it("is used by one store at a time, in this process or another", async () => {
+    it("the embedded store's data directory is used by one store at a time, in this process or another", async () => {
       const server = await start();
       const refused = {
         code: "EDGE_STORE_IN_USE",
@@ -248,14 +248,14 @@ describe("the embedded store's server", () => {
       expect(await found(await connect(again.socketPath), record.id)).toEqual(record);
     });
 
-    it("is still in use when its process is stopped (SIGSTOP)", async () => {
+    it("the embedded store's data directory is still in use when its process is stopped (SIGSTOP)", async () => {
       const { child } = await startProcess();
       child.kill("SIGSTOP");
       await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
       child.kill("SIGCONT");
     });
 
-    it("is claimed by exactly one of many stores that start together, repeatedly", async () => {
+    it("the embedded store's data directory is claimed by exactly one of many stores that start together, repeatedly", async () => {
       for (let round = 0; round < 10; round++) {
         const starts = await Promise.allSettled(Array.from({ length: 6 }, () => start()));
         const won = starts.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
@@ -272,7 +272,7 @@ describe("the embedded store's server", () => {
       expect(fs.readdirSync(dataDir).length).toBeLessThan(5);
     });
 
-    it("is claimed by one of several processes that start after one was killed", async () => {
+    it("the embedded store's data directory is claimed by one of several processes that start after one was killed", async () => {
       const killed = await startProcess();
       await killed.end("SIGKILL");
       expect(fs.existsSync(killed.socketPath)).toBe(true);
@@ -281,7 +281,7 @@ describe("the embedded store's server", () => {
       expect(fs.existsSync(killed.socketPath)).toBe(false);
     });
 
-    it("may have a path that is too long for a socket", async () => {
+    it("the embedded store's data directory may have a path that is too long for a socket", async () => {
       dataDir = path.join(folder.path, "long".repeat(30), "data");
       const server = await start();
       expect(Buffer.byteLength(server.socketPath)).toBeLessThanOrEqual(100);
@@ -298,7 +298,7 @@ describe("the embedded store's server", () => {
       expect(fs.existsSync(path.dirname(killed.socketPath))).toBe(false);
     });
 
-    it("may contain foreign files with our names", async () => {
+    it("the embedded store's data directory may contain foreign files with our names", async () => {
       fs.mkdirSync(dataDir);
       fs.writeFileSync(path.join(dataDir, "store.owner.7"), "not a link");
       fs.symlinkSync("/nowhere/store-abcdef/store.sock", path.join(dataDir, "store.owner.5"));
@@ -308,7 +308,7 @@ describe("the embedded store's server", () => {
       expect(fs.readFileSync(path.join(dataDir, "precious"), "utf8")).toBe("keep");
     });
 
-    it("is rejected with a one-line error when it cannot be used", async () => {
+    it("the embedded store's data directory is rejected with a one-line error when it cannot be used", async () => {
       const file = path.join(folder.path, "file");
       fs.writeFileSync(file, "");
       // /proc: Linux's answer there once sent us into an endless loop. Elsewhere it cannot be made either.
@@ -341,7 +341,7 @@ describe("the embedded store's server", () => {
       "a line without end": Buffer.alloc(1024 * 1024 + 2, 0x20),
     };
     for (const [what, bytes] of Object.entries(garbage)) {
-      it(`closes a connection on which ${what} came, and that one only`, async () => {
+      it(`the embedded store closes a connection on which ${what} came, and that one only`, async () => {
         const { socketPath } = await start();
         const store = await connect(socketPath);
         const socket = await connectRaw(socketPath);
@@ -351,7 +351,7 @@ describe("the embedded store's server", () => {
       });
     }
 
-    it("describes what is wrong with a request, changes nothing and continues", async () => {
+    it("the embedded store describes what is wrong with a request, changes nothing and continues", async () => {
       const { socketPath } = await start();
       const socket = await connectRaw(socketPath);
       socket.setEncoding("utf8");
@@ -379,7 +379,7 @@ describe("the embedded store's server", () => {
       expect(JSON.parse(answer)).toEqual({ id: 6, value: {} });
     });
 
-    it("parses requests split into any chunks, and responds in order", async () => {
+    it("the embedded store parses requests split into any chunks, and responds in order", async () => {
       const { socketPath } = await start();
       const socket = await connectRaw(socketPath);
       const lines: string[] = [];
@@ -400,7 +400,7 @@ describe("the embedded store's server", () => {
       );
     });
 
-    it("disconnects a client that sends requests and does not read, and serves the others", async () => {
+    it("the embedded store disconnects a client that sends requests and does not read, and serves the others", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       await store.putTicket({
@@ -422,7 +422,7 @@ describe("the embedded store's server", () => {
         .toBe(true);
     });
 
-    it("disconnects a client that does not read the changes", async () => {
+    it("the embedded store disconnects a client that does not read the changes", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       const deaf = await connectRaw(socketPath);
@@ -451,7 +451,7 @@ describe("the embedded store's server", () => {
       expect(await store.timeMs()).toBeGreaterThan(0);
     });
 
-    it("sends a change to all clients once, however often it happened in one turn", async () => {
+    it("the embedded store sends a change to all clients once, however often it happened in one turn", async () => {
       const { socketPath } = await start();
       const store = await connect(socketPath);
       const { id, epoch } = await createSession(store);
@@ -465,7 +465,7 @@ describe("the embedded store's server", () => {
       expect(heard[0]).toEqual({ subject: "session", sessionId: id });
     });
 
-    it("is gone after close, with every connection, and close may be called again", async () => {
+    it("the embedded store's socket is gone after close, with every connection, and close may be called again", async () => {
       const server = await start();
       const socket = await connectRaw(server.socketPath);
       const closed = once(socket, "close");

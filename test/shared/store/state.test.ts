@@ -22,7 +22,7 @@ import { createStepClock } from "../../support/step-clock.ts";
 type Step = (state: StoreState, now: StoreTime) => void;
 
 describe("the state of the embedded store", () => {
-  it("is the same when it is restored from the journal, whatever happened", () => {
+  it("the state of the embedded store is the same when it is restored from the journal, whatever happened", () => {
     const folder = makeFolder();
     const { log, lines } = createTestLog();
     let run = 0;
@@ -57,7 +57,7 @@ describe("the state of the embedded store", () => {
     }
   });
 
-  it("raises epochs only, and lets one holder at most change a session", () => {
+  it("the state of the embedded store raises epochs only, and lets one holder at most change a session", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 80 }),
@@ -87,7 +87,7 @@ describe("the state of the embedded store", () => {
     );
   });
 
-  it("is empty when everything in it has expired and was swept", () => {
+  it("the state of the embedded store is empty when everything in it has expired and was swept", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const state = createStoreState(now());
@@ -129,7 +129,7 @@ describe("the state of the embedded store", () => {
     expect(sweeps).toBeGreaterThan(2);
   });
 
-  it("does not return expired records that were not swept", () => {
+  it("the state of the embedded store does not return expired records that were not swept", () => {
     const { operations } = createStoreState(NOW);
     const later = { wallMs: NOW.wallMs + 60_000, nowMs: NOW.nowMs + 60_000 };
     const create = {
@@ -154,7 +154,7 @@ describe("the state of the embedded store", () => {
     expect(waiting.map(({ token }) => token)).toEqual(["b", "a"]);
   });
 
-  it("counts no member as gone in the first seconds after its start", () => {
+  it("the state of the embedded store counts no member as gone in the first seconds after its start", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const first = createStoreState(now());
@@ -186,7 +186,7 @@ describe("the state of the embedded store", () => {
     });
   });
 
-  it("does not expire leases when the wall clock is set", () => {
+  it("the state of the embedded store does not expire leases when the wall clock is set", () => {
     const clock = createStepClock();
     const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
     const state = createStoreState(now());
@@ -199,7 +199,7 @@ describe("the state of the embedded store", () => {
     expect(state.operations.members(now()).members).toEqual([]);
   });
 
-  it("sends no hint when only the load of a member changes, as with every heartbeat", () => {
+  it("the state of the embedded store sends no hint when only the load of a member changes, as with every heartbeat", () => {
     const state = createStoreState(NOW);
     const member = worker("worker-1");
     state.operations.announce(NOW, member);
@@ -212,7 +212,7 @@ describe("the state of the embedded store", () => {
     expect(state.takeEffects().changes).toEqual([{ subject: "members" }]);
   });
 
-  it("limits the revoked tokens of one session, dropping the oldest first", () => {
+  it("the state of the embedded store limits the revoked tokens of one session, dropping the oldest first", () => {
     const { operations } = createStoreState(NOW);
     const created = operations.createSession(NOW, {
       sessionId: SESSION,
@@ -234,7 +234,7 @@ describe("the state of the embedded store", () => {
     expect(revokedTokens.at(-1)).toBe("1009");
   });
 
-  it("drops the oldest tickets of a kind in a flood, and none of another kind", () => {
+  it("the state of the embedded store drops the oldest tickets of a kind in a flood, and none of another kind", () => {
     const state = createStoreState(NOW);
     const { operations } = state;
     operations.putTicket(NOW, { kind: "join", token: "join", question: 1, ttlMs: 1e6 });
@@ -246,7 +246,7 @@ describe("the state of the embedded store", () => {
     expect(operations.readTicket(NOW, "join", "join")).toBeDefined();
   });
 
-  it("limits the memory of tickets, not only their number", () => {
+  it("the state of the embedded store limits the memory of tickets, not only their number", () => {
     const { operations } = createStoreState(NOW);
     const question = "x".repeat(1024 * 1024);
     for (let i = 0; i < 40; i++) {

@@ -79,7 +79,7 @@ test("files that are kept from guests seem not to exist", async () => {
   expect(disk.content.get("work/.env")).toBe("SECRET=1");
 });
 
-test("a folder that holds such files is neither removed nor renamed by a guest", async () => {
+test("a folder that holds files that are kept from guests is neither removed nor renamed by a guest", async () => {
   const { guest, disk } = await share({ ...TEXTS, "work/app/sub/.env.local": "SECRET=2" });
   await expectRefused(guest.remove("work/app"), "denied");
   await expectRefused(guest.rename("work/app", "work/app2"), "denied");

@@ -20,7 +20,7 @@ test("an archive of a workspace holds every file with its path", async () => {
   });
 });
 
-test("a file that vanishes meanwhile is named and the rest is there", async () => {
+test("a file that vanishes while an archive is made is named, and the rest is there", async () => {
   const files = createMemoryFiles({ "work/a.txt": "one", "work/b.txt": "two" });
   const { blob, skipped } = await zipFiles(
     {
@@ -62,7 +62,7 @@ test("names of texts that come from peers stay below the folder that the archive
   });
 });
 
-test("a text of several chunks is whole", async () => {
+test("a text of several chunks is whole in an archive", async () => {
   const text = Array.from({ length: 60_000 }, (_, index) => `line ${index}`).join("\n");
   expect(await textsOf(await zipTexts([{ path: "long", text }]))).toEqual({ long: text });
 });

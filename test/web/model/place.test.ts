@@ -23,12 +23,12 @@ describe("the page's URL", () => {
     [`${EDGE}/k/KEY/join/${ROOM}`, `${EDGE}/k/KEY`, ROOM],
     [`${EDGE}/base/join/${ROOM}?transport=polling`, `${EDGE}/base`, ROOM],
     ["http://[::1]:1080/?transport=websocket", "http://[::1]:1080", undefined],
-  ])("of %s names the edge %s and the session %s", (href, baseUrl, roomId) => {
+  ])("the page's URL %s names the edge %s and the session %s", (href, baseUrl, roomId) => {
     expect(readPlace(href)).toEqual({ baseUrl, roomId });
   });
 
   test.each(["#<img src=x>", "?room=a;b", "join/..", "#__proto__", `#${"x".repeat(65)}`])(
-    "with %s names no session",
+    "the page's URL with %s names no session",
     (rest) => {
       expect(readPlace(`${EDGE}/${rest}`).roomId).toBeUndefined();
     },
@@ -63,7 +63,7 @@ describe("what a user enters to join", () => {
     `javascript:alert(1)//#${ROOM}`,
     `vscode://x/#${ROOM}`,
     `https://user@/#${ROOM}`,
-  ])("%s is no invitation", (text) => {
+  ])("%s is no invitation to a session", (text) => {
     expect(readInvitation(text, EDGE)).toEqual({ outcome: "invalid" });
   });
 });

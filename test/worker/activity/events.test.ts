@@ -27,7 +27,7 @@ function policyOf(text: string) {
   return { policy, decider: createDecider(policy, prefixes), digest: "", text };
 }
 
-test("a session from its sign-ins to its end, with who did what", async () => {
+test("a session is recorded from its sign-ins to its end, with who did what", async () => {
   const { worker, recorded } = await start();
   const { sessionId, host, guests } = await openSession({ baseUrl: worker.url, guestCount: 1 });
   host.decide = () => "reject";

@@ -26,7 +26,7 @@ test("a guest's page is told whether the policy suggests to read only; a host's 
   expect(await ask("bob", true)).toEqual({ readOnly: false });
 });
 
-test("without a room token, and for a session that does not exist, there are none", async () => {
+test("without a room token, and for a session that does not exist, there are no hints", async () => {
   const { worker, tokenOf, userOf } = await startPolicyWorker();
   for (const token of [undefined, "", "garbage", await tokenOf("ada")]) {
     const headers = token === undefined ? {} : { "x-oct-jwt": token };

@@ -127,7 +127,7 @@ test("a person who confirms the sign-in and signs in at the provider is signed i
   expect((await signedInAs(again))?.id).toBe(user?.id);
 });
 
-test("another worker finishes what one has begun, also when that one is gone", async () => {
+test("another worker finishes a sign-in that one has begun, also when that one is gone", async () => {
   await start();
   const token = await worker.begin();
   const browser = new TestBrowser();
@@ -141,7 +141,7 @@ test("another worker finishes what one has begun, also when that one is gone", a
 });
 
 describe("the page before", () => {
-  test("says who asks, and goes on only by its own form", async () => {
+  test("the page before a sign-in says who asks, and goes on only by its own form", async () => {
     await start();
     const token = await worker.begin();
     const browser = new TestBrowser();
@@ -205,7 +205,7 @@ describe("what comes back", () => {
     return (await browser.submit(asked, YES, isBack)).url;
   }
 
-  test("works once", async () => {
+  test("a provider's response signs in once", async () => {
     await start();
     const browser = new TestBrowser();
     const answer = await answerOf(browser, await worker.begin());
@@ -215,7 +215,7 @@ describe("what comes back", () => {
     expect(again.text).toContain("works once");
   });
 
-  test("does not sign in another browser, and stays good for its own", async () => {
+  test("a provider's response does not sign in another browser, and stays good for its own", async () => {
     await start();
     const browser = new TestBrowser();
     const answer = await answerOf(browser, await worker.begin());
@@ -259,7 +259,7 @@ describe("what comes back", () => {
     expect(await two.store.readTicket("login", token)).toMatchObject({ state: "waiting" });
   });
 
-  test("of a state in a link that is only looked at, nothing is used up", async () => {
+  test("a link with a provider's response that is only looked at uses nothing up", async () => {
     await start();
     const browser = new TestBrowser();
     const answer = await answerOf(browser, await worker.begin());
@@ -276,7 +276,7 @@ describe("what comes back", () => {
     expect(page.text).toContain("Example ID did not sign you in");
   });
 
-  test("a sign-in that its client has given up says so", async () => {
+  test("a sign-in that its client has given up says so in the browser", async () => {
     await start();
     const token = await worker.begin();
     const browser = new TestBrowser();
@@ -324,7 +324,7 @@ describe("afterwards", () => {
     ["with a name before the host", "https://app.example@evil.example/signed-in"],
     ["that is a script", "javascript:alert(1)"],
     ["that is a path", "/signed-in"],
-  ])("a page %s is refused at once", async (_what, redirect) => {
+  ])("a page to return to %s is refused at once", async (_what, redirect) => {
     const web = await startWith({ loginRedirects: [BACK] });
     const link = `${linkOf(await web.begin())}&redirect=${encodeURIComponent(redirect)}`;
     const page = await new TestBrowser().open(link);
@@ -332,7 +332,7 @@ describe("afterwards", () => {
     expect(page.text).toContain("CT_LOGIN_REDIRECTS");
   });
 
-  test("or to the operator's own page", async () => {
+  test("the browser returns to the operator's own page after a sign-in", async () => {
     const web = await startWith({ loginSuccessUrl: "https://acme.example/done" });
     expect(await sentTo(linkOf(await web.begin()))).toBe("https://acme.example/done");
   });
@@ -347,7 +347,7 @@ test("clients open the operator's own sign-in page", async () => {
 });
 
 describe("who may come in", () => {
-  test("only members of the groups that the operator names", async () => {
+  test("only members of the groups that the operator names may come in", async () => {
     await start({ groups: ["admins", "staff"] });
     const token = await worker.begin();
     expect((await confirm(new TestBrowser(), token)).status).toBe(200);
@@ -378,7 +378,7 @@ describe("who may come in", () => {
 });
 
 describe("a provider that fails", () => {
-  test("is named, and the person may try again", async () => {
+  test("a provider that fails is named, and the person may try again", async () => {
     const gone = `http://127.0.0.1:${await freePort()}`;
     await start({}, gone);
     const page = await confirm(new TestBrowser(), await worker.begin());
@@ -386,7 +386,7 @@ describe("a provider that fails", () => {
     expect(page.text).toContain("Example ID does not respond");
   });
 
-  test("or lies about who it is, signs nobody in", async () => {
+  test("a provider that lies about who it is signs nobody in", async () => {
     await start({}, "http://localhost:1");
     const { port } = new URL(provider.issuer);
     // Its metadata names 127.0.0.1.

@@ -66,7 +66,7 @@ function failure(code: string): Error {
 }
 
 describe("a chain", () => {
-  test("begins with a line that names the chain before it, and ends with one", async () => {
+  test("a chain of the audit log begins with a line that names the chain before it, and ends with one", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 2);
     const lines = auditLines(folder);
@@ -84,7 +84,7 @@ describe("a chain", () => {
     ]);
   });
 
-  test("has people's data apart from the rest, with a salt of its own in each line", async () => {
+  test("a chain of the audit log has people's data apart from the rest, with a salt of its own in each line", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Ada", { target: { type: "rule", name: "no guests" } }));
@@ -111,7 +111,7 @@ describe("a chain", () => {
     expect(first?.actor.salt).not.toBe(second?.actor.salt);
   });
 
-  test("has no line of any size, and none that breaks it", async () => {
+  test("a chain of the audit log has no line of any size, and none that breaks it", async () => {
     const folder = auditFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("x".repeat(1_000_000)));
@@ -125,7 +125,7 @@ describe("a chain", () => {
 });
 
 describe("files", () => {
-  test("are private to their owner and group, and hold lines that wait for others", async () => {
+  test("files of the audit log are private to their owner and group, and hold lines that wait for others", async () => {
     const folder = join(auditFolder(), "a", "b");
     const { log } = openAuditLog(folder);
     for (let n = 0; n < 450; n++) log.write(auditEvent());
@@ -136,7 +136,7 @@ describe("files", () => {
     expect(auditLines(folder)).toHaveLength(452);
   });
 
-  test("are finished by size and by day, and the next one names the last line", async () => {
+  test("files of the audit log are finished by size and by day, and the next one names the last line", async () => {
     const folder = auditFolder();
     const clock = createStepClock(new Date(2030, 0, 1, 23, 59).getTime());
     const { log } = openAuditLog(folder, { clock, maxFileBytes: 3000 });
@@ -161,7 +161,7 @@ describe("files", () => {
     expect(await isAuditFine(folder)).toBe(true);
   });
 
-  test("older than their days are deleted, of all workers, and a line says which", async () => {
+  test("files of the audit log older than their days are deleted, of all workers, and a line says which", async () => {
     const folder = auditFolder();
     const day = 86_400_000;
     const clock = createStepClock(Date.now() - 40 * day);
@@ -195,7 +195,7 @@ describe("files", () => {
     expect(fine).toBe(true);
   });
 
-  test("that somebody has made to look old are no excuse for others that are missing", async () => {
+  test("files of the audit log that somebody has made to look old are no excuse for others that are missing", async () => {
     const folder = auditFolder();
     const checkpoint = await writeAuditLog(folder, 5, { worker: "worker-2" });
     const [real] = await findFiles(folder);
@@ -222,7 +222,7 @@ describe("files", () => {
     expect(result).toMatchObject({ isFine: false, missing: [{ chain: checkpoint.chain }] });
   });
 
-  test("that somebody has made to look old are no excuse when the next chain names them", async () => {
+  test("files of the audit log that somebody has made to look old are no excuse when the next chain names them", async () => {
     const folder = auditFolder();
     await writeAuditLog(folder, 5);
     const [file] = await findFiles(folder);
@@ -236,7 +236,7 @@ describe("files", () => {
     expect(await isAuditFine(folder)).toBe(false);
   });
 
-  test("that somebody deletes while they are written are followed by another, and their lines are missing", async () => {
+  test("files of the audit log that somebody deletes while they are written are followed by another, and their lines are missing", async () => {
     const folder = auditFolder();
     const clock = createStepClock(Date.now());
     const { log, lines } = openAuditLog(folder, { clock });
@@ -255,7 +255,7 @@ describe("files", () => {
 
 describe("a disk that takes nothing", () => {
   for (const code of ["ENOSPC", "EROFS", "EIO"]) {
-    test(`${code}: events wait, and all are written when it takes them again`, async () => {
+    test(`a disk that takes nothing (${code}) makes events wait, and all are written when it takes them again`, async () => {
       const folder = auditFolder();
       const { disk, openFile } = fullDisk();
       const clock = createStepClock(Date.now());
@@ -278,7 +278,7 @@ describe("a disk that takes nothing", () => {
     });
   }
 
-  test("for too long: what does not fit into memory is counted, and a line says how many are missing, and of when", async () => {
+  test("what does not fit into memory while a disk takes nothing is counted, and a line says how many are missing, and of when", async () => {
     const folder = auditFolder();
     const { disk, openFile } = fullDisk();
     const clock = createStepClock(Date.UTC(2030, 0, 1));
@@ -306,7 +306,7 @@ describe("a disk that takes nothing", () => {
     expect(await isAuditFine(folder)).toBe(true);
   });
 
-  test("nor lets the rest of a failed write be cut off: that happens before the next write", async () => {
+  test("a disk that takes nothing does not let the rest of a failed write be cut off: that happens before the next write", async () => {
     const folder = auditFolder();
     const { disk, openFile } = fullDisk();
     const { log } = openAuditLog(folder, { clock: createStepClock(Date.now()), openFile });
@@ -323,7 +323,7 @@ describe("a disk that takes nothing", () => {
     expect(await isAuditFine(folder)).toBe(true);
   });
 
-  test("because its folder is gone: a new one is made", async () => {
+  test("an audit log whose folder is gone makes a new one", async () => {
     const folder = auditFolder();
     const clock = createStepClock(Date.now());
     const { log } = openAuditLog(folder, { clock });
@@ -338,7 +338,7 @@ describe("a disk that takes nothing", () => {
     rmSync(`${folder}-moved`, { recursive: true });
   });
 
-  test("because its folder is a file: it says so, and begins when it is one", async () => {
+  test("an audit log whose folder is a file says so, and begins when that is gone", async () => {
     const folder = join(auditFolder(), "place");
     writeFileSync(folder, "");
     const { log } = openAuditLog(folder, { clock: createStepClock(Date.now()) });
@@ -349,7 +349,7 @@ describe("a disk that takes nothing", () => {
     expect(kindsOf(folder)).toEqual(["audit.started", "audit.ended"]);
   });
 
-  test("because it must not write there: it begins when it may", async () => {
+  test("an audit log that must not write in its folder begins when it may", async () => {
     const folder = auditFolder();
     // Root may write everywhere, so the folder's own rights would not do.
     let isForbidden = true;
@@ -368,7 +368,7 @@ describe("a disk that takes nothing", () => {
 });
 
 describe("checkpoints", () => {
-  test("are of what is on the disk, at most every ten seconds, and at the end", async () => {
+  test("checkpoints are of what is on the disk, at most every ten seconds, and at the end", async () => {
     const folder = auditFolder();
     const clock = createStepClock(Date.now());
     const { log, checkpoints } = openAuditLog(folder, { clock });
@@ -384,7 +384,7 @@ describe("checkpoints", () => {
     expect(existsSync(folder)).toBe(true);
   });
 
-  test("that the store does not take are repeated", async () => {
+  test("checkpoints that the store does not take are repeated", async () => {
     const clock = createStepClock(Date.now());
     let tries = 0;
     const { log } = openAuditLog(auditFolder(), {

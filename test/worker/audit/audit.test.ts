@@ -73,7 +73,7 @@ test("with CT_AUDIT_FAILURE=refuse no session begins when lines have waited for 
   expect(uncheckedIn(folder)).toHaveLength(1);
 });
 
-test("otherwise sessions go on, and a line says from when to when there was no checkpoint", async () => {
+test("without CT_AUDIT_FAILURE=refuse sessions go on, and a line says from when to when there was no checkpoint", async () => {
   const { audit, store, pass, folder } = await recordWithoutStore("continue");
   expect(audit.refusal()).toBeUndefined();
   audit.write(auditEvent());

@@ -25,7 +25,7 @@ function stored(...all: ReturnType<typeof checkpoint>[]) {
   }));
 }
 
-test("the last of each chain is read from the store, and none that somebody else has made", async () => {
+test("the last checkpoint of each chain is read from the store, and none that somebody else has made", async () => {
   const redis = await startRedis();
   onTestFinished(() => redis.close());
   const { store } = openStore(redis.url);
@@ -74,7 +74,7 @@ test("a store that is away or slow keeps nobody waiting for long", async () => {
 });
 
 describe("repeated before the store drops it", () => {
-  test("is the newest of a chain in the older half, when the store is more than half full", () => {
+  test("the newest checkpoint of a chain in the older half is repeated when the store is more than half full", () => {
     const ended = stored(checkpoint("ended", 4));
     const busy = Array.from({ length: 9 }, (_, index) =>
       stored(checkpoint("busy", index + 1)),
@@ -85,7 +85,7 @@ describe("repeated before the store drops it", () => {
     expect(textsToRepeat([...all.slice(1), ...ended], 0, 10)).toEqual([]);
   });
 
-  test("is none of lines that retention has deleted, or that cannot be read", () => {
+  test("no checkpoint is repeated of lines that retention has deleted, or that cannot be read", () => {
     const old = stored(checkpoint("old", 4, AT_MS - 1));
     const strange = { text: "garbage", checkpoint: undefined };
     const busy = Array.from({ length: 9 }, (_, index) =>

@@ -154,7 +154,7 @@ describe("a descriptor that includes others", () => {
       "in a jar of a zip",
       async () => zip({ "x/lib/x.jar": await jar({ "META-INF/common.xml": version }) }),
     ],
-  ])("takes version and build range from includes: %s", async (_, make) => {
+  ])("a descriptor takes version and build range from includes: %s", async (_, make) => {
     const bytes = await make();
     expect(await plugin(bytes)).toMatchObject({ id: "x.inc", version: "1.0", sinceBuild: "231" });
   });

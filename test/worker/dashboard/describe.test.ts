@@ -70,7 +70,7 @@ function snapshot(more: {
 }
 
 describe("a worker", () => {
-  test("is in the state that it says, when no balancer says worse", () => {
+  test("a worker is in the state that it says, when no balancer says worse", () => {
     const members = [worker("w1"), worker("w2", { state: "draining" }), balancer("b1")];
     const seen = members.flatMap(({ id, kind }) =>
       kind === "worker" ? { id, status: "healthy" as const } : [],
@@ -84,7 +84,7 @@ describe("a worker", () => {
     ]);
   });
 
-  test("is as bad as the worst that a balancer sees of it, and the reason says how many see that", () => {
+  test("a worker is as bad as the worst that a balancer sees of it, and the reason says how many see that", () => {
     const failure = { reason: "refused", by: "probe", agoMs: 500 };
     const views = {
       b1: balancerView({ id: "w1", status: "healthy" }),
@@ -106,7 +106,7 @@ describe("a worker", () => {
     ]);
   });
 
-  test("whose lease has expired is down as long as a balancer remembers it, with nothing else known", () => {
+  test("a worker whose lease has expired is down as long as a balancer remembers it, with nothing else known", () => {
     const views = { b1: balancerView({ id: "w9", status: "healthy" }) };
     const { workers } = describeMembers(snapshot({ members: [balancer("b1")], views }));
     expect(workers).toEqual([
@@ -129,7 +129,7 @@ describe("a worker", () => {
     ]);
   });
 
-  test("is unknown while the store is away, whatever was known before", () => {
+  test("a worker is unknown while the store is away, whatever was known before", () => {
     const members = [worker("w1"), worker("w2", { state: "suspended" })];
     const { workers } = describeMembers(snapshot({ members, isCurrent: false }));
     expect(workers).toMatchObject([
@@ -138,7 +138,7 @@ describe("a worker", () => {
     ]);
   });
 
-  test("has memory, uptime and restarts from its report, and null before the first one", () => {
+  test("a worker has memory, uptime and restarts from its report, and null before the first one", () => {
     const views: Record<string, View> = {
       w1: { role: "worker", uptimeMs: 5000, rssBytes: 7, restarts: 2, sessions: [] },
       w2: { role: "worker", uptimeMs: 6000, rssBytes: 8, sessions: [] },
@@ -170,7 +170,7 @@ describe("the links to a worker", () => {
   } as const;
   const healthy = { id: "w1", status: "healthy" } as const;
 
-  test("are the sums of what balancers report, and the state is the worst", () => {
+  test("the links to a worker are the sums of what balancers report, and the state is the worst", () => {
     const views = {
       b1: balancerView({ ...healthy, link }),
       b2: balancerView({
@@ -197,7 +197,7 @@ describe("the links to a worker", () => {
     });
   });
 
-  test("are null while no balancer reports them, and while the store is away", () => {
+  test("the links to a worker are null while no balancer reports them, and while the store is away", () => {
     const members = [worker("w1")];
     const former = { b1: balancerView(healthy) };
     expect(describeMembers(snapshot({ members, views: former })).workers[0]?.link).toBeNull();
@@ -236,7 +236,7 @@ describe("WebSockets in moves", () => {
     b3: balancerView(),
   };
 
-  test("are described for each balancer, and summed with the gaps of all of them", () => {
+  test("WebSockets in moves are described for each balancer, and summed with the gaps of all of them", () => {
     const { balancers, resumes } = describeMembers(snapshot({ members, views }));
     expect(balancers.map((line) => line.resumes)).toMatchObject([
       { moved: 90, closed: { timeout: 2 }, gapP50Ms: 7.5, gapP99Ms: 10 },
@@ -255,7 +255,7 @@ describe("WebSockets in moves", () => {
     });
   });
 
-  test("have no gap before the first one, and none that is counted in other buckets", () => {
+  test("WebSockets in moves have no gap before the first one, and none that is counted in other buckets", () => {
     const none = { ...first, gaps: gaps(0, 0) };
     const other = { ...first, gaps: [1, 2, 3] };
     for (const resumes of [none, other]) {
@@ -264,7 +264,7 @@ describe("WebSockets in moves", () => {
     }
   });
 
-  test("are null while no balancer reports them, and while the store is away", () => {
+  test("WebSockets in moves are null while no balancer reports them, and while the store is away", () => {
     expect(describeMembers(snapshot({ members })).resumes).toBeNull();
     expect(describeMembers(snapshot({ members, views, isCurrent: false })).resumes).toBeNull();
   });
@@ -274,7 +274,7 @@ describe("the overview", () => {
   const concerns = (...args: Parameters<typeof snapshot>) =>
     describeOverview(snapshot(...args), UP).concerns;
 
-  test("has tiles that are null while the number is unknown", () => {
+  test("the overview has tiles that are null while the number is unknown", () => {
     const { tiles } = describeOverview(
       {
         ...snapshot({}),
@@ -292,7 +292,7 @@ describe("the overview", () => {
     });
   });
 
-  test("says nothing is wrong only when a worker is up", () => {
+  test("the overview says nothing is wrong only when a worker is up", () => {
     expect(concerns({ members: [worker("w1")] })).toEqual([]);
     expect(concerns({})).toEqual(["No worker is healthy: no session can be opened."]);
     expect(concerns({ members: [worker("w1", { state: "suspended" })] })).toEqual([
@@ -300,7 +300,7 @@ describe("the overview", () => {
     ]);
   });
 
-  test("shows a store outage, and no concerns from before", () => {
+  test("the overview shows a store outage, and no concerns from before", () => {
     const { store, concerns, storeLatencyMs, workers } = describeOverview(
       snapshot({ members: [worker("w1")], isCurrent: false }),
       AWAY,
@@ -310,7 +310,7 @@ describe("the overview", () => {
     expect(workers).toMatchObject({ up: 0, unknown: 1 });
   });
 
-  test("counts workers by status, also under the names of the version before", () => {
+  test("the overview counts workers by status, also under the names of the version before", () => {
     const { workerStatuses, workers } = describeOverview(
       snapshot({
         members: [worker("w1"), worker("w2"), balancer("b1")],
@@ -324,7 +324,7 @@ describe("the overview", () => {
     expect(workers).toMatchObject({ up: 1, suspect: 1, dead: 1, unknown: 0 });
   });
 
-  test("names a worker that is down, sessions that nobody has, rings that differ and nonsense", () => {
+  test("the overview names a worker that is down, sessions that nobody has, rings that differ and nonsense", () => {
     expect(
       concerns({
         members: [worker("w1"), balancer("b1"), balancer("b2", "r2")],
@@ -348,14 +348,14 @@ describe("a balancer", () => {
       ringDiffers,
     ]);
 
-  test("has a differing ring when the majority of all members has another one", () => {
+  test("a balancer has a differing ring when the majority of all members has another one", () => {
     expect(differing([worker("w1"), balancer("b1"), balancer("b2", "r2")])).toEqual([
       ["b1", false],
       ["b2", true],
     ]);
   });
 
-  test("has a differing ring on a tie, as in `ct-edge list`, because no ring has a majority", () => {
+  test("a balancer has a differing ring on a tie, as in `ct-edge list`, because no ring has a majority", () => {
     const members = [balancer("b1"), balancer("b2", "r2")];
     expect(differing(members)).toEqual([
       ["b1", true],
@@ -392,7 +392,7 @@ describe("a session", () => {
   const seen = { id, bytes: 99, idleMs: 7, connected: ["p1"] };
   const view: View = { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [seen] };
 
-  test("is described with its owner's report", () => {
+  test("a session is described with its owner's report", () => {
     const now = snapshot({ members: [worker("w1")], views: { w1: view }, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record])).toEqual({
       total: 1,
@@ -421,7 +421,7 @@ describe("a session", () => {
     });
   });
 
-  test("is not described with the report of a previous owner", () => {
+  test("a session is not described with the report of a previous owner", () => {
     const views = { w2: view };
     const now = snapshot({ members: [worker("w1"), worker("w2")], views, owners: { [id]: "w1" } });
     expect(describeSessions(now, [record]).sessions).toMatchObject([
@@ -429,7 +429,7 @@ describe("a session", () => {
     ]);
   });
 
-  test("says when its owner is gone, or a new life of it has not taken it up", () => {
+  test("a session says when its owner is gone, or a new incarnation of it has not taken it up", () => {
     const reborn = worker("w1", { incarnation: "c".repeat(16) as Incarnation });
     for (const [members, isCurrent, state] of [
       [[], true, "gone"],

@@ -99,7 +99,7 @@ function record(parts: ReturnType<typeof setUp>, sample: () => Sample) {
   return { leadership, close: () => history.close() };
 }
 
-test("an hour, a day and a month are kept, each at its resolution and up to its limit", async () => {
+test("an hour, a day and a month of history are kept, each at its resolution and up to its limit", async () => {
   const parts = setUp();
   let hosted = 0;
   const { close } = record(parts, () => ({

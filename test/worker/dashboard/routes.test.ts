@@ -331,7 +331,7 @@ rules:
     return startWorker({ shownPolicy: { current, state, path, loadedMs: 1 } });
   }
 
-  test("is shown with its state, as the worker has it", async () => {
+  test("the policy is shown with its state, as the worker has it", async () => {
     const none = await startWorker();
     const answer = await look(none, "/dashboard/api/policy");
     expect(answer.body).toEqual({ worker: "worker-1", policy: null });
@@ -355,7 +355,7 @@ rules:
     });
   });
 
-  test("explains what it decides as the command does", async () => {
+  test("the dashboard explains what the policy decides as the command does", async () => {
     const worker = await start();
     const { sessionId } = await worker.openSession();
     const room = sessionId.slice(0, 8);
@@ -393,12 +393,15 @@ rules:
     ["user=a@b.example&address=localhost", 400, "IP address"],
     ["user=a&user=b", 400, "may be given once"],
     [`user=${"a".repeat(501)}`, 400, "up to 500 characters"],
-  ])("refuses what it cannot answer: %s", async (query, status, text) => {
-    const worker = await start();
-    const answer = await look(worker, `/dashboard/api/policy/check?${query}`);
-    expect(answer.status).toBe(status);
-    expect(answer.body).toContain(text);
-  });
+  ])(
+    "the dashboard refuses a question to the policy that it cannot answer: %s",
+    async (query, status, text) => {
+      const worker = await start();
+      const answer = await look(worker, `/dashboard/api/policy/check?${query}`);
+      expect(answer.status).toBe(status);
+      expect(answer.body).toContain(text);
+    },
+  );
 });
 
 test("a range of the history that does not exist is not found", async () => {

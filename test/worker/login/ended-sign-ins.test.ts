@@ -76,7 +76,7 @@ function follow(signIns: readonly string[]) {
   };
 }
 
-test("whose sign-in has ended is out within 5 s, nobody else is, and the end is remembered for a flush", async () => {
+test("a person whose sign-in has ended is out within 5 s, nobody else is, and the end is remembered for a flush", async () => {
   const worker = follow(["a", "b"]);
   await worker.pass(3000);
   worker.end("a");
@@ -88,7 +88,7 @@ test("whose sign-in has ended is out within 5 s, nobody else is, and the end is 
   expect(worker.dropped).toEqual(["a"]);
 });
 
-test("who comes later with an ended sign-in is out too, also when the store was away meanwhile", async () => {
+test("a person who comes later with an ended sign-in is out too, also when the store was away meanwhile", async () => {
   const worker = follow(["a"]);
   const { peers } = worker.session;
   worker.session.peers = [];

@@ -189,14 +189,14 @@ const SHAPES: readonly Shape[] = [
   },
 ];
 
-test.each(SHAPES)("$what: a person with name, and with an email that counts", (shape) => {
+test.each(SHAPES)("$what gives a person with a name, and with an email that counts", (shape) => {
   const identity = read(shape.entry, shape.claims);
   expect(identity).toMatchObject({ outcome: "accepted", user: { name: shape.name } });
   const email = identity.outcome === "accepted" ? identity.user.email : "refused";
   expect(email).toBe(shape.email);
 });
 
-test("GitHub: the id is the number that never changes, and the name may be the login", () => {
+test("the id at GitHub is the number that never changes, and the name may be the login", () => {
   const github = providerOf({ type: "github", id: "github" });
   const claims = {
     id: 583231,
@@ -255,11 +255,11 @@ describe("groups that may come in", () => {
     [undefined, "no groups"],
     [{ staff: true }, "no groups"],
     [Array.from({ length: 20_000 }, () => "staff"), "no groups"],
-  ])("%j: %s", (value, expected) => {
+  ])("the groups %j are judged by those that may come in: %s", (value, expected) => {
     expect(outcome(value)).toBe(expected);
   });
 
-  test("everybody may if none is named", () => {
+  test("everybody may come in if no group is named", () => {
     expect(read({}, { sub: "1", name: "Ada" }).outcome).toBe("accepted");
   });
 });

@@ -92,7 +92,7 @@ describe("is refused", () => {
     ["for another event", () => ({ claims: { ...CLAIMS, events: { "http://other": {} } } })],
     ["of nobody", () => ({ claims: { events: CLAIMS.events } })],
     ["with claims of other types", () => ({ claims: { ...CLAIMS, sid: 7 } as never })],
-  ])("one %s", async (_what, options) => {
+  ])("a logout token %s is refused", async (_what, options) => {
     const token = await signed(options());
     await expect(verify(await startKeys(), token)).rejects.toMatchObject({ problem: "invalid" });
   });
@@ -102,16 +102,19 @@ describe("is refused", () => {
     ["garbage", "\u0000\u0001.a.b"],
     ["unsigned", `${btoa('{"alg":"none"}')}.${btoa("{}")}.`],
     ["100 KB", "a".repeat(100_000)],
-  ])("one that is %s, without a question to the provider", async (_what, token) => {
-    const metadata = await startKeys();
-    const refusal = await verify(metadata, token).catch((error: unknown) => error);
-    expect(refusal).toBeInstanceOf(ProviderError);
-    expect(metadata.requests()).toBe(0);
-    if (token !== "") expect((refusal as Error).message).not.toContain(token);
-  });
+  ])(
+    "a logout token that is %s is refused without a question to the provider",
+    async (_what, token) => {
+      const metadata = await startKeys();
+      const refusal = await verify(metadata, token).catch((error: unknown) => error);
+      expect(refusal).toBeInstanceOf(ProviderError);
+      expect(metadata.requests()).toBe(0);
+      if (token !== "") expect((refusal as Error).message).not.toContain(token);
+    },
+  );
 });
 
-test("many tokens cost one reading of the keys", async () => {
+test("many logout tokens cost one reading of the keys", async () => {
   const metadata = await startKeys();
   for (let i = 0; i < 5; i++) await verify(metadata, await signed());
   for (let i = 0; i < 5; i++) {

@@ -151,7 +151,7 @@ describe("nobody is signed in by an ID token", () => {
       () => ({ alg: "HS256", signer: Buffer.from(CLIENT.secret) }),
     ],
     ["whose profile is of somebody else", () => ({ userInfo: { sub: "4712" } })],
-  ])("%s", async (_what, lies) => {
+  ])("nobody is signed in by an ID token %s", async (_what, lies) => {
     const { client } = await start(lies());
     await expect(finish(client)).rejects.toMatchObject({ problem: "invalid" });
   });
@@ -218,7 +218,7 @@ describe("a provider", () => {
       ),
       "invalid",
     ],
-  ])("%s signs nobody in", async (_what, lies, problem) => {
+  ])("a provider %s signs nobody in", async (_what, lies, problem) => {
     const { client } = await start(lies);
     const failure = await finish(client).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "EDGE_IDENTITY_PROVIDER", problem });
@@ -226,7 +226,7 @@ describe("a provider", () => {
     expect((failure as Error).message).not.toMatch(/access|refresh|eyJ|xxxx/);
   });
 
-  test("that does not respond is given up", async () => {
+  test("a provider that does not respond is given up", async () => {
     const { client } = await start(at("/token", () => {}));
     await expect(finish(client)).rejects.toMatchObject({ problem: "unreachable" });
   });
@@ -236,7 +236,7 @@ describe("a provider", () => {
     ["server_error", "denied"],
     ["<script>", "denied"],
   ])(
-    "that returns the error %s is believed that it refuses, without repeating it",
+    "a provider that returns the error %s is believed that it refuses, without repeating it",
     async (error, problem) => {
       const { client } = await start();
       const query = { error, error_description: "the secret reason" };
@@ -253,7 +253,7 @@ describe("a check", () => {
     ["for which the person would have to come", "interaction_required", "denied"],
     ["of a client whose own secret is refused", "invalid_client", "unreachable"],
     ["that comes too often", "slow_down", "unreachable"],
-  ])("%s is %s: %s", async (_what, error, problem) => {
+  ])("a check %s gets the error %s and is %s", async (_what, error, problem) => {
     const { client } = await start(at("/token", (res) => refuse(res, error)));
     const kept: unknown[] = [];
     const keep = async (access: unknown) => void kept.push(access);
@@ -270,20 +270,23 @@ describe("a check", () => {
     ["whose ID token is not valid", true, { claims: { iss: "https://evil.example" } }],
     ["without metadata", false, at(METADATA_PATH, (res) => res.writeHead(500).end())],
     ["that refuses", false, at("/token", (res) => refuse(res, "slow_down"))],
-  ])("of a provider %s may have taken the refresh token: %s", async (_what, isLost, lies) => {
-    const { client } = await start(lies);
-    const check = client.check({ refreshToken: "refresh" }, "4711", async () => {});
-    await expect(check).rejects.toMatchObject({ isLost });
-  });
+  ])(
+    "a check of a provider %s may have taken the refresh token: %s",
+    async (_what, isLost, lies) => {
+      const { client } = await start(lies);
+      const check = client.check({ refreshToken: "refresh" }, "4711", async () => {});
+      await expect(check).rejects.toMatchObject({ isLost });
+    },
+  );
 
-  test("of a provider that refuses connections has not lost a refresh token", async () => {
+  test("a check of a provider that refuses connections has not lost a refresh token", async () => {
     const url = `http://127.0.0.1:${await freePort()}/token`;
     const { client } = await start({ metadata: { token_endpoint: url } });
     const check = client.check({ refreshToken: "refresh" }, "4711", async () => {});
     await expect(check).rejects.toMatchObject({ problem: "unreachable", isLost: false });
   });
 
-  test("whose profile fails has not lost a refresh token", async () => {
+  test("a check whose profile fails has not lost a refresh token", async () => {
     const { client } = await start(at("/me", (res) => res.writeHead(500).end()));
     const checked = await client.check({ refreshToken: "refresh" }, "4711", async () => {});
     expect(checked.claims).toMatchObject({ problem: "unreachable", isLost: false });
@@ -291,7 +294,7 @@ describe("a check", () => {
     await expect(check).rejects.toMatchObject({ isLost: false });
   });
 
-  test("gives the new refresh token before it asks for the profile, which may fail or be of somebody else", async () => {
+  test("a check gives the new refresh token before it asks for the profile, which may fail or be of somebody else", async () => {
     const { client, lies } = await start();
     for (const wrong of [{ userInfo: { sub: "4712" } }, { claims: { sub: "4712" } }]) {
       lies.current = wrong;
@@ -303,7 +306,7 @@ describe("a check", () => {
     }
   });
 
-  test("of a provider that sends no ID token says that it does not say all", async () => {
+  test("a check of a provider that sends no ID token says that it does not say all", async () => {
     const { client, lies } = await start();
     const whole = await client.check({ refreshToken: "old" }, "4711", async () => {});
     expect(whole).toMatchObject({ isWhole: true, claims: { name: "Ada", groups: ["staff"] } });

@@ -218,7 +218,7 @@ describe("what the provider has told of a person is remembered", () => {
   const groupsIn = async (edge: ReturnType<typeof sharedEdge>) =>
     (await edge.signIns()).map(({ groups }) => groups);
 
-  test("and replaced by what it tells later, also when that is nothing", async () => {
+  test("what the provider has told of a person is replaced by what it tells later, also when that is nothing", async () => {
     const edge = sharedEdge({ groups: [] });
     await edge.signIn(edge.worker());
     await edge.pass(2 * RECHECK_MS);
@@ -236,7 +236,7 @@ describe("what the provider has told of a person is remembered", () => {
     expect(await groupsIn(edge)).toEqual([undefined]);
   });
 
-  test("but not more than a record takes: then the groups are not known, and checks go on", async () => {
+  test("no more groups of a person are remembered than a record takes: then they are not known, and checks go on", async () => {
     const edge = sharedEdge({ groups: [] });
     await edge.signIn(edge.worker());
     const name = (index: number) => `CN=group-${index},OU=${"x".repeat(60)},DC=example,DC=com`;
@@ -254,7 +254,7 @@ describe("what the provider has told of a person is remembered", () => {
 });
 
 describe("a sign-in ends", () => {
-  test("when the provider refuses, and is not written again by a worker that knew it", async () => {
+  test("a sign-in ends when the provider refuses, and is not written again by a worker that knew it", async () => {
     const edge = sharedEdge();
     const [first, second] = [edge.worker(), edge.worker()];
     const id = await edge.signIn(first);
@@ -270,7 +270,7 @@ describe("a sign-in ends", () => {
     expect(await edge.signIns()).toEqual([]);
   });
 
-  test("when its provider has not responded for the grace, and not before", async () => {
+  test("a sign-in ends when its provider has not responded for the grace, and not before", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
     edge.provider.isDown = true;
@@ -280,7 +280,7 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
   });
 
-  test("not when the provider is back in time, also with a new refresh token for each failure", async () => {
+  test("a sign-in does not end when the provider is back in time, also with a new refresh token for each failure", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
     for (let i = 0; i < 5; i++) {
@@ -293,7 +293,7 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toEqual([]);
   });
 
-  test("not because the edge was off for longer than the grace, and the provider is late too", async () => {
+  test("a sign-in does not end because the edge was off for longer than the grace, and the provider is late too", async () => {
     const edge = sharedEdge();
     const before = edge.worker();
     for (let i = 0; i < 30; i++) await edge.signIn(before);
@@ -309,7 +309,7 @@ describe("a sign-in ends", () => {
     expect(edge.provider.checks).toBeGreaterThanOrEqual(30);
   });
 
-  test("not when the provider took the refresh token without a response, before the grace is over", async () => {
+  test("a sign-in does not end when the provider took the refresh token without a response, before the grace is over", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
     edge.provider.losesResponse = true;
@@ -322,7 +322,7 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
   });
 
-  test("not when groups are missing in a response without an ID token, but at once when they are in one", async () => {
+  test("a sign-in does not end when groups are missing in a response without an ID token, but at once when they are in one", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
     edge.provider.claims = { sub: "1", name: "Ada" };
@@ -334,7 +334,7 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toMatchObject([{ cause: "not allowed" }]);
   });
 
-  test("when the profile is of somebody else for the grace", async () => {
+  test("a sign-in ends when the profile is of somebody else for the grace", async () => {
     const edge = sharedEdge();
     await edge.signIn(edge.worker());
     edge.provider.claims = { ...CLAIMS, sub: "2" };
@@ -342,7 +342,7 @@ describe("a sign-in ends", () => {
     expect(await edge.ended()).toMatchObject([{ cause: "unconfirmed" }]);
   });
 
-  test("when its secret is gone for the grace, but not while some workers still know it", async () => {
+  test("a sign-in ends when its secret is gone for the grace, but not while some workers still know it", async () => {
     const edge = sharedEdge();
     const old = edge.worker();
     await edge.signIn(old);

@@ -59,7 +59,7 @@ function sharedEdge() {
   };
 }
 
-test("each end is recorded once, also over changes of the leader and while nobody leads", async () => {
+test("each end of a sign-in is recorded once, also over changes of the leader and while nobody leads", async () => {
   const edge = sharedEdge();
   const [first, second] = [edge.worker(), edge.worker()];
   await edge.end("before");

@@ -135,7 +135,7 @@ describe("configured credentials", () => {
 });
 
 describe("the generated password", () => {
-  test("is the same for several workers, and one of them logs it", async () => {
+  test("the generated password is the same for several workers, and one of them logs it", async () => {
     const store = fakeStore();
     const workers = [setUp({}, store), setUp({}, store), setUp({}, store)];
     await Promise.all(workers.map(({ credentials }) => credentials.start()));
@@ -150,7 +150,7 @@ describe("the generated password", () => {
     expect([...store.kept.values()]).toEqual([digest]);
   });
 
-  test("is the same after a restart, and not logged again", async () => {
+  test("the generated password is the same after a restart, and not logged again", async () => {
     const store = fakeStore();
     const first = setUp({}, store);
     await first.credentials.start();
@@ -162,14 +162,14 @@ describe("the generated password", () => {
     expect(second.lines.join("")).toContain("was generated and logged earlier");
   });
 
-  test("does not exist when credentials are configured", async () => {
+  test("the generated password does not exist when credentials are configured", async () => {
     const store = fakeStore();
     const { credentials, lines } = setUp({ logsUser: "a", logsPassword: "b" }, store);
     await credentials.start();
     expect([store.kept.size, lines]).toEqual([0, []]);
   });
 
-  test("is refused while the store is away, and later exists and is logged once", async () => {
+  test("the generated password is refused while the store is away, and later exists and is logged once", async () => {
     const store = fakeStore();
     store.setAway(true);
     const { credentials, lines } = setUp({}, store);
@@ -184,7 +184,7 @@ describe("the generated password", () => {
     expect(await outcome(credentials, basic("ctuser", password))).toBe("granted");
   });
 
-  test("is the same for all workers again after the store was flushed", async () => {
+  test("the generated password is the same for all workers again after the store was flushed", async () => {
     const store = fakeStore();
     const clock = createStepClock();
     const old = setUp({}, store, clock);
@@ -197,7 +197,7 @@ describe("the generated password", () => {
     expect(await outcome(old.credentials, basic("ctuser", password))).toBe("granted");
   });
 
-  test("is refused when its digest in the store is malformed", async () => {
+  test("the generated password is refused when its digest in the store is malformed", async () => {
     const store = fakeStore();
     store.kept.set("credentials/password", "");
     const { credentials, lines } = setUp({}, store);
@@ -208,7 +208,7 @@ describe("the generated password", () => {
 });
 
 describe("a client that guesses", () => {
-  test("gets each response later than the one before, while the right credentials are granted at once", async () => {
+  test("a client that guesses gets each response later than the one before, while the right credentials are granted at once", async () => {
     const clock = createStepClock();
     const { credentials } = setUp(
       { dashboardUser: "ops", dashboardPassword: "one" },
@@ -232,7 +232,7 @@ describe("a client that guesses", () => {
     expect(answered).toBe(15);
   });
 
-  test("is refused with flood after 100 failures in a minute, while other clients and the right credentials are not", async () => {
+  test("a client that guesses is refused with flood after 100 failures in a minute, while others and the right credentials are not", async () => {
     const clock = createStepClock();
     const { credentials, counters } = setUp(
       { dashboardUser: "ops", dashboardPassword: "one" },
@@ -256,7 +256,7 @@ describe("a client that guesses", () => {
     expect(await outcome(credentials, basic("ops", "wrong"))).toBe("refused");
   });
 
-  test("is counted in a table of bounded size, an IPv6 network as one client", () => {
+  test("a client that guesses is counted in a table of bounded size, an IPv6 network as one client", () => {
     const failures = createFailures(3);
     for (const address of ["a", "b", "c", "d"]) failures.add(address, 0);
     expect(failures.size).toBe(3);

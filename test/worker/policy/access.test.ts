@@ -93,7 +93,7 @@ test("somebody who signs in by name costs no look into the store, and no policy 
   expect(state.reads).toBe(0);
 });
 
-test("who may not come in any more, or uses an old client, is told", async () => {
+test("somebody who may not come in any more, or uses an old client, is told", async () => {
   const { access } = createFixture(`${POLICY}  - { name: new clients, clients: { case: "2" } }\n`);
   const entry = { user: ADA, address: ADDRESS, client: "case@1.0.0", host: ADA };
   expect(await access.entryProblem(entry)).toEqual({

@@ -38,7 +38,7 @@ describe.runIf(hasChromium)("in a browser", () => {
   }
 
   test.each(CASES.map((one, index) => ({ ...one, number: index + 1 })))(
-    "$number: $who, of $of, by $rules",
+    "the browser shows what the policy decides in case $number: $who, of $of, by $rules",
     async ({ who, of, refusal, ...rules }) => {
       const room = of === undefined ? undefined : await openRoom(of);
       const person = await pageOf(who);

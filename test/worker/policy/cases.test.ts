@@ -32,7 +32,7 @@ function newClient(userToken: string): ConnectionProvider {
 
 describe("forty cases", () => {
   test.each(CASES.map((one, index) => ({ ...one, number: index + 1 })))(
-    "$number: $who, of $of, by $rules",
+    "the policy decides case $number as it should: $who, of $of, by $rules",
     async ({ who, of, refusal, ...rules }) => {
       const roomId = of === undefined ? "" : (await openRoom(of)).roomId;
       use(policyOf(rules));
@@ -45,7 +45,7 @@ describe("forty cases", () => {
     },
   );
 
-  test("are forty", () => expect(CASES).toHaveLength(40));
+  test("the cases of the policy are forty", () => expect(CASES).toHaveLength(40));
 });
 
 test("the limit of sessions holds for all programs with one API key together, and for each sign-in with a typed name", async () => {

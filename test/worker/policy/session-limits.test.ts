@@ -53,7 +53,7 @@ async function pass(ms: number): Promise<void> {
   }
 }
 
-test("open for too long", async () => {
+test("a session that is open for too long ends", async () => {
   limits = { longestMs: 60_000 };
   await pass(55_000);
   expect(ends).toEqual([]);
@@ -61,7 +61,7 @@ test("open for too long", async () => {
   expect(ends).toEqual(["open too long"]);
 });
 
-test("idle for too long", async () => {
+test("a session that is idle for too long ends", async () => {
   limits = { idleMs: 60_000 };
   await pass(100_000);
   expect(ends).toEqual([]);
@@ -70,7 +70,7 @@ test("idle for too long", async () => {
   expect(ends).toEqual(["idle too long"]);
 });
 
-test("alone for too long, which begins again with each guest", async () => {
+test("a session whose host is alone for too long ends, and that time begins again with each guest", async () => {
   limits = { aloneMs: 60_000 };
   people = 1;
   await pass(50_000);

@@ -56,7 +56,7 @@ function setUp({
   return { ask, clock, command };
 }
 
-test("POST drains the worker, GET says how far it is, DELETE takes it back", async () => {
+test("POST drains the worker before a downscale, GET says how far it is, DELETE takes it back", async () => {
   const { ask } = setUp();
   const draining = { prepared: true, state: "draining", sessions: 3, isMoving: true };
   expect(await ask("GET")).toEqual({
@@ -70,7 +70,7 @@ test("POST drains the worker, GET says how far it is, DELETE takes it back", asy
   expect((await ask("DELETE")).status).toBe(200);
 });
 
-test("the last worker is not emptied", async () => {
+test("the last worker is not emptied for a downscale", async () => {
   const { ask } = setUp({ hasSuccessor: false });
   const { status, body } = await ask("POST");
   expect(status).toBe(409);
@@ -80,7 +80,7 @@ test("the last worker is not emptied", async () => {
   expect((await ask("GET")).body).toMatchObject({ state: "up" });
 });
 
-test("of all workers that are asked at once, those that see no other take it back", async () => {
+test("of all workers that are asked to drain at once, those that see no other take it back", async () => {
   const { ask } = setUp({ staysAnother: false });
   expect(await ask("POST")).toEqual({
     status: 409,
@@ -103,13 +103,13 @@ test("a suspended worker is suspended again", async () => {
   expect((await ask("DELETE")).body).toMatchObject({ state: "suspended" });
 });
 
-test("a DELETE that comes during the POST takes it back", async () => {
+test("a DELETE that comes during the POST takes the drain back", async () => {
   const { ask } = setUp();
   const [, cancelled] = await Promise.all([ask("POST"), ask("DELETE")]);
   expect(cancelled.body).toMatchObject({ prepared: false, state: "up" });
 });
 
-test("what the worker refuses is refused with its reason", async () => {
+test("a drain that the worker refuses is refused with its reason", async () => {
   expect(await setUp({ refuses: "drain" }).ask("POST")).toEqual({
     status: 409,
     body: { error: "no drain" },
@@ -148,14 +148,14 @@ test.each([
   },
 );
 
-test("other machines are refused when only this one may ask", async () => {
+test("the downscale page refuses other machines when only this one may ask", async () => {
   const { ask } = setUp({ isLocalOnly: true });
   expect((await ask("POST")).status).toBe(403);
   expect((await ask("GET")).status).toBe(403);
   expect((await ask("POST", {}, true)).body).toMatchObject({ state: "draining" });
 });
 
-test("pages in browsers and other methods are refused", async () => {
+test("the downscale page refuses pages in browsers and other methods", async () => {
   const { ask } = setUp();
   expect((await ask("POST", { origin: "https://evil.example" })).status).toBe(403);
   expect((await ask("POST", { "sec-fetch-site": "cross-site" })).status).toBe(403);

@@ -54,12 +54,12 @@ describe("the successor of a session", () => {
   const [first, second, third] = ring.candidates(SESSION);
   const all = { w1: "up", w2: "up", w3: "up", w4: "up" } as const;
 
-  test("is the session's first candidate on the ring that is another worker", () => {
+  test("the successor of a session is the session's first candidate on the ring that is another worker", () => {
     expect(chooseSuccessor(SESSION, only(first), viewOf(all))?.id).toBe(second);
     expect(chooseSuccessor(SESSION, only(third), viewOf(all))?.id).toBe(first);
   });
 
-  test("is never a worker that accepts no new sessions or that is gone", () => {
+  test("the successor of a session is never a worker that accepts no new sessions or that is gone", () => {
     const { [first as "w1"]: _, ...rest } = all;
     const view = viewOf({ ...rest, [second as string]: "draining" });
     expect(chooseSuccessor(SESSION, only("w9"), view)?.id).toBe(third);
@@ -69,12 +69,12 @@ describe("the successor of a session", () => {
 });
 
 describe("the pace of a drain", () => {
-  test("is 25 sessions a second, so that a thousand are handed over in 40 s", () => {
+  test("the pace of a drain is 25 sessions a second, so that a thousand are handed over in 40 s", () => {
     expect(paceMs(1000, 60_000) * 1000).toBeLessThanOrEqual(40_000);
     expect(paceMs(10, 60_000)).toBe(40);
   });
 
-  test("is faster when there is less time", () => {
+  test("the pace of a drain is faster when there is less time", () => {
     expect(paceMs(1000, 10_000)).toBe(6);
     expect(paceMs(5, 0)).toBe(0);
   });
@@ -126,7 +126,7 @@ function drainOf(
 }
 
 describe("a drain", () => {
-  test("with a dead successor hands the sessions to the next candidates, and tries the dead one few times", async () => {
+  test("a drain with a dead successor hands the sessions to the next candidates, and tries the dead one few times", async () => {
     const { drain, tries } = drainOf(40, async (to) => {
       if (to === "w2") throw new Error("refused");
     });
@@ -141,7 +141,7 @@ describe("a drain", () => {
     expect(failed.length).toBeLessThanOrEqual(8);
   });
 
-  test("begins its handovers evenly, and has at most eight under way", async () => {
+  test("a drain begins its handovers evenly, and has at most eight under way", async () => {
     const clock = createStepClock();
     const { drain, tries } = drainOf(10, () => new Promise(() => {}), undefined, clock);
     const begun = drain();
@@ -156,7 +156,7 @@ describe("a drain", () => {
     expect(counts).toEqual([0, 2, 3, 4, 5, 6, 7, 8, 8, 8]);
   });
 
-  test("without a successor keeps the sessions, and hands them over when a worker accepts them", async () => {
+  test("a drain without a successor keeps the sessions, and hands them over when a worker accepts them", async () => {
     const states: Parameters<typeof viewOf>[0] = { w1: "draining", w2: "suspended" };
     const { drain, sessions } = drainOf(3, async () => {}, viewOf(states));
     const begun = drain();
@@ -167,7 +167,7 @@ describe("a drain", () => {
     expect(begun.left).toBe(0);
   });
 
-  test("hands nothing to a worker that stops too, even when that becomes known during the drain", async () => {
+  test("a drain hands nothing to a worker that stops too, even when that becomes known during the drain", async () => {
     const ending = new Set(["w2"]);
     const { drain, tries } = drainOf(60, async () => void ending.add("w3"));
     await drain(ending).over;
@@ -178,7 +178,7 @@ describe("a drain", () => {
     expect(first).toContain("w4");
   });
 
-  test("is cancelled by resume and by suspend, and the sessions that are left stay", async () => {
+  test("a drain is cancelled by resume and by suspend, and the sessions that are left stay", async () => {
     let handed = 0;
     const { drain, sessions } = drainOf(200, async () => void handed++);
     const handler = handlerOf(drain, sessions);
@@ -196,7 +196,7 @@ describe("a drain", () => {
     expect(handler).toMatchObject({ state: "suspended", draining: undefined });
   });
 
-  test("under way is joined by a second drain command, whose answer says so", async () => {
+  test("a drain under way is joined by a second drain command, whose answer says so", async () => {
     const { drain, sessions } = drainOf(200, async () => {});
     let started = 0;
     const handler = handlerOf(() => {
@@ -214,7 +214,7 @@ describe("a drain", () => {
     await handler.handleCommand({ kind: "resume" });
   });
 
-  test("of the last worker that accepts sessions is refused unless it has no sessions", async () => {
+  test("a drain of the last worker that accepts sessions is refused unless it has no sessions", async () => {
     const { drain, sessions } = drainOf(2, async () => {});
     const handler = handlerOf(drain, sessions, false);
     expect(await handler.handleCommand({ kind: "drain" })).toEqual({
@@ -293,9 +293,12 @@ describe("a worker that stops", () => {
       place: { ...embedded, ...alone },
       drains: false,
     },
-  ])("$when hands its sessions over first: $drains", ({ request, place, drains }) => {
-    expect(drainsFirst(request, place)).toBe(drains);
-  });
+  ])(
+    "a worker that stops $when hands its sessions over first: $drains",
+    ({ request, place, drains }) => {
+      expect(drainsFirst(request, place)).toBe(drains);
+    },
+  );
 });
 
 function handlerOf(drain: () => Drain, sessions: readonly Session[], hasSuccessor = true) {
@@ -326,7 +329,7 @@ describe("the pending messages of a session", () => {
     ],
   };
 
-  test("arrive unchanged and in order", () => {
+  test("the pending messages of a session arrive unchanged and in order", () => {
     const arrived = unpackPendingMessages(packPendingMessages(pendingMessages));
     expect(arrived?.epoch).toBe(7);
     const texts = arrived?.waiting.map(({ id, messages }) => [
@@ -347,12 +350,12 @@ describe("the pending messages of a session", () => {
     );
   });
 
-  test("are refused when they are malformed", () => {
+  test("the pending messages of a session are refused when they are malformed", () => {
     expect(unpackPendingMessages(Buffer.from("nonsense"))).toBeUndefined();
     expect(unpackPendingMessages(Buffer.alloc(0))).toBeUndefined();
   });
 
-  test("wait in the inbox for the session's next epoch, for a limited time", () => {
+  test("the pending messages of a session wait in the inbox for its next epoch, for a limited time", () => {
     const clock = createStepClock();
     const handoverInbox = createHandoverInbox({ clock });
     handoverInbox.put(SESSION, pendingMessages);

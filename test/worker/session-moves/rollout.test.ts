@@ -113,7 +113,7 @@ describe("a session moves", () => {
   test.each([
     ["an upgrade", UPGRADE],
     ["a rollback", ROLL_BACK],
-  ])("once in %s, and twice from the worker that goes first", (_what, versions) => {
+  ])("a session moves once in %s, and twice from the worker that goes first", (_what, versions) => {
     const { mean, allowed } = rollAll({ ...versions, isOneFirst: false });
     expect(mean).toBeLessThanOrEqual(allowed + 0.005);
     // Without looking at versions.
@@ -121,7 +121,7 @@ describe("a session moves", () => {
     expect(blind.mean).toBeGreaterThan(mean + 0.1);
   });
 
-  test("exactly once when a worker of the new version was started first", () => {
+  test("a session moves exactly once when a worker of the new version was started first", () => {
     expect(rollAll({ ...UPGRADE, isOneFirst: true }).mean).toBe(1);
   });
 });
@@ -141,14 +141,17 @@ describe("of workers of three versions", () => {
     ["1.0.0", "1.10.0"],
     ["1.2.0", "1.10.0"],
     ["1.10.0", "1.2.0"],
-  ])("one of %s that is drained hands over to the newest other version, %s", (drained, next) => {
-    const taken = sessionIds
-      .slice(0, 50)
-      .map((id) => chooseSuccessor(id, new Set(), view, drained));
-    expect(new Set(taken.map((record) => record?.version))).toEqual(new Set([next]));
-    // And spreads them over its workers.
-    expect(new Set(taken.map((record) => record?.id)).size).toBe(2);
-  });
+  ])(
+    "of workers of three versions one of %s that is drained hands over to the newest other version, %s",
+    (drained, next) => {
+      const taken = sessionIds
+        .slice(0, 50)
+        .map((id) => chooseSuccessor(id, new Set(), view, drained));
+      expect(new Set(taken.map((record) => record?.version))).toEqual(new Set([next]));
+      // And spreads them over its workers.
+      expect(new Set(taken.map((record) => record?.id)).size).toBe(2);
+    },
+  );
 
   test("a crash does not look at versions: nobody drains", () => {
     const taken = sessionIds.slice(0, 50).map((id) => chooseSuccessor(id, new Set(), view)?.id);

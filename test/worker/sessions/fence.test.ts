@@ -28,7 +28,7 @@ it("the fence is open before the first heartbeat and for 4 s after each one", ()
   expect(seen.shut).toBe(0);
 });
 
-it("the fence relays nothing from 4 s after the last heartbeat, shuts by itself before the lease ends, and stays shut until the next heartbeat", () => {
+it("the fence relays nothing 4 s after the last heartbeat, and shuts by itself from before the lease ends to the next heartbeat", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   heartbeat();
   clock.advance(4000);
@@ -69,7 +69,7 @@ it("held work runs in order when balancers report in time that the store is away
   expect(seen.shut).toBe(1);
 });
 
-it("the fence stays open while every balancer reports that the store is away, and each session is confirmed when the lease had expired", () => {
+it("the fence stays open while every balancer reports the store away, and sessions are confirmed when the lease had expired", () => {
   const { clock, seen, fence, heartbeat } = setUp();
   heartbeat();
   seen.isStoreAwayForAll = true;

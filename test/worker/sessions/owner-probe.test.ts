@@ -86,7 +86,7 @@ it("a probe does not wait for the members longer than its own timeout", async ()
 it.each([
   ["another process has its address", 421],
   ["it may not act for its sessions", 503],
-])("does not take it for an answer that %s", async (_why, status) => {
+])("a probe does not take it for an answer that %s", async (_why, status) => {
   const url = await answering((_req, res) => res.writeHead(status).end());
   const { owners } = setUp({ ...worker("worker-1"), url });
   expect((await owners.look("worker-1" as WorkerId)).seen).toBe("silent");

@@ -42,7 +42,7 @@ describe("route: a broadcast", () => {
     expect(routed).toMatchObject({ action: "broadcast", to: [{ peer: "b" }], keyless: 1 });
   });
 
-  it("is dropped in plain text", () => {
+  it("a broadcast in plain text is dropped", () => {
     expect(routeOf({ kind: "broadcast", ...PLAIN })).toEqual({ action: "drop", reason: "plain" });
   });
 });
@@ -88,7 +88,7 @@ describe("route: a request", () => {
     expect(routeOf({ kind: "request", id: 1, target: "" })).toEqual({ action: "fail" });
   });
 
-  it("is dropped in plain text", () => {
+  it("a request in plain text is dropped", () => {
     expect(routeOf({ kind: "request", id: 1, target: "b", ...PLAIN })).toEqual({
       action: "drop",
       reason: "plain",

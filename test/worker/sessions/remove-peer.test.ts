@@ -15,7 +15,7 @@ async function openWithGuests() {
   return { worker, host, sessionId, token, guest, other, session };
 }
 
-test("the guest is disconnected for good, the others are notified, and its token is of no use any more", async () => {
+test("a removed guest is disconnected for good, the others are notified, and its token is of no use any more", async () => {
   const { worker, host, token, guest, other, session } = await openWithGuests();
   expect(session.removePeer(guest.id as PeerId)).toBe("removed");
   await until("its program closes the session", () => guest.plain("room/closed").length === 1);
@@ -30,14 +30,14 @@ test("the guest is disconnected for good, the others are notified, and its token
   await until("the others go on", () => other.contents("broadcast").includes("we go on"));
 });
 
-test("it may ask to join again, and the host decides", async () => {
+test("a removed guest may ask to join again, and the host decides", async () => {
   const { worker, host, sessionId, guest, session } = await openWithGuests();
   session.removePeer(guest.id as PeerId);
   const back = await worker.joinSession(sessionId, host);
   expect(back.id).not.toBe(guest.id);
 });
 
-test("nobody else is removed: not the host, not one who has left", async () => {
+test("nobody but a guest who is there can be removed: not the host, not one who has left", async () => {
   const { host, guest, session } = await openWithGuests();
   expect(session.removePeer(host.id as PeerId)).toBe("host");
   expect(session.removePeer("a".repeat(24) as PeerId)).toBe("unknown");
@@ -46,7 +46,7 @@ test("nobody else is removed: not the host, not one who has left", async () => {
   expect(session.connections).toBe(2);
 });
 
-test("the history of the session has it", async () => {
+test("the history of the session has the removal of a guest", async () => {
   const { worker, sessionId, guest, session } = await openWithGuests();
   session.removePeer(guest.id as PeerId);
   await session.settled();

@@ -62,7 +62,7 @@ function port(seen: OwnerReport["seen"]) {
   return { report, look: async () => report.now };
 }
 
-it("a client waits while its session's owner does not respond, and is admitted by another worker once the owner's lease has expired", async () => {
+it("a client waits while its session's owner does not respond, and another worker admits it once the owner's lease has expired", async () => {
   const clock = createSkipClock();
   const store = await settledStore(clock);
   const gone = await killedOwner(store, clock);

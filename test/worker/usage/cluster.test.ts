@@ -20,7 +20,7 @@ const KEY = Buffer.alloc(32, 7);
 const INCARNATION = "a".repeat(16) as Incarnation;
 
 describe("the count of a worker's users", () => {
-  it("counts a user once, by provider and email or else name, and sessions whose host has connected", () => {
+  it("a worker counts a user once, by provider and email or else name, and sessions whose host has connected", () => {
     const { peopleCounter, sessions } = people();
     sessions.push(
       session(true, [user("1", "Ada"), user("2", "Ben", "Ben@example.com")]),
@@ -34,7 +34,7 @@ describe("the count of a worker's users", () => {
     for (const hash of users) expect(hash).toMatch(/^[A-Za-z0-9_-]{11}$/);
   });
 
-  it("counts disconnected peers as away, and the bytes that wait for them", () => {
+  it("a worker counts disconnected peers as away, and the bytes that wait for them", () => {
     const { peopleCounter, sessions } = people();
     sessions.push(session(true, [user("1", "Ada")], { isConnected: false, waitingBytes: 300 }));
     expect(peopleCounter()).toEqual({
@@ -46,7 +46,7 @@ describe("the count of a worker's users", () => {
     });
   });
 
-  it("knows for a minute who has come in, also when they are gone again", () => {
+  it("a worker knows for a minute who has come in, also when they are gone again", () => {
     const clock = createStepClock();
     const recent = createRecentPeople({ hashOf: (user) => user.name, clock });
     recent.add(user("1", "Ada"));
@@ -59,7 +59,7 @@ describe("the count of a worker's users", () => {
     expect(recent.hashes.size).toBe(2000);
   });
 
-  it("has other hashes under another key, so that hashes reveal nothing outside the edge", () => {
+  it("the count of users has other hashes under another key, so that hashes reveal nothing outside the edge", () => {
     const one = people();
     const two = people(Buffer.alloc(32, 8));
     for (const { sessions } of [one, two]) sessions.push(session(true, [user("1", "Ada")]));
@@ -68,7 +68,7 @@ describe("the count of a worker's users", () => {
 });
 
 describe("a usage report", () => {
-  it("is read as it was written, with thousands of users in less than 256 KiB", () => {
+  it("a usage report is read as it was written, with thousands of users in less than 256 KiB", () => {
     const users = new Set(Array.from({ length: 20_000 }, (_, i) => String(i).padStart(11, "x")));
     const recent = new Set(Array.from({ length: 2000 }, (_, i) => String(i).padStart(11, "y")));
     const report = {
@@ -101,11 +101,11 @@ describe("a usage report", () => {
       "infinity",
       '{"incarnation":"aaaaaaaaaaaaaaaa","users":"","sessions":0,"connections":0,"lagMs":1e999}',
     ],
-  ])("is ignored when it has %s", (_name, text) => {
+  ])("a usage report is ignored when it has %s", (_name, text) => {
     expect(parseReport(text)).toBeUndefined();
   });
 
-  it("does not count when its worker has died or restarted", () => {
+  it("a usage report does not count when its worker has died or restarted", () => {
     const report = (users: string[], lagMs: number) => ({
       incarnation: INCARNATION,
       users: new Set(users),
@@ -133,7 +133,7 @@ describe("a usage report", () => {
 });
 
 describe("the cluster's metrics", () => {
-  it("are the same on every worker, with a user of two workers counted once", async () => {
+  it("the cluster's metrics are the same on every worker, with a user of two workers counted once", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", [session(true, [user("1", "Ada"), user("2", "Ben")])]);
     const two = worker(store, "w2", [session(true, [user("3", "Ada"), user("4", "Cleo")])]);
@@ -149,7 +149,7 @@ describe("the cluster's metrics", () => {
     }
   });
 
-  it("are empty while the store is away", async () => {
+  it("the cluster's metrics are empty while the store is away", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     store.isAway = true;
@@ -157,12 +157,12 @@ describe("the cluster's metrics", () => {
     expect((await one.cluster.toSend()).series).toEqual([]);
   });
 
-  it("are not sent by a worker that does not lead", async () => {
+  it("the cluster's metrics are not sent by a worker that does not lead", async () => {
     const one = worker(memoryStore(), "w1", [], { isLeading: false });
     expect((await one.cluster.toSend()).series).toEqual([]);
   });
 
-  it("send the part of a total that was not sent yet, across failures, other senders and new processes", async () => {
+  it("the cluster's metrics send the part of a total that was not sent yet, across failures, other senders and new processes", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "sessions.hosted": 5, "downloads.total": 2 });
@@ -188,7 +188,7 @@ describe("the cluster's metrics", () => {
     expect(countsOf(await one.cluster.toSend())).toEqual({ "sessions.hosted": 6, downloads: 2 });
   });
 
-  it("send the downloads of each version that were not sent yet", async () => {
+  it("the cluster's metrics send the downloads of each version that were not sent yet", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "downloads.by/vscode/1.0_2B1": 2, "downloads.by/eclipse/2": 1 });
@@ -215,7 +215,7 @@ describe("the cluster's metrics", () => {
     ]);
   });
 
-  it("count nothing twice when the marks could not be written, and continue after a flush", async () => {
+  it("the cluster's metrics count nothing twice when the marks could not be written, and continue after a flush", async () => {
     const store = memoryStore();
     const one = worker(store, "w1", []);
     await store.addToCounters({ "sessions.hosted": 5 });

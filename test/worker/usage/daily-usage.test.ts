@@ -191,7 +191,7 @@ test("a store that is away loses nobody, and midnight passes when it is back", a
   expect(days.map(({ day }) => day)).toEqual(["2030-01-30", "2030-01-31"]);
 });
 
-test("a month and more: only the wanted days are read, and a store that was emptied counts from the beginning", async () => {
+test("only the wanted days of a month and more are read, and a store that was emptied counts from the beginning", async () => {
   const at = edge("2030-01-01T00:00:00Z");
   for (let day = 1; day <= 40; day++) {
     const text = {
@@ -256,7 +256,7 @@ test("texts that are damaged, or of days to come, are left out", async () => {
 
 // --- the file ---
 
-test("the file has a line for each day, under columns that never change", async () => {
+test("the file of daily usage has a line for each day, under columns that never change", async () => {
   const at = edge();
   at.join("OCT_CODE_Visual_Studio_Code@0.3.8", true);
   at.join('=HYPERLINK("http://evil")', false);
@@ -290,4 +290,4 @@ test.each([
   ["unknown", "other"],
   ["", "other"],
   ["=cmd|' /C calc'!A0", "other"],
-])("%j counts as %s", (client, group) => expect(ideGroupOf(client)).toBe(group));
+])("the IDE %j counts as %s", (client, group) => expect(ideGroupOf(client)).toBe(group));

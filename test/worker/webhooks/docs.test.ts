@@ -45,18 +45,21 @@ test("the check of a signature in Node accepts what is genuine, and nothing else
 
 const hasPython = hasProgram("python3", ["python3-minimal"], "the example of a receiver in Python");
 
-test.runIf(hasPython)("so does the one in Python", () => {
-  const input = JSON.stringify({ cases: CASES, secret: SECRET });
-  const run = `${example("python")}
+test.runIf(hasPython)(
+  "the check of a signature in Python accepts what is genuine, and nothing else",
+  () => {
+    const input = JSON.stringify({ cases: CASES, secret: SECRET });
+    const run = `${example("python")}
 import json, sys
 given = json.load(sys.stdin)
 print(json.dumps([is_genuine(h, b.encode(), given["secret"]) for h, b in given["cases"]]))`;
-  const { stdout, stderr } = spawnSync("python3", ["-c", run], { input, encoding: "utf8" });
-  expect(stderr).toBe("");
-  expect(JSON.parse(stdout)).toEqual(EXPECTED);
-});
+    const { stdout, stderr } = spawnSync("python3", ["-c", run], { input, encoding: "utf8" });
+    expect(stderr).toBe("");
+    expect(JSON.parse(stdout)).toEqual(EXPECTED);
+  },
+);
 
-test("the file is valid, and every kind of event is described", () => {
+test("the documented file of receivers is valid, and every kind of event is described", () => {
   const text = example("yaml").replace(/secretFile: .*/, `secrets: [${SECRET}]`);
   expect(parseReceivers(text, parseAddressRules([]), "/")).toHaveLength(2);
   expect(EVENT_KINDS.filter((kind) => !page.includes(`\`${kind}\``))).toEqual([]);

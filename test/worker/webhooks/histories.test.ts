@@ -7,7 +7,7 @@ const HISTORIES = Number(process.env["WEBHOOK_HISTORIES"] ?? 2000);
 const FIRST_SEED = Number(process.env["WEBHOOK_SEED"] ?? 1);
 const STEPS = 40;
 
-test("in every random history each event arrives, first arrivals of a session are in order, and duplicates have the same id and body", async () => {
+test("each event arrives in every random history, first arrivals of a session in order, and duplicates with the same id and body", async () => {
   let events = 0;
   let duplicates = 0;
   for (let seed = FIRST_SEED; seed < FIRST_SEED + HISTORIES; seed++) {

@@ -32,7 +32,7 @@ test("an event of a session waits until the one before is accepted; other sessio
   expect(idsOf(lanes.next(0))).toEqual(["a2"]);
 });
 
-test("only so many are under way at a time", () => {
+test("only so many events are under way at a time", () => {
   const lanes = newLanes({ atOnce: 2 });
   lanes.add([entry(1, "a"), entry(2, "b"), entry(3, "c")]);
   const [first] = lanes.next(0);
@@ -69,7 +69,7 @@ test("an event that fails is tried again after a tenth of a second, then after t
 });
 
 describe("a receiver that is down", () => {
-  test("gets one event at a time, ever more seldom, and all again once it accepts one", () => {
+  test("a receiver that is down gets one event at a time, ever more seldom, and all again once it accepts one", () => {
     const lanes = newLanes();
     const sessions = Array.from({ length: 20 }, (_, index) => entry(index + 1, `s${index + 1}-`));
     lanes.add(sessions);
@@ -84,7 +84,7 @@ describe("a receiver that is down", () => {
     expect(lanes.next(600_000)).toHaveLength(19);
   });
 
-  test("is left alone for as long as it asks to be", () => {
+  test("a receiver that is down is left alone for as long as it asks to be", () => {
     const lanes = newLanes();
     lanes.add([entry(1, "a"), entry(2, "b")]);
     const [first, second] = lanes.next(0);
@@ -111,7 +111,7 @@ describe("a position", () => {
     }
   }
 
-  test("says which events another worker sends again: those that are held, and what came later", () => {
+  test("a position says which events another worker sends again: those that are held, and what came later", () => {
     const entries = [
       ...[entry(1, "a"), entry(2, "b"), entry(3, "a"), entry(4, "c")],
       ...[entry(5, "b"), entry(6, "a")],
@@ -128,7 +128,7 @@ describe("a position", () => {
     ]);
   });
 
-  test("whose entries the store has lost says nothing, so all are sent again", () => {
+  test("a position whose entries the store has lost says nothing, so all are sent again", () => {
     const entries = [entry(1, "a"), entry(2, "b")];
     const lost: Position = { low: "7-0", high: "9-0", held: {} };
     expect(hasBy(lost, entries)).toEqual([false, false]);
@@ -151,11 +151,14 @@ describe("a position", () => {
     ],
     ["of a receiver with nothing, all of which is there", { held: { a: "3-0" } }, false],
     ["of a receiver with nothing, of which something is gone", { held: { a: "2-0" } }, true],
-  ])("%s: %j in a full stream that begins at 3: %s", (_, position, isLost) => {
-    expect(mayHaveLost(position, [entry(3, "a"), entry(4, "b"), entry(5, "c")])).toBe(isLost);
-  });
+  ])(
+    "the position %s (%j) in a full stream that begins at 3 may have lost events: %s",
+    (_, position, isLost) => {
+      expect(mayHaveLost(position, [entry(3, "a"), entry(4, "b"), entry(5, "c")])).toBe(isLost);
+    },
+  );
 
-  test("holds few sessions: with more, what is behind them is sent again", () => {
+  test("a position holds few sessions: with more, what is behind them is sent again", () => {
     const entries = Array.from({ length: 100 }, (_, index) => entry(index + 1, `s${index}-`));
     const lanes = newLanes();
     lanes.add(entries);

@@ -56,7 +56,7 @@ function rig(options: { readonly maxPending?: number } = {}) {
 
 const AWAY = new StoreAwayError("test");
 
-test("what is written while an append is under way goes with the next one, in order", async () => {
+test("events that are written while an append is under way go with the next one, in order", async () => {
   const { outbox, appends, endLast } = rig();
   const settled: string[] = [];
   const write = (id: string): void => {
@@ -73,7 +73,7 @@ test("what is written while an append is under way goes with the next one, in or
   expect(outbox.pending).toBe(0);
 });
 
-test("what nobody waits for is in the store within a tenth of a second", async () => {
+test("an event that nobody waits for is in the store within a tenth of a second", async () => {
   const { outbox, appends, clock } = rig();
   outbox.write(event("1"));
   expect(appends).toEqual([]);
@@ -81,7 +81,7 @@ test("what nobody waits for is in the store within a tenth of a second", async (
   expect(appends.map(({ ids }) => ids)).toEqual([["1"]]);
 });
 
-test("while the store is away, waiting for it rejects, and everything is appended once it is back", async () => {
+test("while the store is away, waiting for an event rejects, and everything is appended once it is back", async () => {
   const { outbox, appends, endLast, tick, clock, tell } = rig();
   outbox.write(event("1"));
   const stored = expect(outbox.stored()).rejects.toBe(AWAY);
@@ -195,7 +195,7 @@ const stepsOf = fc.array(
   { maxLength: 60 },
 );
 
-test("however writes and appends interleave, what has been waited for is in the store, in order, and nothing is lost or appended beside something else", async () => {
+test("however writes and appends interleave, nothing is lost, what was waited for is stored in order, and appends never overlap", async () => {
   await fc.assert(
     fc.asyncProperty(stepsOf, async (steps) => {
       const { outbox, appends, tick } = rig();
@@ -250,7 +250,7 @@ describe.each([
   ["is full", FULL],
   ["refuses events", REFUSED],
 ])("a store that %s", (_, error) => {
-  test("delays nobody who waits for an event, and gets it when it takes events again", async () => {
+  test("a store that takes no event delays nobody who waits for one, and gets it when it takes events again", async () => {
     const { outbox, appends, endLast, clock, tick } = rig();
     outbox.write(event("1"));
     const stored = outbox.stored();
@@ -275,7 +275,7 @@ describe.each([
     expect(isStored).toBe(true);
   });
 
-  test("does not keep a session from writing what frees memory", async () => {
+  test("a store that takes no event does not keep a session from writing what frees memory", async () => {
     const { outbox, endLast, clock, tick } = rig();
     const failures: unknown[] = [];
     const writes = createWriteQueue({
@@ -299,7 +299,7 @@ describe.each([
     expect(failures).toEqual([]);
   });
 
-  test("costs the oldest events in the end, which are counted, and receivers are told", async () => {
+  test("a store that takes no event costs the oldest ones in the end, which are counted, and receivers are told", async () => {
     const { outbox, appends, counters, lines, endLast, clock } = rig({ maxPending: 3 });
     outbox.write(event("1"));
     void outbox.stored();
@@ -444,6 +444,6 @@ test("without personal data, nobody can be identified", () => {
   });
 });
 
-test("what is not an event is not read", () => {
+test("what is not an event is not read from the outbox", () => {
   for (const text of ["", "{", "[]", "{}", '{"id":1}']) expect(readEvent(text)).toBeUndefined();
 });

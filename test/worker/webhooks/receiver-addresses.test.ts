@@ -65,7 +65,7 @@ describe("a URL", () => {
     "https://169.254.169.254/latest/meta-data",
     "https://localhost/",
     "https://hooks.localhost./",
-  ])("to %s is refused", (url) => {
+  ])("a URL to %s is refused", (url) => {
     expect(urlProblem(url, NONE)).toContain("is not a public address");
   });
 
@@ -74,11 +74,11 @@ describe("a URL", () => {
     ["example.com", "is not a URL"],
     ["https://user:secret@example.com/", "must not have a user or a password"],
     ["http://1.1.1.1/", "plain http is not allowed"],
-  ])("%s is refused: %s", (url, problem) => {
+  ])("the URL %s is refused: %s", (url, problem) => {
     expect(urlProblem(url, NONE)).toContain(problem);
   });
 
-  test("with a name is accepted: its addresses are checked when it is connected to", () => {
+  test("a URL with a name is accepted: its addresses are checked when it is connected to", () => {
     expect(urlProblem("https://hooks.example.com:8443/a?b=c", NONE)).toBeUndefined();
   });
 });

@@ -99,7 +99,7 @@ test.each([
     "line 2: receiver 1, name: must be 1 to 40",
   ],
   ["a: &x 1\nb: *x\n", "aliases"],
-])("%j is refused: %s", (text, problem) => {
+])("the file of receivers %j is refused: %s", (text, problem) => {
   expect(problemsOf(text).join("\n")).toContain(problem);
 });
 

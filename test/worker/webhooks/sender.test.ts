@@ -96,7 +96,7 @@ describe("what a receiver answers", () => {
     [500, "status 5xx"],
     [503, "status 5xx"],
     [999, "status other"],
-  ])("status %d is %s", async (status, cause) => {
+  ])("status %d of a receiver counts as %s", async (status, cause) => {
     const url = await answering((_, response) => response.writeHead(status).end());
     const attempt = await sendTo(url);
     expect(attempt).toMatchObject(
@@ -151,7 +151,7 @@ describe("what a receiver answers", () => {
 });
 
 describe("a receiver that misbehaves", () => {
-  test("and never responds is given up after the time limit", async () => {
+  test("a receiver that never responds is given up after the time limit", async () => {
     const { url } = await raw(() => {});
     expect(await sendTo(url)).toEqual({
       outcome: "failed",
@@ -160,7 +160,7 @@ describe("a receiver that misbehaves", () => {
     });
   });
 
-  test("and sends its head a byte at a time is given up after the time limit", async () => {
+  test("a receiver that sends its head a byte at a time is given up after the time limit", async () => {
     const { url } = await raw((socket) => {
       const timer = setInterval(() => socket.write("x"), 20);
       socket.write("HTTP/1.1 200 OK\r\nx: ");
@@ -169,7 +169,7 @@ describe("a receiver that misbehaves", () => {
     expect(await sendTo(url)).toMatchObject({ cause: "timeout" });
   });
 
-  test("and sends gigabytes has its connection closed after some kilobytes; its status counts", async () => {
+  test("a receiver that sends gigabytes has its connection closed after some kilobytes; its status counts", async () => {
     let written = 0;
     const { url, sockets } = await raw((socket) => {
       socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -191,7 +191,7 @@ describe("a receiver that misbehaves", () => {
     expect(written).toBeLessThan(16 * 1024 * 1024);
   });
 
-  test("and never ends a short body is not waited for beyond the time limit; its status counts", async () => {
+  test("a receiver that never ends a short body is not waited for beyond the time limit; its status counts", async () => {
     const { url, sockets } = await raw((socket) => {
       socket.write("HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\nabc");
     });
@@ -203,24 +203,24 @@ describe("a receiver that misbehaves", () => {
     ["garbage", "\u0000\u0001garbage\r\n\r\n"],
     ["a head that is far too large", `HTTP/1.1 200 OK\r\nx: ${"y".repeat(100_000)}\r\n\r\n`],
     ["two lengths", "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"],
-  ])("and responds with %s has failed", async (_, text) => {
+  ])("a receiver that responds with %s has failed", async (_, text) => {
     const { url } = await raw((socket) => socket.end(text));
     expect(await sendTo(url)).toMatchObject({ outcome: "failed", cause: "connection closed" });
   });
 
-  test("and resets the connection has failed", async () => {
+  test("a receiver that resets the connection has failed", async () => {
     const { url } = await raw((socket) => socket.resetAndDestroy());
     expect(await sendTo(url)).toMatchObject({ outcome: "failed", cause: "connection closed" });
   });
 
-  test("and is not there has failed", async () => {
+  test("a receiver that is not there has failed", async () => {
     const server = createServer();
     const port = await listen(server);
     server.close();
     expect(await sendTo(`http://127.0.0.1:${port}/`)).toMatchObject({ cause: "no connection" });
   });
 
-  test("does not keep a sender that stops from stopping", async () => {
+  test("a receiver that misbehaves does not keep a sender that stops from stopping", async () => {
     const { url, sockets } = await raw(() => {});
     const sender = senderTo(url, { timeLimitMs: 60_000 });
     const attempt = sender.send({ id: "event-1", body: "{}" });

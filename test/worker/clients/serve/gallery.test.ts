@@ -190,18 +190,18 @@ describe("latest", () => {
     return found && `${found.version} ${found.targetPlatform}`;
   };
 
-  test("latest is the newest release, even if there is a newer pre-release", () => {
+  test("the latest version is the newest release, even if there is a newer pre-release", () => {
     expect(latest(OFFER)).toBe("1.10.0 universal");
     expect(latest(OFFER, "linux-x64")).toBe("1.10.0 linux-x64");
     expect(latest(OFFER, "win32-x64")).toBe("1.10.0 universal");
   });
 
-  test("latest is a pre-release if there is no release, and missing if there is neither", () => {
+  test("the latest version is a pre-release if there is no release, and missing if there is neither", () => {
     expect(latest([build({ version: "2.0.0", preRelease: true })])).toBe("2.0.0 universal");
     expect(latest([])).toBeUndefined();
   });
 
-  test("latest is older when the newest has no universal build and none for the requested platform", () => {
+  test("the latest version is older when the newest has no universal build and none for the requested platform", () => {
     const builds = [
       build({ version: "2.0.0", targetPlatform: "linux-x64" }),
       build({ version: "2.0.0", targetPlatform: "win32-x64" }),
@@ -213,7 +213,7 @@ describe("latest", () => {
     expect(latest(builds.slice(0, 2), "darwin-arm64")).toBeUndefined();
   });
 
-  test("latest is the one with the higher build metadata of two equal semantic versions", () => {
+  test("the latest version is the one with the higher build metadata of two equal semantic versions", () => {
     const builds = [build({ version: "1.2.3+build.9" }), build({ version: "1.2.3+build.10" })];
     expect(latest(builds)).toBe("1.2.3+build.10 universal");
   });

@@ -42,7 +42,7 @@ test.each<[when: "input" | "output", MoveObstacle]>([
   ["output", "slow"],
   ["output", "gone"],
 ])(
-  "a client whose %s cannot be stopped (%s) is thawed and asked to reconnect, the reason is counted, and the others keep their WebSockets",
+  "a client whose %s cannot be stopped (%s) is thawed, counted and asked to reconnect, and the others keep their WebSockets",
   async (when, obstacle) => {
     const [stuck, other] = [new HeldConnection(), new HeldConnection()];
     stuck.obstacles = { [when]: obstacle };

@@ -61,7 +61,7 @@ test.each([
   ["an event with two arguments", ['52-["message",{"_placeholder":true,"num":0}]']],
   ["an event without a count of arguments", ['5["message"]']],
   ["an acknowledgement with an argument", ['61-["message"]']],
-])("%s is malformed", (_what, packets) => {
+])("the reader of packets refuses %s as malformed", (_what, packets) => {
   const { reader, events } = createReader();
   for (const packet of packets) {
     if (typeof packet === "string") reader.read(packet);

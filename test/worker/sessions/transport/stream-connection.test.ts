@@ -30,7 +30,7 @@ describe("heartbeat", () => {
     expect(isClosed()).toBe(true);
   });
 
-  test("a client whose WebSocket another worker has begun is pinged at once: its patience of 45 s has begun with the last ping of that worker", async () => {
+  test("a client whose WebSocket another worker has begun is pinged at once: its 45 s have begun with that worker's last ping", async () => {
     const clock = createSkipClock();
     const { frames, settled } = await movable({ clock, isResumed: true });
     await settled("the ping comes", () => frames().includes("text 2"));

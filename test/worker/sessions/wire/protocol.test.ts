@@ -254,7 +254,7 @@ describe("invalid messages", () => {
     ["a version that is a number", { ...broadcast, version: 1 }],
     ["a list", [broadcast]],
     ["nothing", null],
-  ])("%s", (_, message) => {
+  ])("a message is malformed with %s", (_, message) => {
     expect(parseMessage(bytesOf(message))).toBe("malformed");
   });
 
