@@ -49,6 +49,7 @@ import {
 import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
 import type { DownstreamLimits } from "./downstream/served-client.ts";
 import { readTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
+import { DEFAULT_HTTP_LIMITS } from "./http1/limits.ts";
 import { createRequestLog, type RequestLog } from "./logs/request-log.ts";
 import { connectionLimit, readDescriptorLimit } from "./server/connection-limit.ts";
 import { startDataPath } from "./server/data-path.ts";
@@ -144,7 +145,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     port: settings.port,
     tlsPort: settings.tlsPort,
     isShared: settings.processNumber !== undefined,
-    tlsHandshakeTimeoutMs: settings.tlsHandshakeTimeoutMs,
+    tlsHandshakeTimeoutMs: settings.headerTimeoutMs,
     maxConnections: allowedConnections(settings.maxConnections, log),
     addressLimits: {
       isDryRun: settings.limitDryRun,
@@ -378,11 +379,9 @@ function allowedConnections(configured: number | undefined, log: Log): number {
 
 function downstreamLimits(settings: Settings): DownstreamLimits {
   return {
+    ...DEFAULT_HTTP_LIMITS,
     maxHeadBytes: settings.maxHeadBytes,
     maxTargetBytes: settings.maxTargetBytes,
-    maxFields: settings.maxFields,
-    maxChunkExtensionBytes: settings.maxChunkExtensionBytes,
-    maxTrailerBytes: settings.maxTrailerBytes,
     headerTimeoutMs: settings.headerTimeoutMs,
     bodyTimeoutMs: settings.bodyTimeoutMs,
     keepaliveTimeoutMs: settings.keepaliveTimeoutMs,

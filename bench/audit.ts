@@ -16,8 +16,8 @@ import { systemClock } from "../shared/base/clock.ts";
 import { newSessionId, type WorkerId } from "../shared/base/ids.ts";
 import { createLog } from "../shared/logs/log.ts";
 import { createCounters } from "../shared/metrics/metrics.ts";
-import { parseSyslogTarget } from "../shared/settings/audit-settings.ts";
 import { createKeyring } from "../shared/settings/keyring.ts";
+import { parseSyslogTarget } from "../shared/settings/syslog-target.ts";
 import { openStore, startRedis } from "../test/support/redis.ts";
 import { createRecorder } from "../worker/activity/recorder.ts";
 import { openAudit } from "../worker/audit/audit.ts";
@@ -72,8 +72,8 @@ export async function run(): Promise<void> {
     const counters = createCounters();
     const log = createLog({ name: "w", level: "error", format: "text", sink: process.stderr });
     const target = parseSyslogTarget(`udp://127.0.0.1:${receiver.address().port}`);
-    const syslog =
-      way === "files and syslog" && target ? { target, authority: undefined } : undefined;
+    if (typeof target === "string") throw new Error(target);
+    const syslog = way === "files and syslog" ? { target, authority: undefined } : undefined;
     const keys = auditKeys(
       createKeyring({ secret: "the secret of the benchmark of audit logs" }).audit,
     );

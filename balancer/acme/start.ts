@@ -6,7 +6,6 @@ import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { createLeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { MAX_ACME_DOMAINS } from "../../shared/settings/acme-settings.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
 import type { Certificate } from "../certificates/certificates.ts";
@@ -17,6 +16,9 @@ import { askCa } from "./ask-ca.ts";
 import { createRecordCopy } from "./record-copy.ts";
 import type { Wanted } from "./schedule.ts";
 
+/** Names of one certificate; authorities take no more. */
+const MAX_DOMAINS = 100;
+
 type AcmeSettings = Pick<
   Settings,
   "acmeDomains" | "acmeEmail" | "acmeUrl" | "acmeCa" | "acmeEab" | "workers"
@@ -26,9 +28,9 @@ type AcmeSettings = Pick<
 export function wantedCertificate(settings: AcmeSettings): Wanted | undefined {
   const domains = [...new Set(settings.acmeDomains.map((name) => name.toLowerCase()))];
   if (domains.length === 0) return undefined;
-  if (domains.length > MAX_ACME_DOMAINS) {
+  if (domains.length > MAX_DOMAINS) {
     throw new SettingError(
-      `CT_ACME_DOMAINS has ${domains.length} names; a certificate has at most ${MAX_ACME_DOMAINS}`,
+      `CT_ACME_DOMAINS has ${domains.length} names; a certificate has at most ${MAX_DOMAINS}`,
     );
   }
   if (settings.workers.length > 0) {

@@ -1,5 +1,5 @@
 /**
- * Size limits of one HTTP message. Settings bound what clients send; the defaults bound what workers send.
+ * Size limits of one HTTP message. Settings may change those of heads and targets that clients send.
  */
 
 export interface HttpLimits {

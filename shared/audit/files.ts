@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import {
   type AuditKeys,
   faultOf,
@@ -25,6 +25,17 @@ export interface AuditFileName {
 }
 
 const NAME = /^audit-(.{1,64})-(\d{8}T\d{9}Z)-([1-9]\d{0,8})\.jsonl$/;
+
+/** The folder that `CT_AUDIT_DIR` names, or that of the data directory. */
+export function auditFolder({
+  auditDir,
+  dataDir,
+}: {
+  readonly auditDir?: string | undefined;
+  readonly dataDir: string;
+}): string {
+  return resolve(auditDir ?? join(dataDir, "audit"));
+}
 
 export function fileName({ worker, stamp, number }: AuditFileName): string {
   return `audit-${worker}-${stamp}-${number}.jsonl`;

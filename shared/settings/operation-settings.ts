@@ -1,186 +1,101 @@
-/**
- * Settings of daily operation: shutdown, logs, metrics and the license.
- */
-
-import { ALL_PROCESSES, MAX_PORT, type Setting } from "./setting.ts";
+/** Settings of daily operation: how many workers are wanted, shutdown, logs and metrics. */
+import { ALL, ALL_AND_COMMANDS, BALANCER, MAX_PORT, WORKER } from "./setting.ts";
 
 export const OPERATION_SETTINGS = {
+  // --- how many workers the edge asks for (shared/autoscale), and how load is spread over them ---
+  autoscaleSessions: ALL.number("CT_AUTOSCALE_SESSIONS", 200, [1, 1_000_000]).why(
+    "Sessions that a worker should have at most, for `GET /autoscale`, `ct-edge autoscale` and the metric of wanted workers.",
+  ),
+  autoscaleConnections: ALL.number("CT_AUTOSCALE_CONNECTIONS", 1000, [1, 1_000_000]).why(
+    "Connections of people that a worker should have at most.",
+  ),
+  autoscaleCpuPercent: ALL.number("CT_AUTOSCALE_CPU_PERCENT", 60, [1, 400]).why(
+    "CPU time that a worker should take at most, in percent of a core.",
+  ),
+  autoscaleLagMs: ALL.number("CT_AUTOSCALE_LAG_MS", 30, [1, 10_000]).why(
+    "Mean event-loop delay of the workers above which one more is wanted.",
+  ),
+  autoscaleHeadroomPercent: ALL.number("CT_AUTOSCALE_HEADROOM_PERCENT", 20, [0, 1000]).why(
+    "How much more than the load needs is wanted, so that there is room until a new worker is ready.",
+  ),
+  autoscaleUpMs: ALL.number("CT_AUTOSCALE_UP_MS", 15_000, [0, 3_600_000]).why(
+    "How long the load must need more workers before more are wanted.",
+  ),
+  autoscaleDownMs: ALL.number("CT_AUTOSCALE_DOWN_MS", 300_000, [0, 3_600_000]).why(
+    "How long it must need fewer before fewer are wanted.",
+  ),
+  autoscaleToken: ALL_AND_COMMANDS.text("CT_AUTOSCALE_TOKEN", {
+    secret: true,
+    pattern: /^[\x21-\x7e]{16,256}$/,
+    allowed: "16 to 256 visible ASCII characters, for example from `openssl rand -hex 24`",
+  }).why(
+    "Token that `GET /autoscale` asks for, as `Authorization: Bearer …`; without it, all who reach the status port may ask. It guards that path only.",
+  ),
+  prepareDownscale: WORKER.choice("CT_PREPARE_DOWNSCALE", "off", ["off", "local", "on"]).why(
+    "Who may empty a worker by `POST /prepare-downscale` on its status port: `local`, programs of the same machine or pod, as `ct-worker empty` for preStop hooks; `on`, all who reach the port, as the rollout-operator in Kubernetes.",
+  ),
+  rebalance: WORKER.choice("CT_REBALANCE", "off", ["off", "idle"]).why(
+    "`idle`: a worker whose event loop is late moves some of its idle sessions to others by itself, as `ct-edge rebalance --idle` does when it is asked.",
+  ),
+
   // --- shutdown ---
-  drainDelayMs: {
-    env: "CT_DRAIN_DELAY_MS",
-    type: "number",
-    default: 1000,
-    min: 0,
-    max: 600_000,
-    unit: "ms",
-    roles: ["edge", "balancer", "worker"],
-    why: "How long a process that shuts down reports itself not ready before a worker hands over its sessions or a balancer stops accepting, so that load balancers and balancers in front of it notice.",
-  },
-  drainTimeoutMs: {
-    env: "CT_DRAIN_TIMEOUT_MS",
-    type: "number",
-    default: 60_000,
-    min: 0,
-    max: 86_400_000,
-    unit: "ms",
-    roles: ["edge", "balancer", "worker"],
-    why: "How long a shutdown may take: for a worker to hand over its sessions (other workers take over the rest), for a balancer to finish requests and close connections.",
-  },
+  drainDelayMs: ALL.number("CT_DRAIN_DELAY_MS", 1000, [0, 600_000]).why(
+    "How long a process that shuts down reports itself not ready before a worker hands over its sessions or a balancer stops accepting, so that load balancers and balancers in front of it notice.",
+  ),
+  drainTimeoutMs: ALL.number("CT_DRAIN_TIMEOUT_MS", 60_000, [0, 86_400_000]).why(
+    "How long a shutdown may take: for a worker to hand over its sessions (other workers take over the rest), for a balancer to finish requests and close connections.",
+  ),
 
   // --- logs ---
-  logDir: {
-    env: "CT_LOG_DIR",
-    type: "text",
-    default: undefined,
-    roles: ALL_PROCESSES,
-    why: "Folder for the server.log of `ct-edge` (default: logs/ in CT_DATA_DIR) and for the access.log and error.log of a balancer; a balancer that runs alone writes them only if this is set.",
-  },
-  logMaxBytes: {
-    env: "CT_LOG_MAX_BYTES",
-    type: "number",
-    default: 50 * 1024 * 1024,
-    min: 65_536,
-    max: 1024 * 1024 * 1024 * 1024,
-    unit: "bytes",
-    roles: ["edge", "balancer"],
-    why: "Size at which a log file is rotated, as it also is at midnight: server.log becomes server.log.1, and so on.",
-  },
-  logMaxFiles: {
-    env: "CT_LOG_MAX_FILES",
-    type: "number",
-    default: 14,
-    min: 0,
-    max: 1000,
-    roles: ["edge", "balancer"],
-    why: "Files kept of each log, each of at most CT_LOG_MAX_BYTES; 0 neither rotates nor deletes, for machines where logrotate does both and sends SIGHUP.",
-  },
-  logLevel: {
-    env: "CT_LOG_LEVEL",
-    type: "choice",
-    default: "info",
-    choices: ["debug", "info", "warn", "error"],
-    roles: ALL_PROCESSES,
-    why: "Lowest severity that is logged.",
-  },
-  logFormat: {
-    env: "CT_LOG_FORMAT",
-    type: "choice",
-    default: "text",
-    choices: ["text", "json"],
-    roles: ALL_PROCESSES,
-    why: "Format of log lines: text for people, json for programs.",
-  },
+  logDir: ALL.text("CT_LOG_DIR").why(
+    "Folder for the server.log of `ct-edge` (default: logs/ in CT_DATA_DIR) and for the access.log and error.log of a balancer; a balancer that runs alone writes them only if this is set.",
+  ),
+  logMaxBytes: BALANCER.number("CT_LOG_MAX_BYTES", 50 * 1024 * 1024, [
+    65_536,
+    1024 * 1024 * 1024 * 1024,
+  ]).why(
+    "Size at which a log file is rotated, as it also is at midnight: server.log becomes server.log.1, and so on.",
+  ),
+  logMaxFiles: BALANCER.number("CT_LOG_MAX_FILES", 14, [0, 1000]).why(
+    "Files kept of each log, each of at most CT_LOG_MAX_BYTES; 0 neither rotates nor deletes, for machines where logrotate does both and sends SIGHUP.",
+  ),
+  logLevel: ALL.choice("CT_LOG_LEVEL", "info", ["debug", "info", "warn", "error"]).why(
+    "Lowest severity that is logged.",
+  ),
+  logFormat: ALL.choice("CT_LOG_FORMAT", "text", ["text", "json"]).why(
+    "Format of log lines: text for people, json for programs.",
+  ),
 
   // --- metrics ---
-  prometheusEnabled: {
-    env: "CT_PROMETHEUS_ENABLED",
-    type: "flag",
-    default: false,
-    roles: ["edge", "worker"],
-    why: "Also serves the cluster's metrics at /metrics on the public ports, to operators (CT_DASHBOARD_*); status ports always serve their own.",
-  },
-  metricsStatsdHost: {
-    env: "CT_METRICS_STATSD_HOST",
-    type: "text",
-    default: undefined,
+  prometheusEnabled: WORKER.flag("CT_PROMETHEUS_ENABLED").why(
+    "Also serves the cluster's metrics at /metrics on the public ports, to operators (CT_DASHBOARD_*); status ports always serve their own.",
+  ),
+  metricsStatsdHost: ALL.text("CT_METRICS_STATSD_HOST", {
     pattern: /^[A-Za-z0-9._:-]{1,253}$/,
     allowed: "a host name or an address",
-    roles: ALL_PROCESSES,
-    why: "Host of the StatsD server that receives the metrics; if not set, none are sent.",
-  },
-  metricsStatsdPort: {
-    env: "CT_METRICS_STATSD_PORT",
-    type: "number",
-    default: 8125,
-    min: 1,
-    max: MAX_PORT,
-    roles: ALL_PROCESSES,
-    why: "Port of the StatsD server.",
-  },
-  metricsStatsdProtocol: {
-    env: "CT_METRICS_STATSD_PROTOCOL",
-    type: "choice",
-    default: "udp",
-    choices: ["udp", "tcp"],
-    roles: ALL_PROCESSES,
-    why: "Transport to the StatsD server; only tcp detects that it cannot be reached.",
-  },
-  metricsStatsdOptional: {
-    env: "CT_METRICS_STATSD_OPTIONAL",
-    type: "flag",
-    default: false,
-    roles: ALL_PROCESSES,
-    why: "Logs nothing while the StatsD server cannot be reached, for a server that does not always run; metrics arrive once it does.",
-  },
-  metricsStatsdTags: {
-    env: "CT_METRICS_STATSD_TAGS",
-    type: "choice",
-    default: "none",
-    choices: ["none", "dogstatsd", "graphite"],
-    roles: ALL_PROCESSES,
-    why: "Sends the id of the process and the tag of a series as StatsD tags, for servers that support them, instead of as parts of the metric's name.",
-  },
-  metricsPrefix: {
-    env: "CT_METRICS_PREFIX",
-    type: "text",
+  }).why("Host of the StatsD server that receives the metrics; if not set, none are sent."),
+  metricsStatsdPort: ALL.number("CT_METRICS_STATSD_PORT", 8125, [1, MAX_PORT]).why(
+    "Port of the StatsD server.",
+  ),
+  metricsStatsdProtocol: ALL.choice("CT_METRICS_STATSD_PROTOCOL", "udp", ["udp", "tcp"]).why(
+    "Transport to the StatsD server; only tcp detects that it cannot be reached.",
+  ),
+  metricsStatsdOptional: ALL.flag("CT_METRICS_STATSD_OPTIONAL").why(
+    "Logs nothing while the StatsD server cannot be reached, for a server that does not always run; metrics arrive once it does.",
+  ),
+  metricsStatsdTags: ALL.choice("CT_METRICS_STATSD_TAGS", "none", [
+    "none",
+    "dogstatsd",
+    "graphite",
+  ]).why(
+    "Sends the id of the process and the tag of a series as StatsD tags, for servers that support them, instead of as parts of the metric's name.",
+  ),
+  metricsPrefix: ALL.text("CT_METRICS_PREFIX", {
     default: "codetogether",
     pattern: /^(?=.{1,100}$)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/,
     allowed: "letters, digits, _ and - with dots between, like edge.berlin",
-    roles: ALL_PROCESSES,
-    why: "Prefix of every metric name sent to StatsD; tells several edges apart.",
-  },
-  metricsIntervalMs: {
-    env: "CT_METRICS_INTERVAL_MS",
-    type: "number",
-    default: 10_000,
-    min: 100,
-    max: 3_600_000,
-    unit: "ms",
-    roles: ALL_PROCESSES,
-    why: "How often metrics are sent to StatsD; use the flush interval of the StatsD server.",
-  },
-
-  // --- the license ---
-  licensee: {
-    env: "CT_LICENSEE",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "Name of the licensee; CT_LICENSEE, CT_MAXCONNECTIONS, CT_EXPIRATION and CT_SIGNATURE are as the issuer wrote them. Without a license nothing is limited.",
-  },
-  licenseMaxConnections: {
-    env: "CT_MAXCONNECTIONS",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "People that the license allows in sessions at the same time; beyond them new sessions are refused (not CT_MAX_CONNECTIONS, which limits sockets).",
-  },
-  licenseExpiration: {
-    env: "CT_EXPIRATION",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "Last day of the license, like 2027/12/31 (UTC).",
-  },
-  licenseSignature: {
-    env: "CT_SIGNATURE",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "The issuer's signature of the license.",
-  },
-  licenseFile: {
-    env: "CT_LICENSE_FILE",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "File with the license, read when the four variables are not set (default: /opt/codetogether/licensing.properties, if it exists).",
-  },
-  licensePublicKey: {
-    env: "CT_LICENSE_PUBLIC_KEY",
-    type: "text",
-    default: undefined,
-    roles: ["edge", "worker"],
-    why: "The issuer's Ed25519 public key, as PEM or as base64 of its DER form; a license with another signature is invalid.",
-  },
-} as const satisfies Record<string, Setting>;
+  }).why("Prefix of every metric name sent to StatsD; tells several edges apart."),
+  metricsIntervalMs: ALL.number("CT_METRICS_INTERVAL_MS", 10_000, [100, 3_600_000]).why(
+    "How often metrics are sent to StatsD; use the flush interval of the StatsD server.",
+  ),
+};

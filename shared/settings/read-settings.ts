@@ -6,7 +6,8 @@
 import { parseEnv } from "node:util";
 import { Option } from "commander";
 import { describeError, EdgeError } from "../base/errors.ts";
-import type { Role, Setting } from "./setting.ts";
+import { REMOVED_SETTINGS } from "./removed-settings.ts";
+import type { Role, Setting, SettingValue } from "./setting.ts";
 import { SETTINGS, type SettingName } from "./settings.ts";
 import { readTextFile } from "./text-file.ts";
 
@@ -21,7 +22,7 @@ export class SettingError extends EdgeError {
 }
 
 /** The flag of a setting: `tlsPort` is `--tls-port`. */
-export function flagOf(name: SettingName): string {
+export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
@@ -37,6 +38,9 @@ export function settingOptions(role: Role): Option[] {
     const value = setting.type === "flag" ? "[on|off]" : `<${placeholder(setting)}>`;
     const described = `${setting.why} (${setting.env}${describeDefault(setting)})`;
     options.push(new SettingOption(`${flagOf(name)} ${value}`, described));
+  }
+  for (const [name] of removedSettings(role)) {
+    options.push(new SettingOption(`${flagOf(name)} [value]`).hideHelp());
   }
   options.push(
     new Option(
@@ -55,6 +59,10 @@ export function settingsOf(role: Role): [SettingName, Setting][] {
 function publicSettings(): [SettingName, Setting][] {
   const entries = Object.entries(SETTINGS) as [SettingName, Setting][];
   return entries.filter(([, setting]) => setting.internal !== true);
+}
+
+function removedSettings(role: Role) {
+  return Object.entries(REMOVED_SETTINGS).filter(([, { roles }]) => roles.includes(role));
 }
 
 /** The settings as a Markdown table, for the README. */
@@ -105,6 +113,10 @@ export function collectSettings(from: SettingsSource): {
     }
   };
   const file = attempt(() => readConfigFile(flags["config"]), {});
+  for (const [name, { env, instead }] of removedSettings(from.role)) {
+    const raw = attempt(() => findRawValue(name, { env }, flags, from.env, file), undefined);
+    if (raw !== undefined) problems.push(`${raw.origin} is no longer a setting. ${instead}`);
+  }
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries(SETTINGS) as [SettingName, Setting][]) {
     const fallback: unknown = from.defaults?.[name] ?? setting.default;
@@ -130,13 +142,14 @@ export function environmentOf(settings: Partial<Settings>, role: Role): Record<s
   return env;
 }
 
-/** Names in the environment that look like settings but are not, such as misspelled ones. */
+/** Names in the environment that look like settings but never were, such as misspelled ones. */
 export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
   const names = new Set<string>();
-  for (const setting of Object.values<Setting>(SETTINGS)) {
+  const all = [...Object.values<Setting>(SETTINGS), ...Object.values(REMOVED_SETTINGS)];
+  for (const setting of all) {
     names.add(setting.env);
     names.add(`${setting.env}_FILE`);
-    for (const name of setting.aliases?.names ?? []) names.add(name);
+    if ("aliases" in setting) for (const name of setting.aliases.names) names.add(name);
   }
   return Object.keys(env).filter((name) => name.startsWith("CT_") && !names.has(name));
 }
@@ -149,8 +162,8 @@ interface RawValue {
 }
 
 function findRawValue(
-  name: SettingName,
-  setting: Setting,
+  name: string,
+  setting: Pick<Setting, "env" | "aliases">,
   flags: Readonly<Record<string, unknown>>,
   env: Readonly<Record<string, string | undefined>>,
   file: Readonly<Record<string, string | undefined>>,
@@ -204,19 +217,6 @@ function readConfigFile(path: unknown): Readonly<Record<string, string | undefin
 }
 
 // --- checking ---
-
-type SettingValue<S extends Setting> = S extends { type: "number" }
-  ? number | DefaultOf<S>
-  : S extends { type: "flag" }
-    ? boolean
-    : S extends { type: "choice"; choices: readonly (infer Choice)[] }
-      ? Choice
-      : S extends { type: "list" }
-        ? readonly string[]
-        : string | DefaultOf<S>;
-
-/** `undefined` where the setting has no default. */
-type DefaultOf<S extends Setting> = S["default"] extends undefined ? undefined : never;
 
 function parseValue(setting: Setting, value: string, origin: string): unknown {
   switch (setting.type) {
@@ -287,7 +287,9 @@ export function formatValue(
 }
 
 function placeholder(setting: Setting): string {
-  if (setting.type === "number") return setting.unit ?? "number";
+  if (setting.type === "number") {
+    return /_(MS|BYTES)$/.exec(setting.env)?.[1]?.toLowerCase() ?? "number";
+  }
   if (setting.type === "choice") return setting.choices.join("|");
   return setting.type === "list" ? "a,b" : "value";
 }

@@ -42,6 +42,21 @@ test("every wrong setting is named with its value and what is allowed; secrets a
   expect(problems.join() + out).not.toContain("canary");
 });
 
+test("a removed setting is reported with what replaces it, by ct-edge check and ct-balancer check", async () => {
+  const told =
+    "is no longer a setting. Remove it, and set CT_HEADER_TIMEOUT_MS, which limits the TLS handshake too.";
+  const env = { CT_TLS_HANDSHAKE_TIMEOUT_MS: "9000" };
+  const { out, problems } = check("edge", env, {});
+  expect(problems).toEqual([`CT_TLS_HANDSHAKE_TIMEOUT_MS ${told}`]);
+  expect(out).not.toContain("CT_TLS_HANDSHAKE_TIMEOUT_MS");
+  const flag = "--tls-handshake-timeout-ms=9000";
+  const asProcess = await runCommand(["check", "--role", "balancer", flag]);
+  expect(asProcess).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining(`tls-handshake-timeout-ms ${told}\n`),
+  });
+});
+
 test("a valid secret is not shown either, and the defaults have no problems", () => {
   const { out, problems } = check("edge", { CT_SECRET: "canary ".repeat(8) }, {});
   expect(problems).toEqual([]);

@@ -4,6 +4,7 @@
  */
 
 import { createTrustedProxies } from "../../balancer/http1/forwarding.ts";
+import { DEFAULT_HTTP_LIMITS } from "../../balancer/http1/limits.ts";
 import { createRequestLog } from "../../balancer/logs/request-log.ts";
 import { startDataPath } from "../../balancer/server/data-path.ts";
 import { PROBE_TIMEOUT_MS, ProbeError, ProofRefusedError } from "../../balancer/upstreams/probe.ts";
@@ -86,7 +87,8 @@ export function startBalancer(place: Place, needs: Surroundings): void {
       certificates: [],
       savedOwners: [],
       requestLog: createRequestLog({ files: undefined, trusted: TRUSTED, clock, log, counters }),
-      limits: SETTINGS,
+      tlsHandshakeTimeoutMs: SETTINGS.headerTimeoutMs,
+      limits: { ...DEFAULT_HTTP_LIMITS, ...SETTINGS },
     });
     await lease.start();
   }

@@ -4,7 +4,7 @@ import type { AuditKeys } from "../../shared/audit/line.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { SyslogTarget } from "../../shared/settings/audit-settings.ts";
+import type { SyslogTarget } from "../../shared/settings/syslog-target.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { AuditSink } from "../activity/recorder.ts";
 import { AuditLog } from "./audit-log.ts";

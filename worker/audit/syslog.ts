@@ -13,7 +13,7 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { SyslogTarget } from "../../shared/settings/audit-settings.ts";
+import type { SyslogTarget } from "../../shared/settings/syslog-target.ts";
 import { Gap } from "./gap.ts";
 
 export type Syslog = ReturnType<typeof createSyslog>;

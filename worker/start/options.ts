@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { auditFolder } from "../../shared/audit/files.ts";
 import type { AutoscaleSettings } from "../../shared/autoscale/start.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
@@ -10,7 +11,6 @@ import { defaultBind } from "../../shared/membership/worker-address.ts";
 import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
-import { auditFolder, parseSyslogTarget } from "../../shared/settings/audit-settings.ts";
 import {
   type IdentityProvider,
   identityProviders,
@@ -21,6 +21,7 @@ import type { CredentialSettings } from "../../shared/settings/operator-credenti
 import { parseRoleGroups, type RoleGroups } from "../../shared/settings/operator-roles.ts";
 import { type OperatorToken, parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+import { parseSyslogTarget } from "../../shared/settings/syslog-target.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
 import type { AuditOptions } from "../audit/audit.ts";
 import type { WebhookOptions } from "../webhooks/webhooks.ts";
@@ -181,8 +182,7 @@ function readWebhooks({ webhooks, webhookNetworks, proxy }: Settings): WorkerOpt
 
 function readAudit(settings: Settings): AuditOptions | undefined {
   if (!settings.audit) return undefined;
-  const target =
-    settings.auditSyslog === undefined ? undefined : parseSyslogTarget(settings.auditSyslog);
+  const target = parsed(parseSyslogTarget, settings.auditSyslog);
   return {
     folder: auditFolder(settings),
     days: settings.auditDays,

@@ -1,5 +1,6 @@
 /** Values of the chart that contradict each other. Helm refuses them with a message that names both and says what to do. */
 
+import { REMOVED_SETTINGS } from "../../../shared/settings/removed-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
 import {
   asText,
@@ -126,6 +127,11 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
     when: set(name),
     message: `settings.${name} (%s) contradicts ${other}: ${why}. Remove settings.${name}.`,
     args: [set(name)],
+  })),
+  ...Object.values(REMOVED_SETTINGS).map(({ env, instead }) => ({
+    when: set(env),
+    message: `settings.${env} contradicts this version, in which it is no longer a setting. ${instead}`,
+    args: [],
   })),
   {
     when: both("image.tag", "image.digest"),

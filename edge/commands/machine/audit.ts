@@ -8,13 +8,12 @@ import {
   readCheckpoints,
   writeCheckpoint,
 } from "../../../shared/audit/checkpoint.ts";
-import { findFiles } from "../../../shared/audit/files.ts";
+import { auditFolder, findFiles } from "../../../shared/audit/files.ts";
 import { type AuditKeys, auditKeys } from "../../../shared/audit/line.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError, EdgeError, errorCode } from "../../../shared/base/errors.ts";
 import { keepingAlive } from "../../../shared/base/keep-alive.ts";
 import { escapeForTerminal } from "../../../shared/logs/escape.ts";
-import { auditFolder } from "../../../shared/settings/audit-settings.ts";
 import { SettingError, type Settings } from "../../../shared/settings/read-settings.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { readTextFile } from "../../../shared/settings/text-file.ts";

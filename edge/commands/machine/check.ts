@@ -9,10 +9,10 @@ import { describeKept, type Kept } from "../../../balancer/acme/kept.ts";
 import { wantedCertificate } from "../../../balancer/acme/start.ts";
 import { loadCertificates } from "../../../balancer/certificates/certificates.ts";
 import { readTrustedProxies } from "../../../balancer/http1/forwarding.ts";
+import { auditFolder } from "../../../shared/audit/files.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { parseWorkerNetworks } from "../../../shared/membership/member-verification.ts";
 import { parseNetworks } from "../../../shared/net/networks.ts";
-import { auditFolder } from "../../../shared/settings/audit-settings.ts";
 import { findLicense } from "../../../shared/settings/license-file.ts";
 import {
   collectSettings,

@@ -182,7 +182,10 @@ test("the check command exits with 0, or with 1 and a line for each problem", as
     status: 1,
     err: "CT_WORKERS names 127.0.0.1:1 twice; name each worker once\n",
   });
-  const unreadable = await run(["check", "--max-fields", "none"]);
+  const unreadable = await run(["check", "--max-head-bytes", "none"]);
   expect(unreadable.status).toBe(1);
-  expect(unreadable.err).toMatch(/^--max-fields="none" is not allowed; use a whole number /);
+  expect(unreadable.err).toMatch(/^--max-head-bytes="none" is not allowed; use a whole number /);
+  const removed = await run(["check", "--max-fields", "100"]);
+  expect(removed.status).toBe(1);
+  expect(removed.err).toMatch(/^--max-fields is no longer a setting\. Remove it: /);
 });

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { LimitKind } from "../../../balancer/downstream/limit-error.ts";
 import type { Limits } from "../../../balancer/limits/limiter.ts";
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
-import { PROXY_SETTINGS } from "../../../shared/settings/proxy-settings.ts";
+import { BALANCER_SETTINGS } from "../../../shared/settings/balancer-settings.ts";
 import { sign } from "../../../shared/settings/secret.ts";
 import { proxyV2 } from "../../support/proxy-header.ts";
 import { ok, type Rig, startRawWorker, startRig, TOKEN_KEY, workerRecord } from "../rig.ts";
@@ -16,11 +16,11 @@ const HEADER = proxyV2({
   body: Buffer.from([192, 0, 2, 1, 127, 0, 0, 1, 0, 1, 0, 2]),
 });
 const DEFAULTS: Limits = {
-  connections: PROXY_SETTINGS.limitConnections.default,
-  handshakes: PROXY_SETTINGS.limitHandshakes.default,
-  requests: PROXY_SETTINGS.limitRequests.default,
-  logins: PROXY_SETTINGS.limitLogins.default,
-  creates: PROXY_SETTINGS.limitCreates.default,
+  connections: BALANCER_SETTINGS.limitConnections.default,
+  handshakes: BALANCER_SETTINGS.limitHandshakes.default,
+  requests: BALANCER_SETTINGS.limitRequests.default,
+  logins: BALANCER_SETTINGS.limitLogins.default,
+  creates: BALANCER_SETTINGS.limitCreates.default,
 };
 const WAIT = { timeout: 60_000 };
 const KINDS = Object.keys(DEFAULTS) as LimitKind[];
@@ -41,8 +41,8 @@ async function start(): Promise<{ rig: Rig; sid: string }> {
     trusted: ["127.0.0.1"],
     takesProxyHeaders: true,
     addressLimits: DEFAULTS,
-    maxConnections: PROXY_SETTINGS.limitConnections.default,
-    maxRequestsPerWorker: PROXY_SETTINGS.maxRequestsPerWorker.default,
+    maxConnections: BALANCER_SETTINGS.limitConnections.default,
+    maxRequestsPerWorker: BALANCER_SETTINGS.maxRequestsPerWorker.default,
     workers: [record],
   });
   return { rig, sid: taggedId(workerTag(record.id, record.incarnation)) };

@@ -2,15 +2,14 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import { ACME_SETTINGS } from "../../../shared/settings/acme-settings.ts";
-import { AUDIT_SETTINGS } from "../../../shared/settings/audit-settings.ts";
+import { BALANCER_SETTINGS } from "../../../shared/settings/balancer-settings.ts";
 import { DEPLOYMENT_SETTINGS } from "../../../shared/settings/deployment-settings.ts";
-import { HOSTING_SETTINGS } from "../../../shared/settings/hosting-settings.ts";
 import { readLicenseFile } from "../../../shared/settings/license-file.ts";
 import { OPERATION_SETTINGS } from "../../../shared/settings/operation-settings.ts";
-import { PROXY_SETTINGS } from "../../../shared/settings/proxy-settings.ts";
 import {
+  collectSettings,
   environmentOf,
+  flagOf,
   readSettings,
   SettingError,
   settingOptions,
@@ -18,9 +17,9 @@ import {
   settingsTable,
   unknownSettings,
 } from "../../../shared/settings/read-settings.ts";
-import { SCALING_SETTINGS } from "../../../shared/settings/scaling-settings.ts";
+import { REMOVED_SETTINGS } from "../../../shared/settings/removed-settings.ts";
 import { SETTINGS } from "../../../shared/settings/settings.ts";
-import { WEBHOOK_SETTINGS } from "../../../shared/settings/webhook-settings.ts";
+import { WORKER_SETTINGS } from "../../../shared/settings/worker-settings.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
 let folder: string;
@@ -160,6 +159,55 @@ describe("an invalid value is refused with the setting, the value and the fix", 
   });
 });
 
+describe("a removed setting", () => {
+  const flags = (...names: readonly string[]) => Object.fromEntries(names.map((n) => [n, "9"]));
+  const cases = Object.entries(REMOVED_SETTINGS).flatMap(([name, { env, roles, instead }]) =>
+    roles.map((role) => ({ name, env, role, message: `is no longer a setting. ${instead}` })),
+  );
+
+  test.each(cases)(
+    "$env stops the start of $role, wherever it is",
+    ({ name, env, role, message }) => {
+      const path = file("nine", "9\n");
+      const config = (text: string): string => file(`${name}.env`, text);
+      for (const [from, origin] of [
+        [{ env: { [env]: "9" } }, env],
+        [{ env: { [`${env}_FILE`]: path } }, `${env}_FILE`],
+        [{ env: {}, flags: flags(name) }, flagOf(name)],
+        [{ env: {}, flags: { config: config(`${env}=9\n`) } }, `${env} in the --config file`],
+      ] as const) {
+        expect(() => readSettings({ role, ...from })).toThrow(
+          new SettingError(`${origin} ${message}`),
+        );
+      }
+      const inConfig = { config: config(`${env}_FILE=${path}\n`) };
+      expect(collectSettings({ role, env: { CT_PORT: "x" }, flags: inConfig }).problems).toEqual([
+        `${env}_FILE in the --config file ${message}`,
+        'CT_PORT="x" is not allowed; use a whole number from 0 to 65535',
+      ]);
+    },
+  );
+
+  test("has a flag that --help does not show", () => {
+    const options = settingOptions("balancer");
+    expect(options.find(({ long }) => long === "--max-fields")?.hidden).toBe(true);
+  });
+
+  test("that is empty, or that another program read, is ignored, and is not called unknown", () => {
+    expect(readSettings({ role: "balancer", env: { CT_MAX_FIELDS: "" } }).port).toBe(1080);
+    expect(readSettings({ role: "worker", env: { CT_MAX_FIELDS: "9" } }).port).toBe(1080);
+    expect(unknownSettings({ CT_MAX_FIELDS: "9", CT_MAX_FIELDS_FILE: "x" })).toEqual([]);
+  });
+
+  test("is not the name of a setting", () => {
+    const names = [...Object.keys(SETTINGS), ...Object.values(SETTINGS).map(({ env }) => env)];
+    for (const [name, { env }] of Object.entries(REMOVED_SETTINGS)) {
+      expect(names).not.toContain(name);
+      expect(names).not.toContain(env);
+    }
+  });
+});
+
 test("variables that look like settings but are not are found", () => {
   expect(unknownSettings({ CT_PORT: "1", CT_SECRET_FILE: "x", CT_PROT: "1", PATH: "/" })).toEqual([
     "CT_PROT",
@@ -181,16 +229,7 @@ test("a child process reads the same settings from the environment that it is gi
 });
 
 test("no setting and no variable is declared twice", () => {
-  const groups = [
-    DEPLOYMENT_SETTINGS,
-    ACME_SETTINGS,
-    HOSTING_SETTINGS,
-    WEBHOOK_SETTINGS,
-    AUDIT_SETTINGS,
-    PROXY_SETTINGS,
-    SCALING_SETTINGS,
-    OPERATION_SETTINGS,
-  ];
+  const groups = [DEPLOYMENT_SETTINGS, WORKER_SETTINGS, BALANCER_SETTINGS, OPERATION_SETTINGS];
   const names = groups.flatMap((group) => Object.keys(group));
   expect(Object.keys(SETTINGS)).toEqual(names);
   const variables = new Set(Object.values(SETTINGS).map(({ env }) => env));

@@ -1,5 +1,6 @@
 /** Choices of the chart's values: what production uses, and one for each optional value. */
 import type { Value } from "../../../deploy/kit/model/expression.ts";
+import { REMOVED_SETTINGS } from "../../../shared/settings/removed-settings.ts";
 
 /** Values by their path with dots. */
 export type Choice = Readonly<Record<string, Value>>;
@@ -231,6 +232,10 @@ export const CONTRADICTORY: readonly (readonly [Choice, first: string, second: s
   ],
   ...["CT_PORT", "CT_WORKER_PORT", "CT_STATUS_PORT", "CT_WORKER_URL"].map(
     (name) => [{ ...LEAST, settings: { [name]: "9000" } }, `settings.${name} (9000)`, ""] as const,
+  ),
+  ...Object.values(REMOVED_SETTINGS).map(
+    ({ env, instead }) =>
+      [{ ...LEAST, settings: { [env]: "9000" } }, `settings.${env} contradicts`, instead] as const,
   ),
   [
     { ...LEAST, settings: { CT_PREPARE_DOWNSCALE: "on" } },

@@ -7,7 +7,7 @@ import { generate } from "selfsigned";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
-import { parseSyslogTarget } from "../../../shared/settings/audit-settings.ts";
+import { parseSyslogTarget } from "../../../shared/settings/syslog-target.ts";
 import { createSyslog, formatMessage, type Syslog } from "../../../worker/audit/syslog.ts";
 import { auditEvent } from "../../support/audit.ts";
 import { createTestLog } from "../../support/embedded-store.ts";
@@ -25,7 +25,7 @@ function contentOf(message: string): Record<string, unknown> {
 
 function open(url: string, authority?: string) {
   const target = parseSyslogTarget(url);
-  if (target === undefined) throw new Error("not a target");
+  if (typeof target === "string") throw new Error(target);
   const { log, lines } = createTestLog();
   const counters = createCounters();
   const syslog: Syslog = createSyslog({ target, authority, clock: systemClock, log, counters });
@@ -173,6 +173,6 @@ test("addresses are udp or tls with a host, and a port if it is another", () => 
     "udp://a/b",
     "log:514",
   ]) {
-    expect(parseSyslogTarget(wrong)).toBeUndefined();
+    expect(parseSyslogTarget(wrong)).toBe("use udp://HOST:514 or tls://HOST:6514");
   }
 });
