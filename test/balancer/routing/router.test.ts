@@ -360,6 +360,16 @@ describe("a request without a key", () => {
     expect(Math.max(...counts.values())).toBeLessThanOrEqual(38);
     expect(counts.size).toBe(3);
   });
+
+  test("a create goes to no worker above the load cap, also when both that are compared are above it", async () => {
+    const load = (sessions: number) => ({ load: { sessions, connections: 0, lagMs: 0 } });
+    start([A, B, C].map((worker, index) => ({ ...worker, ...load([10, 10, 2][index] ?? 0) })));
+    router.close();
+    // The first two workers are compared.
+    router = openRouter({ view, findSession: async () => undefined, random: () => 0 });
+    expect(await where(FREE)).toBe("a none load");
+    expect(await where(CREATE)).toBe("c none load");
+  });
 });
 
 describe("membership", () => {
