@@ -27,30 +27,34 @@ const PROGRAMS = [
   "shared/policy/parse-thread",
   "balancer/acme/ca-thread",
 ];
-const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
+export const SOURCE_FOLDERS = ["balancer", "worker", "shared", "edge"];
 /** Contains the digest of the sources that dist/ was built from. */
 const STAMP = `${root}dist/.sources`;
 
-/** Builds dist/ unless it was built from exactly these sources. Throws when it cannot be built. */
-export function buildWhenStale() {
-  const digest = digestSources();
-  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === digest) return;
-  build(digest);
+/**
+ * Builds dist/ unless it was built from exactly these sources. Returns whether it has built; throws when it cannot. `sourceMaps`:
+ * with files that map the programs' lines to those of the sources, for `node --enable-source-maps`.
+ */
+export function buildWhenStale({ sourceMaps = false } = {}) {
+  const stamp = digestSources() + (sourceMaps ? " with source maps" : "");
+  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === stamp) return false;
+  build(stamp, sourceMaps);
+  return true;
 }
 
 /**
  * Builds beside dist/ and swaps at the end: deleted files do not remain, and an edge that starts from dist/ never sees a
  * partial build.
  */
-function build(digest) {
+function build(stamp, sourceMaps = false) {
   const fresh = `${root}dist.${process.pid}`;
   try {
-    const programs = bundlePrograms(fresh);
+    const programs = bundlePrograms(fresh, sourceMaps);
     copyOtherFiles(fresh);
     const bundles = { programs: [programs], pages: bundlePages(fresh) };
     writeFileSync(`${fresh}/modules.json`, modulesOf(fresh, Object.values(bundles).flat()));
     writeFileSync(`${fresh}/sbom.cdx.json`, writeSbom(root, bundles));
-    writeFileSync(`${fresh}/.sources`, digest);
+    writeFileSync(`${fresh}/.sources`, stamp);
     const old = `${fresh}.old`;
     if (existsSync(`${root}dist`)) renameSync(`${root}dist`, old);
     renameSync(fresh, `${root}dist`);
@@ -64,7 +68,7 @@ function build(digest) {
  * One file per program and few chunks: a program that loads its 500 modules one by one takes twice as long to start. Not
  * minified, so that stack traces can be read.
  */
-function bundlePrograms(folder) {
+function bundlePrograms(folder, sourceMaps) {
   const { metafile } = buildSync({
     absWorkingDir: root,
     entryPoints: PROGRAMS.map((program) => ({ in: `${program}.ts`, out: program })),
@@ -80,10 +84,15 @@ function bundlePrograms(folder) {
       js: 'import { createRequire as createRequireOfBuild } from "node:module"; const require = createRequireOfBuild(import.meta.url);',
     },
     legalComments: "none",
+    sourcemap: sourceMaps,
+    // The sources are there.
+    sourcesContent: false,
     metafile: true,
     logLevel: "warning",
   });
-  for (const output of Object.keys(metafile.outputs)) escapeNonAscii(root + output);
+  for (const output of Object.keys(metafile.outputs)) {
+    if (!output.endsWith(".map")) escapeNonAscii(root + output);
+  }
   writeFileSync(`${folder}/licenses.txt`, licensesOf(root, [metafile]));
   return metafile;
 }

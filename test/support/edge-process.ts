@@ -20,7 +20,7 @@ export interface EdgeOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
   /** How it is started; default: `node`. */
-  readonly by?: "node" | "npm start";
+  readonly by?: "node" | "npm start" | "npm run dev";
   /** Folder of the product to start; default: the one of these tests. */
   readonly root?: string;
   /** How long the start may take, in ms; default 25 s. */
@@ -160,16 +160,16 @@ interface Run {
 function launch(options: EdgeOptions, dataDir: string): Run {
   const args = options.args ?? [];
   const folder = options.root ?? root;
-  const [command, commandArgs]: [string, string[]] =
-    options.by === "npm start"
-      ? ["npm", ["start", "--", ...args]]
-      : [options.node ?? process.execPath, [join(folder, "dist/edge/main.js"), ...args]];
+  const [command = "npm", ...commandArgs] =
+    options.by === undefined || options.by === "node"
+      ? [options.node ?? process.execPath, join(folder, "dist/edge/main.js"), ...args]
+      : [...options.by.split(" "), "--", ...args];
   const child = spawn(command, commandArgs, {
     cwd: folder,
     env: environment(dataDir, options.env ?? {}),
     stdio: ["ignore", "pipe", "pipe"],
     // A process group of its own, so that a signal to the group does not reach the tests.
-    detached: options.by === "npm start",
+    detached: command === "npm",
   });
   // Interrupted tests leave no process behind.
   const killAtExit = () => child.kill("SIGKILL");
