@@ -96,7 +96,7 @@ test("the public port exposes the cluster's metrics, to operators only", async (
 });
 
 if (hasProgram("promtool", ["prometheus"], "the check of /metrics with promtool")) {
-  test("promtool accepts both pages", async () => {
+  test("promtool accepts the pages of workers and balancers", async () => {
     for (const member of [balancer, worker]) {
       const page = await pageOf(member);
       const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {
@@ -108,23 +108,26 @@ if (hasProgram("promtool", ["prometheus"], "the check of /metrics with promtool"
   });
 }
 
-test.runIf(HAS_LINKS)("both expose the links, a balancer those to each worker", async () => {
-  await openSession({ baseUrl: balancer.url, guestCount: 2 });
-  const ofWorker = await samplesOf(worker);
-  expect(ofWorker.get("codetogether_worker_links")).toBeGreaterThan(0);
-  expect(ofWorker.get("codetogether_worker_link_streams")).toBeGreaterThanOrEqual(3);
-  expect(ofWorker.get("codetogether_worker_link_received_frames_total")).toBeGreaterThan(10);
-  expect(ofWorker.get("codetogether_worker_link_errors_total")).toBe(0);
+test.runIf(HAS_LINKS)(
+  "workers and balancers expose the links, a balancer those to each worker",
+  async () => {
+    await openSession({ baseUrl: balancer.url, guestCount: 2 });
+    const ofWorker = await samplesOf(worker);
+    expect(ofWorker.get("codetogether_worker_links")).toBeGreaterThan(0);
+    expect(ofWorker.get("codetogether_worker_link_streams")).toBeGreaterThanOrEqual(3);
+    expect(ofWorker.get("codetogether_worker_link_received_frames_total")).toBeGreaterThan(10);
+    expect(ofWorker.get("codetogether_worker_link_errors_total")).toBe(0);
 
-  const ofBalancer = await samplesOf(balancer);
-  const link = (name: string) =>
-    ofBalancer.get(`codetogether_balancer_${name}{worker="${worker.id}"}`);
-  expect(link("links")).toBeGreaterThan(0);
-  expect(link("link_streams")).toBeGreaterThanOrEqual(3);
-  expect(link("link_sent_bytes_total")).toBeGreaterThan(1000);
-  expect(link("link_received_frames_total")).toBeGreaterThan(10);
-  expect(link("link_errors_total")).toBe(0);
-});
+    const ofBalancer = await samplesOf(balancer);
+    const link = (name: string) =>
+      ofBalancer.get(`codetogether_balancer_${name}{worker="${worker.id}"}`);
+    expect(link("links")).toBeGreaterThan(0);
+    expect(link("link_streams")).toBeGreaterThanOrEqual(3);
+    expect(link("link_sent_bytes_total")).toBeGreaterThan(1000);
+    expect(link("link_received_frames_total")).toBeGreaterThan(10);
+    expect(link("link_errors_total")).toBe(0);
+  },
+);
 
 async function pageOf({ statusPort }: Member): Promise<string> {
   const answer = await fetch(`http://127.0.0.1:${statusPort}/metrics`);

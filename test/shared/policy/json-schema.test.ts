@@ -16,7 +16,8 @@ test("docs/policy.schema.json is what `npm run docs` writes", () => {
 
 const examples = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = ""]) => text);
 
-test("the documentation has examples", () => expect(examples.length).toBeGreaterThan(0));
+test("the documentation of the policy has examples", () =>
+  expect(examples.length).toBeGreaterThan(0));
 
 test.each(examples)(
   "an example of the documentation is right, for editors and for workers: %s",

@@ -85,7 +85,7 @@ test("a file that is replaced, as editors and Kubernetes do, comes in force", as
   await until("the new file is in force", () => reason() === "two");
 });
 
-test("a file that is gone, is a folder, or is far too large changes nothing", async () => {
+test("a policy file that is gone, is a folder, or is far too large changes nothing", async () => {
   writeFileSync(path, policyOf("one"));
   const { reason, state } = open();
   rmSync(path);

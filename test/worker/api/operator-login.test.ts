@@ -121,7 +121,7 @@ test.each<[what: string, groups: unknown, reason: RegExp]>([
   ["in other groups", ["editors"], /in no group that may see the dashboard/],
   ["without groups", null, /did not send your groups/],
   ["with groups of another shape", { staff: true }, /did not send your groups/],
-])("somebody %s is refused", async (_what, groups, reason) => {
+])("somebody %s is refused as an operator", async (_what, groups, reason) => {
   await start(groups);
   const { browser, page } = await signIn();
   expect(page.status).toBe(403);

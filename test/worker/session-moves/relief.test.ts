@@ -38,7 +38,7 @@ test.each([
   { why: "it is alone", others: [] },
   { why: "the others are busy too", others: [worker("w2", 1, {}, 40)] },
   { why: "the others accept none", others: [worker("w2", 1, { state: "suspended" })] },
-])("nothing moves when $why", ({ others }) => {
+])("no session moves when $why", ({ others }) => {
   expect(plan(worker("w1", 9), ...others)).toEqual([]);
 });
 

@@ -92,7 +92,7 @@ async function rows(at: ReturnType<typeof edge>, days = 30) {
   return usage.days.map((row) => [row.day, row.users, sum(row.hosted), sum(row.joined), row.ended]);
 }
 
-test("today is shown at once, with the people who are here now", async () => {
+test("the usage of today is shown at once, with the people who are here now", async () => {
   const at = edge();
   at.join("OCT_CODE_Visual_Studio_Code@0.3.8", true);
   at.join("CodeTogether edge web client", false);

@@ -26,7 +26,7 @@ function problemsOf(text: string): readonly string[] {
 
 const receiver = (lines: string): string => `receivers:\n  - name: one\n${lines}`;
 
-test("a file has receivers with their secrets, kinds of events, and whether they get personal data", () => {
+test("a file of receivers has their secrets, kinds of events, and whether they get personal data", () => {
   const read = parseReceivers(
     `receivers:
   - name: audit
@@ -50,7 +50,7 @@ test("a file has receivers with their secrets, kinds of events, and whether they
   ]);
 });
 
-test("secrets and authorities may be in files beside it", () => {
+test("secrets and authorities may be in files beside that of the receivers", () => {
   const folder = tempFolder();
   writeFileSync(join(folder, "secret"), `${SECRET}\n\n${newSecret()}\n`);
   writeFileSync(join(folder, "ca.pem"), "PEM");
@@ -117,7 +117,7 @@ test("no problem shows a secret", () => {
   expect(problemsOf(text).join()).not.toContain(SECRET.slice(6, 20));
 });
 
-test("kinds are chosen by their name or by their family, and what is lost is always told", () => {
+test("kinds of events are chosen by their name or by their family, and what is lost is always told", () => {
   const some = { events: ["sign-in.*", "peer.joined"] };
   expect(
     ["sign-in", "sign-in.refused", "peer.joined", "events.lost"].every((kind) => wants(some, kind)),

@@ -83,7 +83,7 @@ test.each([
   ["WS-251.5", undefined, undefined, true],
   ["IU-242.10", "242.9", "242.11", true],
 ])(
-  "compatibility with build %s of a plugin from %s until %s: %s",
+  "the compatibility with build %s of a plugin from %s until %s is %s",
   (build, sinceBuild, untilBuild, fits) => {
     expect(
       fitsBuild(build, {
