@@ -166,7 +166,7 @@ describe("a removed setting", () => {
   );
 
   test.each(cases)(
-    "$env stops the start of $role, wherever it is",
+    "the removed setting $env stops the start of $role, wherever it is",
     ({ name, env, role, message }) => {
       const path = file("nine", "9\n");
       const config = (text: string): string => file(`${name}.env`, text);
@@ -188,18 +188,18 @@ describe("a removed setting", () => {
     },
   );
 
-  test("has a flag that --help does not show", () => {
+  test("a removed setting has a flag that --help does not show", () => {
     const options = settingOptions("balancer");
     expect(options.find(({ long }) => long === "--max-fields")?.hidden).toBe(true);
   });
 
-  test("that is empty, or that another program read, is ignored, and is not called unknown", () => {
+  test("a removed setting that is empty, or that another program read, is ignored, and is not called unknown", () => {
     expect(readSettings({ role: "balancer", env: { CT_MAX_FIELDS: "" } }).port).toBe(1080);
     expect(readSettings({ role: "worker", env: { CT_MAX_FIELDS: "9" } }).port).toBe(1080);
     expect(unknownSettings({ CT_MAX_FIELDS: "9", CT_MAX_FIELDS_FILE: "x" })).toEqual([]);
   });
 
-  test("is not the name of a setting", () => {
+  test("a removed setting has no name of a present one", () => {
     const names = [...Object.keys(SETTINGS), ...Object.values(SETTINGS).map(({ env }) => env)];
     for (const [name, { env }] of Object.entries(REMOVED_SETTINGS)) {
       expect(names).not.toContain(name);
