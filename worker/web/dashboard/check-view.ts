@@ -3,12 +3,20 @@
  * WebSocket gets through, and whether requests with the same session key reach the same worker.
  */
 import type { CheckResponse, EchoResponse } from "../../dashboard/responses.ts";
-import { byId, fillTable } from "./elements.ts";
+import { byId, fillTable, type TableOf } from "./elements.ts";
 import { getJson } from "./feed.ts";
 
 type Check = CheckResponse["checks"][number];
 
-const COLUMNS = ["Check", "Outcome", "Details"];
+const CHECKS: TableOf<Check> = {
+  keyOf: ({ name, detail }) => `${name} ${detail}`,
+  none: "",
+  columns: [
+    ["Check", ({ name }) => name],
+    ["Outcome", ({ outcome }) => ({ text: outcome, badge: outcome })],
+    ["Details", ({ detail }) => detail],
+  ],
+};
 const WEB_SOCKET_TIMEOUT_MS = 5000;
 /** With two workers, random routing passes this check once in a thousand times. */
 const KEYS = 2;
@@ -25,15 +33,7 @@ export function createCheckView(): { run: () => void } {
       checkWebSocket(),
       checkStickiness(),
     ]);
-    fillTable(
-      table,
-      COLUMNS,
-      [webSocket, stickiness, ...edge].map(({ name, outcome, detail }) => ({
-        key: `${name} ${detail}`,
-        cells: [{ text: name }, { text: outcome, badge: outcome }, { text: detail }],
-      })),
-      "",
-    );
+    fillTable(table, CHECKS, [webSocket, stickiness, ...edge]);
     button.disabled = false;
   }
 

@@ -2,15 +2,42 @@
  * The downloads: totals per version, and per day.
  */
 import type { DownloadsResponse } from "../../dashboard/responses.ts";
-import { byId, fillTable } from "./elements.ts";
+import { byId, fillTable, number, type TableOf } from "./elements.ts";
 import { getJson } from "./feed.ts";
 import { formatCount } from "./format.ts";
 
 type Row = DownloadsResponse["rows"][number];
+/** The days of its first and last download. */
+type Version = Row & { readonly first: string; readonly last: string };
 
 /** Longer tables are cut; the CSV file is complete. */
 const MAX_LINES = 500;
 const NONE = "No downloads yet.";
+
+const VERSIONS: TableOf<Version> = {
+  keyOf: ({ ide, artifact, version }) => `${ide} ${artifact} ${version}`,
+  none: NONE,
+  columns: [
+    ["IDE", ({ ide }) => ide],
+    ["Plugin", ({ artifact }) => artifact],
+    ["Version", ({ version }) => version],
+    ["Downloads", ({ count }) => number(formatCount(count))],
+    ["First", ({ first }) => first],
+    ["Last", ({ last }) => last],
+  ],
+};
+
+const DAYS: TableOf<Row> = {
+  keyOf: ({ day, ide, artifact, version }) => `${day} ${ide} ${artifact} ${version}`,
+  none: NONE,
+  columns: [
+    ["Day", ({ day }) => day],
+    ["IDE", ({ ide }) => ide],
+    ["Plugin", ({ artifact }) => artifact],
+    ["Version", ({ version }) => version],
+    ["Downloads", ({ count }) => number(formatCount(count))],
+  ],
+};
 
 export async function showDownloads(): Promise<void> {
   const total = byId("download-total", HTMLSpanElement);
@@ -22,37 +49,8 @@ export async function showDownloads(): Promise<void> {
     return;
   }
   total.textContent = `${formatCount(downloads.total)} in total${shares(downloads.rows)}.`;
-  fillTable(
-    byId("download-versions", HTMLTableElement),
-    ["IDE", "Plugin", "Version", "Downloads", "First", "Last"],
-    byVersion(downloads.rows).map(({ ide, artifact, version, count, first, last }) => ({
-      key: `${ide} ${artifact} ${version}`,
-      cells: [
-        { text: ide },
-        { text: artifact },
-        { text: version },
-        { text: formatCount(count), isNumber: true },
-        { text: first },
-        { text: last },
-      ],
-    })),
-    NONE,
-  );
-  fillTable(
-    byId("download-days", HTMLTableElement),
-    ["Day", "IDE", "Plugin", "Version", "Downloads"],
-    downloads.rows.slice(0, MAX_LINES).map(({ day, ide, artifact, version, count }) => ({
-      key: `${day} ${ide} ${artifact} ${version}`,
-      cells: [
-        { text: day },
-        { text: ide },
-        { text: artifact },
-        { text: version },
-        { text: formatCount(count), isNumber: true },
-      ],
-    })),
-    NONE,
-  );
+  fillTable(byId("download-versions", HTMLTableElement), VERSIONS, byVersion(downloads.rows));
+  fillTable(byId("download-days", HTMLTableElement), DAYS, downloads.rows.slice(0, MAX_LINES));
 }
 
 /** `: 5 vscode, 2 eclipse`. */
@@ -66,8 +64,8 @@ function shares(rows: readonly Row[]): string {
 }
 
 /** Most downloads first. `rows`: newest day first. */
-function byVersion(rows: readonly Row[]) {
-  const versions = new Map<string, Row & { first: string; last: string }>();
+function byVersion(rows: readonly Row[]): Version[] {
+  const versions = new Map<string, Version>();
   for (const row of rows) {
     const key = JSON.stringify([row.ide, row.artifact, row.version]);
     const { count, last } = versions.get(key) ?? { count: 0, last: row.day };

@@ -16,6 +16,15 @@ export function element(tag: string, text = "", className = ""): HTMLElement {
   return made;
 }
 
+export function button(text: string, className: string, onClick: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  if (className !== "") made.className = className;
+  made.addEventListener("click", onClick);
+  return made;
+}
+
 export interface Cell {
   readonly text: string;
   /** Shown as a badge of this kind. */
@@ -27,20 +36,34 @@ export interface Cell {
   readonly content?: () => readonly HTMLElement[];
 }
 
-export interface Row {
-  /** Stable over updates, so that a row is updated, not replaced: focus and selection stay. */
-  readonly key: string;
-  readonly cells: readonly Cell[];
+/** A number, or a dash. */
+export function number(text: string): Cell {
+  return { text, isNumber: true };
 }
 
-/** Shows `rows` in `table`. Updates only what differs, so a thousand rows are cheap when few change. */
-export function fillTable(
+/** Items of one kind as a table. */
+export interface TableOf<T> {
+  readonly columns: readonly (readonly [title: string, cell: (item: T) => Cell | string])[];
+  /** Stable over updates, so that a row is updated, not replaced: focus and selection stay. */
+  readonly keyOf: (item: T, index: number) => string;
+  /** Shown instead of rows. */
+  readonly none: string;
+}
+
+/** Shows `items` in `table`. Updates only what differs, so a thousand rows are cheap when few change. */
+export function fillTable<T>(
   table: HTMLTableElement,
-  columns: readonly string[],
-  rows: readonly Row[],
-  none: string,
+  { columns, keyOf, none }: TableOf<T>,
+  items: readonly T[],
 ): void {
-  const body = bodyOf(table, columns);
+  const body = bodyOf(
+    table,
+    columns.map(([title]) => title),
+  );
+  const rows = items.map((item, index) => ({
+    key: keyOf(item, index),
+    cells: columns.map(([, cellOf]) => cellFrom(cellOf(item))),
+  }));
   const existing = new Map([...body.rows].map((row) => [row.dataset["key"] ?? "", row]));
   const wanted = new Set(rows.map(({ key }) => key));
   for (const [key, row] of existing) if (!wanted.has(key)) row.remove();
@@ -63,6 +86,10 @@ export function fillTable(
   cell.colSpan = columns.length;
   cell.className = "none";
   cell.textContent = none;
+}
+
+function cellFrom(cell: Cell | string): Cell {
+  return typeof cell === "string" ? { text: cell } : cell;
 }
 
 function bodyOf(table: HTMLTableElement, columns: readonly string[]): HTMLTableSectionElement {

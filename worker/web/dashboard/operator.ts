@@ -1,6 +1,6 @@
 /** Who is signed in, and what they may do: the rest of the page hides what they may not. */
 import type { OperatorResponse } from "../../dashboard/responses.ts";
-import { byId, element } from "./elements.ts";
+import { button, byId, element } from "./elements.ts";
 import { getJson, postCommand } from "./feed.ts";
 
 /** An operator whose sign-in is over signs in again; a browser with a password is asked for it by itself. */
@@ -16,9 +16,7 @@ export async function showOperator(): Promise<void> {
   if (!maySignOut) return;
   document.body.dataset["signIn"] = "";
   const place = byId("operator", HTMLParagraphElement);
-  const signOut = element("button", "Sign out");
-  signOut.setAttribute("type", "button");
-  signOut.addEventListener("click", () => {
+  const signOut = button("Sign out", "", () => {
     // The page goes to the sign-in itself.
     delete document.body.dataset["signIn"];
     void postCommand("sign-out").then(() => location.assign("sign-in"));

@@ -1,7 +1,7 @@
 /** Usage: people, the IDEs that they use, and how large and long sessions are, over 30 days and by day. */
 import type { UsageResponse, UsageRow } from "../../dashboard/responses.ts";
 import { IDE_NAMES } from "../../usage/ide-groups.ts";
-import { byId, element, fillTable } from "./elements.ts";
+import { byId, type Cell, element, fillTable, number, type TableOf } from "./elements.ts";
 import { getJson } from "./feed.ts";
 import { formatAge, formatCount } from "./format.ts";
 
@@ -17,7 +17,7 @@ export async function showUsage(): Promise<void> {
   status.textContent = `The last ${usage.days} days, with today (UTC).`;
   showTiles(usage);
   showShares(usage.rows);
-  showDays(usage.rows);
+  fillTable(byId("usage-days", HTMLTableElement), DAYS, [...usage.rows].reverse());
 }
 
 function showTiles({ now, users, rows }: UsageResponse): void {
@@ -105,32 +105,22 @@ function bars(title: string, shares: readonly { name: string; count: number }[])
   return box;
 }
 
-function showDays(rows: readonly UsageRow[]): void {
-  const counted = (counts: Readonly<Record<string, number>>) => ({
-    text: formatCount(total(Object.values(counts))),
-    isNumber: true,
-  });
-  const mean = (sum: number, count: number) => ({
-    text: count === 0 ? "" : (sum / count).toFixed(1),
-    isNumber: true,
-  });
-  fillTable(
-    byId("usage-days", HTMLTableElement),
-    ["Day", "People", "Hosted", "Joined", "Ended", "Mean size", "Mean minutes"],
-    [...rows].reverse().map(({ day, users, hosted, joined, ended, people, minutes }) => ({
-      key: day,
-      cells: [
-        { text: day },
-        { text: formatCount(users), isNumber: true },
-        counted(hosted),
-        counted(joined),
-        { text: formatCount(ended), isNumber: true },
-        mean(people, ended),
-        mean(minutes, ended),
-      ],
-    })),
-    "Nothing was counted yet.",
-  );
+const DAYS: TableOf<UsageRow> = {
+  keyOf: ({ day }) => day,
+  none: "Nothing was counted yet.",
+  columns: [
+    ["Day", ({ day }) => day],
+    ["People", ({ users }) => number(formatCount(users))],
+    ["Hosted", ({ hosted }) => number(formatCount(total(Object.values(hosted))))],
+    ["Joined", ({ joined }) => number(formatCount(total(Object.values(joined))))],
+    ["Ended", ({ ended }) => number(formatCount(ended))],
+    ["Mean size", ({ people, ended }) => mean(people, ended)],
+    ["Mean minutes", ({ minutes, ended }) => mean(minutes, ended)],
+  ],
+};
+
+function mean(sum: number, count: number): Cell {
+  return number(count === 0 ? "" : (sum / count).toFixed(1));
 }
 
 function total(counts: readonly number[]): number {
