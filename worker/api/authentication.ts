@@ -5,17 +5,14 @@ import type { Origins } from "../http/origins.ts";
 import type { SignInWay } from "../login/form-provider.ts";
 import type { Tokens, UserToken } from "../login/tokens.ts";
 
-export interface Authentication {
-  /** The verified user token of the request; undefined when there is no valid one. */
-  userOf(req: Pick<IncomingMessage, "headers">): Promise<UserToken | undefined>;
-}
+export type Authentication = ReturnType<typeof createAuthentication>;
 
 export function createAuthentication(deps: {
   readonly tokens: Pick<Tokens, "verifyUser">;
   readonly origins: Pick<Origins, "trustsCookiesOf">;
   /** Sign-in methods that are on; tokens of other methods are no longer valid. */
   readonly ways: readonly Pick<SignInWay, "authProvider" | "recognize">[];
-}): Authentication {
+}) {
   const { tokens, origins } = deps;
   const wayOf = new Map(deps.ways.map((way) => [way.authProvider, way]));
 
@@ -26,7 +23,8 @@ export function createAuthentication(deps: {
   }
 
   return {
-    async userOf(req) {
+    /** The verified user token of the request; undefined when there is no valid one. */
+    async userOf(req: Pick<IncomingMessage, "headers">): Promise<UserToken | undefined> {
       const token = tokenOf(req);
       if (token === undefined || token === "") return undefined;
       const verified = await tokens.verifyUser(token);

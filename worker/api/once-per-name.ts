@@ -1,15 +1,13 @@
 /** Remembers a bounded number of names, to do something once per name. */
 
-export interface Once {
-  /** True for the first call with `name`, and again after `maxNames` other names, when it was forgotten. */
-  isFirst(name: string): boolean;
-}
+export type Once = ReturnType<typeof createOnce>;
 
-export function createOnce(maxNames: number): Once {
+export function createOnce(maxNames: number) {
   /** Oldest first. */
   const names = new Set<string>();
   return {
-    isFirst(name) {
+    /** True for the first call with `name`, and again after `maxNames` other names, when it was forgotten. */
+    isFirst(name: string): boolean {
       if (names.has(name)) return false;
       names.add(name);
       if (names.size > maxNames) {

@@ -6,12 +6,7 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 
-export interface OutageReports {
-  /** Records the report of an authenticated balancer. */
-  note(balancer: WorkerId, store: StoreSeen): void;
-  /** Whether every balancer heard within `REPORT_MS` reports the store as away. */
-  readonly isStoreAwayForAll: boolean;
-}
+export type OutageReports = ReturnType<typeof createOutageReports>;
 
 export type StoreSeen = "up" | "away";
 
@@ -43,12 +38,13 @@ export function isStoreAwayForAll(reports: Iterable<OutageReport>, nowMs: number
   return heard;
 }
 
-export function createOutageReports(clock: Pick<Clock, "nowMs">): OutageReports {
+export function createOutageReports(clock: Pick<Clock, "nowMs">) {
   /** The balancer heard longest ago first. */
   const reports = new Map<WorkerId, OutageReport>();
 
   return {
-    note(balancer, store) {
+    /** Records the report of an authenticated balancer. */
+    note(balancer: WorkerId, store: StoreSeen): void {
       const nowMs = clock.nowMs();
       reports.delete(balancer);
       reports.set(balancer, { store, atMs: nowMs });
@@ -57,7 +53,8 @@ export function createOutageReports(clock: Pick<Clock, "nowMs">): OutageReports 
         reports.delete(oldest);
       }
     },
-    get isStoreAwayForAll() {
+    /** Whether every balancer heard within `REPORT_MS` reports the store as away. */
+    get isStoreAwayForAll(): boolean {
       return isStoreAwayForAll(reports.values(), clock.nowMs());
     },
   };

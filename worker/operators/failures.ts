@@ -1,22 +1,17 @@
 /** Counts recent failed sign-ins by client address, in a table of bounded size. */
 import { networkOf } from "../../shared/net/networks.ts";
 
-export interface Failures {
-  /** Counts a failed attempt; returns the failures in this address's current minute, and how long that minute still lasts. */
-  add(address: string, nowMs: number): { readonly count: number; readonly leftMs: number };
-  readonly size: number;
-}
-
 const WINDOW_MS = 60_000;
 /** Contract: beyond this, the addresses that failed first are forgotten. */
 const MAX_ADDRESSES = 10_000;
 
-export function createFailures(maxAddresses = MAX_ADDRESSES): Failures {
+export function createFailures(maxAddresses = MAX_ADDRESSES) {
   /** Oldest window first. */
   const windows = new Map<string, { count: number; readonly endMs: number }>();
 
   return {
-    add(address, nowMs) {
+    /** Counts a failed attempt; returns the failures in this address's current minute, and how long that minute still lasts. */
+    add(address: string, nowMs: number): { readonly count: number; readonly leftMs: number } {
       const network = networkOf(address);
       let window = windows.get(network);
       if (window === undefined || nowMs >= window.endMs) {
@@ -31,7 +26,7 @@ export function createFailures(maxAddresses = MAX_ADDRESSES): Failures {
       window.count++;
       return { count: window.count, leftMs: window.endMs - nowMs };
     },
-    get size() {
+    get size(): number {
       return windows.size;
     },
   };

@@ -4,21 +4,13 @@ import type { Told } from "../../shared/policy/person.ts";
 import { fromStored } from "../../shared/sign-ins/sign-in.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 
-export interface KnownSignIns {
-  /**
-   * Not older than `maxAgeMs` while the store is there. Undefined: the store does not have the sign-in, and this worker has not seen
-   * it. Rejects with `StoreAwayError` when the store is away and this worker has not seen it.
-   */
-  read(signIn: string, maxAgeMs: number): Promise<Told | undefined>;
-}
-
 /** Up to 32 KiB each, seldom more than one. */
 const MAX_KNOWN = 5000;
 
 export function createKnownSignIns(deps: {
   readonly store: Pick<Store, "findSignIn">;
   readonly clock: Pick<Clock, "nowMs">;
-}): KnownSignIns {
+}) {
   const { store, clock } = deps;
   /** The one first that was looked up longest ago. */
   const known = new Map<string, { readonly told: Told; readonly atMs: number }>();
@@ -30,7 +22,11 @@ export function createKnownSignIns(deps: {
   }
 
   return {
-    async read(signIn, maxAgeMs) {
+    /**
+     * Not older than `maxAgeMs` while the store is there. Undefined: the store does not have the sign-in, and this worker has not seen
+     * it. Rejects with `StoreAwayError` when the store is away and this worker has not seen it.
+     */
+    async read(signIn: string, maxAgeMs: number): Promise<Told | undefined> {
       const last = known.get(signIn);
       if (last !== undefined && clock.nowMs() - last.atMs < maxAgeMs) return last.told;
       try {

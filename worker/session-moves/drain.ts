@@ -16,14 +16,7 @@ import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { HandoverCause, PendingMessages, Session } from "../sessions/session.ts";
 
-export interface Drain {
-  /** Sessions that are still here. */
-  readonly left: number;
-  /** Resolves when none is left, when the time is over, or after `stop`. */
-  readonly over: Promise<void>;
-  /** Starts no further handover; those under way complete. */
-  stop(): void;
-}
+export type Drain = ReturnType<typeof startDrain>;
 
 export interface DrainDeps {
   readonly self: WorkerId;
@@ -141,7 +134,7 @@ export async function handOverTo(
   return outcome;
 }
 
-export function startDrain(deps: DrainDeps): Drain {
+export function startDrain(deps: DrainDeps) {
   const { clock, log, counters, registry } = deps;
   const untilMs = clock.nowMs() + deps.delayMs + deps.timeoutMs;
   let isStopped = false;
@@ -209,11 +202,14 @@ export function startDrain(deps: DrainDeps): Drain {
   }
 
   return {
-    get left() {
+    /** Sessions that are still here. */
+    get left(): number {
       return live().length;
     },
+    /** Resolves when none is left, when the time is over, or after `stop`. */
     over: run().catch((error: unknown) => log.error({ err: error }, "the drain failed")),
-    stop() {
+    /** Starts no further handover; those under way complete. */
+    stop(): void {
       isStopped = true;
     },
   };

@@ -93,16 +93,13 @@ async function sendHandover(
 
 // --- receiving ---
 
-export interface Handovers {
-  /** Responds to a request that `isHandover` and that the secret authenticates. */
-  handle(req: IncomingMessage, res: ServerResponse): Promise<void>;
-}
+export type Handovers = ReturnType<typeof createHandovers>;
 
 export function createHandovers(deps: {
   readonly handoverInbox: Pick<HandoverInbox, "put">;
   readonly registry: Pick<Registry, "claim">;
   readonly isOpen: () => boolean;
-}): Handovers {
+}) {
   async function resumeSession(id: SessionId): Promise<204 | 409> {
     const claim = await deps.registry.claim(id);
     return claim.outcome === "here" ? 204 : 409;
@@ -125,7 +122,8 @@ export function createHandovers(deps: {
   }
 
   return {
-    async handle(req, res) {
+    /** Responds to a request that `isHandover` and that the secret authenticates. */
+    async handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
       const status = await statusFor(req);
       req.resume();
       res.writeHead(status).end();

@@ -149,7 +149,8 @@ export function createClaims(deps: ClaimsDeps) {
 
   return {
     claim,
-    claimPatiently /** Resumes a session from the store, not started yet; or the reason why not. Concurrent calls share one attempt. */,
+    claimPatiently,
+    /** Resumes a session from the store, not started yet; or the reason why not. Concurrent calls share one attempt. */
     resume,
     /** Answers claims for a session that has just closed here. */
     noteClosed: (id: SessionId): void => void cacheNegative(id, "closed"),

@@ -18,10 +18,6 @@ import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import type { Deferring, Store } from "../../shared/store/store.ts";
 import type { Registry } from "./registry.ts";
 
-export interface Reaper {
-  close(): void;
-}
-
 const PERIOD_MS = 2000;
 /** A worker with many sessions should not list them in every round. */
 const ROUNDS_PER_OWN_SESSIONS = 5;
@@ -37,7 +33,7 @@ export function startReaper(deps: {
   readonly log: Log;
   readonly self: WorkerId;
   readonly registry: Pick<Registry, "claim" | "knows">;
-}): Reaper {
+}) {
   const { store, clock, log, registry, leadership } = deps;
   let missing: MissingOwners = new Map();
   let isClosed = false;
@@ -83,7 +79,7 @@ export function startReaper(deps: {
   });
 
   return {
-    close() {
+    close(): void {
       isClosed = true;
       reaping.close();
     },

@@ -1,27 +1,23 @@
 /** Opens what records the events of this worker: the audit log and the outbox of webhooks. */
 import { auditKeys } from "../../shared/audit/line.ts";
-import { type Activity, createRecorder, type OutboxSink } from "../activity/recorder.ts";
-import type { AuditState } from "../audit/audit.ts";
+import { createRecorder, type OutboxSink } from "../activity/recorder.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface ActivityParts {
-  readonly activity: Activity;
-  /** Undefined without an audit log. */
-  readonly auditState: () => AuditState | undefined;
-}
+export type ActivityParts = Awaited<ReturnType<typeof openActivity>>;
 
 export async function openActivity(
   worker: WorkerProcess,
   { store }: Pick<Membership, "store">,
   options: Pick<WorkerOptions, "audit">,
   outbox: OutboxSink | undefined,
-): Promise<ActivityParts> {
+) {
   const { self, clock } = worker;
   const audit = await openAudit(worker, store, options.audit);
   return {
     activity: createRecorder({ workerId: self.id, clock, audit, outbox }),
+    /** Undefined without an audit log. */
     auditState: () => audit?.state,
   };
 }

@@ -5,24 +5,25 @@
 import { workerStatusUrl, workerUrl } from "../../shared/membership/worker-address.ts";
 import type { PortOptions } from "./options.ts";
 
-export interface Addresses {
-  /** Empty texts until `resolve`. */
-  readonly urls: { readonly url: string; readonly statusUrl: string };
-  /** Throws `SettingError` when others could not reach this worker there. */
-  resolve(found: {
-    readonly port: number;
-    readonly statusPort: number;
-    readonly localAddress: string | undefined;
-  }): void;
-}
+export type Addresses = ReturnType<typeof createAddresses>;
 
-export function createAddresses({ bind, statusBind, workerUrl: chosen }: PortOptions): Addresses {
+export function createAddresses({ bind, statusBind, workerUrl: chosen }: PortOptions) {
   let urls = { url: "", statusUrl: "" };
   return {
-    get urls() {
+    /** Empty texts until `resolve`. */
+    get urls(): { readonly url: string; readonly statusUrl: string } {
       return urls;
     },
-    resolve({ port, statusPort, localAddress }) {
+    /** Throws `SettingError` when others could not reach this worker there. */
+    resolve({
+      port,
+      statusPort,
+      localAddress,
+    }: {
+      readonly port: number;
+      readonly statusPort: number;
+      readonly localAddress: string | undefined;
+    }): void {
       urls = {
         url: workerUrl({ workerUrl: chosen, bind, port, localAddress }),
         statusUrl: workerStatusUrl({ bind: statusBind, port: statusPort, localAddress }),

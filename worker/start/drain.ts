@@ -1,23 +1,19 @@
 /** Wires operators' commands to this worker, and the drain before it stops. */
 import type { WorkerId } from "../../shared/base/ids.ts";
+import type { StopRequest } from "../../shared/process/program.ts";
 import { sendToEdge } from "../../shared/process/program.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { type CommandHandler, createCommandHandler } from "../session-moves/command-handler.ts";
+import { createCommandHandler } from "../session-moves/command-handler.ts";
 import { type DrainDeps, drainsFirst, startDrain } from "../session-moves/drain.ts";
 import { sendPendingMessages, sendResume } from "../session-moves/handover.ts";
 import { countIdle, migrateIdleSessions } from "../session-moves/move-idle.ts";
 import type { Registry } from "../sessions/registry.ts";
 import type { WorkerOptions } from "./options.ts";
-import type { DrainBeforeStop, WorkerProcess } from "./process.ts";
+import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface DrainParts {
-  readonly commandHandler: CommandHandler;
-  readonly beforeStop: DrainBeforeStop;
-  /** Whether another worker accepts sessions and does not stop too. */
-  readonly hasSuccessor: () => boolean;
-}
+export type DrainParts = ReturnType<typeof prepareDrain>;
 
 export function prepareDrain(
   worker: WorkerProcess,
@@ -30,7 +26,7 @@ export function prepareDrain(
     readonly shortenPolls: () => void;
   },
   options: Pick<WorkerOptions, "drain" | "isStoreEmbedded">,
-): DrainParts {
+) {
   const { self, keyring, clock, log, counters } = worker;
   const { registry } = deps;
   const { view } = deps.membership;
@@ -38,6 +34,7 @@ export function prepareDrain(
   const ending = new Set<WorkerId>();
   const takesSessions = (other: WorkerRecord): boolean =>
     other.id !== self.id && other.state === "up" && !ending.has(other.id);
+  /** Whether another worker accepts sessions and does not stop too. */
   const hasSuccessor = (): boolean => view.workers.some(takesSessions);
   const drainDeps: DrainDeps = {
     self: self.id,
@@ -68,7 +65,7 @@ export function prepareDrain(
     commandHandler,
     hasSuccessor,
     beforeStop: {
-      isWanted(request) {
+      isWanted(request: StopRequest): boolean {
         for (const id of request.ending) ending.add(id);
         return drainsFirst(request, {
           isStoreEmbedded: options.isStoreEmbedded,

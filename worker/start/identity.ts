@@ -1,15 +1,14 @@
 /** Opens what belongs to identity providers: asking them, and the end of the access that they gave. */
 import { sleep } from "../../shared/base/clock.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { Feed } from "../dashboard/feed.ts";
 import { createOutboundFetch } from "../http/outbound-fetch.ts";
 import { followEndedSignIns } from "../login/identity/ended-sign-ins.ts";
-import { createProviderClient, type ProviderClient } from "../login/identity/provider-client.ts";
+import { createProviderClient } from "../login/identity/provider-client.ts";
 import { type Rechecks, startRechecks } from "../login/identity/rechecks.ts";
 import { recordEndedSignIns } from "../login/identity/record-ended-sign-ins.ts";
-import { createSignInRecords, type SignInRecords } from "../login/identity/sign-in-records.ts";
+import { createSignInRecords } from "../login/identity/sign-in-records.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
@@ -18,14 +17,7 @@ import type { Membership } from "./store-and-membership.ts";
 /** Of the 1.7 s in which a worker stops: enough to write a refresh token that has just come. */
 const SETTLE_MS = 500;
 
-export interface IdentityParts {
-  readonly providers: readonly ProviderClient[];
-  readonly records: SignInRecords;
-  readonly operatorRoles: RoleGroups | undefined;
-  readonly operatorProvider: string | undefined;
-  /** Call it when the sessions are recovered. */
-  startDuties(): void;
-}
+export type IdentityParts = ReturnType<typeof openIdentity>;
 
 export function openIdentity(
   worker: WorkerProcess,
@@ -36,7 +28,7 @@ export function openIdentity(
   /** Of open dashboard pages. */
   feed: Pick<Feed, "endOf">,
   options: WorkerOptions["identity"],
-): IdentityParts {
+) {
   const { keyring, clock, log, counters, shutdown } = worker;
   const fetch = createOutboundFetch(options.outbound);
   const providers = options.providers.map((provider) =>
@@ -54,7 +46,8 @@ export function openIdentity(
     records,
     operatorRoles: options.operatorRoles,
     operatorProvider: options.operatorProvider,
-    startDuties() {
+    /** Call it when the sessions are recovered. */
+    startDuties(): void {
       if (providers.length === 0) return;
       const parts = { store, records, clock, log };
       const sessions = () => registry.sessions();

@@ -35,14 +35,6 @@ import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface Member {
-  readonly statusPort: number;
-  /** On this worker's record; `start` announces it. */
-  readonly lease: Lease;
-  /** Begins what a member does beside its sessions; call it when the record is announced. */
-  startDuties(): void;
-}
-
 interface Deps {
   readonly membership: Membership;
   readonly sessions: Pick<SessionParts, "registry" | "fence" | "tokens">;
@@ -62,7 +54,7 @@ export async function openMember(
   worker: WorkerProcess,
   deps: Deps,
   { ports: { statusBind, statusPort }, scaling }: Pick<WorkerOptions, "ports" | "scaling">,
-): Promise<Member> {
+) {
   const autoscale = openAutoscale(worker, deps, scaling.autoscale);
   const pages = {
     "/autoscale": autoscale.page,
@@ -77,8 +69,10 @@ export async function openMember(
   worker.shutdown.add("lease", () => lease.close());
   return {
     statusPort: status.port,
+    /** On this worker's record; `start` announces it. */
     lease,
-    startDuties: () => startDuties(worker, deps, scaling.rebalance),
+    /** Begins what a member does beside its sessions; call it when the record is announced. */
+    startDuties: (): void => startDuties(worker, deps, scaling.rebalance),
   };
 }
 

@@ -1,29 +1,18 @@
 /** Opens the parts for operators and for users who set up their IDE: plugins, measurements, the dashboard and its password. */
-import {
-  createLeaderElection,
-  type LeaderElection,
-} from "../../shared/membership/leader-election.ts";
-import { type FoundLicense, findLicense, logLicense } from "../../shared/settings/license-file.ts";
-import { type Clients, openClients } from "../clients/clients.ts";
-import { type Dashboard, openDashboard } from "../dashboard/dashboard.ts";
-import { type Credentials, createCredentials } from "../operators/credentials.ts";
+import { createLeaderElection } from "../../shared/membership/leader-election.ts";
+import { findLicense, logLicense } from "../../shared/settings/license-file.ts";
+import { openClients } from "../clients/clients.ts";
+import { openDashboard } from "../dashboard/dashboard.ts";
+import { createCredentials } from "../operators/credentials.ts";
 import type { Registry } from "../sessions/registry.ts";
-import { type Measurements, measureWorker } from "../usage/measurements.ts";
+import { measureWorker } from "../usage/measurements.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { PolicyParts } from "./policy.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 import type { UsageParts } from "./usage.ts";
 
-export interface OperatorParts {
-  readonly license: FoundLicense;
-  readonly credentials: Credentials;
-  readonly clients: Clients | undefined;
-  readonly measurements: Measurements;
-  /** The leader does the work that one worker does for all: the dashboard's history, removing abandoned sessions. */
-  readonly leadership: LeaderElection;
-  readonly dashboard: Dashboard;
-}
+export type OperatorParts = ReturnType<typeof openPluginsAndDashboard>;
 
 export function openPluginsAndDashboard(
   worker: WorkerProcess,
@@ -35,7 +24,7 @@ export function openPluginsAndDashboard(
     WorkerOptions,
     "license" | "credentials" | "clients" | "dashboard" | "metrics" | "isStoreEmbedded"
   >,
-): OperatorParts {
+) {
   const { self, clock, log, counters, shutdown } = worker;
   const license = findLicense(options.license);
   // An edge with an embedded store logs it once for all its workers.
@@ -85,5 +74,13 @@ export function openPluginsAndDashboard(
     log,
   });
   shutdown.add("dashboard", () => dashboard.close());
-  return { license, credentials, clients, measurements, leadership, dashboard };
+  return {
+    license,
+    credentials,
+    clients,
+    measurements,
+    /** The leader does the work that one worker does for all: the dashboard's history, removing abandoned sessions. */
+    leadership,
+    dashboard,
+  };
 }

@@ -1,24 +1,15 @@
 /** Opens the policy of CT_POLICY, and what applies it. */
 
-import type { PolicyFile, PolicyState } from "../../shared/policy/policy-file.ts";
 import { EDGE } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
-import { type Access, createAccess } from "../policy/access.ts";
+import { createAccess } from "../policy/access.ts";
 import { watchSessionLimits } from "../policy/session-limits.ts";
 import type { Session } from "../sessions/session.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface PolicyParts {
-  readonly access: Access;
-  /** Undefined: there is none. */
-  readonly file: PolicyFile | undefined;
-  /** Undefined without a policy. */
-  state(): PolicyState | undefined;
-  /** Begins to apply limits to `sessions`. Call it when they are recovered. */
-  startDuties(sessions: () => Iterable<Session>): void;
-}
+export type PolicyParts = Awaited<ReturnType<typeof openPolicy>>;
 
 /** Throws `SettingError`. */
 export async function openPolicy(
@@ -31,7 +22,7 @@ export async function openPolicy(
   { store }: Pick<Membership, "store">,
   activity: Pick<Activity, "record">,
   options: WorkerOptions["policy"],
-): Promise<PolicyParts> {
+) {
   const policy =
     options &&
     // With a parser of YAML: only where there is a policy.
@@ -54,9 +45,12 @@ export async function openPolicy(
   const access = createAccess({ policy, store, clock });
   return {
     access,
+    /** Undefined: there is none. */
     file: policy,
+    /** Undefined without a policy. */
     state: () => policy?.state,
-    startDuties(sessions) {
+    /** Begins to apply limits to `sessions`. Call it when they are recovered. */
+    startDuties(sessions: () => Iterable<Session>): void {
       if (policy === undefined) return;
       const limits = watchSessionLimits({ access, sessions, clock, log });
       shutdown.add("limits of sessions", () => limits.close());

@@ -6,43 +6,20 @@
  *
  * Only a running worker drains before it stops; one that stops while it starts leaves its sessions in the store.
  */
-import { type Clock, systemClock } from "../../shared/base/clock.ts";
-import { type Incarnation, newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
-import { createProgramSink, type SharedSink } from "../../shared/cluster/log-stream.ts";
+import { systemClock } from "../../shared/base/clock.ts";
+import { newIncarnation } from "../../shared/base/ids.ts";
+import { createProgramSink } from "../../shared/cluster/log-stream.ts";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
-import { createLog, type Log } from "../../shared/logs/log.ts";
-import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
+import { createLog } from "../../shared/logs/log.ts";
+import { createCounters } from "../../shared/metrics/metrics.ts";
 import { endOnBugs, type StopRequest, stopOnRequest } from "../../shared/process/program.ts";
 import { notifyStopping } from "../../shared/process/service-manager.ts";
-import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
+import { createShutdown } from "../../shared/process/shutdown.ts";
 import { RESUME_VERSION } from "../../shared/resume/frames.ts";
-import { createKeyring, type Keyring, logSwitch } from "../../shared/settings/keyring.ts";
+import { createKeyring, logSwitch } from "../../shared/settings/keyring.ts";
 import type { WorkerOptions } from "./options.ts";
 
-export interface WorkerProcess {
-  readonly self: {
-    readonly id: WorkerId;
-    readonly incarnation: Incarnation;
-    readonly linkVersion: number | undefined;
-    readonly resumeVersion: number | undefined;
-  };
-  readonly keyring: Keyring;
-  readonly clock: Clock;
-  readonly counters: Counters;
-  readonly log: Log;
-  /** Where `log` writes; the lines may be shared with the edge's other machines. */
-  readonly logSink: SharedSink;
-  /** Writes to standard output only: for the generated password, which must not get into the store. */
-  readonly localLog: Log;
-  /** For the lines that operators' scripts look for under the name `root`. */
-  readonly rootLog: Log;
-  /** Closes the parts in the reverse order in which they were added. */
-  readonly shutdown: Shutdown;
-  readonly phase: Phase;
-  /** The worker runs from now on. False when it was asked to stop meanwhile. */
-  setRunning(drain: DrainBeforeStop): boolean;
-  stop(exitStatus: number): Promise<never>;
-}
+export type WorkerProcess = ReturnType<typeof openProcess>;
 
 export type Phase = "starting" | "running" | "stopping";
 
@@ -62,7 +39,7 @@ const STOP_DEADLINE_MS = 1700;
 
 export function openProcess(
   options: Pick<WorkerOptions, "id" | "secret" | "secretPrevious" | "log" | "http" | "drain">,
-): WorkerProcess {
+) {
   const { id, drain: drainTimes } = options;
   const clock = systemClock;
   const counters = createCounters();
@@ -109,14 +86,19 @@ export function openProcess(
     clock,
     counters,
     log,
+    /** Where `log` writes; the lines may be shared with the edge's other machines. */
     logSink,
+    /** Writes to standard output only: for the generated password, which must not get into the store. */
     localLog: createLog({ ...format, name: id, sink: process.stdout }),
+    /** For the lines that operators' scripts look for under the name `root`. */
     rootLog: createLog({ ...format, name: "root", sink: process.stdout }),
+    /** Closes the parts in the reverse order in which they were added. */
     shutdown,
-    get phase() {
+    get phase(): Phase {
       return state.phase;
     },
-    setRunning(drain) {
+    /** The worker runs from now on. False when it was asked to stop meanwhile. */
+    setRunning(drain: DrainBeforeStop): boolean {
       if (state.phase !== "starting") return false;
       state = { phase: "running", drain };
       return true;

@@ -19,13 +19,6 @@ import type { WorkerProcess } from "./process.ts";
 import type { SessionParts } from "./sessions.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface PublicServer {
-  readonly port: number;
-  readonly waitingPolls: () => number;
-  shortenPolls(): void;
-  close(): Promise<void>;
-}
-
 interface Deps {
   readonly membership: Membership;
   readonly policy: Pick<PolicyParts, "access">;
@@ -46,7 +39,7 @@ export async function startServer(
   worker: WorkerProcess,
   deps: Deps,
   options: { readonly http: HttpOptions; readonly ports: PortOptions },
-): Promise<PublicServer> {
+) {
   const { membership, sessions, operators, addresses } = deps;
   const { self, keyring, clock, log, counters } = worker;
   const { store, view } = membership;
@@ -116,8 +109,8 @@ export async function startServer(
   return {
     port,
     waitingPolls: () => api.waitingPolls,
-    shortenPolls: () => api.shortenPolls(),
-    async close() {
+    shortenPolls: (): void => api.shortenPolls(),
+    async close(): Promise<void> {
       // Open dashboard pages reconnect to another worker.
       operators.dashboard.feed.close();
       const stopped = server.close();

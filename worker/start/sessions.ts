@@ -3,29 +3,22 @@ import { workerTag } from "../../shared/base/worker-tag.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
 import { onPeerExit } from "../../shared/process/program.ts";
 import type { Activity } from "../activity/recorder.ts";
-import { createOutageReports, type OutageReports } from "../balancers/outage-reports.ts";
-import { createTokens, type Tokens } from "../login/tokens.ts";
+import { createOutageReports } from "../balancers/outage-reports.ts";
+import { createTokens } from "../login/tokens.ts";
 import type { Access } from "../policy/access.ts";
 import { takeOverFrom } from "../session-moves/take-over.ts";
-import { askedOncePerTurn, createFence, type Fence } from "../sessions/fence.ts";
+import { askedOncePerTurn, createFence } from "../sessions/fence.ts";
 import { createOwnerProbe, createOwnerProbes } from "../sessions/owner-probe.ts";
-import { createHandoverInbox, type HandoverInbox } from "../sessions/pending-messages.ts";
+import { createHandoverInbox } from "../sessions/pending-messages.ts";
 import { createRegistry, type Registry } from "../sessions/registry.ts";
 import type { UsageCounter } from "../sessions/session-usage.ts";
-import { attachSockets, type Sockets } from "../sessions/transport/socket.ts";
+import { attachSockets } from "../sessions/transport/socket.ts";
 import { createVersionCheck } from "../sessions/wire/protocol.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 import type { Membership } from "./store-and-membership.ts";
 
-export interface SessionParts {
-  readonly outageReports: OutageReports;
-  readonly fence: Fence;
-  readonly tokens: Tokens;
-  readonly handoverInbox: HandoverInbox;
-  readonly registry: Registry;
-  readonly sockets: Sockets;
-}
+export type SessionParts = ReturnType<typeof openSessions>;
 
 /** Nothing is recovered yet: see `Registry.recover`. */
 export function openSessions(
@@ -35,7 +28,7 @@ export function openSessions(
   activity: Activity,
   usage: UsageCounter,
   settings: WorkerOptions["sessions"],
-): SessionParts {
+) {
   const { self, keyring, clock, log, counters } = worker;
   const outageReports = createOutageReports(clock);
   const fence = createFence({

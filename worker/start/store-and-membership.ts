@@ -1,26 +1,18 @@
 /** Connects to the store, and verifies and reads the members in it. */
 import { createLogStream } from "../../shared/cluster/log-stream.ts";
-import {
-  createMemberVerification,
-  type MemberVerification,
-} from "../../shared/membership/member-verification.ts";
-import { createMembershipView, type MembershipView } from "../../shared/membership/view.ts";
+import { createMemberVerification } from "../../shared/membership/member-verification.ts";
+import { createMembershipView } from "../../shared/membership/view.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
-import type { Store } from "../../shared/store/store.ts";
 import type { WorkerOptions } from "./options.ts";
 import type { WorkerProcess } from "./process.ts";
 
-export interface Membership {
-  readonly store: Store;
-  readonly view: MembershipView;
-  readonly verification: MemberVerification;
-}
+export type Membership = ReturnType<typeof openMembership>;
 
 /** Returns at once, connected or not. The view reads the members from its `start` on. */
 export function openMembership(
   worker: WorkerProcess,
   options: Pick<WorkerOptions, "store" | "membership" | "isStoreEmbedded">,
-): Membership {
+) {
   const { self, keyring, clock, log, counters, shutdown } = worker;
   const store = connectStore({ settings: options.store, name: self.id, clock, log, counters });
   shutdown.add("store", () => store.close());

@@ -4,7 +4,7 @@ import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { createLeaderElection } from "../../shared/membership/leader-election.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
-import { type LoopLag, watchLoopLag } from "../../shared/metrics/loop-lag.ts";
+import { watchLoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { writeExposition } from "../../shared/metrics/prometheus.ts";
 import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
@@ -20,21 +20,6 @@ import {
   type RecentPeople,
 } from "./people.ts";
 
-export interface Measurements {
-  readonly lag: LoopLag;
-  readonly clusterSeries: Cluster["series"];
-  readonly deferredSeries: Cluster["deferredSeries"];
-  /** The cluster's series with its people. */
-  readonly clusterUsage: Cluster["usage"];
-  readonly deferredUsage: Cluster["deferredUsage"];
-  /** The cluster's series in Prometheus's text format. */
-  readonly clusterPage: () => Promise<string>;
-  /** Undefined: metrics are not sent. */
-  readonly statsd: SinkHealth | undefined;
-  /** Sends the current values once more. Close it before the store. */
-  close(): Promise<void>;
-}
-
 export function measureWorker(deps: {
   readonly settings: PublisherSettings;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
@@ -46,7 +31,7 @@ export function measureWorker(deps: {
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
-}): Measurements {
+}) {
   const { settings, self, store, counters, clock, log } = deps;
   const lag = watchLoopLag(clock);
   const peopleCounter = createPeopleCounter({
@@ -78,13 +63,17 @@ export function measureWorker(deps: {
     lag,
     clusterSeries: () => cluster.series(),
     deferredSeries: () => cluster.deferredSeries(),
+    /** The cluster's series with its people. */
     clusterUsage: () => cluster.usage(),
     deferredUsage: () => cluster.deferredUsage(),
+    /** The cluster's series in Prometheus's text format. */
     clusterPage: async () => writeExposition(await cluster.series(), ["cluster"]),
-    get statsd() {
+    /** Undefined: metrics are not sent. */
+    get statsd(): SinkHealth | undefined {
       return publisher?.health;
     },
-    async close() {
+    /** Sends the current values once more. Close it before the store. */
+    async close(): Promise<void> {
       lag.close();
       cluster.close();
       await publisher?.close();

@@ -68,17 +68,14 @@ export function createPersonHash(key: Buffer): PersonHash {
 }
 
 /** Who has come in within the last minute, perhaps only for a moment: the reports of who is connected may miss them. */
-export interface RecentPeople {
-  add(user: UserRecord): void;
-  readonly hashes: ReadonlySet<string>;
-}
+export type RecentPeople = ReturnType<typeof createRecentPeople>;
 
 const RECENT_MS = 60_000;
 
 export function createRecentPeople(deps: {
   readonly hashOf: PersonHash;
   readonly clock: Pick<Clock, "nowMs">;
-}): RecentPeople {
+}) {
   const { hashOf, clock } = deps;
   /** The one first that came first. */
   const atMs = new Map<string, number>();
@@ -91,13 +88,13 @@ export function createRecentPeople(deps: {
   }
 
   return {
-    add(user) {
+    add(user: UserRecord): void {
       const hash = hashOf(user);
       atMs.delete(hash);
       atMs.set(hash, clock.nowMs());
       forgetOld();
     },
-    get hashes() {
+    get hashes(): ReadonlySet<string> {
       forgetOld();
       return new Set(atMs.keys());
     },

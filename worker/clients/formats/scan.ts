@@ -37,12 +37,7 @@ export interface EclipseOffer {
 
 export const NOTHING: Offer = { vscode: [], intellij: [], eclipse: undefined, problems: [] };
 
-export interface Scanner {
-  /** `pending`: files that are changing or too recent to be offered; scan again soon. */
-  scan(): Promise<{ readonly offer: Offer; readonly pending: number }>;
-  /** What was read from the files in their present state, to be kept between two runs. */
-  readonly cached: ReadonlyMap<string, CachedFile>;
-}
+export type Scanner = ReturnType<typeof createScanner>;
 
 /** What was read from one file in the state `stamp`. */
 export type CachedFile = { readonly stamp: string } & (
@@ -61,7 +56,7 @@ export function createScanner(deps: {
   readonly folder: string;
   readonly clock: Pick<Clock, "wallMs" | "nowMs">;
   readonly cached?: ReadonlyMap<string, CachedFile>;
-}): Scanner {
+}) {
   const { clock } = deps;
   let cached = new Map(deps.cached);
   /** When each file was first seen in its present state. */
@@ -69,10 +64,12 @@ export function createScanner(deps: {
   let repository: { readonly signature: string; readonly problems: readonly Problem[] } | undefined;
 
   return {
-    get cached() {
+    /** What was read from the files in their present state, to be kept between two runs. */
+    get cached(): ReadonlyMap<string, CachedFile> {
       return cached;
     },
-    async scan() {
+    /** `pending`: files that are changing or too recent to be offered; scan again soon. */
+    async scan(): Promise<{ readonly offer: Offer; readonly pending: number }> {
       const next = new Map<string, CachedFile>();
       const nextSeen: typeof firstSeen = new Map();
       const problems: Problem[] = [];

@@ -4,10 +4,7 @@
 import type { Clock } from "../../../shared/base/clock.ts";
 import type { ResumeState } from "../../../shared/net/edge-headers.ts";
 
-export interface ResumeLog {
-  /** A WebSocket goes on here. */
-  add(resumed: ResumeState): void;
-}
+export type ResumeLog = ReturnType<typeof createResumeLog>;
 
 /** Those of one move come within this time. */
 const WINDOW_MS = 1000;
@@ -15,7 +12,7 @@ const WINDOW_MS = 1000;
 export function createResumeLog(deps: {
   readonly clock: Pick<Clock, "after">;
   readonly note: (cause: string) => void;
-}): ResumeLog {
+}) {
   let isNoteDue = false;
   let resumed: ResumeState[] = [];
 
@@ -33,7 +30,8 @@ export function createResumeLog(deps: {
   }
 
   return {
-    add(one) {
+    /** A WebSocket goes on here. */
+    add(one: ResumeState): void {
       resumed.push(one);
       if (!isNoteDue) deps.clock.after(WINDOW_MS, note);
       isNoteDue = true;

@@ -4,11 +4,6 @@
  */
 import type { Clock } from "../../../shared/base/clock.ts";
 
-export interface AdmissionLimiter {
-  /** Takes the next place in the queue. Returns how long to wait for it, in ms. */
-  join(): number;
-}
-
 /** After a pause, as many as the rate allows in this time are admitted at once. */
 const BURST_MS = 1000;
 /**
@@ -20,14 +15,15 @@ export const MAX_WAIT_MS = 10_000;
 export function createAdmissionLimiter(deps: {
   readonly clock: Clock;
   readonly perSecond: number;
-}): AdmissionLimiter {
+}) {
   const { clock } = deps;
   const gapMs = 1000 / deps.perSecond;
   /** When the last client in the queue is admitted. */
   let lastMs = clock.nowMs() - BURST_MS;
 
   return {
-    join() {
+    /** Takes the next place in the queue. Returns how long to wait for it, in ms. */
+    join(): number {
       const nowMs = clock.nowMs();
       lastMs = Math.min(Math.max(lastMs, nowMs - BURST_MS) + gapMs, nowMs + MAX_WAIT_MS);
       return Math.max(0, lastMs - nowMs);

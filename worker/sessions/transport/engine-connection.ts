@@ -8,17 +8,7 @@ import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { countMessages, isTooLarge, limitPolling, webSocketOf } from "./engine-internals.ts";
 import { InputLimit } from "./input-limit.ts";
 
-export interface EngineConnection {
-  /** Rises from connection to connection: the higher is the newer. */
-  readonly ordinal: number;
-  readonly input: InputLimit;
-  /** When it was opened, on the clock of this process. */
-  readonly openedMs: number;
-  /** Messages that have come over its WebSocket. */
-  messages(): number;
-  /** Its client is a peer now: polled bodies may be as large as a message. */
-  admit(): void;
-}
+export type EngineConnection = ReturnType<typeof createEngineConnection>;
 
 /** Limit of polled bodies before admission: a CONNECT of socket.io has a few bytes. */
 const UNADMITTED_BYTES = 64 * 1024;
@@ -34,7 +24,7 @@ export function createEngineConnection(
     maxMessageBytes: number;
     maxMessagesPerSecond: number;
   },
-): EngineConnection {
+) {
   const { counters } = deps;
   const input = new InputLimit(deps);
   input.readFrom(webSocketOf(conn));
@@ -56,11 +46,15 @@ export function createEngineConnection(
   limitPolling(conn, UNADMITTED_BYTES);
 
   return {
+    /** Rises from connection to connection: the higher is the newer. */
     ordinal: deps.ordinal,
     input,
+    /** When it was opened, on the clock of this process. */
     openedMs: deps.clock.nowMs(),
+    /** Messages that have come over its WebSocket. */
     messages: countMessages(conn),
-    admit: () => limitPolling(conn, Math.ceil(deps.maxMessageBytes * POLLING_OVERHEAD)),
+    /** Its client is a peer now: polled bodies may be as large as a message. */
+    admit: (): void => limitPolling(conn, Math.ceil(deps.maxMessageBytes * POLLING_OVERHEAD)),
   };
 }
 
