@@ -9,7 +9,7 @@ export type CredentialSettings = Pick<
   "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
 >;
 
-export interface ConfiguredCredentials {
+interface ConfiguredCredentials {
   readonly user: string;
   readonly password: string;
   readonly passwordSetting: string;

@@ -89,7 +89,7 @@ export function readSettings(from: SettingsSource): Settings {
   return settings;
 }
 
-export interface SettingsSource {
+interface SettingsSource {
   readonly role: Role;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags?: Readonly<Record<string, unknown>>;
