@@ -2,12 +2,15 @@
  * The configured user and password of the dashboard. The worker checks them; `ct-edge` prints the user and the name of the
  * variable with the password.
  */
-import type { Settings } from "./read-settings.ts";
+import type { Slice } from "./read-settings.ts";
 
-export type CredentialSettings = Pick<
-  Settings,
-  "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
->;
+export const CREDENTIAL_SETTINGS = [
+  "dashboardUser",
+  "dashboardPassword",
+  "logsUser",
+  "logsPassword",
+] as const;
+export type CredentialSettings = Slice<typeof CREDENTIAL_SETTINGS>;
 
 interface ConfiguredCredentials {
   readonly user: string;
