@@ -16,6 +16,10 @@ export interface Terminal {
   readonly destroyed: boolean;
 }
 
+export function createLineWriter(deps: { terminal: Terminal; clock: Clock }): LineWriter {
+  return new LineWriter(deps);
+}
+
 export class LineWriter extends LineFile {
   readonly #terminal: Terminal;
 

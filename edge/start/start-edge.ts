@@ -41,7 +41,7 @@ import { waitUntilAnswers } from "../process/readiness.ts";
 import { Supervisor, stopTimes } from "../process/supervisor.ts";
 import { keepCertificate } from "./certificate.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
-import { LineWriter } from "./line-writer.ts";
+import { createLineWriter, type LineWriter } from "./line-writer.ts";
 import { openLogFile } from "./log-file.ts";
 import { findPluginSources } from "./plugin-sources.ts";
 import { keepSecret } from "./secret-file.ts";
@@ -59,7 +59,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
   const counters = createCounters();
   // The reader of standard output may be gone; server.log has the lines too.
   process.stdout.on("error", () => {});
-  const lines = new LineWriter({ terminal: process.stdout, clock: systemClock });
+  const lines = createLineWriter({ terminal: process.stdout, clock: systemClock });
   process.once("exit", () => lines.close());
   try {
     await startEdge(readEdgeSettings(flags), {

@@ -5,7 +5,7 @@
 import { z } from "zod";
 
 /** What a balancer thinks of a worker (balancer/upstreams/health.ts). */
-type HealthStatus = "healthy" | "unhealthy" | "down";
+export type HealthStatus = "healthy" | "unhealthy" | "down";
 
 const FORMER = { healthy: "up", unhealthy: "suspect", down: "dead" } as const;
 

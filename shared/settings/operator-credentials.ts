@@ -2,17 +2,14 @@
  * The configured user and password of the dashboard. The worker checks them; `ct-edge` prints the user and the name of the
  * variable with the password.
  */
-import type { Slice } from "./read-settings.ts";
+import type { Settings } from "./read-settings.ts";
 
-export const CREDENTIAL_SETTINGS = [
-  "dashboardUser",
-  "dashboardPassword",
-  "logsUser",
-  "logsPassword",
-] as const;
-export type CredentialSettings = Slice<typeof CREDENTIAL_SETTINGS>;
+export type CredentialSettings = Pick<
+  Settings,
+  "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
+>;
 
-interface ConfiguredCredentials {
+export interface ConfiguredCredentials {
   readonly user: string;
   readonly password: string;
   readonly passwordSetting: string;

@@ -5,9 +5,9 @@ import { isMap, isSeq, LineCounter, type ParsedNode, parseDocument } from "yaml"
 import type { z } from "zod";
 import { parseJson } from "../base/json.ts";
 
-type ReadYaml<T> = { readonly outcome: "read"; readonly value: T } | Problems;
+export type ReadYaml<T> = { readonly outcome: "read"; readonly value: T } | Problems;
 
-interface Problems {
+export interface Problems {
   readonly outcome: "invalid";
   readonly problems: readonly string[];
 }

@@ -9,10 +9,10 @@ import { Upstream } from "../../balancer/upstreams/upstream.ts";
 import { noLinks, type WorkerLinks } from "../../balancer/upstreams/worker-links.ts";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
-import { createLog } from "../../shared/logs/log.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../shared/net/edge-headers.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
+import { silentLog } from "../support/logs.ts";
 import { EDGE_KEY, type FakeView, quietProbe } from "./rig.ts";
 
 export function openRouter(needs: {
@@ -26,7 +26,7 @@ export function openRouter(needs: {
   readonly links?: WorkerLinks;
 }): Router {
   const { clock = systemClock } = needs;
-  const log = createLog({ name: "t", level: "error", format: "text", sink: { write() {} } });
+  const log = silentLog();
   const deadlines = createDeadlines({ clock, reportBug: () => {} });
   const transport = createNetTransport({ reportBug: () => {} });
   return createRouter({

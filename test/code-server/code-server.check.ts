@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import semver from "semver";
 import { request } from "undici";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { COMPANION_ID } from "../../worker/clients/companion/package.ts";
 import { launchChromium } from "../support/browser.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
@@ -46,9 +46,6 @@ beforeAll(async () => {
     const { body } = await request(`${edge.httpUrl}/clients`);
     return ((await body.text()).match(/\.vsix<\/a>/g) ?? []).length === 6;
   });
-});
-afterAll(async () => {
-  await edge?.dispose();
 });
 
 /** Installed without its build scripts, except for two native modules. */
@@ -233,7 +230,6 @@ async function installAndSee(serverUrl: string, port: number): Promise<string> {
       CT_TLS_PORT: String(port),
     },
   });
-  onTestFinished(() => other.dispose());
   await until("the companion is offered", async () => {
     const { body } = await request(`${other.httpUrl}/clients`);
     return (await body.text()).includes(`code --install-extension codetogether-edge-companion-`);

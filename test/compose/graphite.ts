@@ -7,12 +7,11 @@
  * of each of the six metrics, and the loaded dashboard must query existing series. Exits with 1 when one is missing.
  * `CT_GRAPHITE_PORT` as for compose, 127.0.0.1:8080 by default.
  */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { chmodSync, readFileSync, rmSync } from "node:fs";
 import { fetch } from "undici";
 import { put, vsix } from "../support/plugins.ts";
 import { openTeams } from "../support/teams.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { compose } from "./compose.ts";
 
@@ -31,7 +30,7 @@ const DASHBOARD = new URL("../../deploy/graphite/graphite-dashboard.json", impor
 const FILLED_MS = 120_000;
 
 // The plugin to download, readable by the containers' user.
-const plugins = mkdtempSync(join(tmpdir(), "ct-clients-"));
+const plugins = tempFolder();
 chmodSync(plugins, 0o755);
 put(plugins, "vscode/collab-1.vsix", await vsix());
 process.env["CT_CLIENTS_DIR"] = plugins;

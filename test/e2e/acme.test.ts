@@ -2,7 +2,7 @@
  * Certificates that an edge obtains itself, from a real authority: three balancers behind a TCP balancer that takes turns. Takes
  * root, because authorities verify names on ports 80 and 443.
  */
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect } from "node:tls";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Authority, canBeAuthority, startAuthority } from "../support/caddy-authority.ts";
@@ -24,7 +24,6 @@ interface Edge {
   lastLine(text: string): { readonly balancer: Member; readonly line: string } | undefined;
   /** `ct-edge certificate`. */
   command(...args: string[]): ReturnType<typeof runCommand>;
-  close(): Promise<void>;
 }
 
 describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority", () => {
@@ -39,11 +38,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
       Object.fromEntries(addresses.map(({ address }, index) => [nameOf(index), address])),
     );
     edge = await startEdge(0, 1);
-    return async () => {
-      await edge.close();
-      await authority.stop();
-      await Promise.all(addresses.map((one) => one.close()));
-    };
   }, 60_000);
 
   const nameOf = (index: number): string => `edge-${index}.test`;
@@ -93,10 +87,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
       },
       command: (...args) =>
         runCommand(["certificate", ...args], { CT_REDIS_URL: cluster.redisUrl }),
-      async close() {
-        await cluster.dispose();
-        rmSync(dataDir, { recursive: true });
-      },
     };
   }
 
@@ -155,7 +145,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
 
   test("when the leader is killed in the middle of an order, the next one goes on with it", async () => {
     const other = await startEdge(1);
-    onTestFinished(() => other.close());
     const orders = authority.orders();
     other.address.isHeld = true;
     await Promise.all([other.addBalancer(), other.addBalancer()]);
@@ -172,7 +161,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
 
   test("a store that goes away just after an order, and comes back empty, loses neither the certificate nor the account", async () => {
     const other = await startEdge(2);
-    onTestFinished(() => other.close());
     const orders = authority.orders();
     other.address.isHeld = true;
     await Promise.all([other.addBalancer(), other.addBalancer()]);
@@ -229,7 +217,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
 
   test("where no port leads to the edge, one line says why and when it is tried again; where only 443 does, that is enough", async () => {
     const other = await startEdge(3);
-    onTestFinished(() => other.close());
     await Promise.all([other.addBalancer(), other.addBalancer()]);
     const { http, tls } = other.address;
     const closed = [http.splice(0), tls.splice(0)];

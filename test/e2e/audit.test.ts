@@ -1,10 +1,10 @@
 /** The audit log of real workers: what people did is in it, and `ct-edge audit` verifies and erases it. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Verification } from "../../edge/audit/verify.ts";
 import { findFiles } from "../../shared/audit/files.ts";
-import { auditFolder, auditLines, keysOf, writeAuditLog } from "../support/audit.ts";
+import { auditLines, keysOf, writeAuditLog } from "../support/audit.ts";
 import { CLUSTER_SECRET, type Cluster, startCluster } from "../support/cluster.ts";
 import { type CommandResult, runCommand } from "../support/command.ts";
 import { person } from "../support/people.ts";
@@ -30,7 +30,6 @@ async function startAudited(
     balancers: 1,
     env: { CT_AUDIT: "on", CT_AUDIT_DIR: dir, ...env },
   });
-  onTestFinished(() => cluster.dispose());
   const run = (...args: readonly string[]) =>
     runCommand(["audit", ...args], {
       CT_AUDIT_DIR: dir,
@@ -172,7 +171,7 @@ test("with CT_AUDIT_FAILURE=refuse nobody hosts while the log cannot be written,
 }, 90_000);
 
 test("audit erase without its store says that its record has no checkpoint", async () => {
-  const folder = auditFolder();
+  const folder = tempFolder();
   await writeAuditLog(folder, 4, { keys: keysOf(CLUSTER_SECRET) });
   const env = {
     CT_AUDIT_DIR: folder,

@@ -71,14 +71,12 @@ async function workersOf(edge: EdgeProcess): Promise<string[]> {
 
 test("workers follow the sessions up and down, one autoscaler at a time, and those who stay are not disconnected", async () => {
   const edge = await startEdge({ env: SCALING });
-  onTestFinished(() => edge.dispose());
   const first = startAutoscaler(edge);
   await until("it leads", () => / 1 workers$/m.test(first.output()));
   const second = startAutoscaler(edge);
   await until("the second one waits", () => second.output().includes("another autoscaler works"));
 
   const all = await openLightTeams(edge.httpUrl, 6);
-  onTestFinished(() => all.close());
   all.startTalking(200);
   await until("there are three workers", async () => (await workersOf(edge)).length === 3);
   expect(first.output()).toMatch(/1 -> \d workers: \d wanted of 1 to 3; now sessions need/);

@@ -30,7 +30,6 @@ let processesAtStart: string;
 beforeAll(async () => {
   edge = await startEdge();
   processesAtStart = pidsOf(edge);
-  return () => edge.dispose();
 });
 // No input of any test may have restarted a process.
 afterEach(() => expect(pidsOf(edge)).toBe(processesAtStart));

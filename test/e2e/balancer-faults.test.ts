@@ -15,7 +15,7 @@ import {
   startCluster,
   workersSeenBy,
 } from "../support/cluster.ts";
-import { type Front, startFront } from "../support/front.ts";
+import { startFront } from "../support/front.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
 import {
   allOnWebSockets,
@@ -29,25 +29,6 @@ import { freePort } from "../support/ports.ts";
 import { startTraffic } from "../support/steady-traffic.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
-
-type ClusterOptions = Parameters<typeof startCluster>[0];
-
-async function clusterForThisTest(options: ClusterOptions): Promise<Cluster> {
-  const cluster = await startCluster(options);
-  onTestFinished(() => cluster.dispose());
-  return cluster;
-}
-
-async function frontForThisTest(port: number): Promise<Front> {
-  const front = await startFront(port);
-  onTestFinished(() => front.close());
-  return front;
-}
-
-function folderForThisTest(): string {
-  const folder = tempFolder();
-  return folder;
-}
 
 /** Must be unchanged by a fault that costs connections only. */
 function identities(session: OpenSession) {
@@ -95,9 +76,9 @@ async function readiness(balancer: Member): Promise<{ status: number; body: unkn
 }
 
 test("when one of two balancers is killed its clients return through the other, and no message arrives twice", async () => {
-  const cluster = await clusterForThisTest({ workers: 3, balancers: 2 });
+  const cluster = await startCluster({ workers: 3, balancers: 2 });
   const [first, second] = cluster.balancers as [Member, Member];
-  const front = await frontForThisTest(first.port);
+  const front = await startFront(first.port);
   const session = await openSession({ baseUrl: front.url, guestCount: 2 });
   const before = identities(session);
   const worker = await hostOf(cluster, session.sessionId);
@@ -143,9 +124,9 @@ function speakAll(clients: readonly Client[]): { stop(): Promise<void> } {
 }
 
 test("a balancer that restarts while the store is unreachable routes by its snapshot", async () => {
-  const dataDir = folderForThisTest();
+  const dataDir = tempFolder();
   const env = { CT_DATA_DIR: dataDir, CT_PORT: String(await freePort()) };
-  const cluster = await clusterForThisTest({ workers: 2, balancers: 0 });
+  const cluster = await startCluster({ workers: 2, balancers: 0 });
   const balancer = await cluster.addBalancer({ env });
   const session = await openSession({ baseUrl: balancer.url, guestCount: 1 });
   await until("a snapshot is there", () =>
@@ -177,8 +158,8 @@ test("a balancer that restarts while the store is unreachable routes by its snap
 }, 90_000);
 
 test("a balancer with a damaged snapshot starts without it, logs that once, and works when the store is back", async () => {
-  const dataDir = folderForThisTest();
-  const cluster = await clusterForThisTest({ workers: 1, balancers: 0 });
+  const dataDir = tempFolder();
+  const cluster = await startCluster({ workers: 1, balancers: 0 });
   const env = { CT_DATA_DIR: dataDir };
   const balancer = await cluster.addBalancer({ env });
   const [name] = await until("a snapshot is there", () => {
@@ -216,10 +197,10 @@ interface Frozen {
 }
 
 async function frozenEdge(): Promise<Frozen> {
-  const cluster = await clusterForThisTest({ workers: 2, balancers: 1 });
+  const cluster = await startCluster({ workers: 2, balancers: 1 });
   const port = String(await freePort());
   const victim = await cluster.addWorker({ env: { CT_WORKER_PORT: port } });
-  const store = await frontForThisTest(cluster.redis.port);
+  const store = await startFront(cluster.redis.port);
   const frozen = await cluster.addBalancer({
     env: { CT_REDIS_URL: `redis://127.0.0.1:${store.port}` },
   });
@@ -314,10 +295,10 @@ test("a balancer with a frozen view finds a worker that returns at another addre
 }, 120_000);
 
 test("a balancer that starts without its store finds a worker that has moved since its snapshot", async () => {
-  const dataDir = folderForThisTest();
-  const cluster = await clusterForThisTest({ workers: 1, balancers: 0 });
+  const dataDir = tempFolder();
+  const cluster = await startCluster({ workers: 1, balancers: 0 });
   const victim = await cluster.addWorker();
-  const store = await frontForThisTest(cluster.redis.port);
+  const store = await startFront(cluster.redis.port);
   const env = { CT_DATA_DIR: dataDir, CT_REDIS_URL: `redis://127.0.0.1:${store.port}` };
   const before = await cluster.addBalancer({ env });
   await sees(before, 2);
@@ -366,7 +347,7 @@ async function misdirectedBy(balancer: Member): Promise<Record<string, number>> 
 // --- a worker fails ---
 
 test("while a worker is paused, continues and is killed, no request fails and other sessions notice nothing", async () => {
-  const cluster = await clusterForThisTest({ workers: 3, balancers: 1 });
+  const cluster = await startCluster({ workers: 3, balancers: 1 });
   const [balancer] = cluster.balancers as [Member];
   const [victim] = cluster.workers as [Member];
   const idle: OpenSession[] = [];
@@ -413,7 +394,7 @@ interface Weather {
 
 /** A busy edge of two balancers and two workers, and what must not change. */
 async function busyEdge(): Promise<Weather> {
-  const cluster = await clusterForThisTest({ workers: 2, balancers: 2 });
+  const cluster = await startCluster({ workers: 2, balancers: 2 });
   const [first, second] = cluster.balancers as [Member, Member];
   const session = await openSession({ baseUrl: first.url, guestCount: 2 });
   const traffic = startTraffic([first.url, second.url]);

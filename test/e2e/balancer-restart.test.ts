@@ -41,9 +41,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   clearInterval(asking);
-  await all?.close();
-  await front?.close();
-  await cluster?.dispose();
 });
 
 async function askAll(): Promise<void> {

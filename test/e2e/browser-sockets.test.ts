@@ -29,7 +29,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const peer of peers) peer.close();
-  await cluster?.dispose();
 });
 
 test.each([

@@ -24,7 +24,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await agent.destroy();
-  await edge.dispose();
 });
 
 async function get(path: string, headers: Record<string, string> = {}) {

@@ -2,7 +2,7 @@
  * Many machines: unmodified clients share sessions through one and through two balancers, with three workers and Redis.
  */
 import type { Redis } from "ioredis";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import {
   type Cluster,
   type Member,
@@ -38,11 +38,6 @@ beforeAll(async () => {
     },
   });
   [first, second] = cluster.balancers as [Member, Member];
-});
-
-afterAll(async () => {
-  await cluster.dispose();
-  statsd.close();
 });
 
 // --- idle: first, while there are no sessions to be closed ---

@@ -237,7 +237,6 @@ describe("an edge on one machine", () => {
 
   test("ct-edge sessions shows a session whose owner is gone, and escapes names that would control the terminal", async () => {
     const store = await connectStore(findStoreSocket(edge.dataDir) ?? "");
-    onTestFinished(() => store.close());
     const record = await plantSession(store, "worker-9");
     const { stdout } = await run("sessions");
     const row = stdout.split("\n").find((line) => line.startsWith(record.id.slice(0, 6))) ?? "";
@@ -263,7 +262,6 @@ describe("an edge on one machine", () => {
 
 test("with CT_LINK=off people join over connections of their own, and list and explain say so", async () => {
   const edge = await startEdge({ env: { CT_LINK: "off" } });
-  onTestFinished(() => edge.dispose());
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
   const { sessionId } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   await until("the links are reported", async () => {
@@ -323,7 +321,6 @@ describe("an edge of many machines", () => {
     expect(stdout.split("\n")[1]).toMatch(/^\d{4}-.*Z +created +\w{6}… +worker-\d +\d+ /);
 
     const { store } = openStore(cluster.redisUrl);
-    onTestFinished(() => store.close());
     const record = await plantSession(store, "worker-9");
     const answer = JSON.parse(
       (await run("sessions", "--json", "--full")).stdout,
@@ -355,7 +352,6 @@ describe("an edge of many machines", () => {
 
   test("a wrong password of the store is refused, and is not shown", async () => {
     const redis = await startRedis({ port: true, password: "s3cret" });
-    onTestFinished(() => redis.close());
     const urlWith = (password: string) => `redis://:${password}@127.0.0.1:${redis.port}`;
     const right = await runCommand(["list", "--redis", urlWith("s3cret")]);
     expect(right).toMatchObject({ status: 0, stderr: "" });
@@ -388,7 +384,6 @@ describe("without a store", () => {
 
   test("a command gives up a Redis that hangs", async () => {
     const redis = await startRedis({ port: true });
-    onTestFinished(() => redis.close());
     redis.pause();
     const results = await Promise.all(
       COMMANDS.map((command) =>
@@ -401,7 +396,6 @@ describe("without a store", () => {
 
   test("a command reports an edge that is suspended or hangs", async () => {
     const edge = await startEdge();
-    onTestFinished(() => edge.dispose());
     const env = { CT_DATA_DIR: edge.dataDir };
     process.kill(edge.pid, "SIGSTOP");
     const hanging = await runCommand(["sessions"], env);

@@ -1,7 +1,7 @@
 /**
  * A worker of one machine is killed while it hosts many people.
  */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import {
   type LightPeer,
@@ -29,9 +29,7 @@ async function killWorker(env: Readonly<Record<string, string>>): Promise<Killed
   const edge = await startEdge({
     env: { CT_WORKER_COUNT: "2", CT_MAX_SESSIONS_PER_USER: "1000", CT_LOGIN_SIMPLE: "on", ...env },
   });
-  onTestFinished(() => edge.dispose());
   const all = await openLightTeams(edge.httpUrl, TEAMS);
-  onTestFinished(() => all.close());
   const [victim, sibling] = await dutiesOf(edge);
   if (victim === undefined || sibling === undefined) throw new Error("there are no two workers");
   const moved = all.teams.filter(({ sessionId }) => victim.sessionIds.includes(sessionId));

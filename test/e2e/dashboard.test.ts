@@ -2,7 +2,7 @@
  * The dashboard in a real browser: access, live data and commands.
  */
 import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
@@ -48,11 +48,6 @@ describe.runIf(hasChromium)("in a browser", () => {
       httpCredentials: { username: USER, password: PASSWORD },
     });
   }, 120_000);
-
-  afterAll(async () => {
-    await browser?.close();
-    await cluster?.dispose();
-  });
 
   const urlOf = (balancer: number): string => cluster.balancers[balancer]?.url ?? "";
 

@@ -2,7 +2,7 @@
  * `ct-edge explain` over Redis and with two balancers: its answer is what then happens, and missing answers are shown as
  * missing.
  */
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { answerTo, type BalancerAnswer, type ExplainAnswer } from "../../edge/explain/answer.ts";
 import { explainText, problemOf } from "../../edge/explain/format-explanation.ts";
 import { askFor, guessWay, type Way } from "../../edge/explain/question.ts";
@@ -23,11 +23,6 @@ beforeAll(async () => {
   cluster = await startCluster({ workers: 2, balancers: 2 });
   store = openStore(cluster.redisUrl).store;
 }, 120_000);
-afterAll(async () => {
-  await store?.close();
-  await cluster?.dispose();
-});
-
 /** The same as the command, without the start of a process. */
 function explain(about: string, as: Way = guessWay(about)): Promise<ExplainAnswer> {
   return answerTo(askFor(about, as), store, false);

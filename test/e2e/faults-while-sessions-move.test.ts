@@ -2,7 +2,7 @@
  * Clients and processes that fail in the moment in which a session moves to another worker: on a real edge, one client of a
  * session at a time. The others notice nothing, and everyone is in the session afterwards.
  */
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
@@ -19,7 +19,6 @@ let edge: EdgeProcess;
 beforeAll(async () => {
   edge = await startEdge({ env: { CT_WORKER_COUNT: "2" } });
 });
-afterAll(() => edge?.dispose());
 beforeEach(() => allAreUp(edge));
 
 async function openOnEdge(): Promise<Trio> {
@@ -166,7 +165,6 @@ test(
   SLOW,
   async () => {
     const cluster = await startCluster({ workers: 1, balancers: 2 });
-    onTestFinished(() => cluster.dispose());
     const [first, second] = cluster.balancers;
     const [worker] = cluster.workers;
     if (first === undefined || second === undefined || worker === undefined)

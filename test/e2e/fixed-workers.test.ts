@@ -15,7 +15,6 @@ import { until } from "../support/until.ts";
 
 function balance(workers: readonly string[], env: Record<string, string> = {}): Run {
   const run = launch("balancer", { env: { CT_WORKERS: workers.join(","), ...env } });
-  onTestFinished(() => run.kill());
   return run;
 }
 

@@ -7,12 +7,12 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
-import { makeFolder } from "../support/embedded-store.ts";
 import { playMainJob } from "../support/main-job.ts";
 import { freePort } from "../support/ports.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 let cluster: Cluster;
@@ -23,7 +23,6 @@ beforeAll(async () => {
     env: { CT_TRUSTED_PROXIES: "127.0.0.1" },
   });
 });
-afterAll(() => cluster.dispose());
 
 /** Starts the program with a configuration of deploy/front/, and resolves with its URL. */
 async function startFront(
@@ -31,17 +30,16 @@ async function startFront(
   adapt: (config: string, port: number) => string,
   start: (path: string, folder: string) => [string, string[]],
 ): Promise<string> {
-  const folder = makeFolder();
-  onTestFinished(() => folder.remove());
+  const folder = tempFolder();
   const port = await freePort();
   const source = readFileSync(new URL(`../../deploy/front/${file}`, import.meta.url), "utf8");
   const [one, two] = cluster.balancers.map((balancer) => `127.0.0.1:${balancer.port}`);
   const config = adapt(source, port)
     .replace("10.0.0.1:1080", one ?? "")
     .replace("10.0.0.2:1080", two ?? "");
-  const path = join(folder.path, file);
+  const path = join(folder, file);
   writeFileSync(path, config);
-  const [program, args] = start(path, folder.path);
+  const [program, args] = start(path, folder);
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {

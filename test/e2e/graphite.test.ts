@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fetch } from "undici";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
 import { METRICS } from "../../shared/metrics/metric-list.ts";
 import { localName } from "../../shared/metrics/metric-names.ts";
@@ -12,8 +12,8 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
-import { createTestLog } from "../support/embedded-store.ts";
 import { FLUSH_MS, type Graphite, startGraphite, statsdSettings } from "../support/graphite.ts";
+import { silentLog } from "../support/logs.ts";
 import { EXPECTED, play } from "../support/metrics-workload.ts";
 import { until } from "../support/until.ts";
 
@@ -93,11 +93,6 @@ if (canRun) {
         },
       });
     }, 180_000);
-
-    afterAll(async () => {
-      await cluster?.dispose();
-      await graphite?.close();
-    });
 
     test("a scripted workload appears exactly, and as 0 after everyone has left", async () => {
       const workload = await play(cluster.balancers.map(({ url }) => url));
@@ -192,7 +187,7 @@ if (canRun) {
         scopes: ["worker", "process"],
         series: async () => ({ series: counters.series() }),
         clock: systemClock,
-        log: createTestLog().log,
+        log: silentLog(),
       });
       onTestFinished(() => publisher?.close());
       const own = "over.tcp.worker.host_1_a_b_c";

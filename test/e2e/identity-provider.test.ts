@@ -1,5 +1,5 @@
 /** Unmodified clients sign in at a real OpenID Connect provider, over two workers. */
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
 import {
   account,
@@ -39,7 +39,6 @@ test.runIf(hasChromium)(
   "in Chromium a person signs in in a second tab, and hosts and joins in the first",
   async () => {
     const browser = await launchChromium();
-    onTestFinished(() => browser.close());
 
     async function signedIn(who: Account, link: string, verb: string): Promise<WebPerson> {
       provider.account = who;

@@ -2,7 +2,7 @@
  * Processes that start before their store log that, wait, and work as soon as it is reachable.
  */
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
 import { launch, type ProcessOptions, type Program, type Run } from "../support/cluster.ts";
 import { playMainJob } from "../support/main-job.ts";
@@ -42,7 +42,6 @@ test("a balancer without a store answers 503, and works once the store is reacha
   await until("the worker has begun", () => worker.output().includes("store unavailable"));
 
   const redis = await startRedis({ port: redisPort });
-  onTestFinished(() => redis.close());
   const { statusPort } = await worker.ready();
   await until("the balancer is ready", async () => {
     const [code] = await health(`${status}/health/ready`);
@@ -78,6 +77,5 @@ async function health(url: string): Promise<[number, unknown]> {
 
 function start(program: Program, options: ProcessOptions): Run {
   const run = launch(program, options);
-  onTestFinished(() => run.kill());
   return run;
 }

@@ -2,12 +2,12 @@
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { issueLicense, type License } from "../../shared/settings/license.ts";
 import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
-import { makeFolder } from "../support/embedded-store.ts";
 import { everybodyHears, openSession, person } from "../support/people.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
@@ -34,7 +34,6 @@ beforeAll(async () => {
   cluster = await startCluster({ workers: 2, balancers: 1, env: variables(GOOD) });
   [balancer] = cluster.balancers as [Member];
 });
-afterAll(() => cluster.dispose());
 
 test("each worker logs that its license is valid, in the wording that scripts wait for", () => {
   for (const worker of cluster.workers) {
@@ -80,7 +79,6 @@ test.each([
   "with an %s license nobody opens a session, and is told why",
   async (_state, license, message) => {
     const other = await startCluster({ workers: 1, balancers: 1, env: variables(license) });
-    onTestFinished(() => other.dispose());
     const host = person({ baseUrl: other.balancers[0]?.url ?? "", name: "Host" });
     await expect(host.host()).rejects.toThrow(
       `The license of this server ${message}; contact its operator`,
@@ -91,14 +89,13 @@ test.each([
 );
 
 test("a license is issued and verified on the command line", async () => {
-  const folder = makeFolder();
-  onTestFinished(() => folder.remove());
-  const keyFile = join(folder.path, "key.pem");
+  const folder = tempFolder();
+  const keyFile = join(folder, "key.pem");
   writeFileSync(keyFile, privateKey.export({ format: "pem", type: "pkcs8" }));
   const terms = ["--licensee", "Us & them", "--max-connections", "9", "--expiration", "2999/12/31"];
   const issued = await runCommand(["license", "issue", ...terms, "--key", keyFile]);
   expect(issued).toMatchObject({ status: 0, stderr: "" });
-  const file = join(folder.path, "licensing.properties");
+  const file = join(folder, "licensing.properties");
   writeFileSync(file, issued.stdout);
   const env = { CT_LICENSE_FILE: file, CT_LICENSE_PUBLIC_KEY: KEY };
   expect(await runCommand(["license", "verify"], env)).toEqual({

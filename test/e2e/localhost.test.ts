@@ -6,7 +6,6 @@ import { loopbacks } from "../support/ports.ts";
 
 test("an edge without CT_BIND answers on both ports at each address of localhost", async () => {
   const edge = await startEdge({ env: { CT_BIND: "" } });
-  onTestFinished(() => edge.dispose());
   const insecure = new Agent({ connect: { rejectUnauthorized: false } });
   onTestFinished(() => insecure.close());
   for (const address of loopbacks()) {

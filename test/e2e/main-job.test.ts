@@ -22,7 +22,6 @@ let edge: EdgeProcess;
 
 beforeAll(async () => {
   edge = await startEdge();
-  return () => edge.dispose();
 });
 
 // --- two ---

@@ -1,6 +1,6 @@
 /** What operators see of a crash that no client notices: the session's history, and the totals of the balancer. */
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import type { SessionEventsResponse, WorkersResponse } from "../../worker/dashboard/responses.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
@@ -15,7 +15,6 @@ beforeAll(async () => {
     env: { CT_DASHBOARD_USER: "ops", CT_DASHBOARD_PASSWORD: "operator" },
   });
 }, 120_000);
-afterAll(() => cluster?.dispose());
 
 const authorization = `Basic ${Buffer.from("ops:operator").toString("base64")}`;
 const urlOf = (): string => cluster.balancers[0]?.url ?? "";

@@ -2,7 +2,7 @@
  * Sessions move to other workers while people send messages: their WebSockets stay open, and every message arrives once and in
  * order. socket.io's own clients on a real edge; each message has its sender's number.
  */
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import {
   type CountedSessions,
   countedSessions,
@@ -35,7 +35,6 @@ let edge: EdgeProcess;
 beforeAll(async () => {
   edge = await startEdge({ env: { CT_WORKER_COUNT: "3" } });
 });
-afterAll(() => edge?.dispose());
 beforeEach(() => allAreUp(edge));
 
 test("every message arrives once and in order while no session moves", SLOW, async () => {
@@ -90,7 +89,6 @@ test(
   SLOW,
   async () => {
     const small = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
-    onTestFinished(() => small.dispose());
     const { figures, restartAll } = await people({ at: small });
     expect(await figures(restartAll)).toMatchObject(UNDISTURBED);
   },

@@ -1,5 +1,5 @@
 /** Operators sign in to the dashboard in Chromium, at a real OpenID Connect provider, over two workers. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
 import { startIdentityCluster } from "../support/identity-cluster.ts";
 import { until } from "../support/until.ts";
@@ -17,7 +17,6 @@ test.runIf(hasChromium)(
       CT_DASHBOARD_GROUPS: "view:staff,admin:owners",
     });
     const browser = await launchChromium();
-    onTestFinished(() => browser.close());
 
     async function operator(who: typeof VIEWER, view: string): Promise<Looker> {
       provider.account = who;

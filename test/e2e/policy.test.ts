@@ -217,7 +217,6 @@ describe("unmodified clients", () => {
 test.runIf(hasChromium)("the browser shows the reason of a refusal", async () => {
   await change(`${HEAD}  - { name: nobody, host: deny, reason: "Hosting is off today." }\n`);
   const browser = await launchChromium();
-  onTestFinished(() => browser.close());
   const web = await WebPerson.open(browser, "Somebody");
   await web.page.goto(front.url);
   await web.button("New scratch workspace").click();
@@ -233,7 +232,6 @@ test.runIf(hasChromium)(
     );
     const sessionId = await clientOf(ADA).host();
     const browser = await launchChromium();
-    onTestFinished(() => browser.close());
     const { page, complaints } = await openLooker(browser, {
       httpCredentials: { username: "ops", password: "operator" },
     });

@@ -34,12 +34,6 @@ const ENDLESS = { CT_DRAIN_DELAY_MS: "600000" };
 /** The README's limit for the stop of the whole edge. */
 const STOP_MS = 3000;
 
-async function edgeForThisTest(env: Record<string, string> = {}): Promise<EdgeProcess> {
-  const edge = await startEdge({ env });
-  onTestFinished(() => edge.dispose());
-  return edge;
-}
-
 interface HostedSession extends OpenSession {
   readonly worker: WorkerDuties;
 }
@@ -89,9 +83,8 @@ test(
   "two workers that get SIGTERM at the same time are restarted one after the other, and no message is lost",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     const all = await openTeams({ count: 6, guests: 1, url: () => edge.httpUrl });
-    onTestFinished(() => all.close());
     for (const client of all.clients) client.wire.startRecording();
     all.startTyping(1000);
     const before = await pidsOf(edge);
@@ -111,7 +104,7 @@ test(
 );
 
 test("a second SIGTERM ends a worker that hands its sessions over at once", SLOW, async () => {
-  const edge = await edgeForThisTest(ENDLESS);
+  const edge = await startEdge({ env: ENDLESS });
   const session = await hostedSession(edge);
   const { id, pid } = session.worker;
   process.kill(pid, "SIGTERM");
@@ -125,7 +118,7 @@ test("a second SIGTERM ends a worker that hands its sessions over at once", SLOW
 });
 
 test("a worker that gets SIGTERM while it starts is started again", SLOW, async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const before = await pidsOf(edge);
   process.kill(before["worker-1"] ?? 0, "SIGKILL");
   const starting = await until("it starts again", async () => {
@@ -139,7 +132,7 @@ test("a worker that gets SIGTERM while it starts is started again", SLOW, async 
 });
 
 test("a balancer that gets SIGTERM is replaced on the same ports", SLOW, async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const session = await hostedSession(edge);
   const before = edge.readFile();
   process.kill(before.balancer.pid, "SIGTERM");
@@ -156,7 +149,7 @@ test(
   "a worker that hangs when it is restarted is killed when its time to hand over is up, and its sessions go on",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest({ CT_DRAIN_DELAY_MS: "0", CT_DRAIN_TIMEOUT_MS: "1000" });
+    const edge = await startEdge({ env: { CT_DRAIN_DELAY_MS: "0", CT_DRAIN_TIMEOUT_MS: "1000" } });
     const session = await hostedSession(edge);
     const { id, pid } = session.worker;
     process.kill(pid, "SIGSTOP");
@@ -174,7 +167,7 @@ test(
   "a worker that is killed in the middle of handing over comes back, and its sessions go on",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest(ENDLESS);
+    const edge = await startEdge({ env: ENDLESS });
     const session = await hostedSession(edge);
     const { id, pid } = session.worker;
     const restarted = askEdgeTo(edge, "restart", id);
@@ -190,7 +183,7 @@ test(
   "a worker that is restarted keeps its sessions until a sibling that died meanwhile is back, and then hands them over",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest({ CT_DRAIN_DELAY_MS: "5000" });
+    const edge = await startEdge({ env: { CT_DRAIN_DELAY_MS: "5000" } });
     const session = await hostedSession(edge);
     const { id, pid } = session.worker;
     const sibling = (await dutiesOf(edge)).find((other) => other.id !== id);
@@ -212,7 +205,7 @@ test(
   "a worker without siblings that is restarted hands nothing over, and takes its sessions up again itself",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest({ ...ENDLESS, CT_WORKER_COUNT: "1" });
+    const edge = await startEdge({ env: { ...ENDLESS, CT_WORKER_COUNT: "1" } });
     const session = await hostedSession(edge);
     await allOnWebSockets(session.everybody);
     const { status, stderr } = await askEdgeTo(edge, "restart", "worker-1");
@@ -230,7 +223,7 @@ test(
   "an edge that is stopped in the middle of a rolling restart ends within 3 s, and its sessions go on",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest(ENDLESS);
+    const edge = await startEdge({ env: ENDLESS });
     const session = await hostedSession(edge);
     const processes = edge.descendants();
     const restarted = askEdgeTo(edge, "restart");
@@ -255,7 +248,7 @@ test(
   "an edge all of whose processes get SIGTERM at once, as from systemd, ends within 3 s",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest(ENDLESS);
+    const edge = await startEdge({ env: ENDLESS });
     const session = await hostedSession(edge);
     const processes = edge.descendants();
     for (const { pid } of processes) process.kill(pid, "SIGTERM");
@@ -272,7 +265,7 @@ test(
   "the edge makes one change at a time, and reports when one waits or no longer applies",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest(ENDLESS);
+    const edge = await startEdge({ env: ENDLESS });
     const { pid } = await processOf(edge, "worker-2");
     const scaled = askEdgeTo(edge, "scale", "--worker-count", "1");
     await isStopping(edge, "worker-2");
@@ -294,7 +287,7 @@ test(
 );
 
 test("a restart continues when its command is interrupted", SLOW, async () => {
-  const edge = await edgeForThisTest(ENDLESS);
+  const edge = await startEdge({ env: ENDLESS });
   const { pid } = await processOf(edge, "worker-1");
   const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
   const command = spawn(process.execPath, [program, "restart", "worker-1"], {
@@ -320,15 +313,17 @@ test(
   "a balancer whose successor cannot start keeps running, and the command prints why",
   SLOW,
   async () => {
-    const made = await edgeForThisTest({ CT_WORKER_COUNT: "1" });
+    const made = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
     const folder = tempFolder();
     const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
     copyFileSync(made.certificateFile, cert);
     copyFileSync(join(made.dataDir, "tls/key.pem"), key);
-    const edge = await edgeForThisTest({
-      CT_WORKER_COUNT: "1",
-      CT_TLS_CERT: cert,
-      CT_TLS_KEY: key,
+    const edge = await startEdge({
+      env: {
+        CT_WORKER_COUNT: "1",
+        CT_TLS_CERT: cert,
+        CT_TLS_KEY: key,
+      },
     });
     const session = await hostedSession(edge);
     const before = await processOf(edge, "balancer");
@@ -352,7 +347,7 @@ test(
   "a balancer that hangs when it is restarted is killed, and its successor takes its ports",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     const session = await hostedSession(edge);
     const { httpPort, balancer } = edge.readFile();
     process.kill(balancer.pid, "SIGSTOP");
@@ -368,11 +363,12 @@ test(
   SLOW,
   async () => {
     const redis = await startRedis({ port: true });
-    onTestFinished(() => redis.close());
-    const edge = await edgeForThisTest({
-      CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
-      CT_SECRET: "the secret that the processes of this edge share",
-      CT_WORKER_ID: "worker",
+    const edge = await startEdge({
+      env: {
+        CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+        CT_SECRET: "the secret that the processes of this edge share",
+        CT_WORKER_ID: "worker",
+      },
     });
     const session = await hostedSession(edge);
     const { id, pid } = session.worker;
@@ -393,11 +389,12 @@ test(
 
 test("an edge that is alone in its Redis stops without waiting for a drain", SLOW, async () => {
   const redis = await startRedis({ port: true });
-  onTestFinished(() => redis.close());
-  const edge = await edgeForThisTest({
-    CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
-    CT_SECRET: "the secret that the processes of this edge share",
-    CT_DRAIN_TIMEOUT_MS: "600000",
+  const edge = await startEdge({
+    env: {
+      CT_REDIS_URL: `redis://127.0.0.1:${redis.port}`,
+      CT_SECRET: "the secret that the processes of this edge share",
+      CT_DRAIN_TIMEOUT_MS: "600000",
+    },
   });
   const session = await hostedSession(edge);
   expect((await edge.stop("SIGTERM")).status).toBe(0);

@@ -1,5 +1,5 @@
 /** `ct-balancer --processes 2` before two workers, with unmodified clients, while its processes are killed and restarted. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import {
   type BalancerProcess,
   gaugeOf,
@@ -32,11 +32,6 @@ beforeAll(async () => {
   await until("both processes see both workers", () => bothSee(2));
   all = await openTeams({ count: 6, guests: 2, url: () => balancer.url });
 }, 60_000);
-
-afterAll(async () => {
-  await all?.close();
-  await cluster?.dispose();
-});
 
 async function bothSee(workers: number): Promise<boolean> {
   const processes = processesOf(balancer);

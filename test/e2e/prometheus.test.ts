@@ -3,7 +3,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
@@ -27,8 +27,6 @@ beforeAll(async () => {
   [balancer] = cluster.balancers as [Member];
   [worker] = cluster.workers as [Member];
 });
-
-afterAll(() => cluster.dispose());
 
 test("a worker exposes its people, sessions and connections, a balancer its requests and tunnels", async () => {
   const { guests } = await openSession({ baseUrl: balancer.url, guestCount: 2 });

@@ -12,9 +12,9 @@ import { Agent, fetch } from "undici";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
-import { makeFolder } from "../support/embedded-store.ts";
 import { playMainJob } from "../support/main-job.ts";
 import { freePort } from "../support/ports.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 /** Another address of the loopback interface than HAProxy's, from which the client comes. */
@@ -25,7 +25,7 @@ let ca: string;
 const logs: string[] = [];
 
 beforeAll(async () => {
-  const folder = makeFolder();
+  const folder = tempFolder();
   const made = await generate([{ name: "commonName", value: "localhost" }], {
     keySize: 2048,
     extensions: [
@@ -39,33 +39,28 @@ beforeAll(async () => {
     ],
   });
   ca = made.cert;
-  const [cert, key] = [join(folder.path, "cert.pem"), join(folder.path, "key.pem")];
+  const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
   writeFileSync(cert, made.cert);
   writeFileSync(key, made.private);
   cluster = await startCluster({ workers: 2, balancers: 0 });
   for (const name of ["one", "two"]) {
-    logs.push(join(folder.path, name));
+    logs.push(join(folder, name));
     await cluster.addBalancer({
       env: {
         CT_TRUSTED_PROXIES: "127.0.0.1",
         CT_PROXY_PROTOCOL: "on",
         CT_TLS_CERT: cert,
         CT_TLS_KEY: key,
-        CT_LOG_DIR: join(folder.path, name),
+        CT_LOG_DIR: join(folder, name),
       },
     });
   }
   for (const balancer of cluster.balancers) await sees(balancer, 2);
-  return async () => {
-    await cluster.dispose();
-    folder.remove();
-  };
 });
 
 /** HAProxy by deploy/front/haproxy-tcp.cfg, unchanged but for addresses and `directive`. */
 async function startHaproxy(directive: string): Promise<{ plain: string; tls: string }> {
-  const folder = makeFolder();
-  onTestFinished(() => folder.remove());
+  const folder = tempFolder();
   const [plainPort, tlsPort] = [await freePort(), await freePort()];
   const source = readFileSync(
     new URL("../../deploy/front/haproxy-tcp.cfg", import.meta.url),
@@ -80,7 +75,7 @@ async function startHaproxy(directive: string): Promise<{ plain: string; tls: st
     .replace("10.0.0.1:1443", `127.0.0.1:${one.tlsPort}`)
     .replace("10.0.0.2:1443", `127.0.0.1:${two.tlsPort}`)
     .replaceAll("send-proxy-v2", directive);
-  const path = join(folder.path, "haproxy.cfg");
+  const path = join(folder, "haproxy.cfg");
   writeFileSync(path, config);
   const child = spawn("haproxy", ["-db", "-f", path], { stdio: ["ignore", "ignore", "pipe"] });
   let output = "";

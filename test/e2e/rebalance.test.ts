@@ -14,10 +14,8 @@ async function sessionsOf(worker: Member): Promise<string[]> {
 
 test("a rebalance moves idle sessions to new workers until they have their share; a busy one stays, and nothing is lost", async () => {
   const cluster = await startCluster({ workers: 1, balancers: 1 });
-  onTestFinished(() => cluster.dispose());
   const [balancer] = cluster.balancers as [Member];
   const all = await openLightTeams(balancer.url, 8);
-  onTestFinished(() => all.close());
   await cluster.addWorker();
   await cluster.addWorker();
   await sees(balancer, 3);

@@ -2,7 +2,7 @@
  * Sessions outlive the processes that host them: an edge that restarts within 20 s, and a worker that dies. The clients are
  * unmodified and reconnect by themselves.
  */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Client } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
@@ -26,7 +26,7 @@ test.each([
 ])(
   "a session goes on when the edge is $how and started again",
   async ({ end }) => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     const session = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
     const { host, guests, everybody } = session;
     for (const client of everybody) client.write(`${client.name} before`);
@@ -54,7 +54,7 @@ test.each([
 );
 
 test("an edge warms its balancer up, but not when people of an edge that was killed are waiting", async () => {
-  const edge = await edgeForThisTest({ CT_WARM_UP_MS: "300", CT_LOG_LEVEL: "debug" });
+  const edge = await startEdge({ env: { CT_WARM_UP_MS: "300", CT_LOG_LEVEL: "debug" } });
   const line = "balancer DEBUG warmed up";
   expect(edge.output()).toContain(line);
   await edge.kill();
@@ -64,7 +64,7 @@ test("an edge warms its balancer up, but not when people of an edge that was kil
 });
 
 test("after a restart the session can be joined, left and closed as before", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const { sessionId, host, guests, everybody } = await openSession({
     baseUrl: edge.httpUrl,
     guestCount: 2,
@@ -89,7 +89,7 @@ test("after a restart the session can be joined, left and closed as before", asy
 }, 60_000);
 
 test("a killed worker returns under its name, its sessions continue, and nobody is disconnected", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const [mine, others] = await sessionsOnBothWorkers(edge);
   const before = whatPeopleKnow(mine.session);
   await allOnWebSockets(mine.session.everybody);
@@ -120,7 +120,7 @@ test("a killed worker returns under its name, its sessions continue, and nobody 
 }, 60_000);
 
 test("a pending sign-in finishes although its worker is killed", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const form = slowForm();
   const client = person({ baseUrl: edge.httpUrl, name: "Slow", beforeSignIn: form.fill });
   const signedIn = inBackground(client.login());
@@ -139,7 +139,7 @@ test.each([
 ])(
   "a join request that waits while $which is killed finishes",
   async ({ kill }) => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
     const approval = slowForm();
     host.decide = () => approval.fill().then(() => "approve");
@@ -160,7 +160,7 @@ test.each([
 );
 
 test("a pending sign-in and a pending join finish after a restart of the edge, when their requests are retried", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 0 });
   const approval = slowForm();
   host.decide = () => approval.fill().then(() => "approve");
@@ -184,12 +184,6 @@ test("a pending sign-in and a pending join finish after a restart of the edge, w
 }, 60_000);
 
 // --- arrangements ---
-
-async function edgeForThisTest(env: Readonly<Record<string, string>> = {}): Promise<EdgeProcess> {
-  const edge = await startEdge({ env });
-  onTestFinished(() => edge.dispose());
-  return edge;
-}
 
 /** What a restart must not change. */
 function whatPeopleKnow({ everybody }: OpenSession): unknown {

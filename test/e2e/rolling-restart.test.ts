@@ -84,7 +84,6 @@ async function edgeWith(store: (typeof STORES)[number]): Promise<EdgeProcess> {
   };
   if (store === "Redis") {
     const redis = await startRedis({ port: true });
-    onTestFinished(() => redis.close());
     env["CT_REDIS_URL"] = `redis://127.0.0.1:${redis.port}`;
     env["CT_SECRET"] = "the secret that the processes of this edge share";
     env["CT_WORKER_ID"] = "worker";

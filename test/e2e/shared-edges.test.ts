@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { runCommand } from "../support/command.ts";
 import {
   type EdgeOptions,
@@ -33,12 +33,8 @@ beforeAll(async () => {
   });
 });
 
-afterAll(() => redis?.close());
-
-async function edgeForThisTest(name: string, prefix: string): Promise<EdgeProcess> {
-  const edge = await startEdge(optionsOf(name, prefix));
-  onTestFinished(() => edge.dispose());
-  return edge;
+function edgeForThisTest(name: string, prefix: string): Promise<EdgeProcess> {
+  return startEdge(optionsOf(name, prefix));
 }
 
 function optionsOf(name: string, prefix: string): EdgeOptions & { env: Record<string, string> } {

@@ -1,7 +1,7 @@
 /**
  * `ct-edge simulate` compared with the real change: with whole processes, unmodified clients and Redis.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import type { SimulateAnswer } from "../../edge/commands/cluster/simulate.ts";
 import { runSimulation } from "../../edge/simulate/run-simulation.ts";
 import type { Change, Simulation } from "../../edge/simulate/simulate.ts";
@@ -27,12 +27,6 @@ beforeAll(async () => {
   const url = cluster.balancers[0]?.url ?? "";
   all = await openTeams({ count: TEAMS, guests: 1, url: () => url });
 }, 120_000);
-afterAll(async () => {
-  await all?.close();
-  await store?.close();
-  await cluster?.dispose();
-});
-
 /** The same as the command, without the start of a process. */
 async function simulated(change: Change): Promise<Simulation> {
   const drain = { delayMs: 1000, timeoutMs: 60_000 };

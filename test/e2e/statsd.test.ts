@@ -2,7 +2,7 @@
  * The cluster's metrics as StatsD receives them from several workers and balancers: exact, from one sender, over crashes of
  * workers and a restart of everything except Redis.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
 import { EXPECTED, play } from "../support/metrics-workload.ts";
 import { type StatsdSink, startStatsdSink } from "../support/statsd-sink.ts";
@@ -31,11 +31,6 @@ beforeAll(async () => {
       DD_AGENT_HOST: "192.0.2.1",
     },
   });
-});
-
-afterAll(async () => {
-  await cluster.dispose();
-  sink.close();
 });
 
 test("people, sessions and connections are exact, and 0 within two intervals after all have left", async () => {

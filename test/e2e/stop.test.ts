@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { generate } from "selfsigned";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
-  type EdgeOptions,
   type EdgeProcess,
   type FailedStart,
   startEdge,
@@ -26,7 +25,7 @@ describe("a running edge", () => {
   test.each(["SIGINT", "SIGTERM"] as const)(
     "a running edge ends within 3 s at %s, with people at work and requests that wait",
     async (signal) => {
-      const edge = await edgeForThisTest();
+      const edge = await startEdge();
       const { sessionId, host } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
       await waitingSignIn(edge);
       await waitingJoin(edge, sessionId, host);
@@ -42,7 +41,7 @@ describe("a running edge", () => {
   );
 
   test("a running edge leaves no process behind when it is killed", async () => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
     const processes = edge.descendants();
 
@@ -52,7 +51,7 @@ describe("a running edge", () => {
   });
 
   test("a running edge frees its ports when it ends, so that it can be started again at once", async () => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     await edge.stop();
     const again = await edge.startAgain();
     expect(again.httpPort).toBe(edge.httpPort);
@@ -62,7 +61,7 @@ describe("a running edge", () => {
 
 describe("an edge started with npm start", () => {
   test("an edge started with npm start ends within 3 s when Ctrl-C is pressed in its terminal", async () => {
-    const edge = await edgeForThisTest({ by: "npm start" });
+    const edge = await startEdge({ by: "npm start" });
     const processes = edge.descendants();
 
     const exit = await edge.pressCtrlC();
@@ -72,14 +71,14 @@ describe("an edge started with npm start", () => {
   });
 
   test("an edge started with npm start ends when npm is killed", async () => {
-    const edge = await edgeForThisTest({ by: "npm start" });
+    const edge = await startEdge({ by: "npm start" });
     const processes = edge.descendants();
     await edge.kill();
     await expectGone(processes);
   });
 
   test("an edge started with npm start ends when npm's shell is killed", async () => {
-    const edge = await edgeForThisTest({ by: "npm start" });
+    const edge = await startEdge({ by: "npm start" });
     const processes = edge.descendants();
     const shell = processes.find(({ name }) => /^(sh|bash|dash)$/.test(name));
     // A shell that replaces itself by its last command leaves npm and the edge alone, and nothing to kill.
@@ -90,7 +89,7 @@ describe("an edge started with npm start", () => {
 
   test("an edge started with npm start takes settings as flags", async () => {
     const args = ["--worker-count", "3"];
-    const edge = await edgeForThisTest({ by: "npm start", args });
+    const edge = await startEdge({ by: "npm start", args });
     expect(edge.readFile().workers.map((worker) => worker.id)).toEqual([
       "worker-1",
       "worker-2",
@@ -101,7 +100,7 @@ describe("an edge started with npm start", () => {
 
 describe("an edge that cannot start says so in one line and ends", () => {
   test("an edge does not start when it runs already in the same data directory, where it goes on undisturbed", async () => {
-    const edge = await edgeForThisTest();
+    const edge = await startEdge();
     const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
 
     const failed = await startEdgeInVain({ dataDir: edge.dataDir });
@@ -188,12 +187,6 @@ describe("an edge that cannot start says so in one line and ends", () => {
 });
 
 // --- arrangements ---
-
-async function edgeForThisTest(options?: EdgeOptions): Promise<EdgeProcess> {
-  const edge = await startEdge(options);
-  onTestFinished(() => edge.dispose());
-  return edge;
-}
 
 /** Somebody whose sign-in form is open: the server holds a poll. */
 async function waitingSignIn(edge: EdgeProcess): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import type { Redis } from "ioredis";
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { deriveKeys } from "../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
 import { worker } from "../contract/store.ts";
@@ -29,7 +29,6 @@ beforeAll(async () => {
   [balancer] = cluster.balancers as [Member];
   admin = cluster.redis.admin();
 });
-afterAll(() => cluster.dispose());
 
 async function mainJob(): Promise<void> {
   const at = { baseUrl: balancer.url };

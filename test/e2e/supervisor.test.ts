@@ -5,11 +5,11 @@ import { renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fetch } from "undici";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { readEdgeFile } from "../../edge/control/edge-file.ts";
 import type { Client } from "../support/clients.ts";
 import { askEdgeTo, pidsOf, processOf, stateOf } from "../support/edge-commands.ts";
-import { type EdgeOptions, type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { openSession } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { stillRunning } from "../support/processes.ts";
@@ -26,14 +26,6 @@ beforeAll(async () => {
   hanging = { edge, before: await pidsOf(edge) };
   process.kill(hanging.before["worker-1"] ?? 0, "SIGSTOP");
 });
-afterAll(() => hanging?.edge.dispose());
-
-async function edgeForThisTest(options: EdgeOptions = {}): Promise<EdgeProcess> {
-  const edge = await startEdge(options);
-  onTestFinished(() => edge.dispose());
-  return edge;
-}
-
 /** A message sent while a worker is gone may be lost with it, so it is sent again. */
 async function theyTalk(speaker: Client, others: readonly Client[]): Promise<void> {
   const text = `still here ${performance.now()}`;
@@ -44,7 +36,7 @@ async function theyTalk(speaker: Client, others: readonly Client[]): Promise<voi
 }
 
 test("ct-edge ps lists the processes with existing log files", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const { stdout } = await askEdgeTo(edge, "ps");
   const [title, head, ...rows] = stdout.trimEnd().split("\n");
   expect(title).toBe("info:    Forever processes running");
@@ -66,7 +58,7 @@ test("ct-edge ps lists the processes with existing log files", async () => {
 });
 
 test("the control socket is for the edge's user only, and refuses invalid requests", async () => {
-  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+  const edge = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
   const { controlSocket = "" } = readEdgeFile(edge.dataDir) ?? {};
   expect(statSync(controlSocket).mode & 0o777).toBe(0o600);
   expect(statSync(dirname(controlSocket)).mode & 0o777).toBe(0o700);
@@ -94,7 +86,7 @@ test("the control socket is for the edge's user only, and refuses invalid reques
 
 test("one process and then all in turn are restarted while a session continues", SLOW, async () => {
   // A restarted balancer without a fixed port would take another free one.
-  const edge = await edgeForThisTest({ env: { CT_PORT: String(await freePort()) } });
+  const edge = await startEdge({ env: { CT_PORT: String(await freePort()) } });
   const { host, guests } = await openSession({ baseUrl: edge.httpUrl, guestCount: 1 });
   const before = await pidsOf(edge);
 
@@ -120,7 +112,7 @@ test(
   "ct-edge scale adds and removes workers, and the sessions of removed workers continue on others",
   SLOW,
   async () => {
-    const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+    const edge = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
     expect((await askEdgeTo(edge, "scale", "--worker-count", "3")).status).toBe(0);
     expect(Object.keys(await pidsOf(edge))).toEqual([
       "balancer",
@@ -143,7 +135,7 @@ test(
 );
 
 test("SIGHUP reopens the log without a restart", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const before = await pidsOf(edge);
   const path = join(edge.dataDir, "logs/server.log");
   renameSync(path, `${path}.1`);
@@ -156,7 +148,7 @@ test("SIGHUP reopens the log without a restart", async () => {
 });
 
 test("ct-edge logs shows the last lines of all processes or one, also without a running edge", async () => {
-  const edge = await edgeForThisTest({ env: { CT_WORKER_COUNT: "1" } });
+  const edge = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
   const all = await askEdgeTo(edge, "logs");
   expect(all.stdout).toContain("root INFO CodeTogether On-Premises services now available");
   const one = await askEdgeTo(edge, "logs", "worker-1", "--limit", "1");
@@ -166,7 +158,7 @@ test("ct-edge logs shows the last lines of all processes or one, also without a 
 });
 
 test("ct-edge stop ends all processes and removes their files", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const processes = edge.descendants();
   expect(await askEdgeTo(edge, "stop")).toEqual({
     status: 0,
@@ -187,10 +179,10 @@ test(
   "a second start with --replace takes the place of the first, and its sessions",
   SLOW,
   async () => {
-    const first = await edgeForThisTest();
+    const first = await startEdge();
     const { host, guests } = await openSession({ baseUrl: first.httpUrl, guestCount: 1 });
     const env = { CT_PORT: String(first.httpPort), CT_TLS_PORT: String(first.tlsPort) };
-    const second = await edgeForThisTest({
+    const second = await startEdge({
       dataDir: first.dataDir,
       env,
       args: ["start", "--replace"],
@@ -202,7 +194,7 @@ test(
     // An edge that cannot answer is killed by its pid, and its processes end with it.
     const processes = second.descendants();
     process.kill(second.pid, "SIGSTOP");
-    const third = await edgeForThisTest({
+    const third = await startEdge({
       dataDir: first.dataDir,
       env,
       args: ["start", "--replace"],
@@ -214,7 +206,7 @@ test(
 );
 
 test("a process that keeps failing is shown by the edge's readiness and by ps until it is healthy", async () => {
-  const edge = await edgeForThisTest();
+  const edge = await startEdge();
   const { statusPort } = edge.readFile();
   const readiness = async () => {
     const answer = await fetch(`http://127.0.0.1:${statusPort}/health/ready`);

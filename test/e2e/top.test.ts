@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, onTestFinished, test } from "vitest";
 import type { TopAnswer } from "../../edge/commands/cluster/top.ts";
 import { runCommand } from "../support/command.ts";
 import { hasProgram } from "../support/debian.ts";
@@ -15,7 +15,6 @@ let edge: EdgeProcess;
 beforeAll(async () => {
   edge = await startEdge({ env: { CT_WORKER_COUNT: "1" } });
 });
-afterAll(() => edge.dispose());
 
 const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
 

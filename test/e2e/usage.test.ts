@@ -16,7 +16,6 @@ test("a session counts once, with IDEs, size and length, although it moves, its 
     balancers: 1,
     env: { CT_DASHBOARD_USER: "ctuser", CT_DASHBOARD_PASSWORD: PASSWORD },
   });
-  onTestFinished(() => cluster.dispose());
   const baseUrl = cluster.balancers[0]?.url ?? "";
 
   /** The sums of the file's columns: midnight may come. */
@@ -90,7 +89,6 @@ test("a session counts once, with IDEs, size and length, although it moves, its 
 
 test("usage survives a restart of the edge with its store", async () => {
   const edge = await startEdge();
-  onTestFinished(() => edge.dispose());
   const client = "OCT_CODE_Visual_Studio_Code@0.3.8";
   const ada = person({ baseUrl: edge.httpUrl, name: "Ada", client });
   await ada.host();

@@ -35,16 +35,11 @@ let cluster: Cluster;
 
 beforeAll(async () => {
   cluster = await startVerifiedCluster();
-  return () => cluster.dispose();
 });
 
-async function frontWith(faults: FrontFaults): Promise<string> {
-  const front = await startFaultyFront(
-    cluster.balancers.map(({ port }) => port),
-    faults,
-  );
-  onTestFinished(() => front.close());
-  return front.url;
+function frontWith(faults: FrontFaults): Promise<string> {
+  const ports = cluster.balancers.map(({ port }) => port);
+  return startFaultyFront(ports, faults);
 }
 
 const inside = () => ({ redisUrl: cluster.redisUrl, token: OPERATOR_TOKEN });
@@ -177,7 +172,6 @@ test.each(Object.entries(INSIDE_FAULTS) as [InsideFault, string][])(
 
 test("a Redis of another edge is noticed, and nothing is concluded from it", async () => {
   const other = await startRedis({ port: true });
-  onTestFinished(() => other.close());
   const redisUrl = `redis://127.0.0.1:${other.port}`;
   const report = await verifyUrl({ url: await frontWith({}), redisUrl });
   expect(idsIn(report, "broken")).toEqual(["inside"]);
@@ -186,7 +180,6 @@ test("a Redis of another edge is noticed, and nothing is concluded from it", asy
 
 test("a wrong CT_SERVER_URL is named", async () => {
   const strange = await startVerifiedCluster({ CT_SERVER_URL: "https://old.example.com" }, 1);
-  onTestFinished(() => strange.dispose());
   const url = strange.balancers[0]?.url ?? "";
   const report = await verifyUrl({ url });
   expect(idsIn(report, "broken")).toContain("server-url");
@@ -213,7 +206,6 @@ function findingOf({ findings }: VerifyAnswer, id: string) {
 test("an API key opens sessions where names are not accepted; without one that is unknown, not healthy", async () => {
   const env = { CT_LOGIN_SIMPLE: "off", CT_LOGIN_API_KEY: "verify:the-key-of-verify" };
   const keyed = await startVerifiedCluster(env, 1);
-  onTestFinished(() => keyed.dispose());
   const url = keyed.balancers[0]?.url ?? "";
   const [without, wrong, right] = await Promise.all([
     runVerify([url, "--quick", "--strict"]),

@@ -2,7 +2,7 @@
  * Guests who wait for their host while the session's worker is drained and stopped keep waiting at its successor, and join
  * when the host approves.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { type Cluster, sees, startCluster } from "../support/cluster.ts";
 import { allOnWebSockets, everybodyHears, person } from "../support/people.ts";
 import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
@@ -13,7 +13,6 @@ let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ workers: 1, balancers: 1 });
 }, 60_000);
-afterAll(() => cluster?.dispose());
 
 test("guests with every protocol package who wait for approval over a drain get in afterwards", async () => {
   const [first] = cluster.workers;

@@ -3,7 +3,7 @@
  * in one browser, and hosts that send what no browser can edit.
  */
 import type { Browser, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
 import type { Client } from "../support/clients.ts";
 import { ownerOf } from "../support/edge-commands.ts";
@@ -24,11 +24,6 @@ describe.runIf(hasChromium)("a browser client among other clients", () => {
 
   afterEach(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await edge?.dispose();
   });
 
   /** A session of an IDE's client, whose host accepts everybody. */

@@ -1,6 +1,6 @@
 /** Ways into sessions and out of them that people take in the middle: cancelling, and going on in another tab. */
 import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { person } from "../support/people.ts";
@@ -19,11 +19,6 @@ describe.runIf(hasChromium)("in the middle of a way", () => {
 
   afterEach(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    await edge?.dispose();
   });
 
   async function ideSession(): Promise<string> {

@@ -3,7 +3,7 @@
  * machine and over TLS.
  */
 import type { Browser } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { hasChromium, launchChromium } from "../support/browser.ts";
 import { askEdgeTo, ownerOf, pidsOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
@@ -24,11 +24,6 @@ describe.runIf(hasChromium)("in browsers", () => {
   beforeAll(async () => {
     [edge, browser] = await Promise.all([startEdge(), launchChromium()]);
   }, 120_000);
-
-  afterAll(async () => {
-    await browser?.close();
-    await edge?.dispose();
-  });
 
   test("two people type into the same line and see each other's carets, over TLS and below a key", async () => {
     const url = `${edge.httpsUrl}/k/team/`;

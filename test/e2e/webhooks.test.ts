@@ -1,7 +1,7 @@
 /** Webhooks over real workers and Redis, with unmodified clients. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { sessionName } from "../../shared/activity/event.ts";
 import type { SessionId } from "../../shared/base/ids.ts";
 import { Client } from "../support/clients.ts";
@@ -31,14 +31,12 @@ async function startRig(workers: number): Promise<Rig> {
   const folder = tempFolder();
   const file = join(folder, "webhooks.yaml");
   const receiver = await startWebhookReceiver();
-  onTestFinished(() => receiver.close());
   writeReceivers(file, receiver.url, receiver.secret);
   const env = { CT_WEBHOOKS: file, CT_WEBHOOK_NETWORKS: "127.0.0.0/8" };
   const cluster = await startCluster({
     ...{ workers, balancers: 1, env: { ...env, CT_MAX_SESSIONS_PER_USER: "100" } },
     redis: { lines: ["appendonly yes", "appendfsync everysec"] },
   });
-  onTestFinished(() => cluster.dispose());
   const url = cluster.balancers[0]?.url ?? "";
   return { cluster, receiver, file, url, env: { ...env, CT_REDIS_URL: cluster.redisUrl } };
 }
@@ -86,7 +84,6 @@ test("what people do comes as signed events, in order; commands show the state; 
   expect(receiver.events.at(-1)?.kind).toBe("test");
 
   const young = await startWebhookReceiver({ secret: newSecret() });
-  onTestFinished(() => young.close());
   writeReceivers(file, young.url, young.secret, receiver.secret);
   await until("all workers have read it", () =>
     cluster.workers.every((worker) => worker.output().includes("the receivers were read again")),
@@ -100,7 +97,6 @@ test("what people do comes as signed events, in order; commands show the state; 
 
 test("without CT_WEBHOOKS, nothing of webhooks is in the store or in a worker", async () => {
   const cluster = await startCluster({ workers: 1, balancers: 1 });
-  onTestFinished(() => cluster.dispose());
   await person({ baseUrl: cluster.balancers[0]?.url ?? "", name: "Ada" }).host();
   const keys = await cluster.redis.admin().keys("*webhook*");
   expect(keys).toEqual([]);
@@ -111,17 +107,14 @@ test("on one machine, events outlive the whole edge: after a start, the receiver
   const folder = tempFolder();
   const file = join(folder, "webhooks.json");
   const receiver = await startWebhookReceiver();
-  onTestFinished(() => receiver.close());
   // Nothing listens there.
   writeReceivers(file, "http://127.0.0.1:1/", receiver.secret);
   const env = { CT_WEBHOOKS: file, CT_WEBHOOK_NETWORKS: "127.0.0.1", CT_LOGIN_SIMPLE: "on" };
   const first = await startEdge({ env, dataDir: folder });
-  onTestFinished(() => first.dispose());
   const sessionId = (await person({ baseUrl: first.httpUrl, name: "Ada" }).host()) as SessionId;
   await first.dispose();
   writeReceivers(file, receiver.url, receiver.secret);
-  const second = await startEdge({ env, dataDir: folder });
-  onTestFinished(() => second.dispose());
+  await startEdge({ env, dataDir: folder });
   const session = sessionName(sessionId);
   await until("the event has come", () =>
     receiver.events.some(({ id }) => id === `${session}/session.created/1`),

@@ -27,7 +27,6 @@ import {
 import { listenForCommands } from "../../shared/control/command-listener.ts";
 import { createRing } from "../../shared/membership/ring.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
-import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { WorkerRecord, WorkerState } from "../../shared/store/member.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type DrainDeps, startDrain } from "../../worker/session-moves/drain.ts";
@@ -36,9 +35,10 @@ import { openRouter } from "../balancer/router-rig.ts";
 import { balancer } from "../contract/store.ts";
 import { createRandom, type Random } from "../fuzz/random.ts";
 import { atEnd } from "../support/at-end.ts";
-import { connectStore, createTestLog, makeFolder } from "../support/embedded-store.ts";
+import { connectStore, startServer } from "../support/embedded-store.ts";
 import { silentLog } from "../support/logs.ts";
 import { createStepClock } from "../support/step-clock.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const NOBODY: ReadonlySet<WorkerId> = new Set();
 const ids = (names: readonly string[]): WorkerId[] => names as WorkerId[];
@@ -386,16 +386,14 @@ test("a change that cannot be simulated fails with one line", () => {
 
 describe("the places of keys on the ring", () => {
   async function openStores(): Promise<{ operator: Store; member: Store }> {
-    const folder = makeFolder();
-    const { log } = createTestLog();
-    const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
+    const folder = tempFolder();
+    const server = await startServer({ dataDir: folder });
     const operator = await connectStore(server.socketPath);
     const member = await connectStore(server.socketPath);
     atEnd(
       () => operator.close(),
       () => member.close(),
       () => server.close(),
-      () => folder.remove(),
     );
     return { operator, member };
   }
@@ -409,7 +407,7 @@ describe("the places of keys on the ring", () => {
     const commandListener = listenForCommands({
       store: member,
       clock: systemClock,
-      log: createTestLog().log,
+      log: silentLog(),
       self: record.id,
       handleCommand: (command) =>
         handleCommand(command, {

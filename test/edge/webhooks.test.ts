@@ -1,7 +1,7 @@
 /** `ct-edge webhooks test`, which needs no edge. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type CommandResult, runCommand } from "../support/command.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { startWebhookReceiver } from "../support/webhook-receiver.ts";
@@ -16,7 +16,6 @@ function commandWith(text: string): (...args: string[]) => Promise<CommandResult
 
 test("a test event is signed, and the response is shown for each receiver", async () => {
   const receiver = await startWebhookReceiver();
-  onTestFinished(() => receiver.close());
   const secrets = [receiver.secret];
   const receivers = [
     { name: "good", url: receiver.url, secrets },

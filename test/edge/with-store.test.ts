@@ -3,10 +3,10 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type StoreLocation, withStore } from "../../edge/commands/with-store.ts";
-import { makeFolder } from "../support/embedded-store.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis } from "../support/redis.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 const machine = watchMachine();
 
@@ -26,7 +26,6 @@ async function visitInVain(storeLocation: StoreLocation, message: string | RegEx
 
 test("a command gives up a Redis that hangs within 3 s", async () => {
   const redis = await startRedis({ port: true });
-  onTestFinished(() => redis.close());
   redis.pause();
   onTestFinished(() => redis.resume());
   await visitInVain(at(`redis://127.0.0.1:${redis.port}`), /Redis at 127.0.0.1:\d+: no answer /);
@@ -49,7 +48,6 @@ test("a command gives up a Redis that refuses connections or ends during the com
   await visitInVain(at(`redis://127.0.0.1:${await freePort()}`), "the connection was refused");
 
   const redis = await startRedis({ port: true });
-  onTestFinished(() => redis.close());
   const startedMs = performance.now();
   const gone = withStore(at(`redis://127.0.0.1:${redis.port}`), async ({ store }) => {
     redis.pause();
@@ -61,8 +59,7 @@ test("a command gives up a Redis that refuses connections or ends during the com
 });
 
 test("a data directory without a running edge is reported as such", async () => {
-  const folder = makeFolder();
-  onTestFinished(() => folder.remove());
-  const nowhere = { ...at(""), redisUrl: undefined, dataDir: join(folder.path, "missing") };
+  const folder = tempFolder();
+  const nowhere = { ...at(""), redisUrl: undefined, dataDir: join(folder, "missing") };
   await visitInVain(nowhere, "no running edge of this user");
 });

@@ -9,8 +9,8 @@ import { openLinks, type WorkerLinks } from "../../balancer/upstreams/worker-lin
 import { systemClock } from "../../shared/base/clock.ts";
 import type { LinkStream, StreamHandler } from "../../shared/link/stream.ts";
 import { bufferBytes, holdings } from "../robustness/memory.ts";
+import { silentLog } from "../support/logs.ts";
 import { until } from "../support/until.ts";
-import { silentLog } from "../worker/sessions/fixture.ts";
 import { type AcceptedLinks, acceptLinks, linkTargets } from "./accept-links.ts";
 
 const MIB = 1024 * 1024;

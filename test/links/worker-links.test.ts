@@ -6,10 +6,10 @@ import { MAX_LINKS, openLinks, type WorkerLinks } from "../../balancer/upstreams
 import { edgeProof, incarnationProof, LINK_PROTOCOL } from "../../shared/net/edge-headers.ts";
 import { EDGE_KEY, type RawWorker, startRawWorker, workerRecord } from "../balancer/rig.ts";
 import { control } from "../shared/link/frame-bytes.ts";
+import { silentLog } from "../support/logs.ts";
 import type { RawSocket } from "../support/sockets.ts";
 import { createStepClock, type StepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
-import { silentLog } from "../worker/sessions/fixture.ts";
 import { linkTargets } from "./accept-links.ts";
 import { startLinkProxy } from "./link-proxy.ts";
 import { startLinkedWorker } from "./linked-worker.ts";

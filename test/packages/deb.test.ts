@@ -42,7 +42,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   if (typeof box !== "string") await box.close();
-  await redis?.close();
 });
 
 /** The tests build on each other, in this order. Skips a test where there is no box. */

@@ -39,7 +39,6 @@ test("an edge tells systemd when it is available and when it stops, and its proc
   const edge = await startEdge({
     env: { NOTIFY_SOCKET: join(folder, "socket"), PATH: `${folder}:${process.env["PATH"]}` },
   });
-  onTestFinished(() => edge.dispose());
   const lines = (): string[] => readFileSync(told, "utf8").split("\n").slice(0, -1);
   const ready = `READY=1 STATUS=available on port ${edge.httpPort} (HTTP) and ${edge.tlsPort} (SSL)`;
   await until("it has told that it is ready", () => lines().length > 0);
@@ -53,7 +52,6 @@ test("an edge tells systemd when it is available and when it stops, and its proc
 test("an edge that cannot tell systemd runs, and says what to do", async () => {
   const folder = toolsFolder();
   const edge = await startEdge({ env: { NOTIFY_SOCKET: join(folder, "socket"), PATH: folder } });
-  onTestFinished(() => edge.dispose());
   await until("it says what to do", () => edge.output().includes("systemd is not notified: "));
   expect(edge.output()).toContain("install systemd-notify, or use Type=exec in the unit");
   expect(await edge.stop()).toMatchObject({ status: 0 });

@@ -38,7 +38,6 @@ beforeAll(async () => {
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
-  await run.kill();
 });
 
 afterAll(async () => {

@@ -30,7 +30,6 @@ beforeAll(async () => {
 }, 90_000);
 
 afterAll(async () => {
-  await balancer.kill();
   await workers.close();
 });
 

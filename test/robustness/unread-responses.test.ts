@@ -40,7 +40,6 @@ beforeAll(async () => {
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
-  await run.kill();
 });
 
 afterAll(() => {

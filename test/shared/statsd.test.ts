@@ -12,7 +12,7 @@ import { createBatches, type TagStyle } from "../../shared/metrics/statsd/batch.
 import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import { openSink } from "../../shared/metrics/statsd/sink.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
-import { createTestLog } from "../support/embedded-store.ts";
+import { collectingLog, silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
 import { createStepClock } from "../support/step-clock.ts";
@@ -190,7 +190,7 @@ describe("StatsD over UDP", () => {
   test("an unresolvable host name of StatsD is logged once, and batches are sent once it resolves", async () => {
     const sink = await udpSink();
     const clock = createStepClock();
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     let addresses: readonly string[] | undefined;
     const asked: number[] = [];
     const opened = openSink({
@@ -234,7 +234,7 @@ describe("StatsD over UDP", () => {
       protocol: "udp",
       maxRetryMs: 1000,
       clock,
-      log: createTestLog().log,
+      log: silentLog(),
       onReconnect: () => {},
       resolver: {
         async resolve() {
@@ -311,7 +311,7 @@ describe("StatsD over TCP", () => {
 
   test("a connection whose StatsD server never reads is closed, and buffers one batch at most", async () => {
     const sink = await tcpSink(undefined, (socket) => socket.pause());
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     let offered = 0;
     const opened = openSink({
       host: "127.0.0.1",
@@ -384,7 +384,7 @@ describe("StatsD over TCP", () => {
 
 test("a hanging name lookup delays neither counting nor sending", async () => {
   const counters = createCounters();
-  const { log } = createTestLog();
+  const log = silentLog();
   const opened = openSink({
     host: "statsd.example",
     port: 8125,
@@ -445,7 +445,7 @@ function publish(options: {
   port: number;
   more?: Partial<PublisherSettings>;
 }) {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const publisher = startPublisher({
     settings: {
       metricsStatsdHost: "127.0.0.1",

@@ -16,3 +16,9 @@ export function closeWith(keeper: (close: Close) => void): void {
 export function atEnd(...closes: readonly Close[]): void {
   for (const close of closes) keep?.(close);
 }
+
+/** Closes it at the end, and returns it. */
+export function closeAtEnd<Opened extends { close(): unknown }>(opened: Opened): Opened {
+  atEnd(() => opened.close());
+  return opened;
+}

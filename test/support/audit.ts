@@ -1,6 +1,5 @@
 /** Audit logs for tests: written by the code of the worker, into a folder of the test. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { verifyFiles } from "../../edge/audit/verify.ts";
@@ -12,18 +11,12 @@ import { systemClock } from "../../shared/base/clock.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { createKeyring } from "../../shared/settings/keyring.ts";
 import { AuditLog, type AuditLogDeps } from "../../worker/audit/audit-log.ts";
-import { createTestLog } from "./embedded-store.ts";
+import { collectingLog } from "./logs.ts";
 
 export const AUDIT_SECRET = "the secret with which the tests of the audit log sign";
 
 export function keysOf(secret: string = AUDIT_SECRET, previous?: string): AuditKeys {
   return auditKeys(createKeyring({ secret, previous }).audit);
-}
-
-export function auditFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-audit-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 let nextId = 1;
@@ -59,7 +52,7 @@ export interface TestAudit {
 }
 
 export function openAuditLog(folder: string, more: Partial<AuditLogDeps> = {}): TestAudit {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const checkpoints: Checkpoint[] = [];
   const worker = more.worker ?? "worker-1";

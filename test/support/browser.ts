@@ -3,17 +3,19 @@
  */
 import { execFileSync } from "node:child_process";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { closeAtEnd } from "./at-end.ts";
 import { hasProgram } from "./debian.ts";
 
 export const hasChromium: boolean = hasProgram("chromium", ["chromium"], "tests in a browser");
 
-/** The caller closes it after its tests. */
-export function launchChromium(): Promise<Browser> {
-  return chromium.launch({
+/** Closed at the end. */
+export async function launchChromium(): Promise<Browser> {
+  const browser = await chromium.launch({
     executablePath: execFileSync("sh", ["-c", "command -v chromium"], { encoding: "utf8" }).trim(),
     // The sandbox does not work in containers and as root; the browser only opens our own pages.
     args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
   });
+  return closeAtEnd(browser);
 }
 
 export interface Looker {

@@ -4,11 +4,12 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { atEnd } from "./at-end.ts";
 import { hasProgram } from "./debian.ts";
 import { freePort } from "./ports.ts";
+import { tempFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
 
 export interface Authority {
@@ -17,7 +18,6 @@ export interface Authority {
   readonly rootFile: string;
   /** Orders that were begun so far. */
   orders(): number;
-  stop(): Promise<void>;
 }
 
 /** Whether one can be started; otherwise says loudly why not. */
@@ -34,7 +34,7 @@ export function canBeAuthority(leftOut: string): boolean {
 export async function startAuthority(
   addresses: Readonly<Record<string, string>>,
 ): Promise<Authority> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-authority-"));
+  const folder = tempFolder();
   const [port, httpPort] = [await freePort(), await freePort()];
   const accessLog = join(folder, "access.log");
   const hosts = Object.entries(addresses).map(([name, address]) => `${address} ${name}\n`);
@@ -73,6 +73,10 @@ https://localhost:${port} {
     output += more.toString();
   });
   const ended = once(child, "close");
+  atEnd(async () => {
+    child.kill("SIGTERM");
+    await ended;
+  });
   const rootFile = join(folder, "caddy/pki/authorities/local/root.crt");
   await until(`the authority has a root, but said ${output}`, () => {
     if (child.exitCode !== null) throw new Error(output);
@@ -84,11 +88,6 @@ https://localhost:${port} {
     orders() {
       const text = existsSync(accessLog) ? readFileSync(accessLog, "utf8") : "";
       return text.split("\n").filter((line) => line.includes("/acme/local/new-order")).length;
-    },
-    async stop() {
-      child.kill("SIGTERM");
-      await ended;
-      rmSync(folder, { recursive: true });
     },
   };
 }

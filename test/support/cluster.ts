@@ -4,15 +4,15 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import type { EdgeMessage } from "../../shared/process/edge-channel.ts";
+import { atEnd } from "./at-end.ts";
 import { buildOnce } from "./build.ts";
 import { LINK_ENV } from "./link-mode.ts";
 import { type RedisOptions, settle, startRedis, type TestRedis } from "./redis.ts";
+import { makeFolder, removeFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
 
 export const CLUSTER_SECRET = "the secret that all processes of a cluster share";
@@ -73,7 +73,7 @@ export interface Cluster {
   dispose(): Promise<void>;
 }
 
-/** Starts Redis and as many workers and balancers; resolves when all balancers see all workers. */
+/** Starts Redis and as many workers and balancers; resolves when all balancers see all workers. Disposed of at the end. */
 export async function startCluster(options: {
   readonly workers: number;
   readonly balancers: number;
@@ -90,7 +90,7 @@ export async function startCluster(options: {
 
   function launchHere(program: Program, own: ProcessOptions = {}): Run {
     const env = { CT_REDIS_URL: redisUrl, CT_LOGIN_SIMPLE: "on", ...options.env, ...own.env };
-    const run = launch(program, { ...own, env });
+    const run = start(program, { ...own, env });
     runs.push(run);
     return run;
   }
@@ -117,6 +117,7 @@ export async function startCluster(options: {
       await redis.close();
     },
   };
+  atEnd(() => cluster.dispose());
   await buildOnce();
   try {
     // Together, because a process that starts waits for its store and its disk too.
@@ -162,9 +163,15 @@ interface Ready {
   readonly statusPort: number;
 }
 
-/** Starts a program from dist/ on loopback and free ports, as `ct-edge` does. */
+/** Starts a program from dist/ on loopback and free ports, as `ct-edge` does; killed at the end. */
 export function launch(program: Program, options: ProcessOptions = {}): Run {
-  const dataDir = mkdtempSync(join(tmpdir(), "ct-member-"));
+  const run = start(program, options);
+  atEnd(() => run.kill());
+  return run;
+}
+
+function start(program: Program, options: ProcessOptions): Run {
+  const dataDir = makeFolder();
   const child = fork(join(options.folder ?? ROOT, "dist", program, "main.js"), [], {
     ...startedBy(options),
     env: environment({ CT_DATA_DIR: dataDir, ...options.env }),
@@ -195,7 +202,7 @@ export function launch(program: Program, options: ProcessOptions = {}): Run {
   const exited = once(child, "exit").then(() => {
     process.off("exit", killAtExit);
     const atMs = performance.now();
-    rmSync(dataDir, { recursive: true, force: true });
+    removeFolder(dataDir);
     return atMs;
   });
   const run: Run = {

@@ -2,8 +2,8 @@
  * A TCP relay that a test can cut: like a pulled cable it stops forwarding bytes without closing a connection, and forwards
  * them after it was mended.
  */
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { closed, listen } from "./servers.ts";
 
 export interface Line {
   readonly port: number;
@@ -51,11 +51,9 @@ export async function openLine(ports: () => readonly number[]): Promise<Line> {
   }
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, relay);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-
+  const port = await listen(server);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     cut() {
       isCut = true;
       for (const pair of pairs) for (const socket of pair) socket.pause();
@@ -71,7 +69,7 @@ export async function openLine(ports: () => readonly number[]): Promise<Line> {
     async close() {
       for (const pair of pairs) for (const socket of pair) socket.destroy();
       for (const client of waiting) client.destroy();
-      await new Promise((resolve) => server.close(resolve));
+      await closed(server);
     },
   };
 }

@@ -3,14 +3,15 @@
  * and restarted.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { atEnd } from "./at-end.ts";
 import { buildOnce } from "./build.ts";
 import { LINK_ENV } from "./link-mode.ts";
 import { freePort } from "./ports.ts";
 import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
+import { makeFolder, removeFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
 
 export interface EdgeOptions {
@@ -78,7 +79,7 @@ export interface EdgeProcess {
   output(): string;
   /** Starts the edge again with the same data directory and public ports. The first run must have ended. */
   startAgain(): Promise<EdgeProcess>;
-  /** Ends all of its processes and removes its files. */
+  /** Ends all of its processes and removes its files; also done at the end. */
   dispose(): Promise<void>;
 }
 
@@ -98,10 +99,16 @@ const AVAILABLE =
 const START_TIMEOUT_MS = 25_000;
 const MAX_KEPT_CHARS = 64 * 1024;
 
-/** Starts an edge and resolves when it logs that it is available. */
+/** Starts an edge and resolves when it logs that it is available. Disposed of at the end. */
 export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess> {
+  const edge = await start(options);
+  atEnd(() => edge.dispose());
+  return edge;
+}
+
+async function start(options: EdgeOptions): Promise<EdgeProcess> {
   await buildOnce();
-  const dataDir = options.dataDir ?? makeDataDir();
+  const dataDir = options.dataDir ?? makeFolder();
   // Chosen here, so that it can get the same ports after a restart.
   const ports = { CT_PORT: String(await freePort()), CT_TLS_PORT: String(await freePort()) };
   const run = launch({ ...options, env: { ...ports, ...options.env } }, dataDir);
@@ -124,7 +131,7 @@ export async function startEdge(options: EdgeOptions = {}): Promise<EdgeProcess>
 /** Starts an edge that must refuse to start, and resolves when it has ended. */
 export async function startEdgeInVain(options: EdgeOptions = {}): Promise<FailedStart> {
   await buildOnce();
-  const dataDir = options.dataDir ?? makeDataDir();
+  const dataDir = options.dataDir ?? makeFolder();
   const run = launch(options, dataDir);
   try {
     const exit = await until(
@@ -272,7 +279,7 @@ function asEdge(
     async startAgain() {
       const samePorts = { CT_PORT: String(ports.http), CT_TLS_PORT: String(ports.tls) };
       const env = { ...options.env, ...samePorts };
-      successor = await startEdge({ ...options, dataDir, env });
+      successor = await start({ ...options, dataDir, env });
       return successor;
     },
     async dispose() {
@@ -288,7 +295,7 @@ async function disposeOf(run: Run, options: EdgeOptions, dataDir: string): Promi
   for (const { pid } of stillRunning(left)) kill(pid);
   await until("all processes of the edge have ended", () => stillRunning(left).length === 0);
   // The caller removes a directory that it has passed.
-  if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
+  if (options.dataDir === undefined) removeFolder(dataDir);
 }
 
 function kill(pid: number): void {
@@ -297,8 +304,4 @@ function kill(pid: number): void {
   } catch {
     // It has already ended.
   }
-}
-
-function makeDataDir(): string {
-  return mkdtempSync(join(tmpdir(), "ct-edge-"));
 }

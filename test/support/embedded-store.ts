@@ -1,35 +1,28 @@
-/**
- * Real embedded stores for tests, each with its own folder and socket, and helpers for folders and logs.
- */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { systemClock } from "../../shared/base/clock.ts";
-import { createLog, type Log } from "../../shared/logs/log.ts";
+/** Real embedded stores, each with its own folder and socket, closed at the end. */
+import { type Clock, systemClock } from "../../shared/base/clock.ts";
+import type { Log } from "../../shared/logs/log.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
+import { type StoreServer, startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { closeAtEnd } from "./at-end.ts";
+import { silentLog } from "./logs.ts";
+import { tempFolder } from "./temp-folder.ts";
 
-/** Creates a temporary folder; `remove` deletes it. */
-export function makeFolder(): { path: string; remove: () => void } {
-  const folder = mkdtempSync(path.join(tmpdir(), "ct-test-"));
-  return { path: folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
-}
-
-/** A log that collects its lines. */
-export function createTestLog(): { log: Log; lines: string[] } {
-  const lines: string[] = [];
-  const log = createLog({
-    name: "test",
-    level: "debug",
-    format: "text",
-    sink: { write: (line) => lines.push(line) },
-  });
-  return { log, lines };
+/** `dataDir`: default a new one. */
+export async function startServer(
+  options: Partial<Parameters<typeof startStoreServer>[0]> = {},
+): Promise<StoreServer> {
+  const { dataDir = tempFolder(), clock = systemClock, log = silentLog() } = options;
+  return closeAtEnd(await startStoreServer({ ...options, dataDir, clock, log }));
 }
 
 /** A client that has received its first response. */
-export async function connectStore(socketPath: string, log = createTestLog().log): Promise<Store> {
-  const store = connectEmbeddedStore({ socketPath, clock: systemClock, log });
+export async function connectStore(
+  socketPath: string,
+  log: Log = silentLog(),
+  clock: Clock = systemClock,
+): Promise<Store> {
+  const store = closeAtEnd(connectEmbeddedStore({ socketPath, clock, log }));
   await store.timeMs();
   return store;
 }

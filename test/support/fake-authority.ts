@@ -4,15 +4,14 @@
  * decides whether a challenge succeeds.
  */
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { Pkcs10CertificateRequest, SubjectAlternativeNameExtension } from "@peculiar/x509";
-import { expect, onTestFinished } from "vitest";
+import { expect } from "vitest";
+import { atEnd } from "./at-end.ts";
 import { createIssuer, type Issued, type Issuer } from "./fake-authority-certificates.ts";
 import {
   type Attempt,
@@ -30,6 +29,7 @@ import {
   Refusal,
   SignedRequests,
 } from "./fake-authority-requests.ts";
+import { listen } from "./servers.ts";
 
 /** The first part of a path. */
 export type Resource =
@@ -73,10 +73,8 @@ export async function startFakeAuthority(isExpired = false): Promise<FakeAuthori
       authority.respond(request, response).catch(() => response.destroy());
     });
   }
-  onTestFinished(async () => {
-    await Promise.all([close(server), close(listServer)]);
-    expect(authority.violations).toEqual([]);
-  });
+  // Later than the last request, because the clients of a test are closed before.
+  atEnd(() => expect(authority.violations).toEqual([]));
   return authority;
 }
 
@@ -319,17 +317,4 @@ function send(response: ServerResponse, { status = 200, headers = {}, body = "" 
 function hugeBody(): Readable {
   const chunk = Buffer.alloc(1_000_000, "[");
   return Readable.from(Array.from({ length: 100 }, () => chunk));
-}
-
-async function listen(server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return (server.address() as AddressInfo).port;
-}
-
-async function close(server: Server): Promise<void> {
-  const closed = once(server, "close");
-  server.close();
-  server.closeAllConnections();
-  await closed;
 }

@@ -7,8 +7,9 @@ import {
   request as sendRequest,
 } from "node:http";
 import { createServer as createSecureServer } from "node:https";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { listen } from "./servers.ts";
 
 export interface FrontFaults {
   /** Upgrades are refused with status 400. */
@@ -24,26 +25,16 @@ export interface FrontFaults {
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
-export interface FaultyFront {
-  readonly url: string;
-  close(): Promise<void>;
-}
-
 /** `ports`: of the balancers, which get requests in turn. */
 export async function startFaultyFront(
   ports: readonly number[],
   faults: FrontFaults = {},
-): Promise<FaultyFront> {
+): Promise<string> {
   const { tls } = faults;
   const server: Server = tls === undefined ? createServer() : createSecureServer(tls);
-  const sockets = new Set<Duplex>();
   let turn = 0;
   const nextPort = (): number => ports[turn++ % ports.length] ?? 0;
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.once("close", () => sockets.delete(socket));
-  });
+  server.on("connection", (socket: Socket) => socket.on("error", () => {}));
   server.on("request", (req, res) => void relay(req, res, nextPort(), faults));
   server.on("upgrade", (req, socket, head) => {
     socket.on("error", () => {});
@@ -53,16 +44,8 @@ export async function startFaultyFront(
     }
     tunnel(req, socket, head, nextPort(), faults);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
-      }),
-  };
+  const port = await listen(server);
+  return tls === undefined ? `http://127.0.0.1:${port}` : `https://localhost:${port}`;
 }
 
 function headersOf(req: IncomingMessage, faults: FrontFaults): IncomingMessage["headers"] {

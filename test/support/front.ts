@@ -1,7 +1,8 @@
 /**
  * A TCP forwarder, like a load balancer in front of an edge, whose target can be changed and which can be cut.
  */
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { closed, listen } from "./servers.ts";
 
 export interface Front {
   readonly port: number;
@@ -37,8 +38,7 @@ export async function startFront(target: number): Promise<Front> {
       from.pipe(to);
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const own = (server.address() as AddressInfo).port;
+  const own = await listen(server);
   const endAll = (): void => {
     for (const socket of sockets) socket.destroy();
   };
@@ -55,10 +55,9 @@ export async function startFront(target: number): Promise<Front> {
     join() {
       isCut = false;
     },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        endAll();
-      }),
+    close() {
+      endAll();
+      return closed(server);
+    },
   };
 }

@@ -4,14 +4,15 @@
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { fetch } from "undici";
+import { atEnd } from "./at-end.ts";
 import { freePort } from "./ports.ts";
+import { tempFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
 
 export const FLUSH_MS = 1000;
@@ -40,7 +41,7 @@ export function statsdSettings(): Record<string, unknown> {
 }
 
 export async function startGraphite(): Promise<Graphite> {
-  const folder = mkdtempSync(join(tmpdir(), "ct-graphite-"));
+  const folder = tempFolder();
   const [port, carbonPort, pickPort, queryPort, webPort, adminPort] = (await Promise.all(
     Array.from({ length: 6 }, freePort),
   )) as [number, number, number, number, number, number];
@@ -134,6 +135,7 @@ export async function startGraphite(): Promise<Graphite> {
     await close();
     throw new Error(`Graphite did not start: ${output}`, { cause: error });
   }
+  atEnd(close);
   return {
     port,
     url,

@@ -4,10 +4,9 @@
  */
 import { generateKeyPairSync } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import Provider, { type Configuration, type InteractionResults } from "oidc-provider";
 import { Agent, request } from "undici";
-import { onTestFinished } from "vitest";
+import { listen } from "./servers.ts";
 
 export const CLIENT = { id: "edge", secret: "the secret of the edge at its provider" };
 
@@ -35,8 +34,7 @@ export async function startIdentityProvider(
   logoutUri?: string,
 ): Promise<TestProvider> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const issuer = `http://127.0.0.1:${await listen(server)}`;
   const accounts = new Map<string, Account>();
   const running: TestProvider = { issuer, account, accounts, refreshed: [], isDown: false };
   const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -93,10 +91,6 @@ export async function startIdentityProvider(
     } else {
       void handle(req, res);
     }
-  });
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
   });
   return running;
 }

@@ -4,6 +4,7 @@
  */
 import { Agent, request } from "undici";
 import { RawPeer } from "../worker/sessions/raw-peer.ts";
+import { closeAtEnd } from "./at-end.ts";
 import { until } from "./until.ts";
 
 export interface LightPeer {
@@ -125,7 +126,7 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
   const peers = teams.flatMap(({ host, guest }) => [host, guest]);
   let talking: NodeJS.Timeout | undefined;
   let turn = 0;
-  return {
+  return closeAtEnd({
     teams,
     peers,
     startTalking(periodMs) {
@@ -160,5 +161,5 @@ export async function openLightTeams(url: string, count: number): Promise<LightT
         peers.every(({ peer }) => !peer.socket.connected),
       );
     },
-  };
+  });
 }

@@ -1,6 +1,7 @@
 /** A loopback address with ports 80 and 443, as a TCP balancer has them that spreads connections over balancers in turn. */
-import { once } from "node:events";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { atEnd } from "./at-end.ts";
+import { listen } from "./servers.ts";
 
 export interface PublicAddress {
   readonly address: string;
@@ -11,7 +12,6 @@ export interface PublicAddress {
   isHeld: boolean;
   /** Connections that came so far. */
   readonly accepted: { http: number; tls: number };
-  close(): Promise<void>;
 }
 
 let last = 0;
@@ -65,12 +65,11 @@ export async function openPublicAddress(): Promise<PublicAddress> {
 
   const http: number[] = [];
   const tls: number[] = [];
-  const servers = [forward("http", http), forward("tls", tls)];
-  for (const [index, port] of [80, 443].entries()) {
-    servers[index]?.listen(port, address);
-    const server = servers[index];
-    if (server !== undefined) await once(server, "listening");
-  }
+  await listen(forward("http", http), 80, address);
+  await listen(forward("tls", tls), 443, address);
+  atEnd(() => {
+    for (const socket of sockets) socket.destroy();
+  });
   return {
     address,
     http,
@@ -82,10 +81,6 @@ export async function openPublicAddress(): Promise<PublicAddress> {
     set isHeld(value) {
       isHeld = value;
       if (!value) for (const begin of held.splice(0)) begin();
-    },
-    async close() {
-      for (const socket of sockets) socket.destroy();
-      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
     },
   };
 }

@@ -3,9 +3,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import path from "node:path";
 import { Redis } from "ioredis";
 import { type Clock, systemClock } from "../../shared/base/clock.ts";
@@ -13,8 +12,11 @@ import { createCounters } from "../../shared/metrics/metrics.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { createTestLog } from "./embedded-store.ts";
+import { closeAtEnd } from "./at-end.ts";
+import { collectingLog } from "./logs.ts";
 import { freePort } from "./ports.ts";
+import { removeFolder, tempFolder } from "./temp-folder.ts";
+import { until } from "./until.ts";
 
 export interface RedisOptions {
   readonly password?: string;
@@ -53,7 +55,7 @@ const READY_TIMEOUT_MS = 10_000;
 const SERVER = process.env["TEST_REDIS_SERVER"] ?? "redis-server";
 
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
-  const folder = mkdtempSync(path.join(tmpdir(), "ct-redis-"));
+  const folder = tempFolder();
   const socketPath = path.join(folder, "redis.sock");
   const port = options.port === true ? await freePort() : (options.port ?? 0);
   const tlsPort = options.tls === undefined ? 0 : await freePort();
@@ -77,12 +79,12 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
       output += error.message;
     });
     const at = options.sentinel ? { port, host: "127.0.0.1" } : { path: socketPath };
-    for (const endMs = Date.now() + READY_TIMEOUT_MS; !(await answers(at)); ) {
-      if (Date.now() > endMs || started.exitCode !== null) {
-        throw new Error(`${SERVER} did not start: ${output}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    const isReady = await until(
+      `${SERVER} is ready`,
+      async () => (await answers(at)) || (started.exitCode !== null && "ended"),
+      READY_TIMEOUT_MS,
+    ).catch(() => "late");
+    if (isReady !== true) throw new Error(`${SERVER} did not start: ${output}`);
   }
 
   async function kill(): Promise<void> {
@@ -98,10 +100,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     await start();
   } catch (error) {
     await kill();
-    rmSync(folder, { recursive: true, force: true });
+    removeFolder(folder);
     throw error;
   }
-  return {
+  return closeAtEnd({
     url: `unix://${login}${socketPath}`,
     urlFor: (user, password) => `unix://${user}:${encodeURIComponent(password)}@${socketPath}`,
     port,
@@ -111,7 +113,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     start,
     pause: () => void child?.kill("SIGSTOP"),
     resume: () => void child?.kill("SIGCONT"),
-    admin() {
+    admin(): Redis {
       const redis = new Redis({
         ...(options.sentinel ? { host: "127.0.0.1", port } : { path: socketPath }),
         password: options.password,
@@ -125,9 +127,9 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     async close() {
       for (const redis of admins) redis.disconnect();
       await kill();
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder(folder);
     },
-  };
+  });
 }
 
 function configLines(
@@ -195,12 +197,12 @@ export interface TestStore {
   readonly counters: ReturnType<typeof createCounters>;
 }
 
-/** A store that connects to `url`, which may not be reachable. */
+/** A store that connects to `url`, which may not be reachable; closed at the end. */
 export function openStore(
   url: string,
   more: { prefix?: string; ca?: string; name?: string; clock?: Clock } = {},
 ): TestStore {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const store = connectRedisStore({
     target: parseRedisUrl(url),
@@ -211,6 +213,7 @@ export function openStore(
     log,
     counters,
   });
+  closeAtEnd(store);
   return { store, lines, counters };
 }
 

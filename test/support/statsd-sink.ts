@@ -1,6 +1,7 @@
 /** A StatsD server for tests: receives lines over UDP and keeps the last value of each gauge and the sum of each counter. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { atEnd } from "./at-end.ts";
 
 export interface StatsdSink {
   readonly port: number;
@@ -8,7 +9,6 @@ export interface StatsdSink {
   readonly counts: ReadonlyMap<string, number>;
   history(name: string): readonly number[];
   readonly badLines: readonly string[];
-  close(): void;
 }
 
 const LINE = /^([A-Za-z0-9_.-]+):([0-9.]+)\|([cg])$/;
@@ -36,12 +36,12 @@ export async function startStatsdSink(): Promise<StatsdSink> {
   });
   socket.bind(0, "127.0.0.1");
   await once(socket, "listening");
+  atEnd(() => socket.close());
   return {
     port: socket.address().port,
     gauges,
     counts,
     history: (name) => histories.get(name) ?? [],
     badLines,
-    close: () => void socket.close(),
   };
 }

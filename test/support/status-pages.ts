@@ -1,6 +1,6 @@
 /** A status port with nothing but the pages of the test. */
-import { onTestFinished } from "vitest";
 import { openStatusPort, type StatusPage } from "../../shared/process/status-port.ts";
+import { atEnd } from "./at-end.ts";
 
 /** Its URL. It closes when the test ends. */
 export async function serveStatusPages(pages: Record<string, StatusPage>): Promise<string> {
@@ -14,6 +14,6 @@ export async function serveStatusPages(pages: Record<string, StatusPage>): Promi
       pages,
     },
   });
-  onTestFinished(() => status.close());
+  atEnd(() => status.close());
   return `http://127.0.0.1:${status.port}`;
 }

@@ -2,6 +2,8 @@
  * Teams of unmodified clients that type and talk while processes of the edge fail, and the effects on each client: when it was
  * connected again, what it received, what it received twice, and whether the documents are equal. For tests and benchmarks.
  */
+
+import { closeAtEnd } from "./at-end.ts";
 import { Client } from "./clients.ts";
 import { until } from "./until.ts";
 
@@ -42,7 +44,7 @@ export async function openTeams(options: {
   let typing: { readonly timer: NodeJS.Timeout; sending: Promise<unknown> } | undefined;
   let turn = 0;
 
-  return {
+  return closeAtEnd({
     teams,
     clients,
     startTyping(periodMs) {
@@ -66,7 +68,7 @@ export async function openTeams(options: {
       clearInterval(typing?.timer);
       await Promise.all(clients.map((client) => client.close()));
     },
-  };
+  });
 }
 
 async function openTeam(baseUrl: string, number: number, guestCount: number): Promise<Team> {

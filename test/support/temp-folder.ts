@@ -5,12 +5,16 @@ import { join } from "node:path";
 import { atEnd } from "./at-end.ts";
 
 export function tempFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "ct-test-"));
+  const folder = makeFolder();
   atEnd(() => removeFolder(folder));
   return folder;
 }
 
-/** For programs without Vitest, and folders of another place. */
+/** One that the caller removes. */
+export function makeFolder(): string {
+  return mkdtempSync(join(tmpdir(), "ct-test-"));
+}
+
 export function removeFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true });
 }

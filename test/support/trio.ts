@@ -1,7 +1,7 @@
 /** A session of three raw peers on WebSockets, one of them behind a valve, for what the others notice of its faults. */
-import { expect, onTestFinished } from "vitest";
-import { isJoinRequest } from "../worker/sessions/fixture.ts";
-import { RawPeer } from "../worker/sessions/raw-peer.ts";
+import { expect } from "vitest";
+import { isJoinRequest, rawPeer } from "../worker/sessions/fixture.ts";
+import type { RawPeer } from "../worker/sessions/raw-peer.ts";
 import { createApi } from "./counted/api.ts";
 import { until } from "./until.ts";
 import { openValve, type Valve } from "./valve.ts";
@@ -24,17 +24,9 @@ const TALKS = 20;
 /** `port`: where connections go, also those after a reconnect. */
 export async function openTrio(port: () => number): Promise<Trio> {
   const [line, valve] = [await openValve(port), await openValve(port)];
-  const peers: RawPeer[] = [];
-  onTestFinished(() => {
-    for (const peer of peers) peer.close();
-    for (const one of [line, valve]) one.close();
-  });
-
   async function enter(url: string, roomToken: string): Promise<RawPeer> {
     const options = { reconnectionDelay: 100, reconnectionDelayMax: 500 };
-    const peer = new RawPeer({ url, roomToken, transports: ["websocket"], options });
-    peers.push(peer);
-    return peer.ready();
+    return rawPeer({ url, roomToken, transports: ["websocket"], options }).ready();
   }
 
   const api = createApi(line.url);

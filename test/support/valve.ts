@@ -1,6 +1,6 @@
 /** A TCP relay in front of one client, by which a test makes the client slow, stops it within a message, or lets it die. */
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+import { listen } from "./servers.ts";
 
 export interface Valve {
   readonly url: string;
@@ -11,7 +11,6 @@ export interface Valve {
   readAgain(): void;
   /** Resets the client's connections, as when its machine dies, and refuses new ones. */
   die(): void;
-  close(): void;
 }
 
 interface Pair {
@@ -47,11 +46,8 @@ export async function openValve(port: () => number): Promise<Valve> {
       });
     }
   });
-  listener.listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port: own } = listener.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${own}`,
+    url: `http://127.0.0.1:${await listen(listener)}`,
     stopSendingAfter(bytes) {
       for (const pair of pairs) pair.budget = bytes;
     },
@@ -64,10 +60,6 @@ export async function openValve(port: () => number): Promise<Valve> {
     die() {
       listener.close();
       for (const { server } of pairs) server.resetAndDestroy();
-    },
-    close() {
-      listener.close();
-      for (const { client } of pairs) client.destroy();
     },
   };
 }

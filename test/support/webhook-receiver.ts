@@ -3,8 +3,8 @@
  * promised: signed, in order for each session, and twice only with the same id.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { listen } from "./servers.ts";
 
 export interface Received {
   readonly id: string;
@@ -29,7 +29,6 @@ export interface WebhookReceiver {
   failing: number;
   /** Signatures that were wrong, ids with two bodies, and the like. */
   readonly problems: readonly string[];
-  close(): Promise<void>;
 }
 
 const MAX_AGE_S = 300;
@@ -90,11 +89,7 @@ export async function startWebhookReceiver(
   const server = createServer((request, response) => {
     respond(request, response).catch((error: unknown) => problems.push(String(error)));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return Object.assign(receiver, {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks`,
-    close: () => closeServer(server),
-  });
+  return Object.assign(receiver, { url: `http://127.0.0.1:${await listen(server)}/hooks` });
 }
 
 export function newSecret(): string {
@@ -129,12 +124,4 @@ export function verify(request: IncomingMessage, body: string, secret: string): 
 function fail(request: IncomingMessage, response: ServerResponse, kind: number): void {
   if (kind % 0.5 < 0.25) response.writeHead(503).end("later");
   else request.socket.destroy();
-}
-
-async function closeServer(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeAllConnections();
-  await closed;
 }

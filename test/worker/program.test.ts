@@ -11,14 +11,14 @@ import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../shared/base/clock.ts";
 import { newIncarnation, type WorkerId } from "../../shared/base/ids.ts";
 import { connectEmbeddedStore } from "../../shared/store/embedded/client.ts";
-import { startStoreServer } from "../../shared/store/embedded/server.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { buildOnce } from "../support/build.ts";
-import { makeFolder } from "../support/embedded-store.ts";
+import { startServer } from "../support/embedded-store.ts";
+import { silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
-import { silentLog } from "./sessions/fixture.ts";
 
 beforeAll(() => buildOnce());
 
@@ -266,14 +266,13 @@ async function startStore(): Promise<{
   server: { close(): Promise<void> };
   socketPath: string;
 }> {
-  const folder = makeFolder();
+  const folder = tempFolder();
   const needs = { clock: systemClock, log: silentLog() };
-  const server = await startStoreServer({ ...needs, dataDir: folder.path });
+  const server = await startServer({ ...needs, dataDir: folder });
   const store = connectEmbeddedStore({ ...needs, socketPath: server.socketPath });
   onTestFinished(async () => {
     await store.close();
     await server.close();
-    folder.remove();
   });
   return { store, server, socketPath: server.socketPath };
 }

@@ -7,7 +7,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
-import type { Slice } from "../../shared/settings/read-settings.ts";
+import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { ClusterUsage } from "../usage/cluster.ts";
 import { readDailyUsage, recordDailyUsage } from "../usage/daily-usage.ts";
@@ -23,10 +23,8 @@ export interface Dashboard extends DashboardArea {
   close(): Promise<void>;
 }
 
-export const DASHBOARD_SETTINGS = ["logDir", "storeSocket"] as const;
-
 export function openDashboard(deps: {
-  readonly settings: Slice<typeof DASHBOARD_SETTINGS>;
+  readonly settings: Pick<Settings, "logDir" | "storeSocket">;
   readonly self: { readonly id: WorkerId };
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;

@@ -17,7 +17,7 @@ export interface FleetShape {
   readonly processes: number;
 }
 
-interface Fleet extends Pair {
+export interface Fleet extends Pair {
   readonly redis: TestRedis;
 }
 

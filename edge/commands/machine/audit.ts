@@ -36,6 +36,7 @@ import { formatVerification } from "../../audit/report.ts";
 import { verifyFiles, withRestOfChains } from "../../audit/verify.ts";
 import { CommandError } from "../../output/errors.ts";
 import {
+  commandOptions,
   commandSettings,
   createCommand,
   jsonOption,
@@ -82,7 +83,8 @@ function verifyCommand(): Command {
         "File with former values of CT_SECRET, one a line, for lines that were signed with them.",
       ),
       jsonOption(),
-      ...storeOptions("auditDir", "auditDays"),
+      ...commandOptions("auditDir", "auditDays").filter(({ long }) => long !== "--config"),
+      ...storeOptions(),
     ],
     async run(flags, ...paths) {
       try {
@@ -169,7 +171,8 @@ function eraseCommand(): Command {
       new Option("--dry-run", "Only show what would be erased."),
       new Option("--all", "All people who are called so, when there are several."),
       jsonOption(),
-      ...storeOptions("auditDir"),
+      ...commandOptions("auditDir").filter(({ long }) => long !== "--config"),
+      ...storeOptions(),
     ],
     run: (flags, user = "") => keepingAlive(() => eraseUser(flags, user)),
   });

@@ -1,5 +1,5 @@
 /** What `check` says of the certificate that this machine has kept. */
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { describeKept } from "../../../balancer/acme/kept.ts";
 import {
   type AcmeRecord,
@@ -11,7 +11,8 @@ import { createRecordCopy } from "../../../balancer/acme/record-copy.ts";
 import { storeNameOf } from "../../../balancer/discovery/store-files.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
-import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { makePairs, type Pair, WANTED } from "./world.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
@@ -29,10 +30,9 @@ function issued(more: Partial<IssuedCertificate> = {}): IssuedCertificate {
 }
 
 async function keep(record: AcmeRecord, redisUrl: string | undefined = "redis://a") {
-  const folder = makeFolder();
-  onTestFinished(() => folder.remove());
-  const settings = { dataDir: folder.path, redisUrl, redisPrefix: "{ct}:", secret: SECRET };
-  const { log } = createTestLog();
+  const folder = tempFolder();
+  const settings = { dataDir: folder, redisUrl, redisPrefix: "{ct}:", secret: SECRET };
+  const log = silentLog();
   const copy = createRecordCopy({ ...settings, storeName: storeNameOf(settings), log });
   await copy.write(sealRecord(onlyKey(deriveKeys(SECRET).acme), record));
   return settings;
@@ -76,7 +76,7 @@ test("nothing is claimed without a copy of a certificate, with that of another s
 
 test("of several writes at once the last one is kept", async () => {
   const settings = await keep({});
-  const { log } = createTestLog();
+  const log = silentLog();
   const copy = createRecordCopy({ ...settings, storeName: storeNameOf(settings), log });
   await Promise.all(["one", "two", "three"].map((text) => copy.write(text)));
   expect(await copy.read()).toBe("three");

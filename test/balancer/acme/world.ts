@@ -14,7 +14,7 @@ import type { Wanted } from "../../../balancer/acme/schedule.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { type Store, StoreAwayError, type StoreHealth } from "../../../shared/store/store.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 export const WANTED: Wanted = {
@@ -188,7 +188,7 @@ export async function createWorld(pairs: readonly Pair[], startMs = Date.now()):
       isRevoked: false,
     }),
     async open({ secret = "one", copy, wanted = WANTED } = {}) {
-      const { log, lines } = createTestLog();
+      const { log, lines } = collectingLog();
       const balancer = {
         lines,
         isLeading: false,

@@ -12,7 +12,7 @@ import {
   startSnapshotKeeper,
 } from "../../../balancer/discovery/snapshot.ts";
 import type { SessionKey, WorkerId } from "../../../shared/base/ids.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { workerRecord } from "../rig.ts";
@@ -92,7 +92,7 @@ describe("the file", () => {
   });
 
   function open(storeName = "redis://one", folder = dataDir) {
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     return { file: createSnapshotFile({ dataDir: folder, storeName, log }), lines };
   }
 

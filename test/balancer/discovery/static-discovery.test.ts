@@ -9,7 +9,7 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 
 const RING_KEY = Buffer.alloc(32, 1);
 const SECRET = "a secret of thirty-two characters";
@@ -50,7 +50,7 @@ describe("a fixed list", () => {
 
 describe("a balancer with a fixed list", () => {
   function open(env: Record<string, string>) {
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     const settings = readSettings({ role: "balancer", env });
     const id = "balancer-x" as WorkerId;
     const discovery = createDiscovery({

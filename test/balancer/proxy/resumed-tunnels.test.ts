@@ -22,8 +22,8 @@ import {
   ticketFrame,
   writeDelivery,
 } from "../../../shared/resume/frames.ts";
+import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
-import { silentLog } from "../../worker/sessions/fixture.ts";
 import { createSkipClock } from "../../worker/sessions/skip-clock.ts";
 import { frame, fromClient, OPCODE } from "../websocket/frames.ts";
 

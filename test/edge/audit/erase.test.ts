@@ -14,7 +14,6 @@ import { copyPath, findFiles, releasePath } from "../../../shared/audit/files.ts
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   auditEvent,
-  auditFolder,
   auditLines,
   isAuditFine,
   keysOf,
@@ -22,6 +21,7 @@ import {
   readAudit,
   writeAuditLog,
 } from "../../support/audit.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
 async function eraseFrom(folder: string, user: string, isDryRun = false): Promise<number> {
@@ -48,7 +48,7 @@ function allText(folder: string): string {
 describe("a person is erased", () => {
   test("a person is erased by id, address or name, from all files; others and the chain stay", async () => {
     for (const user of ["id-of-Ada", "ADA@example.com", "Ada"]) {
-      const folder = auditFolder();
+      const folder = tempFolder();
       await writeAuditLog(folder, 20, { maxFileBytes: 4000 });
       await writeAuditLog(folder, 4, { worker: "worker-2" });
       const before = auditLines(folder);
@@ -62,7 +62,7 @@ describe("a person is erased", () => {
   });
 
   test("an erased person leaves a commitment, without its salt, and a proof that the edge has erased it", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 1);
     await eraseFrom(folder, "Ada");
     const { actor } = auditLines(folder)[1] as { actor: Record<string, unknown> };
@@ -76,7 +76,7 @@ describe("a person is erased", () => {
   });
 
   test("a person is erased as target too, and without an id", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Grace", { target: { type: "user", name: "Ada", address: "192.0.2.9" } }));
     log.write(auditEvent("Ada", { kind: "sign-in.refused" }));
@@ -88,7 +88,7 @@ describe("a person is erased", () => {
   });
 
   test("a person is erased only on paper in a dry run", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 4);
     const before = allText(folder);
     expect(await eraseFrom(folder, "Ada", true)).toBe(2);
@@ -96,7 +96,7 @@ describe("a person is erased", () => {
   });
 
   test("a person is erased with a name that JSON writes in another way", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent('Ad"a\n'));
     await log.close();
@@ -105,7 +105,7 @@ describe("a person is erased", () => {
   });
 
   test("a person is erased from a log with garbage, which stays as it is", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 4);
     const [file] = await findFiles(folder);
     appendFileSync(file?.path ?? "", "garbage\n");
@@ -120,7 +120,7 @@ describe("a file in use", () => {
     ["is released by its worker, which continues in another file, and no line is lost", undefined],
     ["is not waited for when its worker finishes it meanwhile", 20_000],
   ])("a file in use %s", async (_title, maxFileBytes) => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder, { maxFileBytes });
     let written = 0;
     const writing = setInterval(() => {
@@ -142,7 +142,7 @@ describe("a file in use", () => {
   });
 
   test("a file in use of a worker that was killed is rewritten a minute later, and not before", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 4);
     const [file] = await findFiles(folder);
     const path = file?.path ?? "";
@@ -158,7 +158,7 @@ describe("a file in use", () => {
 });
 
 test("an interrupted erasure leaves the files as they were, and the next one removes its copy", async () => {
-  const folder = auditFolder();
+  const folder = tempFolder();
   await writeAuditLog(folder, 4);
   const [file] = await findFiles(folder);
   const copy = copyPath(file?.path ?? "");
@@ -179,7 +179,7 @@ describe("an erasure is recorded", () => {
   }
 
   test("an erasure is recorded in a chain of its own: who did it and how much, but not whose data", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 4);
     const { worker, seq } = await recordErasure(folder);
     expect(worker).toBe(commandWorker(folder));
@@ -198,7 +198,7 @@ describe("an erasure is recorded", () => {
   });
 
   test("an erasure is recorded so that it is missed where it was written, and in no other folder", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const checkpoint = await writeAuditLog(folder, 4);
     const first = await recordErasure(folder);
     const second = await recordErasure(folder);
@@ -221,7 +221,7 @@ describe("an erasure is recorded", () => {
       [first.chain, false],
       [second.chain, false],
     ]);
-    expect(await missingIn(auditFolder())).toEqual([
+    expect(await missingIn(tempFolder())).toEqual([
       [checkpoint.chain, false],
       [first.chain, true],
       [second.chain, true],
@@ -229,7 +229,7 @@ describe("an erasure is recorded", () => {
   });
 
   test("an erasure that cannot be recorded erases nothing", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     writeFileSync(`${folder}/file`, "");
     const by = { name: "root@build-7", way: "ct-edge" };
     const opened = openErasureRecord({

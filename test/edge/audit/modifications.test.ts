@@ -4,7 +4,8 @@ import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { type Verification, verifyFiles } from "../../../edge/audit/verify.ts";
 import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
-import { auditFolder, keysOf, readAudit, writeAuditLog } from "../../support/audit.ts";
+import { keysOf, readAudit, writeAuditLog } from "../../support/audit.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 /** More by hand: 10 ms each. */
 const RUNS = Number(process.env["TEST_AUDIT_CHANGES"] ?? 500);
@@ -100,7 +101,7 @@ interface Original {
 
 /** Three chains of two workers; the first one is over several files. */
 async function writeOriginal(): Promise<Original> {
-  const [source, target] = [auditFolder(), auditFolder()];
+  const [source, target] = [tempFolder(), tempFolder()];
   const checkpoints = [
     await writeAuditLog(source, 14, { maxFileBytes: 2500 }),
     await writeAuditLog(source, 5),

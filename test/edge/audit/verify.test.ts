@@ -6,15 +6,9 @@ import { formatVerification } from "../../../edge/audit/report.ts";
 import { type VerifyOptions, verifyFiles, withRestOfChains } from "../../../edge/audit/verify.ts";
 import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
 import { findFiles } from "../../../shared/audit/files.ts";
-import {
-  auditEvent,
-  auditFolder,
-  keysOf,
-  openAuditLog,
-  readAudit,
-  writeAuditLog,
-} from "../../support/audit.ts";
+import { auditEvent, keysOf, openAuditLog, readAudit, writeAuditLog } from "../../support/audit.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 async function verify(
   folder: string,
@@ -48,7 +42,7 @@ async function problemOf(folder: string, checkpoints: readonly Checkpoint[] = []
 
 /** A folder with one file of one chain: a first line, ten events, a last line. */
 async function oneFile() {
-  const folder = auditFolder();
+  const folder = tempFolder();
   const checkpoint = await writeAuditLog(folder, 10);
   const [name = ""] = Object.keys(readAudit(folder));
   const path = join(folder, name);
@@ -60,7 +54,7 @@ async function oneFile() {
 
 describe("a log that is as it was written", () => {
   test("a log that is as it was written is fine, over files and chains, and complete", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const first = await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
     const second = await writeAuditLog(folder, 5);
     const result = await verify(folder, [first, second]);
@@ -74,7 +68,7 @@ describe("a log that is as it was written", () => {
   });
 
   test("a log is fine when its process still writes, and verify says up to where it is certain", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     for (let n = 0; n < 5; n++) log.write(auditEvent());
     await log.flush();
@@ -100,7 +94,7 @@ describe("a log that is as it was written", () => {
   });
 
   test("a log is fine wherever its last line was broken off, also within a character", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Zoë"));
     await log.flush();
@@ -114,7 +108,7 @@ describe("a log that is as it was written", () => {
   });
 
   test("a log may be signed with the secret of before, with which its process began", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const former = "the secret that the edge had before this one";
     const keys = keysOf("the secret that the edge has now, which is new", former);
     let signing = keysOf(former).signing;
@@ -241,7 +235,7 @@ describe("what is wrong is found and named", () => {
   });
 
   test("a file of another edge is found and named", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 5, {
       keys: keysOf("a secret that another edge has, not this one"),
     });
@@ -254,7 +248,7 @@ describe("what is wrong is found and named", () => {
 
   test("a line of another chain of the same edge is found and named", async () => {
     const { folder, lines, write } = await oneFile();
-    const other = auditFolder();
+    const other = tempFolder();
     await writeAuditLog(other, 5);
     const [foreign = ""] = Object.values(readAudit(other));
     write([...lines().slice(0, 4), foreign.split("\n")[4] ?? "", ...lines().slice(5)]);
@@ -275,7 +269,7 @@ describe("what is wrong is found and named", () => {
 
   test("a whole file that was deleted is found and named: the first, one in the middle, the last", async () => {
     for (const which of [0, 2, -1]) {
-      const folder = auditFolder();
+      const folder = tempFolder();
       const checkpoint = await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
       const files = await findFiles(folder);
       rmSync(files.at(which)?.path ?? "");
@@ -309,7 +303,7 @@ describe("what is wrong is found and named", () => {
 
 describe("files", () => {
   test("files of a log may have been renamed, and one stands for its chain", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 30, { maxFileBytes: 4000 });
     const [first, second] = await findFiles(folder);
     const all = await withRestOfChains([second?.path ?? ""]);
@@ -325,7 +319,7 @@ describe("files", () => {
 
 describe("what retention has removed", () => {
   test("what retention has removed is no problem when it was old enough, or a line says so; younger lines are missing", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const clock = createStepClock(Date.now() - 100 * 86_400_000);
     const { log } = openAuditLog(folder, { clock, maxFileBytes: 2500 });
     const add = async () => {

@@ -1,10 +1,10 @@
 /** What `ct-edge autoscale --compose` asks of docker compose: a script that stands for it notes its arguments. */
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { composeFleet } from "../../../edge/autoscale/fleets.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
-import { makeFolder } from "../../support/embedded-store.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const WISH = {
   outcome: "wish",
@@ -13,8 +13,7 @@ const WISH = {
 };
 
 function folderOfTest(): string {
-  const { path, remove } = makeFolder();
-  onTestFinished(remove);
+  const path = tempFolder();
   return path;
 }
 

@@ -9,25 +9,24 @@ import {
   parseLogText,
 } from "../../../shared/cluster/log-stream.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { atEnd } from "../../support/at-end.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 async function openEmbedded(): Promise<Store> {
-  const folder = makeFolder();
-  atEnd(folder.remove);
-  const { log } = createTestLog();
+  const folder = tempFolder();
+  const log = silentLog();
   const counters = createCounters();
-  const server = await startStoreServer({
-    dataDir: folder.path,
+  const server = await startServer({
+    dataDir: folder,
     clock: systemClock,
     log,
     counters,
   });
-  atEnd(() => server.close());
   const store = await connectStore(server.socketPath);
   atEnd(() => store.close());
   return store;
@@ -35,7 +34,6 @@ async function openEmbedded(): Promise<Store> {
 
 async function openRedis() {
   const redis = await startRedis();
-  atEnd(() => redis.close());
   const { store } = openStore(redis.url);
   atEnd(() => store.close());
   await store.timeMs();

@@ -4,24 +4,24 @@ import type { WorkerId } from "../../../shared/base/ids.ts";
 import type { CommandAnswer, EdgeCommand } from "../../../shared/control/command.ts";
 import { listenForCommands } from "../../../shared/control/command-listener.ts";
 import { sendCommand } from "../../../shared/control/send.ts";
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { atEnd } from "../../support/at-end.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const WORKER = "w1" as WorkerId;
-const { log } = createTestLog();
+const log = silentLog();
 let member: Store;
 let operator: Store;
 
 beforeEach(async () => {
-  const folder = makeFolder();
-  const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
+  const folder = tempFolder();
+  const server = await startServer({ dataDir: folder });
   member = await connectStore(server.socketPath);
   operator = await connectStore(server.socketPath);
   atEnd(
-    () => folder.remove(),
     () => server.close(),
     () => operator.close(),
     () => member.close(),

@@ -2,15 +2,17 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newIncarnation } from "../../../shared/base/ids.ts";
 import { createLease, type Lease } from "../../../shared/membership/lease.ts";
-import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { MEMBER_LEASE_MS, type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { collectingLog, silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 describe("a lease", () => {
-  let folder: ReturnType<typeof makeFolder>;
+  let folder: string;
   let clock: StepClock;
   let server: StoreServer;
   let store: Store;
@@ -18,14 +20,14 @@ describe("a lease", () => {
   let leases: Lease[];
 
   beforeEach(async () => {
-    folder = makeFolder();
+    folder = tempFolder();
     clock = createStepClock();
     leases = [];
     lines = [];
-    server = await startStoreServer({
-      dataDir: folder.path,
+    server = await startServer({
+      dataDir: folder,
       clock,
-      log: createTestLog().log,
+      log: silentLog(),
     });
     store = await connectStore(server.socketPath);
   });
@@ -33,16 +35,13 @@ describe("a lease", () => {
   afterEach(async () => {
     // With the clock standing still, only the store's answers end it.
     await Promise.all(leases.map((lease) => lease.close()));
-    await store.close();
-    await server.close();
-    folder.remove();
   });
 
   function lease(
     member: WorkerRecord,
     more: { through?: Partial<Store>; onReplaced?: () => void },
   ) {
-    const log = createTestLog();
+    const log = collectingLog();
     lines = log.lines;
     const made = createLease({
       store: { ...store, ...more.through },
@@ -102,7 +101,7 @@ describe("a lease", () => {
     const own = createLease({
       store,
       clock,
-      log: createTestLog().log,
+      log: silentLog(),
       describe: () => member,
       onReplaced: () => {},
     });

@@ -9,7 +9,7 @@ import {
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { balancer, worker } from "../../contract/store.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 
 const OWN_SECRET = "0123abcd";
 const LOOPBACK = "its address is loopback, and the store is on another machine";
@@ -73,7 +73,7 @@ describe("a URL", () => {
 });
 
 function open(localAddress: string | undefined = "10.0.0.1") {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const store: { localAddress: string | undefined } = { localAddress };
   const admission = createMemberVerification({

@@ -4,7 +4,7 @@ import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/
 import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
-import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import {
   MEMBER_LEASE_MS,
@@ -13,39 +13,38 @@ import {
   StoreAwayError,
 } from "../../../shared/store/store.ts";
 import { balancer, worker } from "../../contract/store.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { collectingLog, silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const ringKey = Buffer.alloc(32, 1);
 
 describe("the view of the members", () => {
-  let folder: ReturnType<typeof makeFolder>;
+  let folder: string;
   let clock: StepClock;
   let server: StoreServer;
   let store: Store;
   let views: MembershipView[];
 
   beforeEach(async () => {
-    folder = makeFolder();
+    folder = tempFolder();
     clock = createStepClock();
     views = [];
-    server = await startStoreServer({ dataDir: folder.path, clock, log: createTestLog().log });
+    server = await startServer({ dataDir: folder, clock, log: silentLog() });
     store = await connectStore(server.socketPath);
     clock.advance(MEMBER_LEASE_MS);
   });
 
   afterEach(async () => {
     for (const view of views) view.close();
-    await store.close();
-    await server.close();
-    folder.remove();
   });
 
   function open(
     through: Partial<Store> = {},
     ringKeyFor: (members: readonly MemberRecord[]) => Buffer = () => ringKey,
   ) {
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     const seen = { ...store, ...through };
     const deferred = through.deferred ?? seen;
     const view = createMembershipView({

@@ -2,7 +2,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   canonicalForm,
   issueLicense,
@@ -15,7 +15,8 @@ import {
 } from "../../../shared/settings/license.ts";
 import { findLicense, logLicense } from "../../../shared/settings/license-file.ts";
 import { readSettings } from "../../../shared/settings/read-settings.ts";
-import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const { privateKey, publicKey } = generateKeyPairSync("ed25519");
 const TERMS = { licensee: "Gruber & Söhne", maxConnections: 25, expiration: "2030/06/30" };
@@ -104,9 +105,8 @@ describe("the license of an edge", () => {
     findLicense(readSettings({ role: "worker", env: { CT_LICENSE_PUBLIC_KEY: key, ...env } }));
 
   function file(text: string): string {
-    const folder = makeFolder();
-    onTestFinished(() => folder.remove());
-    const path = join(folder.path, "licensing.properties");
+    const folder = tempFolder();
+    const path = join(folder, "licensing.properties");
     writeFileSync(path, text);
     return path;
   }
@@ -138,7 +138,7 @@ describe("the license of an edge", () => {
   ] as const)(
     "the license of an edge is logged in one line: %s",
     (_state, license, wallMs, line) => {
-      const { log, lines } = createTestLog();
+      const { log, lines } = collectingLog();
       logLicense({ license, publicKey }, log, wallMs);
       expect(lines).toHaveLength(1);
       expect(lines[0]).toContain(line);

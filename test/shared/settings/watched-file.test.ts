@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { type WatchedFiles, watchFiles } from "../../../shared/settings/watched-file.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
@@ -16,7 +16,7 @@ function rig() {
     return path;
   };
   const watch = (onChange: () => void): WatchedFiles => {
-    const files = watchFiles({ clock: systemClock, log: createTestLog().log, onChange });
+    const files = watchFiles({ clock: systemClock, log: silentLog(), onChange });
     onTestFinished(() => files.close());
     return files;
   };

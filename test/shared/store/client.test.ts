@@ -8,35 +8,35 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import type { SessionKey } from "../../../shared/base/ids.ts";
 import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
-import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, StoreHealth } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
 import { atEnd } from "../../support/at-end.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const machine = watchMachine();
 
 const AWAY = { code: "EDGE_STORE_AWAY" };
 
 describe("the embedded store's client", () => {
-  let folder: ReturnType<typeof makeFolder>;
+  let folder: string;
 
   beforeEach(() => {
-    folder = makeFolder();
-    atEnd(() => folder.remove());
+    folder = tempFolder();
   });
 
   async function start(): Promise<StoreServer> {
-    const { log } = createTestLog();
-    const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
+    const server = await startServer({ dataDir: folder });
     atEnd(() => server.close());
     return server;
   }
 
   function connect(socketPath: string, clock = systemClock) {
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     const store = connectEmbeddedStore({ socketPath, clock, log });
     const health: StoreHealth[] = [];
     store.onHealth((next) => health.push(next));
@@ -46,7 +46,7 @@ describe("the embedded store's client", () => {
 
   /** A server that is not the store: `answer` does what it likes with each connection. */
   async function listen(answer: (socket: net.Socket) => void) {
-    const socketPath = path.join(folder.path, "other.sock");
+    const socketPath = path.join(folder, "other.sock");
     const sockets = new Set<net.Socket>();
     const server = net.createServer((socket) => {
       socket.on("error", () => {});
@@ -242,7 +242,6 @@ describe("the embedded store's client", () => {
   it("the embedded store's client waits in close for pending responses only", async () => {
     const { socketPath } = await start();
     const other: Store = await connectStore(socketPath);
-    atEnd(() => other.close());
     const { store } = connect(socketPath);
     const added = store.addToCounters({ last: 1 });
     await store.close();
@@ -261,7 +260,7 @@ describe("the embedded store's client", () => {
 
   it("the embedded store's client lets the process exit after close, with or without a store", async () => {
     const { socketPath } = await start();
-    for (const to of [socketPath, path.join(folder.path, "nobody.sock")]) {
+    for (const to of [socketPath, path.join(folder, "nobody.sock")]) {
       const program = `
         import { connectEmbeddedStore } from "./shared/store/embedded/client.ts";
         import { systemClock } from "./shared/base/clock.ts";

@@ -1,15 +1,16 @@
 /** The embedded store fulfils the contract. */
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import { SETTLING_MS, type Store } from "../../../shared/store/store.ts";
 import { describeStore } from "../../contract/store.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 describeStore("embedded", async () => {
-  const folder = makeFolder();
+  const folder = tempFolder();
   const clock = createStepClock();
-  const { log } = createTestLog();
-  const server = await startStoreServer({ dataDir: folder.path, clock, log });
+  const log = silentLog();
+  const server = await startServer({ dataDir: folder, clock, log });
   const clients: Store[] = [];
   // For this long it believes nobody to be gone.
   clock.advance(SETTLING_MS);
@@ -26,7 +27,6 @@ describeStore("embedded", async () => {
     async close() {
       await Promise.all(clients.map((client) => client.close()));
       await server.close();
-      folder.remove();
     },
   };
 });

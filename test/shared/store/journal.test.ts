@@ -1,28 +1,27 @@
 /** The journal of the embedded store: what is written is read back, whatever happens to the file. */
 import fs from "node:fs";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal/journal.ts";
 import type { Write } from "../../../shared/store/embedded/state/effects.ts";
-import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { collectingLog, type silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 describe("the journal", () => {
-  let folder: ReturnType<typeof makeFolder>;
+  let folder: string;
   let file: string;
   let clock: ReturnType<typeof createStepClock>;
   let lines: string[];
-  let log: ReturnType<typeof createTestLog>["log"];
+  let log: ReturnType<typeof silentLog>;
 
   beforeEach(() => {
-    folder = makeFolder();
-    file = path.join(folder.path, "store.journal");
+    folder = tempFolder();
+    file = path.join(folder, "store.journal");
     clock = createStepClock();
-    ({ log, lines } = createTestLog());
+    ({ log, lines } = collectingLog());
   });
-
-  afterEach(() => folder.remove());
 
   /** What is in the file; a value is a record unless it is the word `bad`. */
   function read(): Record<string, unknown> {
@@ -35,7 +34,7 @@ describe("the journal", () => {
   }
 
   function asideFiles(): string[] {
-    return fs.readdirSync(folder.path).filter((name) => name.includes(".bad-"));
+    return fs.readdirSync(folder).filter((name) => name.includes(".bad-"));
   }
 
   it("the journal is empty where there is no file", () => {
@@ -93,15 +92,15 @@ describe("the journal", () => {
     fs.writeFileSync(file, content);
     expect(read()).toEqual({ b: 2, g: 7 });
     const [aside = ""] = asideFiles();
-    expect(fs.readFileSync(path.join(folder.path, aside))).toEqual(content);
+    expect(fs.readFileSync(path.join(folder, aside))).toEqual(content);
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain(
-      `WARN corrupt journal: backed up to ${path.join(folder.path, aside)}, valid records restored`,
+      `WARN corrupt journal: backed up to ${path.join(folder, aside)}, valid records restored`,
     );
     expect(lines[0]).toContain("badLines=8");
 
     openWith(new Map(Object.entries({ b: 2, g: 7 }))).close();
-    expect(fs.readFileSync(path.join(folder.path, aside))).toEqual(content);
+    expect(fs.readFileSync(path.join(folder, aside))).toEqual(content);
     expect(read()).toEqual({ b: 2, g: 7 });
     expect(asideFiles()).toHaveLength(1);
   });
@@ -117,7 +116,7 @@ describe("the journal", () => {
   });
 
   it("the journal throws when it cannot be opened, unless the disk is full or fails", () => {
-    file = path.join(folder.path, "missing", "store.journal");
+    file = path.join(folder, "missing", "store.journal");
     expect(() => openWith(new Map())).toThrow(/ENOENT/);
   });
 
@@ -155,7 +154,7 @@ describe("the journal", () => {
     set("after", 1);
     journal.close();
     expect(read()).toEqual(Object.fromEntries(live));
-    expect(fs.readdirSync(folder.path)).toEqual(["store.journal"]);
+    expect(fs.readdirSync(folder)).toEqual(["store.journal"]);
     expect(lines).toEqual([]);
   });
 
@@ -182,7 +181,7 @@ describe("the journal", () => {
     journal.append([["key", "last"]]);
     journal.close();
     expect(read()).toEqual({ key: "last" });
-    expect(fs.readdirSync(folder.path)).toEqual(["store.journal"]);
+    expect(fs.readdirSync(folder)).toEqual(["store.journal"]);
   });
 
   it("the journal continues with the grown file when compaction fails, counts the failure, and retries", async () => {

@@ -7,14 +7,15 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import type { Redis } from "ioredis";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { Incarnation, PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { openStore, settle, startRedis, type TestRedis } from "../../support/redis.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const SESSION = "R00MR00MR00MR00MR00MR00M" as SessionId;
 const W1 = worker("worker-1", "aaaaaaaaaaaaaaaa" as Incarnation);
@@ -47,8 +48,6 @@ describe("Redis with records of the version before", () => {
     redis = await startRedis();
     admin = redis.admin();
   });
-
-  afterAll(() => redis.close());
 
   beforeEach(async () => {
     await admin.flushall();
@@ -205,15 +204,13 @@ describe("the embedded store after the version before", () => {
   };
 
   function dataDir(): string {
-    const folder = makeFolder();
-    onTestFinished(() => folder.remove());
-    return folder.path;
+    const folder = tempFolder();
+    return folder;
   }
 
   async function start(dir: string) {
-    const { log, lines } = createTestLog();
-    const server = await startStoreServer({ dataDir: dir, clock: systemClock, log });
-    onTestFinished(() => server.close());
+    const { log, lines } = collectingLog();
+    const server = await startServer({ dataDir: dir, clock: systemClock, log });
     return { socketPath: server.socketPath, lines };
   }
 
@@ -326,7 +323,6 @@ describe("the embedded store after the version before", () => {
       });
     });
     server.listen(socketPath);
-    onTestFinished(() => void server.close());
     await once(server, "listening");
     const store = await connect(socketPath);
 

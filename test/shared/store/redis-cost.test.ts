@@ -7,7 +7,7 @@ import { createLeaderElection } from "../../../shared/membership/leader-election
 import { createLease } from "../../../shared/membership/lease.ts";
 import { createMembershipView } from "../../../shared/membership/view.ts";
 import { worker } from "../../contract/store.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { documentedUser, openStore, settle, startRedis } from "../../support/redis.ts";
 import { until } from "../../support/until.ts";
 
@@ -16,7 +16,7 @@ describe("an idle process", () => {
     const redis = await startRedis();
     await settle(redis.admin());
     const { store } = openStore(redis.url);
-    const { log } = createTestLog();
+    const log = silentLog();
     const clock = systemClock;
     const member = worker("worker-1");
     const self = member.id;

@@ -25,11 +25,9 @@ let sent: string[];
 beforeEach(async () => {
   const acl = ["user default on nopass ~* &* +@all", documentedUser("pass")];
   redis = await startRedis({ acl, lines: ["maxmemory-policy noeviction"] });
-  atEnd(() => redis.close());
   await settle(redis.admin());
   clock = createStepClock();
   ({ store } = openStore(redis.urlFor("ct", "pass"), { clock }));
-  atEnd(() => store.close());
   const admin = redis.admin();
   await until("the subscription", async () => {
     const [, listeners] = await admin.pubsub("NUMSUB", "{ct}:changes");

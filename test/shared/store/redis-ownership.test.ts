@@ -1,7 +1,7 @@
 /** The Lua decision about ownership says the same as the TypeScript one. */
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import {
   decideReassert,
@@ -111,8 +111,6 @@ describe("the decision in Lua", () => {
     redis = await startRedis();
     admin = redis.admin();
   });
-
-  afterAll(() => redis.close());
 
   it("the decision in Lua equals the one in TypeScript for any resume", async () => {
     const source = `${composeLua(["prelude", "ownership"])}\n${ASK_ALL}`;

@@ -1,19 +1,16 @@
 /** The Redis store behind Sentinels: it finds the primary, and the next one when that dies. */
 import { describe, expect, it, vi } from "vitest";
 import { worker } from "../../contract/store.ts";
-import { atEnd } from "../../support/at-end.ts";
 import { freePort } from "../../support/ports.ts";
 import { openStore, startRedis, type TestRedis, type TestStore } from "../../support/redis.ts";
 
 async function start(...args: Parameters<typeof startRedis>): Promise<TestRedis> {
   const redis = await startRedis(...args);
-  atEnd(() => redis.close());
   return redis;
 }
 
 function open(url: string): TestStore {
   const opened = openStore(url);
-  atEnd(() => opened.store.close());
   return opened;
 }
 

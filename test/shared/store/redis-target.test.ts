@@ -14,7 +14,7 @@ import {
   tooOldFault,
 } from "../../../shared/store/redis/connection/faults.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { startRedis } from "../../support/redis.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
@@ -132,7 +132,7 @@ describe("the URL of Redis", () => {
 
 describe("the configured store", () => {
   const needs = { name: "worker-1", clock: systemClock, counters: createCounters() };
-  const log = createTestLog().log;
+  const log = silentLog();
 
   function connect(env: Record<string, string>) {
     return connectStore({ ...needs, log, settings: readSettings({ role: "worker", env }) });

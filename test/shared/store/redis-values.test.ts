@@ -1,5 +1,5 @@
 /** The Redis store among values that somebody else has planted: left out, counted, and never a reason to fail. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   newIncarnation,
   newPeerId,
@@ -33,8 +33,6 @@ beforeAll(async () => {
   redis = await startRedis();
   admin = redis.admin();
 });
-
-afterAll(() => redis.close());
 
 beforeEach(async () => {
   await admin.flushall();

@@ -1,6 +1,6 @@
 /** The Redis store fulfils the contract, as a user with no more rights than its documentation lists. */
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, expect } from "vitest";
+import { beforeAll, expect } from "vitest";
 import type { Store } from "../../../shared/store/store.ts";
 import { describeStore } from "../../contract/store.ts";
 import {
@@ -18,10 +18,6 @@ let admin: ReturnType<TestRedis["admin"]>;
 beforeAll(async () => {
   redis = await startRedis({ acl: ["user default on nopass ~* &* +@all", documentedUser("pass")] });
   admin = redis.admin();
-});
-
-afterAll(async () => {
-  await redis.close();
 });
 
 async function listenersOf(prefix: string): Promise<unknown> {

@@ -1,24 +1,21 @@
 /** A text that is replaced as a whole, in parts of a stream. */
 import { randomBytes } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { systemClock } from "../../../shared/base/clock.ts";
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import { createRegister, newestText, split } from "../../../shared/store/register.ts";
 import type { Store } from "../../../shared/store/store.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const LONG = randomBytes(15_000).toString("base64url");
 
 async function openEmbedded(): Promise<Store> {
-  const folder = makeFolder();
-  const { log } = createTestLog();
-  const server = await startStoreServer({ dataDir: folder.path, clock: systemClock, log });
+  const folder = tempFolder();
+  const server = await startServer({ dataDir: folder });
   const store = await connectStore(server.socketPath);
   onTestFinished(async () => {
     await store.close();
     await server.close();
-    folder.remove();
   });
   return store;
 }

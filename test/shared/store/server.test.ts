@@ -8,14 +8,16 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
-import { type StoreServer, startStoreServer } from "../../../shared/store/embedded/server.ts";
+import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import { HOSTED_COUNTER, type SessionRecord, type Store } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { atEnd } from "../../support/at-end.ts";
-import { connectStore, createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { collectingLog, silentLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { startStoreProcess } from "../../support/store-process.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const machine = watchMachine();
 
@@ -25,17 +27,16 @@ function raise(what: string): never {
 
 describe("the embedded store's server", () => {
   const owner = worker("worker-1");
-  let folder: ReturnType<typeof makeFolder>;
+  let folder: string;
   let dataDir: string;
 
   beforeEach(() => {
-    folder = makeFolder();
-    dataDir = path.join(folder.path, "data");
-    atEnd(() => folder.remove());
+    folder = tempFolder();
+    dataDir = path.join(folder, "data");
   });
 
-  async function start(log = createTestLog().log): Promise<StoreServer> {
-    const server = await startStoreServer({ dataDir, clock: systemClock, log });
+  async function start(log = silentLog()): Promise<StoreServer> {
+    const server = await startServer({ dataDir, clock: systemClock, log });
     atEnd(() => server.close());
     return server;
   }
@@ -129,8 +130,8 @@ describe("the embedded store's server", () => {
 
     it("the embedded store compacts its journal while 10,000 sessions change, and has all of them after a restart", async () => {
       const clock = createStepClock();
-      const { log } = createTestLog();
-      const server = await startStoreServer({ dataDir, clock, log });
+      const log = silentLog();
+      const server = await startServer({ dataDir, clock, log });
       atEnd(() => server.close());
       const store = await connect(server.socketPath);
       const file = path.join(dataDir, "store.journal");
@@ -151,7 +152,7 @@ describe("the embedded store's server", () => {
       await server.close();
       const grownBytes = fs.statSync(file).size;
 
-      const { log: secondLog, lines } = createTestLog();
+      const { log: secondLog, lines } = collectingLog();
       const startedMs = performance.now();
       const again = await connect((await start(secondLog)).socketPath);
       expect(performance.now() - startedMs).toBeLessThan(
@@ -181,7 +182,7 @@ describe("the embedded store's server", () => {
       expect(damaged).not.toBe(text);
       fs.writeFileSync(file, damaged);
 
-      const log = createTestLog();
+      const log = collectingLog();
       const again = await connect((await start(log.log)).socketPath);
       expect(await again.findSession(one.id)).toBeUndefined();
       expect(await found(again, two.id)).toEqual(two);
@@ -282,7 +283,7 @@ describe("the embedded store's server", () => {
     });
 
     it("the embedded store's data directory may have a path that is too long for a socket", async () => {
-      dataDir = path.join(folder.path, "long".repeat(30), "data");
+      dataDir = path.join(folder, "long".repeat(30), "data");
       const server = await start();
       expect(Buffer.byteLength(server.socketPath)).toBeLessThanOrEqual(100);
       await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
@@ -309,7 +310,7 @@ describe("the embedded store's server", () => {
     });
 
     it("the embedded store's data directory is rejected with a one-line error when it cannot be used", async () => {
-      const file = path.join(folder.path, "file");
+      const file = path.join(folder, "file");
       fs.writeFileSync(file, "");
       // /proc: Linux's answer there once sent us into an endless loop. Elsewhere it cannot be made either.
       for (const bad of [file, path.join(file, "below"), "/proc/edge"]) {
@@ -321,7 +322,7 @@ describe("the embedded store's server", () => {
           ),
         });
       }
-      dataDir = path.join(folder.path, "data");
+      dataDir = path.join(folder, "data");
       fs.mkdirSync(path.join(dataDir, "store.journal"), { recursive: true });
       await expect(start()).rejects.toMatchObject({ code: "EDGE_DATA_DIR" });
       // It left nothing behind that would keep the next one out.

@@ -16,22 +16,23 @@ import { createStoreState, type StoreState } from "../../../shared/store/embedde
 import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
 import type { Holder, PeerRecord } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
-import { createTestLog, makeFolder } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 type Step = (state: StoreState, now: StoreTime) => void;
 
 describe("the state of the embedded store", () => {
   it("the state of the embedded store is the same when it is restored from the journal, whatever happened", () => {
-    const folder = makeFolder();
-    const { log, lines } = createTestLog();
+    const folder = tempFolder();
+    const { log, lines } = collectingLog();
     let run = 0;
     try {
       fc.assert(
         fc.property(
           fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 60 }),
           (steps) => {
-            const file = path.join(folder.path, `${run++}.journal`);
+            const file = path.join(folder, `${run++}.journal`);
             const clock = createStepClock();
             const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
             const state = createStoreState(now());
@@ -53,7 +54,6 @@ describe("the state of the embedded store", () => {
         { numRuns: 400 },
       );
     } finally {
-      folder.remove();
     }
   });
 

@@ -4,14 +4,14 @@
  */
 import type { Field } from "./fields.ts";
 
-interface KeepAliveHint {
+export interface KeepAliveHint {
   /** The idle time after which the server closes the connection; Infinity when it sends none. */
   readonly timeoutMs: number;
   /** How many more requests it accepts on the connection; Infinity when it sends none. */
   readonly max: number;
 }
 
-const NO_HINT: KeepAliveHint = {
+export const NO_HINT: KeepAliveHint = {
   timeoutMs: Number.POSITIVE_INFINITY,
   max: Number.POSITIVE_INFINITY,
 };
@@ -42,4 +42,15 @@ function atMost({ timeoutMs, max }: KeepAliveHint, value: string): KeepAliveHint
     else timeoutMs = Math.min(timeoutMs, Number(digits) * 1000);
   }
   return { timeoutMs, max };
+}
+
+/** Allows for the time between here and the server, at most. */
+const MARGIN_MS = 1000;
+
+/**
+ * How long a connection can be reused. The server starts counting before its response arrives here, and the next request
+ * takes time to arrive there, so the margin is a second, or half of a shorter limit.
+ */
+export function usableIdleMs(timeoutMs: number): number {
+  return timeoutMs - Math.min(MARGIN_MS, timeoutMs / 2);
 }

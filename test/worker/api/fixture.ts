@@ -39,8 +39,9 @@ import { createRegistry, type Registry } from "../../../worker/sessions/registry
 import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
+import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
-import { rawPeer, SECRET, type StoreFixture, silentLog, startStore } from "../sessions/fixture.ts";
+import { rawPeer, SECRET, type StoreFixture, startStore } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
 
 export const API_KEY = "an api key for tests";

@@ -1,5 +1,5 @@
 /** Operators who sign in to the dashboard at an identity provider, and programs with tokens. */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { identityProviders } from "../../../shared/settings/identity-providers.ts";
 import { createOutboundFetch } from "../../../worker/http/outbound-fetch.ts";
@@ -29,7 +29,6 @@ let other: Worker;
 /** `groups`: of the operator who signs in. */
 async function start(groups: unknown = ["staff"]): Promise<void> {
   front = await startFront(1);
-  onTestFinished(() => front.close());
   const account = { ...ACCOUNT, groups };
   provider = await startIdentityProvider([`${front.url}/api/login/oidc-callback`], account);
   const providers = identityProviders({

@@ -1,6 +1,6 @@
 /** Sign-in at a real OpenID Connect provider, by a browser; two workers with one store. */
 import { fetch } from "undici";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   type IdentityProvider,
@@ -71,7 +71,6 @@ function clientsOf(issuer: string, change: Partial<IdentityProvider> = {}): Prov
 /** A provider, and two workers behind a front that leads to the first. */
 async function start(change: Partial<IdentityProvider> = {}, issuer?: string): Promise<void> {
   front = await startFront(1);
-  onTestFinished(() => front.close());
   provider = await startIdentityProvider([`${front.url}/api/login/oidc-callback`], ACCOUNT);
   const store = await startStore();
   const identity = clientsOf(issuer ?? provider.issuer, change);

@@ -16,7 +16,6 @@ import { verifyFiles } from "../../../edge/audit/verify.ts";
 import { findFiles } from "../../../shared/audit/files.ts";
 import {
   auditEvent,
-  auditFolder,
   auditLines,
   isAuditFine,
   keysOf,
@@ -25,6 +24,7 @@ import {
   writeAuditLog,
 } from "../../support/audit.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 
 const kindsOf = (folder: string) => auditLines(folder).map(({ kind }) => kind);
@@ -67,7 +67,7 @@ function failure(code: string): Error {
 
 describe("a chain", () => {
   test("a chain of the audit log begins with a line that names the chain before it, and ends with one", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 2);
     const lines = auditLines(folder);
     expect(kindsOf(folder)).toEqual(["audit.started", "join.asked", "join.asked", "audit.ended"]);
@@ -85,7 +85,7 @@ describe("a chain", () => {
   });
 
   test("a chain of the audit log has people's data apart from the rest, with a salt of its own in each line", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Ada", { target: { type: "rule", name: "no guests" } }));
     log.write(auditEvent("Ada"));
@@ -112,7 +112,7 @@ describe("a chain", () => {
   });
 
   test("a chain of the audit log has no line of any size, and none that breaks it", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { log } = openAuditLog(folder);
     log.write(auditEvent("x".repeat(1_000_000)));
     log.write(auditEvent('\ud800\u2028\n\u0000"\\'));
@@ -126,7 +126,7 @@ describe("a chain", () => {
 
 describe("files", () => {
   test("files of the audit log are private to their owner and group, and hold lines that wait for others", async () => {
-    const folder = join(auditFolder(), "a", "b");
+    const folder = join(tempFolder(), "a", "b");
     const { log } = openAuditLog(folder);
     for (let n = 0; n < 450; n++) log.write(auditEvent());
     await log.close();
@@ -137,7 +137,7 @@ describe("files", () => {
   });
 
   test("files of the audit log are finished by size and by day, and the next one names the last line", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const clock = createStepClock(new Date(2030, 0, 1, 23, 59).getTime());
     const { log } = openAuditLog(folder, { clock, maxFileBytes: 3000 });
     for (let n = 0; n < 6; n++) {
@@ -162,7 +162,7 @@ describe("files", () => {
   });
 
   test("files of the audit log older than their days are deleted, of all workers, and a line says which", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const day = 86_400_000;
     const clock = createStepClock(Date.now() - 40 * day);
     const gone = await writeAuditLog(folder, 3, { clock, worker: "worker-9" });
@@ -196,7 +196,7 @@ describe("files", () => {
   });
 
   test("files of the audit log that somebody has made to look old are no excuse for others that are missing", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const checkpoint = await writeAuditLog(folder, 5, { worker: "worker-2" });
     const [real] = await findFiles(folder);
     const text = readFileSync(real?.path ?? "", "utf8");
@@ -223,7 +223,7 @@ describe("files", () => {
   });
 
   test("files of the audit log that somebody has made to look old are no excuse when the next chain names them", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     await writeAuditLog(folder, 5);
     const [file] = await findFiles(folder);
     const path = file?.path ?? "";
@@ -237,7 +237,7 @@ describe("files", () => {
   });
 
   test("files of the audit log that somebody deletes while they are written are followed by another, and their lines are missing", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const clock = createStepClock(Date.now());
     const { log, lines } = openAuditLog(folder, { clock });
     log.write(auditEvent());
@@ -256,7 +256,7 @@ describe("files", () => {
 describe("a disk that takes nothing", () => {
   for (const code of ["ENOSPC", "EROFS", "EIO"]) {
     test(`a disk that takes nothing (${code}) makes events wait, and all are written when it takes them again`, async () => {
-      const folder = auditFolder();
+      const folder = tempFolder();
       const { disk, openFile } = fullDisk();
       const clock = createStepClock(Date.now());
       const { log } = openAuditLog(folder, { clock, openFile });
@@ -279,7 +279,7 @@ describe("a disk that takes nothing", () => {
   }
 
   test("what does not fit into memory while a disk takes nothing is counted, and a line says how many are missing, and of when", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { disk, openFile } = fullDisk();
     const clock = createStepClock(Date.UTC(2030, 0, 1));
     const { log, counters } = openAuditLog(folder, { clock, openFile });
@@ -307,7 +307,7 @@ describe("a disk that takes nothing", () => {
   });
 
   test("a disk that takes nothing does not let the rest of a failed write be cut off: that happens before the next write", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const { disk, openFile } = fullDisk();
     const { log } = openAuditLog(folder, { clock: createStepClock(Date.now()), openFile });
     await log.flush();
@@ -324,7 +324,7 @@ describe("a disk that takes nothing", () => {
   });
 
   test("an audit log whose folder is gone makes a new one", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const clock = createStepClock(Date.now());
     const { log } = openAuditLog(folder, { clock });
     log.write(auditEvent());
@@ -339,7 +339,7 @@ describe("a disk that takes nothing", () => {
   });
 
   test("an audit log whose folder is a file says so, and begins when that is gone", async () => {
-    const folder = join(auditFolder(), "place");
+    const folder = join(tempFolder(), "place");
     writeFileSync(folder, "");
     const { log } = openAuditLog(folder, { clock: createStepClock(Date.now()) });
     await log.flush();
@@ -350,7 +350,7 @@ describe("a disk that takes nothing", () => {
   });
 
   test("an audit log that must not write in its folder begins when it may", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     // Root may write everywhere, so the folder's own rights would not do.
     let isForbidden = true;
     const openFile = async (path: string, flags: string, mode: number): Promise<FileHandle> => {
@@ -369,7 +369,7 @@ describe("a disk that takes nothing", () => {
 
 describe("checkpoints", () => {
   test("checkpoints are of what is on the disk, at most every ten seconds, and at the end", async () => {
-    const folder = auditFolder();
+    const folder = tempFolder();
     const clock = createStepClock(Date.now());
     const { log, checkpoints } = openAuditLog(folder, { clock });
     for (let second = 1; second <= 30; second++) {
@@ -387,7 +387,7 @@ describe("checkpoints", () => {
   test("checkpoints that the store does not take are repeated", async () => {
     const clock = createStepClock(Date.now());
     let tries = 0;
-    const { log } = openAuditLog(auditFolder(), {
+    const { log } = openAuditLog(tempFolder(), {
       clock,
       onCheckpoint: async () => ++tries > 1,
     });
@@ -403,7 +403,7 @@ describe("checkpoints", () => {
 });
 
 test("a chain whose process was killed in the middle of a line is named by its last whole line", async () => {
-  const folder = auditFolder();
+  const folder = tempFolder();
   await writeAuditLog(folder, 3);
   const [file] = await findFiles(folder);
   const path = file?.path ?? "";

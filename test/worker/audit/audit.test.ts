@@ -3,17 +3,18 @@ import { expect, onTestFinished, test } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { openAudit } from "../../../worker/audit/audit.ts";
-import { auditEvent, auditFolder, auditLines, isAuditFine, keysOf } from "../../support/audit.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { auditEvent, auditLines, isAuditFine, keysOf } from "../../support/audit.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 const START_MS = Date.UTC(2030, 0, 1);
 
 /** A worker with a store that answers while `store.isUp`. */
 function open(onFailure: "refuse" | "continue") {
-  const folder = auditFolder();
+  const folder = tempFolder();
   const clock = createStepClock(START_MS);
-  const { log, lines: logged } = createTestLog();
+  const { log, lines: logged } = collectingLog();
   const store = { isUp: true, tries: 0, stored: 0 };
   const audit = openAudit({
     options: { folder, days: 90, onFailure, syslog: undefined },

@@ -9,7 +9,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { createCheckpoints, textsToRepeat } from "../../../worker/audit/checkpoints.ts";
 import { keysOf } from "../../support/audit.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog, silentLog } from "../../support/logs.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 
 const AT_MS = Date.UTC(2030, 0, 1);
@@ -27,10 +27,9 @@ function stored(...all: ReturnType<typeof checkpoint>[]) {
 
 test("the last checkpoint of each chain is read from the store, and none that somebody else has made", async () => {
   const redis = await startRedis();
-  onTestFinished(() => redis.close());
   const { store } = openStore(redis.url);
   onTestFinished(() => store.close());
-  const { log } = createTestLog();
+  const log = silentLog();
   const deps = { store, worker: "worker-1", days: 90, clock: systemClock, log };
   const checkpoints = createCheckpoints({ ...deps, keys: keysOf() });
   const others = createCheckpoints({
@@ -56,7 +55,7 @@ test("a changed checkpoint is not accepted", () => {
 });
 
 test("a store that is away or slow keeps nobody waiting for long", async () => {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const deps = { worker: "worker-1", keys: keysOf(), days: 90, clock: systemClock, log };
   const away = async () => {
     throw new StoreAwayError("appendToStream");

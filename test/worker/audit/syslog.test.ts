@@ -10,7 +10,7 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { parseSyslogTarget } from "../../../shared/settings/syslog-target.ts";
 import { createSyslog, formatMessage, type Syslog } from "../../../worker/audit/syslog.ts";
 import { auditEvent } from "../../support/audit.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 
 const certificate = await generate([{ name: "commonName", value: "localhost" }]);
@@ -26,7 +26,7 @@ function contentOf(message: string): Record<string, unknown> {
 function open(url: string, authority?: string) {
   const target = parseSyslogTarget(url);
   if (typeof target === "string") throw new Error(target);
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const syslog: Syslog = createSyslog({ target, authority, clock: systemClock, log, counters });
   onTestFinished(() => syslog.close(100));

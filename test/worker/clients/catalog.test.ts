@@ -18,7 +18,7 @@ import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { type Catalog, createCatalog } from "../../../worker/clients/catalog.ts";
 import { reasonOf } from "../../../worker/clients/formats/folder.ts";
 import { createScanner, type Offer } from "../../../worker/clients/formats/scan.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import {
   bomb,
   encrypted,
@@ -388,7 +388,7 @@ const fastClock: Clock = {
 function open(
   options: { readonly clock?: Clock; readonly indexFile?: string; logsProblems?: boolean } = {},
 ) {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const catalog = createCatalog({
     folder,
     clock: options.clock ?? fastClock,

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createDownloads, readVersionTotals } from "../../../worker/clients/downloads.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 /** Counters as the real stores have them (test/contract/store.ts). */
@@ -25,7 +25,7 @@ function setUp(store: ReturnType<typeof fakeStore>) {
     store,
     clock: createStepClock(),
     counters: createCounters(),
-    log: createTestLog().log,
+    log: silentLog(),
   });
 }
 

@@ -6,7 +6,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { createFeed } from "../../../worker/dashboard/feed.ts";
 import type { LogLines, SessionsResponse } from "../../../worker/dashboard/responses.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
@@ -182,7 +182,7 @@ test("without a page nothing is read, and a slow page is sent the number of line
   let batch = 0;
   const feed = createFeed({
     clock,
-    log: createTestLog().log,
+    log: silentLog(),
     storeHealth: () => ({ state: "up" }),
     snapshots: {
       async read() {
@@ -257,7 +257,7 @@ test.each([
   const ids = Array.from({ length: size }, (_, i) => [`session-${i}`, "w1"] as const);
   const feed = createFeed({
     clock,
-    log: createTestLog().log,
+    log: silentLog(),
     storeHealth: () => ({ state: "up" }),
     snapshots: {
       read: async () => snapshotOf(ids),

@@ -8,7 +8,7 @@ import {
   recordHistory,
   type Sample,
 } from "../../../worker/dashboard/history.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 const NOTHING: Sample = {
@@ -92,7 +92,7 @@ function record(parts: ReturnType<typeof setUp>, sample: () => Sample) {
   const leadership = { isLeading: true };
   const history = recordHistory({
     ...parts,
-    log: createTestLog().log,
+    log: silentLog(),
     leadership,
     sample: async () => sample(),
   });

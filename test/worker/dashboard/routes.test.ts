@@ -20,11 +20,11 @@ import type {
   WorkersResponse,
 } from "../../../worker/dashboard/responses.ts";
 import { recordedActivity } from "../../support/activity.ts";
+import { silentLog } from "../../support/logs.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
-import { silentLog } from "../sessions/fixture.ts";
 
 let folder: string;
 beforeEach(() => {

@@ -5,7 +5,7 @@ import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { takeOverFrom } from "../../../worker/session-moves/take-over.ts";
 import type { Claim } from "../../../worker/sessions/registry.ts";
-import { silentLog } from "../sessions/fixture.ts";
+import { silentLog } from "../../support/logs.ts";
 
 const workers = ["w1", "w2", "w3"] as WorkerId[];
 const ring = createRing(

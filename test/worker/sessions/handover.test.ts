@@ -27,7 +27,6 @@ async function startPair(): Promise<Pair> {
   const successor = await startWorker({ store, id: "successor" });
   let port = old.port;
   const line = await openLine(() => [port]);
-  onTestFinished(() => line.close());
   return {
     old,
     successor,

@@ -6,6 +6,7 @@ import type { Reassertion } from "../../../shared/store/store.ts";
 import { createRecovery } from "../../../worker/sessions/recovery.ts";
 import { TOMBSTONE_MS } from "../../../worker/sessions/session-ownership.ts";
 import { holdings } from "../../robustness/memory.ts";
+import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,
@@ -14,7 +15,6 @@ import {
   joinAnswer,
   rawPeer,
   requestJoin,
-  silentLog,
   startStore,
   startWorker,
   type WorkerFixture,

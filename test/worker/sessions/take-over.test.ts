@@ -5,6 +5,7 @@ import { createLeaderElection } from "../../../shared/membership/leader-election
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
 import { startReaper } from "../../../worker/sessions/session-reaper.ts";
+import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,
@@ -13,7 +14,6 @@ import {
   joinAnswer,
   requestJoin,
   type StoreFixture,
-  silentLog,
   startStore,
   startWorker,
   type WorkerFixture,

@@ -13,7 +13,7 @@ import {
   createPersonHash,
   createRecentPeople,
 } from "../../../worker/usage/people.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const KEY = Buffer.alloc(32, 7);
@@ -307,7 +307,7 @@ function worker(
     leadership,
     intervalMs: 10_000,
     clock,
-    log: createTestLog().log,
+    log: silentLog(),
   });
   onTestFinished(() => cluster.close());
   return {

@@ -8,7 +8,7 @@ import { endIncrements, joinIncrements, sum } from "../../../worker/usage/counts
 import { readDailyUsage, recordDailyUsage } from "../../../worker/usage/daily-usage.ts";
 import { ideGroupOf } from "../../../worker/usage/ide-groups.ts";
 import { USAGE_COLUMNS, usageCsv } from "../../../worker/usage/usage-csv.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const HOUR_MS = 3_600_000;
@@ -54,7 +54,7 @@ function edge(begin = "2030-01-30T22:00:00Z") {
       const clock = createStepClock();
       clocks.push(clock);
       const leadership = { isLeading };
-      const usage = recordDailyUsage({ store, leadership, clock, log: createTestLog().log });
+      const usage = recordDailyUsage({ store, leadership, clock, log: silentLog() });
       onTestFinished(() => usage.close());
       return { usage, leadership };
     },

@@ -9,7 +9,7 @@ import {
   type StoredEvent,
 } from "../../../shared/store/store.ts";
 import { createSessionUsage } from "../../../worker/usage/session-usage.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const ID = "session" as SessionId;
@@ -60,7 +60,7 @@ function counter(events: readonly Pick<StoredEvent, "kind" | "epoch">[] = []) {
     },
     recentPeople: { add() {} },
     clock,
-    log: createTestLog().log,
+    log: silentLog(),
   });
   onTestFinished(() => usage.close());
   return {

@@ -8,7 +8,7 @@ import { startDelivery, type WebhookDelivery } from "../../../worker/webhooks/de
 import { writeEvent } from "../../../worker/webhooks/event-text.ts";
 import type { Receiver } from "../../../worker/webhooks/receivers.ts";
 import type { Attempt } from "../../../worker/webhooks/sender.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { openStore, startRedis, type TestRedis } from "../../support/redis.ts";
 import { until } from "../../support/until.ts";
 
@@ -22,7 +22,6 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await store.close();
-  await redis.close();
 });
 
 const ACCEPTED: Attempt = { outcome: "accepted", status: 200 };
@@ -46,7 +45,7 @@ interface Rig {
 }
 
 function start(...receivers: readonly Receiver[]): Rig {
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const got: Rig["got"] = {};
   const rig = {

@@ -6,7 +6,7 @@ import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { createWriteQueue } from "../../../worker/sessions/write-queue.ts";
 import { createOutbox } from "../../../worker/webhooks/outbox.ts";
 import { worker } from "../../contract/store.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 import { until } from "../../support/until.ts";
 
@@ -20,11 +20,10 @@ test.each([
       acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~* &* +@all"],
       lines: ["maxmemory-policy noeviction"],
     });
-    onTestFinished(() => redis.close());
     const { store } = openStore(redis.urlFor("ct", "pass"));
     onTestFinished(() => store.close());
     const clock = systemClock;
-    const { log, lines } = createTestLog();
+    const { log, lines } = collectingLog();
     const self = worker("worker-1");
     const outbox = createOutbox({
       ...{ store, worker: self.id, clock, log, counters: createCounters() },

@@ -9,7 +9,7 @@ import { MAX_STREAM_TEXT_CHARS } from "../../../shared/store/streams.ts";
 import { createWriteQueue } from "../../../worker/sessions/write-queue.ts";
 import { bodyOf, readEvent, writeEvent } from "../../../worker/webhooks/event-text.ts";
 import { createOutbox } from "../../../worker/webhooks/outbox.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 function event(id: string, more: Partial<ActivityEvent> = {}): ActivityEvent {
@@ -19,7 +19,7 @@ function event(id: string, more: Partial<ActivityEvent> = {}): ActivityEvent {
 /** An outbox at a store whose appends end when the test says so. */
 function rig(options: { readonly maxPending?: number } = {}) {
   const clock = createStepClock();
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const counters = createCounters();
   const appends: { readonly ids: string[]; readonly end: (error?: Error) => void }[] = [];
   let listener: (health: StoreHealth) => void = () => {};

@@ -6,7 +6,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { startWebhooks, type Webhooks } from "../../../worker/webhooks/webhooks.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
@@ -25,10 +25,9 @@ async function start(receiver: object, files: Readonly<Record<string, string>>):
   const path = join(folder, "webhooks.yaml");
   writeFileSync(path, JSON.stringify({ receivers: [{ name: "one", ...receiver }] }));
   const redis = await startRedis();
-  onTestFinished(() => redis.close());
   const { store } = openStore(redis.url);
   onTestFinished(() => store.close());
-  const { log, lines } = createTestLog();
+  const { log, lines } = collectingLog();
   const webhooks = startWebhooks(
     {
       ...{ worker: "worker-1" as WorkerId, store, clock: systemClock, log },
@@ -45,7 +44,6 @@ async function start(receiver: object, files: Readonly<Record<string, string>>):
 test("a secret is rotated by writing its file", async () => {
   const [before, after] = [newSecret(), newSecret()];
   const receiver = await startWebhookReceiver({ secret: after });
-  onTestFinished(() => receiver.close());
   const { folder, webhooks, timesRead } = await start(
     { url: receiver.url, secretFile: "secret" },
     { secret: before },

@@ -12,7 +12,7 @@ import { startDelivery, type WebhookDelivery } from "../../../worker/webhooks/de
 import { createOutbox, type Outbox } from "../../../worker/webhooks/outbox.ts";
 import type { Receiver } from "../../../worker/webhooks/receivers.ts";
 import type { Attempt, Sender } from "../../../worker/webhooks/sender.ts";
-import { createTestLog } from "../../support/embedded-store.ts";
+import { silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 export type Random = () => number;
@@ -157,7 +157,7 @@ export class SimulatedEdge {
       store,
       worker: id,
       clock,
-      log: createTestLog().log,
+      log: silentLog(),
       counters: createCounters(),
     };
     const outbox = createOutbox(common);

@@ -225,6 +225,7 @@ test("an extension's id is a stable UUID", () => {
     /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
   );
 });
+
 /** Clients store it: with another value they would lose the extension. */
 const ID_OF_ACME_COLLAB = "b45f7262-b4ae-88d0-96bc-955c0966919a";
 

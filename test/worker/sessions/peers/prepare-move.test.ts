@@ -7,8 +7,8 @@ import {
   moveText,
   prepareMove,
 } from "../../../../worker/sessions/peers/prepare-move.ts";
+import { silentLog } from "../../../support/logs.ts";
 import { until } from "../../../support/until.ts";
-import { silentLog } from "../fixture.ts";
 import { createSkipClock } from "../skip-clock.ts";
 import { connectedPeer, HeldConnection } from "./held-connection.ts";
 
