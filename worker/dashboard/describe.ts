@@ -152,18 +152,22 @@ function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> 
   return seenById;
 }
 
+const NO_NUMBERS = {
+  sessions: null,
+  connections: null,
+  lagMs: null,
+  link: null,
+  rssBytes: null,
+  uptimeMs: null,
+} as const;
+
 /** During a store outage the state is unknown; the previous one is only mentioned, and never shown as current. */
 function notKnownNow(line: WorkerLine): WorkerLine {
   return {
     ...line,
     ...named("unknown"),
     reason: `the store does not respond; it was ${line.status} before`,
-    sessions: null,
-    connections: null,
-    lagMs: null,
-    link: null,
-    rssBytes: null,
-    uptimeMs: null,
+    ...NO_NUMBERS,
   };
 }
 
@@ -248,13 +252,8 @@ function describeGone(id: string, seen: readonly Seen[]): WorkerLine {
     ...named("down"),
     reason: "its lease has expired",
     lastFailure: lastFailure(seen),
-    sessions: null,
-    connections: null,
-    lagMs: null,
-    link: null,
-    rssBytes: null,
+    ...NO_NUMBERS,
     version: "",
-    uptimeMs: null,
     restarts: null,
     url: "",
   };

@@ -22,17 +22,6 @@ export interface Sample {
   readonly hostedTotal: number | null;
 }
 
-/** One step as stored; `atMs` is the store's time at its end. */
-interface StoredStep {
-  readonly atMs: number;
-  readonly users: number | null;
-  readonly sessions: number | null;
-  readonly peakSessions: number | null;
-  readonly connections: number | null;
-  readonly lagMs: number | null;
-  readonly hosted: number | null;
-}
-
 /** The streams' lengths (shared/store/streams.ts) limit how many steps of each range are kept. */
 export const RANGES: Readonly<Record<HistoryRange, { stream: StreamName; stepMs: number }>> = {
   hour: { stream: "history-hour", stepMs: 10_000 },
@@ -42,6 +31,7 @@ export const RANGES: Readonly<Record<HistoryRange, { stream: StreamName; stepMs:
 const RANGE_NAMES = Object.keys(RANGES) as HistoryRange[];
 
 const number = z.number().nullable();
+/** One step as stored; `atMs` is the store's time at its end. */
 const storedStepSchema = z.object({
   atMs: z.number(),
   users: number,
@@ -52,22 +42,19 @@ const storedStepSchema = z.object({
   hosted: number,
 });
 
-export interface Step {
-  add(sample: Sample): void;
-  /** Summarizes the step and starts the next one. */
-  finish(atMs: number): StoredStep;
-}
+type StoredStep = Readonly<z.infer<typeof storedStepSchema>>;
 
 /** Computes means, the peak of the sessions, and how many sessions began. Pure. */
-export function createStep(): Step {
+export function createStep() {
   let samples: Sample[] = [];
   let hostedBefore: number | null = null;
 
   return {
-    add(sample) {
+    add(sample: Sample): void {
       samples.push(sample);
     },
-    finish(atMs) {
+    /** Summarizes the step and starts the next one. */
+    finish(atMs: number): StoredStep {
       const hostedNow = lastKnown(samples.map(({ hostedTotal }) => hostedTotal));
       const step: StoredStep = {
         atMs,

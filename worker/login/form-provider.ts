@@ -33,14 +33,17 @@ export type SignInForm =
       readonly message: string;
     };
 
-/** A form as the protocol describes it to clients. */
-export interface FormProvider {
-  readonly type: "form";
+/** A sign-in method as the protocol describes it to clients. */
+interface Provider {
   readonly name: string;
   readonly endpoint: `/api/login/${string}`;
   readonly group: Info;
   readonly label: Info;
   readonly details: Info;
+}
+
+export interface FormProvider extends Provider {
+  readonly type: "form";
   readonly fields: readonly {
     readonly name: string;
     readonly required: boolean;
@@ -49,14 +52,9 @@ export interface FormProvider {
   }[];
 }
 
-/** A sign-in in the browser, as the protocol describes it to clients: they open `endpoint` with `?token=`. */
-export interface WebProvider {
+/** A sign-in in the browser: clients open `endpoint` with `?token=`. */
+export interface WebProvider extends Provider {
   readonly type: "web";
-  readonly name: string;
-  readonly endpoint: `/api/login/${string}`;
-  readonly group: Info;
-  readonly label: Info;
-  readonly details: Info;
 }
 
 /** A text with a code by which clients look up their translation. */
