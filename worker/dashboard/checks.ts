@@ -20,6 +20,16 @@ import type { CheckResponse } from "./responses.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 export type Check = CheckResponse["checks"][number];
+/** Of a check, whose name its caller knows. */
+type Verdict = Omit<Check, "name">;
+
+const good = (detail: string): Verdict => ({ outcome: "good", detail });
+const bad = (detail: string): Verdict => ({ outcome: "bad", detail });
+const unknown = (detail: string): Verdict => ({ outcome: "unknown", detail });
+const off = (detail: string): Verdict => ({ outcome: "off", detail });
+
+const STORE_AWAY = unknown("the store does not answer");
+const NO_WORKER = unknown("no worker reports its status");
 
 /** Above this, users notice the delay. */
 const SLOW_STORE_MS = 50;
@@ -56,69 +66,63 @@ export async function checkStore(
 
 export function checkMembers(snapshot: Snapshot): Check[] {
   return [
-    checkWorkers(snapshot),
-    checkRings(snapshot),
-    checkSecrets(snapshot),
-    ...checkCertificates(snapshot),
-    ...checkAcme(snapshot.views),
-    checkPolicy(snapshot.views),
-    checkWebhooks(snapshot.views),
-    checkAudit(snapshot.views),
-    checkStatsd(snapshot.views),
+    { name: "Workers", ...checkWorkers(snapshot) },
+    { name: "Balancers agree", ...checkRings(snapshot) },
+    { name: "Secret", ...checkSecrets(snapshot) },
+    ...checkCertificates(snapshot).map((verdict) => ({ name: "TLS certificate", ...verdict })),
+    ...checkAcme(snapshot.views).map((verdict) => ({ name: "TLS certificate", ...verdict })),
+    { name: "Policy", ...checkPolicy(workersOf(snapshot)) },
+    { name: "Webhooks", ...checkWebhooks(workersOf(snapshot)) },
+    { name: "Audit", ...checkAudit(workersOf(snapshot)) },
+    { name: "StatsD", ...checkStatsd(snapshot.views) },
   ];
 }
 
-function checkWorkers(snapshot: Snapshot): Check {
-  const name = "Workers";
-  if (!snapshot.isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
+/** The workers that report their status. */
+function workersOf({ views }: Snapshot) {
+  return views.flatMap(({ id, view }) => (view.role === "worker" ? [{ id, ...view }] : []));
+}
+
+type ReportingWorkers = ReturnType<typeof workersOf>;
+
+function checkWorkers(snapshot: Snapshot): Verdict {
+  if (!snapshot.isCurrent) return STORE_AWAY;
   const { workers } = describeMembers(snapshot);
   const ill = workers.filter(({ status }) => status === "down" || status === "unhealthy");
   const up = workers.filter(({ status }) => status === "up").length;
   if (ill.length > 0) {
-    const which = ill.map(({ id, status, reason }) => `${id} is ${status}: ${reason}`).join("; ");
-    return { name, outcome: "bad", detail: which };
+    return bad(ill.map(({ id, status, reason }) => `${id} is ${status}: ${reason}`).join("; "));
   }
-  return {
-    name,
-    outcome: up > 0 ? "good" : "bad",
-    detail: up > 0 ? `${up} of ${workers.length} take new sessions` : "none takes new sessions",
-  };
+  return up > 0
+    ? good(`${up} of ${workers.length} take new sessions`)
+    : bad("none takes new sessions");
 }
 
-function checkRings(snapshot: Snapshot): Check {
-  const name = "Balancers agree";
+function checkRings(snapshot: Snapshot): Verdict {
+  if (!snapshot.isCurrent) return STORE_AWAY;
   const { balancers } = describeMembers(snapshot);
-  if (!snapshot.isCurrent || balancers.length === 0) {
-    const detail = snapshot.isCurrent
-      ? "no balancer reports its status (a balancer with a static worker list has no store)"
-      : "the store does not answer";
-    return { name, outcome: "unknown", detail };
+  if (balancers.length === 0) {
+    return unknown(
+      "no balancer reports its status (a balancer with a static worker list has no store)",
+    );
   }
   const problem = ringProblem(compareRings(snapshot.membership.members));
-  return problem === undefined
-    ? {
-        name,
-        outcome: "good",
-        detail: `${balancers.length} of ${balancers.length} have the same ring`,
-      }
-    : { name, outcome: "bad", detail: problem };
+  if (problem !== undefined) return bad(problem);
+  return good(`${balancers.length} of ${balancers.length} have the same ring`);
 }
 
 /** By the records: a process with another secret is ignored by the others, and its own reports say nothing of that. */
-function checkSecrets({ membership, isCurrent }: Snapshot): Check {
-  const name = "Secret";
-  if (!isCurrent) return { name, outcome: "unknown", detail: "the store does not answer" };
+function checkSecrets({ membership, isCurrent }: Snapshot): Verdict {
+  if (!isCurrent) return STORE_AWAY;
   if (membership.members.every(({ kind }) => kind === "worker")) {
-    return { name, outcome: "unknown", detail: "no balancer has a lease" };
+    return unknown("no balancer has a lease");
   }
   const problem = secretProblem(compareSecrets(membership.members));
-  return problem === undefined
-    ? { name, outcome: "good", detail: `${membership.members.length} processes have the same` }
-    : { name, outcome: "bad", detail: problem };
+  if (problem !== undefined) return bad(problem);
+  return good(`${membership.members.length} processes have the same`);
 }
 
-function checkCertificates({ views }: Snapshot): Check[] {
-  const name = "TLS certificate";
+function checkCertificates({ views }: Snapshot): Verdict[] {
   const reported = views.flatMap(({ view, seenMs }) =>
     view.role === "balancer" && view.certificates !== undefined
       ? view.certificates.map((certificate) => ({ ...certificate, seenMs }))
@@ -128,10 +132,11 @@ function checkCertificates({ views }: Snapshot): Check[] {
   if (reported.length === 0 && isObtained) return [];
   if (reported.length === 0) {
     const hasBalancers = views.some(({ view }) => view.role === "balancer");
-    const detail = hasBalancers
-      ? "no balancer has a certificate: TLS is terminated in front of them, or not used"
-      : "no balancer reports its status";
-    return [{ name, outcome: "unknown", detail }];
+    return [
+      hasBalancers
+        ? unknown("no balancer has a certificate: TLS is terminated in front of them, or not used")
+        : unknown("no balancer reports its status"),
+    ];
   }
   // Balancers with different certificates get a line each.
   const soonestByNames = new Map<string, ReportedCertificate>();
@@ -141,7 +146,6 @@ function checkCertificates({ views }: Snapshot): Check[] {
       soonestByNames.set(certificate.names, certificate);
   }
   return [...soonestByNames.values()].map(({ names, expiresInMs }) => ({
-    name,
     outcome: expiresInMs > EXPIRES_SOON_MS ? "good" : "bad",
     detail:
       expiresInMs > 0
@@ -154,7 +158,7 @@ function checkCertificates({ views }: Snapshot): Check[] {
 const FOLLOWED_MS = 60_000;
 
 /** The certificate that the edge obtains itself. */
-function checkAcme(views: readonly PublishedView[]): Check[] {
+function checkAcme(views: readonly PublishedView[]): Verdict[] {
   const reported = views.flatMap(({ id, view }) =>
     view.role === "balancer" && view.acme !== undefined ? [{ id, ...view.acme }] : [],
   );
@@ -165,8 +169,8 @@ function checkAcme(views: readonly PublishedView[]): Check[] {
   const isRevoked = reported.some((one) => one.isRevoked);
   const failing = reported.find((one) => one.problem !== undefined);
   const behind = others.filter((one) => expiry(latest) - expiry(one) > FOLLOWED_MS);
-  const check = (outcome: Check["outcome"], detail: string): Check[] => [
-    { name: "TLS certificate", outcome, detail: `${someOf(domains)}: ${detail}` },
+  const check = (outcome: Check["outcome"], detail: string): Verdict[] => [
+    { outcome, detail: `${someOf(domains)}: ${detail}` },
   ];
   const reason = failing === undefined ? "" : `; ${reasonOf(failing)}`;
   if (isRevoked) return check("bad", `was revoked, another one is being ordered${reason}`);
@@ -195,65 +199,50 @@ function duration(ms: number): string {
 }
 
 /** Each worker reads its own file: they may differ. */
-function checkPolicy(views: readonly PublishedView[]): Check {
-  const name = "Policy";
-  const workers = views.flatMap(({ id, view }) =>
-    view.role === "worker" ? [{ id, ...view }] : [],
-  );
-  if (workers.length === 0) {
-    return { name, outcome: "unknown", detail: "no worker reports its status" };
-  }
-  const [failing] = workers.filter(({ policy }) => policy?.problem !== undefined);
+function checkPolicy(workers: ReportingWorkers): Verdict {
+  if (workers.length === 0) return NO_WORKER;
+  const failing = workers.find(({ policy }) => policy?.problem !== undefined);
   if (failing !== undefined) {
-    const detail = `the file has mistakes, so the last good policy stays in force: ${failing.policy?.problem} (seen by ${failing.id})`;
-    return { name, outcome: "bad", detail };
+    return bad(
+      `the file has mistakes, so the last good policy stays in force: ${failing.policy?.problem} (seen by ${failing.id})`,
+    );
   }
   const digests = new Map(workers.map(({ id, policy }) => [policy?.digest ?? "none", id]));
   const [digest = "none"] = digests.keys();
   if (digests.size > 1) {
     const which = [...digests].map(([of, id]) => `${of} (${id})`).join(", ");
-    return { name, outcome: "bad", detail: `workers have different policies: ${which}` };
+    return bad(`workers have different policies: ${which}`);
   }
   return digest === "none"
-    ? { name, outcome: "off", detail: "CT_POLICY is not set: everyone who has signed in may host" }
-    : { name, outcome: "good", detail: `${workers.length} workers have policy ${digest}` };
+    ? off("CT_POLICY is not set: everyone who has signed in may host")
+    : good(`${workers.length} workers have policy ${digest}`);
 }
 
 /** Of the worker that delivers, which has reported it last. */
-function checkWebhooks(views: readonly PublishedView[]): Check {
-  const name = "Webhooks";
-  const workers = views.flatMap(({ id, view }) =>
-    view.role === "worker" ? [{ id, webhooks: view.webhooks }] : [],
-  );
-  if (workers.length === 0) {
-    return { name, outcome: "unknown", detail: "no worker reports its status" };
-  }
+function checkWebhooks(workers: ReportingWorkers): Verdict {
+  if (workers.length === 0) return NO_WORKER;
   const configured = workers.flatMap(({ id, webhooks }) =>
     webhooks === undefined ? [] : [{ id, ...webhooks }],
   );
-  if (configured.length === 0) return { name, outcome: "off", detail: "CT_WEBHOOKS is not set" };
+  if (configured.length === 0) return off("CT_WEBHOOKS is not set");
   const without = workers.find(({ webhooks }) => webhooks === undefined);
   if (without !== undefined) {
-    const detail = `CT_WEBHOOKS is not set for ${without.id}: its events are not sent`;
-    return { name, outcome: "bad", detail };
+    return bad(`CT_WEBHOOKS is not set for ${without.id}: its events are not sent`);
   }
   const wrong = configured.find(({ problem }) => problem !== undefined);
   if (wrong !== undefined) {
-    const detail = `the file has mistakes, so the receivers stay as they were: ${wrong.problem} (seen by ${wrong.id})`;
-    return { name, outcome: "bad", detail };
+    return bad(
+      `the file has mistakes, so the receivers stay as they were: ${wrong.problem} (seen by ${wrong.id})`,
+    );
   }
   const receivers = configured.find((one) => one.receivers !== undefined)?.receivers;
-  if (receivers === undefined) {
-    return { name, outcome: "unknown", detail: "no worker reports that it delivers" };
-  }
+  if (receivers === undefined) return unknown("no worker reports that it delivers");
   const failing = receivers.filter(
     ({ state, oldestMs }) => state !== "ok" || oldestMs > LATE_WEBHOOK_MS,
   );
-  return {
-    name,
-    outcome: failing.length === 0 ? "good" : "bad",
-    detail: (failing.length === 0 ? receivers : failing).map(describeReceiver).join("; "),
-  };
+  return failing.length === 0
+    ? good(receivers.map(describeReceiver).join("; "))
+    : bad(failing.map(describeReceiver).join("; "));
 }
 
 function describeReceiver({ name, state, backlog, lastFailure }: ReportedReceiver): string {
@@ -266,48 +255,29 @@ function describeReceiver({ name, state, backlog, lastFailure }: ReportedReceive
 }
 
 /** Good only while it can be written, with checkpoints: whether lines were changed is for `ct-edge audit verify`. */
-function checkAudit(views: readonly PublishedView[]): Check {
-  const name = "Audit";
-  const workers = views.flatMap(({ id, view }) =>
-    view.role === "worker" ? [{ id, audit: view.audit }] : [],
-  );
-  if (workers.length === 0) {
-    return { name, outcome: "unknown", detail: "no worker reports its status" };
-  }
+function checkAudit(workers: ReportingWorkers): Verdict {
+  if (workers.length === 0) return NO_WORKER;
   const recording = workers.filter(({ audit }) => audit !== undefined);
-  if (recording.length === 0) return { name, outcome: "off", detail: "CT_AUDIT is not set" };
-  const [failing] = workers.filter(({ audit }) => audit?.problem !== undefined);
-  if (failing !== undefined) {
-    return { name, outcome: "bad", detail: `${failing.id}: ${failing.audit?.problem}` };
-  }
-  const [silent] = workers.filter(({ audit }) => audit === undefined);
+  if (recording.length === 0) return off("CT_AUDIT is not set");
+  const failing = workers.find(({ audit }) => audit?.problem !== undefined);
+  if (failing !== undefined) return bad(`${failing.id}: ${failing.audit?.problem}`);
+  const silent = workers.find(({ audit }) => audit === undefined);
   if (silent !== undefined) {
-    return {
-      name,
-      outcome: "bad",
-      detail: `${silent.id} records nothing: CT_AUDIT is not set there`,
-    };
+    return bad(`${silent.id} records nothing: CT_AUDIT is not set there`);
   }
   const dropped = recording.reduce((sum, { audit }) => sum + (audit?.dropped ?? 0), 0);
-  const missing =
-    dropped === 0 ? "no event is missing" : `${dropped} events are missing since the start`;
-  return {
-    name,
-    outcome: dropped === 0 ? "good" : "bad",
-    detail: `${recording.length} of ${workers.length} workers record; ${missing}`,
-  };
+  const record = `${recording.length} of ${workers.length} workers record`;
+  return dropped === 0
+    ? good(`${record}; no event is missing`)
+    : bad(`${record}; ${dropped} events are missing since the start`);
 }
 
-function checkStatsd(views: readonly PublishedView[]): Check {
-  const name = "StatsD";
+function checkStatsd(views: readonly PublishedView[]): Verdict {
   const senders = views.flatMap(({ id, view: { statsd } }) =>
     statsd === undefined ? [] : [{ id, ...statsd }],
   );
-  if (views.length === 0)
-    return { name, outcome: "unknown", detail: "no process reports its status" };
-  if (senders.length === 0) {
-    return { name, outcome: "off", detail: "CT_METRICS_STATSD_HOST is not set" };
-  }
+  if (views.length === 0) return unknown("no process reports its status");
+  if (senders.length === 0) return off("CT_METRICS_STATSD_HOST is not set");
   const failing = senders.filter(({ state }) => state === "away");
   const last = senders
     .flatMap(({ id, lastError }) => (lastError === undefined ? [] : [{ id, ...lastError }]))
@@ -316,17 +286,10 @@ function checkStatsd(views: readonly PublishedView[]): Check {
     last === undefined
       ? "no error since start"
       : `last error ${Math.round(last.agoMs / 1000)} s ago at ${last.id}: ${last.reason}`;
+  const total = senders.length;
   return failing.length > 0
-    ? {
-        name,
-        outcome: "bad",
-        detail: `${failing.length} of ${senders.length} cannot send; ${error}`,
-      }
-    : {
-        name,
-        outcome: "good",
-        detail: `${senders.length} of ${senders.length} send; ${error} (UDP does not report losses)`,
-      };
+    ? bad(`${failing.length} of ${total} cannot send; ${error}`)
+    : good(`${total} of ${total} send; ${error} (UDP does not report losses)`);
 }
 
 /** `people`: connections of people in the whole edge; undefined while unknown. */
