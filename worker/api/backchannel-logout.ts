@@ -12,7 +12,7 @@ import {
   userKey,
 } from "../../shared/sign-ins/sign-in.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { formOf, parseForms } from "../http/form-bodies.ts";
+import { formOf, parseForms } from "../http/bodies.ts";
 import { jsonResponse, type Refuse, replyWith } from "../http/responses.ts";
 import { userIdOf } from "../login/identity/identity.ts";
 import type { LoggedOut } from "../login/identity/logout-token.ts";

@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { isSameProof } from "../../shared/net/edge-headers.ts";
+import { formOf } from "../http/bodies.ts";
 import { readCookie, sessionCookie } from "../http/cookies.ts";
-import { formOf } from "../http/form-bodies.ts";
 import type { Origins } from "../http/origins.ts";
 
 interface Deps {

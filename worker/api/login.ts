@@ -8,11 +8,11 @@ import type { IdentityProvider } from "../../shared/settings/identity-providers.
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { userParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
-import { abortOf } from "../http/client-gone.ts";
+import { parseJson } from "../http/bodies.ts";
 import { CLEARED_TOKEN_COOKIE, tokenCookie } from "../http/cookies.ts";
-import { parseJson } from "../http/json-bodies.ts";
 import type { Origins } from "../http/origins.ts";
 import {
+  abortOf,
   infoResponse,
   jsonResponse,
   type Refuse,

@@ -14,8 +14,8 @@ import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
 import { EDGE, ruleOf, ruleParty, userParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
-import { abortOf } from "../http/client-gone.ts";
 import {
+  abortOf,
   type HttpResponse,
   infoResponse,
   jsonResponse,

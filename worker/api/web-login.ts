@@ -10,7 +10,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import { userParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
-import { formOf, parseForms } from "../http/form-bodies.ts";
+import { formOf, parseForms } from "../http/bodies.ts";
 import { type Html, html } from "../http/html.ts";
 import type { Origins } from "../http/origins.ts";
 import type { Refuse } from "../http/responses.ts";

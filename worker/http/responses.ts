@@ -113,6 +113,14 @@ export function refuseUpgrade(socket: Duplex, response: HttpResponse): void {
   socket.once("finish", () => socket.destroy());
 }
 
+/** Aborts when the connection closes before the response was written: the client has gone. */
+export function abortOf(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  if (reply.raw.destroyed) controller.abort();
+  else reply.raw.once("close", () => controller.abort());
+  return controller.signal;
+}
+
 export function replyWith(reply: FastifyReply, response: HttpResponse): FastifyReply {
   return reply.code(response.status).headers(response.fields).send(response.body);
 }

@@ -9,7 +9,7 @@ import { isSessionId, type SessionId } from "../../shared/base/ids.ts";
 import { BALANCER_HEADER, EDGE_HEADER, edgeProof } from "../../shared/net/edge-headers.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { readAll } from "../http/read-all.ts";
+import { readAll } from "../http/bodies.ts";
 import {
   type HandoverInbox,
   MAX_PENDING_BYTES,

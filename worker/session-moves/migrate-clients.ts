@@ -9,7 +9,7 @@ import {
   FORMER_MIGRATE_PATH,
   MIGRATE_PATH,
 } from "../../shared/net/edge-headers.ts";
-import { readAll } from "../http/read-all.ts";
+import { readAll } from "../http/bodies.ts";
 import type { Sockets } from "../sessions/transport/socket.ts";
 
 /** A balancer names some dozens of clients at a time. */

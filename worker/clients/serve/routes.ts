@@ -3,7 +3,7 @@
  * scripts that count downloads in access logs rely on them (ARCHITECTURE.md).
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { parseJson } from "../../http/json-bodies.ts";
+import { parseJson } from "../../http/bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
 import { pageHeaders, readStyle } from "../../http/pages.ts";
 import { type Refuse, textResponse } from "../../http/responses.ts";

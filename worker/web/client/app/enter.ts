@@ -10,21 +10,13 @@ import {
   startGuestSession,
 } from "../session/guest-session.ts";
 import { type HostSession, type HostState, startHostSession } from "../session/host-session.ts";
-import type { Keys } from "../session/keys.ts";
-import type { TransportNames } from "../session/transport.ts";
+import type { SessionOptions } from "../session/live-session.ts";
 import type { Database } from "../storage/database.ts";
 import type { SessionRecord } from "../storage/session-store.ts";
 import { keepNothing, keepSession } from "./keeping.ts";
 
-export interface Entering {
-  readonly baseUrl: string;
-  readonly roomId: string;
-  readonly invitation: string;
-  readonly meetingUrl: string | undefined;
-  readonly keys: Keys;
-  readonly transports: TransportNames;
+export interface Entering extends SessionOptions {
   readonly database: Database;
-  readonly onReady: () => void;
   readonly onEnded: (reason: EndReason) => void;
 }
 

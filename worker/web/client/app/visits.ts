@@ -16,7 +16,6 @@ import type { TransportNames } from "../session/transport.ts";
 import type { Database } from "../storage/database.ts";
 import type { Entering } from "./enter.ts";
 import { createKeySupply, type KeySupply } from "./key-supply.ts";
-import { meetingUrl } from "./meeting.ts";
 import { keepOpenTabs } from "./open-tabs.ts";
 import { setPageUrl } from "./page-url.ts";
 import { startSignIn } from "./sign-in.ts";
@@ -237,4 +236,15 @@ async function meetingOf(
   roomId: string,
 ): Promise<string | undefined> {
   return meetingTemplate === undefined ? undefined : meetingUrl(meetingTemplate, roomId);
+}
+
+/**
+ * The meeting of a session: `CT_MEETING_URL` with `{room}` replaced. The name is a hash of the session's key, so that people
+ * who see the meeting's name cannot ask to join the session.
+ */
+async function meetingUrl(template: string, roomId: string): Promise<string> {
+  const bytes = new TextEncoder().encode(`meeting ${roomId}`);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const name = [...digest.subarray(0, 10)].map((byte) => byte.toString(16).padStart(2, "0"));
+  return template.replaceAll("{room}", name.join(""));
 }

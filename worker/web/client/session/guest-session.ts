@@ -12,16 +12,14 @@ import { type Channel, type KnownPeers, openChannel } from "./channel.ts";
 import { createCurrentFiles } from "./current-files.ts";
 import { JoinError } from "./entry.ts";
 import { followFiles } from "./file-changes.ts";
-import { suggestsReadOnly } from "./hints.ts";
-import type { Keys } from "./keys.ts";
 import {
   createLiveSession,
   type LiveSession,
   pagePart,
   type SessionEnvironment,
+  type SessionOptions,
 } from "./live-session.ts";
 import { sleep } from "./timing.ts";
-import type { TransportNames } from "./transport.ts";
 
 export interface GuestEntry {
   readonly roomToken: string;
@@ -49,20 +47,13 @@ export interface GuestSession extends Session {
 /** Of asking the host again: the first one is immediate. */
 const RETRY_MS = [0, 1000, 2000, 5000] as const;
 
-interface GuestOptions extends SessionEnvironment {
-  readonly baseUrl: string;
-  readonly roomId: string;
-  readonly invitation: string;
-  readonly meetingUrl: string | undefined;
-  readonly keys: Keys;
+interface GuestOptions extends SessionEnvironment, SessionOptions {
   readonly entry: GuestEntry;
   /** After a reload. */
   readonly restored: KnownPeers | undefined;
   readonly isRemembered: boolean;
-  readonly transports: TransportNames;
   /** Asks the host again. Rejects with `JoinError`. */
   readonly askAgain: (signal: AbortSignal) => Promise<GuestEntry>;
-  readonly onReady: () => void;
 }
 
 export function startGuestSession(options: GuestOptions): GuestSession {
@@ -242,4 +233,21 @@ async function askUntilAdmitted({
     }
   }
   return undefined;
+}
+
+/** Whether the server's policy suggests, to this page only, to open the session read-only. False when it does not say. */
+async function suggestsReadOnly(baseUrl: string, roomToken: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${baseUrl}/api/session/hints`, {
+      headers: { "x-oct-jwt": roomToken },
+      credentials: "omit",
+    });
+    if (!response.ok) return false;
+    const hints: unknown = await response.json();
+    return (
+      typeof hints === "object" && hints !== null && "readOnly" in hints && hints.readOnly === true
+    );
+  } catch {
+    return false;
+  }
 }

@@ -13,15 +13,14 @@ import type { EndReason, Session } from "../model/session.ts";
 import { type KnownPeers, openChannel } from "./channel.ts";
 import { openHostFiles } from "./host-files.ts";
 import { createJoinRequests } from "./join-requests.ts";
-import type { Keys } from "./keys.ts";
 import {
   createLiveSession,
   type LiveSession,
   pagePart,
   type SessionEnvironment,
+  type SessionOptions,
 } from "./live-session.ts";
 import { withinTime } from "./timing.ts";
-import type { TransportNames } from "./transport.ts";
 
 /** What a host needs after a reload. */
 export interface HostState {
@@ -43,20 +42,13 @@ export interface HostSession extends Session {
 
 const FLUSH_MS = 1000;
 
-interface HostOptions extends SessionEnvironment {
-  readonly baseUrl: string;
-  readonly roomId: string;
+interface HostOptions extends SessionEnvironment, SessionOptions {
   readonly roomToken: string;
-  readonly invitation: string;
-  readonly meetingUrl: string | undefined;
-  readonly keys: Keys;
   readonly workspace: Workspace;
   /** `watched`: the open files and the listed folders, for files that others can change only where they are looked at. */
   readonly openFiles: (watched: () => Iterable<string>) => Files & { close(): void };
   /** After a reload. */
   readonly restored: HostState | undefined;
-  readonly transports: TransportNames;
-  readonly onReady: () => void;
 }
 
 export function startHostSession(options: HostOptions): HostSession {

@@ -8,8 +8,9 @@ import type { TabList } from "../documents/tab-list.ts";
 import type { Connection, EndReason, Notice, Session } from "../model/session.ts";
 import type { Channel } from "./channel.ts";
 import { type Chat, createChat } from "./chat.ts";
+import type { Keys } from "./keys.ts";
 import { createPeople, type People } from "./people.ts";
-import type { TransportStatus } from "./transport.ts";
+import type { TransportNames, TransportStatus } from "./transport.ts";
 
 /** What happens outside the session. */
 export interface SessionEnvironment {
@@ -20,6 +21,17 @@ export interface SessionEnvironment {
   /** The people or the settings of the session have changed: to be kept for a reload. */
   readonly remember: () => void;
   readonly onEnded: (reason: EndReason) => void;
+}
+
+/** A session that this page enters, as a guest or as its host. */
+export interface SessionOptions {
+  readonly baseUrl: string;
+  readonly roomId: string;
+  readonly invitation: string;
+  readonly meetingUrl: string | undefined;
+  readonly keys: Keys;
+  readonly transports: TransportNames;
+  readonly onReady: () => void;
 }
 
 /** What a host decides about its documents; a guest accepts what the others send. */
