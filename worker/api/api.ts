@@ -16,7 +16,8 @@ import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/
 import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
-import { addDashboardRoutes, type DashboardArea } from "../dashboard/routes.ts";
+import type { Dashboard } from "../dashboard/dashboard.ts";
+import { addDashboardRoutes } from "../dashboard/routes.ts";
 import type { Origins } from "../http/origins.ts";
 import { addPages } from "../http/pages.ts";
 import {
@@ -68,7 +69,7 @@ interface Deps {
   readonly clients: ClientsArea | undefined;
   /** The cluster's metrics; undefined when the public port does not have them. */
   readonly metricsPage: (() => Promise<string>) | undefined;
-  readonly dashboard: DashboardArea;
+  readonly dashboard: Dashboard;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

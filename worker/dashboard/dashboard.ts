@@ -8,20 +8,20 @@ import type { LeaderElection } from "../../shared/membership/leader-election.ts"
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
-import type { Store } from "../../shared/store/store.ts";
+import type { Store, StoreHealth } from "../../shared/store/store.ts";
+import type { Downloads } from "../clients/downloads.ts";
 import type { ClusterUsage } from "../usage/cluster.ts";
-import { readDailyUsage, recordDailyUsage } from "../usage/daily-usage.ts";
+import { type ReadUsage, readDailyUsage, recordDailyUsage } from "../usage/daily-usage.ts";
 import { checkLicense, checkMembers, checkStore } from "./checks.ts";
 import { describeMembers, describeTiles } from "./describe.ts";
 import { createFeed } from "./feed.ts";
 import { recordHistory, type Sample } from "./history.ts";
 import { createLogs } from "./logs.ts";
-import type { DashboardArea } from "./routes.ts";
+import type { ShownPolicy } from "./policy-routes.ts";
+import type { CheckResponse } from "./responses.ts";
 import { createSnapshots, type Snapshot } from "./snapshot.ts";
 
-export interface Dashboard extends DashboardArea {
-  close(): Promise<void>;
-}
+export type Dashboard = ReturnType<typeof openDashboard>;
 
 export function openDashboard(deps: {
   readonly settings: Pick<Settings, "logDir" | "storeSocket">;
@@ -31,19 +31,21 @@ export function openDashboard(deps: {
   readonly clusterUsage: () => Promise<ClusterUsage>;
   /** The same for work that nobody waits for. */
   readonly deferredUsage: () => Promise<ClusterUsage>;
-  readonly downloads: DashboardArea["downloads"];
-  readonly policy: DashboardArea["policy"];
+  /** Undefined when the plugin area is turned off. */
+  readonly downloads: Pick<Downloads, "read"> | undefined;
+  /** Undefined: there is none. */
+  readonly policy: ShownPolicy | undefined;
   readonly license: FoundLicense;
   readonly clock: Clock;
   readonly log: Log;
-}): Dashboard {
+}) {
   const { settings, self, store, leadership, clock, log } = deps;
   const cluster = async (): Promise<readonly Series[]> => (await deps.clusterUsage()).series;
   const snapshots = createSnapshots({ store, clock, cluster });
   // With the embedded store all processes run on this machine, so their log files are here.
   const folder = settings.storeSocket === undefined ? undefined : settings.logDir;
   const logs = createLogs({ folder, store });
-  const storeHealth = () => store.health;
+  const storeHealth = (): StoreHealth => store.health;
   const feed = createFeed({ snapshots, logs, storeHealth, clock, log });
 
   async function sample(): Promise<Sample> {
@@ -67,7 +69,7 @@ export function openDashboard(deps: {
     logs,
     downloads: deps.downloads,
     storeHealth,
-    async checks() {
+    async checks(): Promise<CheckResponse["checks"]> {
       const snapshot = await snapshots.read();
       return [
         await checkStore(store, clock),
@@ -75,13 +77,14 @@ export function openDashboard(deps: {
         checkLicense(deps.license, clock.wallMs(), connectionsOf(snapshot)),
       ];
     },
-    async usage(days) {
+    /** Of the last `days` days. Rejects with `StoreAwayError`. */
+    async usage(days: number): Promise<ReadUsage> {
       const { people } = await deps.clusterUsage();
       return readDailyUsage(store, people, days);
     },
     worker: self.id,
     policy: deps.policy,
-    async close() {
+    async close(): Promise<void> {
       history.close();
       feed.close();
       snapshots.close();

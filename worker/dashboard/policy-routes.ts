@@ -20,11 +20,7 @@ export type ShownPolicy = Pick<PolicyFile, "current" | "state" | "path" | "loade
 
 interface Deps {
   readonly app: FastifyInstance;
-  readonly dashboard: {
-    readonly worker: string;
-    /** Undefined: there is none. */
-    readonly policy: ShownPolicy | undefined;
-  };
+  readonly dashboard: { readonly worker: string; readonly policy: ShownPolicy | undefined };
   readonly store: Pick<Store, "signInsOf" | "findSession">;
   /** The only session whose listed id this is. */
   readonly findSession: (listed: string) => Promise<SessionId | undefined>;

@@ -6,32 +6,29 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
-import type { WorkerId } from "../../shared/base/ids.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { Store, StoreHealth } from "../../shared/store/store.ts";
+import type { Store } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
-import { type Downloads, downloadsCsv } from "../clients/downloads.ts";
+import { downloadsCsv } from "../clients/downloads.ts";
 import { pageHeaders } from "../http/pages.ts";
-import { type Refuse, textResponse } from "../http/responses.ts";
+import { type Refuse, sendCsv, textResponse } from "../http/responses.ts";
 import { type Operator, operatorOf } from "../operators/operator.ts";
 import {
   PASSWORD_PATH,
   type RequireOperator,
   recordOperatorRefusal,
 } from "../operators/require-operator.ts";
-import type { ReadUsage } from "../usage/daily-usage.ts";
 import { addCommandRoutes } from "./command-routes.ts";
+import type { Dashboard } from "./dashboard.ts";
 import { describeMembers, describeOverview, describeSessions } from "./describe.ts";
 import { type Feed, TOPICS } from "./feed.ts";
 import { findListed, sessionOf } from "./find-session.ts";
 import { RANGES, readHistory } from "./history.ts";
-import type { Logs } from "./logs.ts";
 import { PAGE_FILES } from "./page-files.ts";
-import { addPolicyRoutes, type ShownPolicy } from "./policy-routes.ts";
+import { addPolicyRoutes } from "./policy-routes.ts";
 import type {
-  CheckResponse,
   CommandReply,
   DownloadsResponse,
   EchoResponse,
@@ -39,27 +36,11 @@ import type {
   OperatorResponse,
   SessionEventsResponse,
 } from "./responses.ts";
-import type { Snapshots } from "./snapshot.ts";
 import { addUsageRoutes } from "./usage-routes.ts";
-
-export interface DashboardArea {
-  readonly snapshots: Snapshots;
-  readonly feed: Feed;
-  readonly logs: Logs;
-  /** Undefined when the plugin area is turned off. */
-  readonly downloads: Pick<Downloads, "read"> | undefined;
-  /** Of the last `days` days. Rejects with `StoreAwayError`. */
-  readonly usage: (days: number) => Promise<ReadUsage>;
-  readonly checks: () => Promise<CheckResponse["checks"]>;
-  readonly storeHealth: () => StoreHealth;
-  readonly worker: WorkerId;
-  /** Undefined: there is none. */
-  readonly policy: ShownPolicy | undefined;
-}
 
 interface Deps {
   readonly app: FastifyInstance;
-  readonly dashboard: DashboardArea;
+  readonly dashboard: Dashboard;
   readonly requireOperator: RequireOperator;
   readonly operatorLogin: {
     signOut(operator: Operator, req: IncomingMessage): Promise<string>;
@@ -219,12 +200,7 @@ function addViews({ app, dashboard, store, refuse }: Deps): void {
     } satisfies DownloadsResponse;
   });
   app.get("/dashboard/api/downloads.csv", async (_request, reply) =>
-    reply
-      .headers({
-        "content-type": "text/csv; charset=utf-8",
-        "content-disposition": 'attachment; filename="downloads.csv"',
-      })
-      .send(downloadsCsv((await dashboard.downloads?.read()) ?? [])),
+    sendCsv(reply, "downloads.csv", downloadsCsv((await dashboard.downloads?.read()) ?? [])),
   );
   app.get("/dashboard/api/events", (request, reply) => {
     const log = queryOf(request, "log");

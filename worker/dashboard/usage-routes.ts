@@ -1,11 +1,11 @@
 /** The dashboard's usage: as JSON, and as a file for spreadsheets. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type Refuse, textResponse } from "../http/responses.ts";
-import { MAX_USAGE_DAYS, type ReadUsage } from "../usage/daily-usage.ts";
+import { type Refuse, sendCsv, textResponse } from "../http/responses.ts";
+import { MAX_USAGE_DAYS } from "../usage/daily-usage.ts";
 import { usageCsv } from "../usage/usage-csv.ts";
+import type { Dashboard } from "./dashboard.ts";
 import { describeTiles } from "./describe.ts";
 import type { UsageResponse } from "./responses.ts";
-import type { Snapshots } from "./snapshot.ts";
 
 const DEFAULT_DAYS = 30;
 /** Of the file: a spreadsheet has room. */
@@ -17,10 +17,7 @@ export function addUsageRoutes({
   refuse,
 }: {
   readonly app: FastifyInstance;
-  readonly dashboard: {
-    readonly usage: (days: number) => Promise<ReadUsage>;
-    readonly snapshots: Pick<Snapshots, "read">;
-  };
+  readonly dashboard: Pick<Dashboard, "usage" | "snapshots">;
   readonly refuse: Refuse;
 }): void {
   app.get("/dashboard/api/usage", async (request, reply) => {
@@ -38,12 +35,7 @@ export function addUsageRoutes({
     const days = daysOf(request, DEFAULT_CSV_DAYS);
     if (days === undefined) return refuse(reply, "query", BAD_DAYS);
     const usage = await dashboard.usage(days);
-    return reply
-      .headers({
-        "content-type": "text/csv; charset=utf-8",
-        "content-disposition": 'attachment; filename="usage.csv"',
-      })
-      .send(usageCsv(usage.days));
+    return sendCsv(reply, "usage.csv", usageCsv(usage.days));
   });
 }
 

@@ -113,6 +113,12 @@ export function refuseUpgrade(socket: Duplex, response: HttpResponse): void {
   socket.once("finish", () => socket.destroy());
 }
 
+/** A file for spreadsheets, which browsers save. */
+export function sendCsv(reply: FastifyReply, file: string, csv: string): FastifyReply {
+  reply.header("content-disposition", `attachment; filename="${file}"`);
+  return reply.header("content-type", "text/csv; charset=utf-8").send(csv);
+}
+
 /** Aborts when the connection closes before the response was written: the client has gone. */
 export function abortOf(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
