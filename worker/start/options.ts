@@ -106,14 +106,7 @@ export interface HttpOptions {
 }
 
 /** A port of 0: any free one. */
-export interface PortOptions {
-  readonly bind: string;
-  readonly port: number;
-  readonly statusBind: string;
-  readonly statusPort: number;
-  /** Where balancers reach this worker, when that is not the address of its port. */
-  readonly workerUrl: string | undefined;
-}
+export type PortOptions = ReturnType<typeof readPorts>;
 
 const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;
@@ -268,13 +261,14 @@ function readAuthority(name: string, path: string | undefined): string | undefin
   }
 }
 
-export function readPorts(settings: Settings): PortOptions {
+export function readPorts(settings: Settings) {
   const bind = defaultBind(isStoreLocal(settings));
   return {
     bind: settings.workerBind ?? bind,
     port: settings.workerPort,
     statusBind: settings.statusBind ?? bind,
     statusPort: settings.statusPort ?? defaultStatusPort(settings.workerPort),
+    /** Where balancers reach this worker, when that is not the address of its port. */
     workerUrl: settings.workerUrl,
   };
 }
