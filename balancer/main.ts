@@ -41,11 +41,7 @@ import { balancerProgram } from "./admin/command-line.ts";
 import { handleCommand } from "./admin/commands.ts";
 import { describeAcme, describeView, statusOf } from "./admin/status.ts";
 import { expiresInMs } from "./certificates/certificates.ts";
-import {
-  type CurrentCertificates,
-  followCertificates,
-  readCertificates,
-} from "./certificates/current-certificates.ts";
+import { CurrentCertificates } from "./certificates/current-certificates.ts";
 import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
 import type { DownstreamLimits } from "./downstream/served-client.ts";
 import { readTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
@@ -112,7 +108,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const clients: Clients = { drain: undefined, hasSuccessor: false };
   drainBeforeStop({ clients, shutdown, settings, log });
 
-  const certificates = readCertificates(settings, { clock, log });
+  const certificates = new CurrentCertificates(settings, { clock, log });
   const wanted = wantedCertificate(settings);
   const trusted = readTrustedProxies(settings);
   const discovery = createDiscovery({ settings, id, clock, log, counters });
@@ -127,7 +123,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   const savedOwners = await discovery.start();
   const acme = startAcme({
     ...{ wanted, settings, id, discovery, clock, log, counters },
-    onCertificates: (obtained) => certificates.use({ obtained }),
+    onCertificates: (obtained) => certificates.useObtained(obtained),
   });
   if (acme !== undefined) {
     shutdown.add("acme", () => acme.close());
@@ -187,7 +183,7 @@ async function startBalancer(settings: Settings): Promise<void> {
     const delayMs = clients.hasSuccessor ? 0 : settings.drainDelayMs;
     return dataPath.shutDown({ delayMs, timeoutMs: settings.drainTimeoutMs });
   };
-  const watch = followCertificates({ certificates, listener: dataPath.listener, clock, log });
+  const watch = certificates.follow(dataPath.listener);
   shutdown.add("certificates", () => watch.close());
   counters.gauge("balancer.certificate_expires_in_ms", () =>
     expiresInMs(certificates.inFiles, clock.wallMs()),
@@ -323,7 +319,7 @@ function reopenOnHangUp(requestLog: RequestLog, certificates: CurrentCertificate
   process.on("SIGHUP", () => {
     log.info({}, "SIGHUP: reopening the logs");
     requestLog.reopen();
-    if (certificates.inFiles.length > 0) certificates.watch?.reload();
+    certificates.reloadFiles();
   });
 }
 

@@ -13,7 +13,7 @@ import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 import { type Certificate, describe, parseCertificate } from "../certificates/certificates.ts";
 import type { CaFailure, CaJob, CaResult, CaStep, OrderResult } from "./ca-protocol.ts";
-import { type Challenges, createChallenges } from "./challenges.ts";
+import { Challenges } from "./challenges.ts";
 import type { AcmeRecord, Failure, IssuedCertificate } from "./record.ts";
 import type { RecordCopy } from "./record-copy.ts";
 import {
@@ -41,25 +41,11 @@ const USUAL_LIFETIME_MS = 90 * 86_400_000;
 /** After the store was away during an order. */
 const AGAIN_MS = 30_000;
 
-export interface Acme {
-  /** At most one. */
-  readonly certificates: readonly Certificate[];
-  readonly challenges: Pick<Challenges, "httpResponse" | "tlsCertificate">;
-  readonly status: AcmeStatus;
-  /** Reads the record for the first time, from the store, or from this machine while that is away. */
-  start(): Promise<void>;
-  /** Takes part in the election of the one that orders: once the ports are open, where the authority asks. */
-  join(): void;
-  /** Orders a new certificate now. The reason why not; undefined: it is ordered. */
-  renew(): RenewalRefusal | undefined;
-  close(): Promise<void>;
-}
-
 /** `too soon`: after failures, for what authorities allow. */
-export type RenewalRefusal = "not leading" | "busy" | "too soon";
+type RenewalRefusal = "not leading" | "busy" | "too soon";
 
 /** Times are wall time in ms. */
-export interface AcmeStatus {
+interface AcmeStatus {
   readonly domains: readonly string[];
   /** Since when it is valid; undefined while there is none, as the next. */
   readonly issuedMs: number | undefined;
@@ -97,13 +83,9 @@ interface Deps {
 /** This balancer has lost the lead in the middle of a job: the next leader goes on. */
 class NotLeadingError extends Error {}
 
-export function createAcme(deps: Deps): Acme {
-  return new AcmeService(deps);
-}
-
-class AcmeService implements Acme {
+export class Acme {
+  readonly challenges: Challenges;
   readonly #deps: Deps;
-  readonly #challenges: Challenges;
   readonly #shared: SharedRecord;
   readonly #stopping = new AbortController();
   readonly #following: PeriodicTask;
@@ -117,7 +99,7 @@ class AcmeService implements Acme {
 
   constructor(deps: Deps) {
     this.#deps = deps;
-    this.#challenges = createChallenges(deps);
+    this.challenges = new Challenges(deps);
     this.#shared = new SharedRecord({ ...deps, onRecord: (record) => this.#serve(record) });
     const { counters, clock, log } = deps;
     const report = reportUnlessAway(log, `the shared certificate cannot be followed; ${REPORT}`);
@@ -143,12 +125,9 @@ class AcmeService implements Acme {
     );
   }
 
+  /** At most one. */
   get certificates(): readonly Certificate[] {
     return this.#certificates;
-  }
-
-  get challenges(): Challenges {
-    return this.#challenges;
   }
 
   get status(): AcmeStatus {
@@ -166,15 +145,18 @@ class AcmeService implements Acme {
     };
   }
 
+  /** Reads the record for the first time, from the store, or from this machine while that is away. */
   async start(): Promise<void> {
     await Promise.race([this.#following.run(), sleep(this.#deps.clock, FIRST_READ_MS)]);
     await this.#shared.useCopy();
   }
 
+  /** Takes part in the election of the one that orders: once the ports are open, where the authority asks. */
   join(): void {
     this.#leadership ??= this.#deps.elect();
   }
 
+  /** Orders a new certificate now. The reason why not; undefined: it is ordered. */
   renew(): RenewalRefusal | undefined {
     if (!this.#isLeading) return "not leading";
     if (this.#job !== undefined) return "busy";
@@ -318,7 +300,7 @@ class AcmeService implements Acme {
         return this.#shared.update((current) => ({ ...current, order }));
       }
       case "challenges":
-        return this.#challenges.put(step.challenges);
+        return this.challenges.put(step.challenges);
     }
   }
 

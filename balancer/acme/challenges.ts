@@ -20,60 +20,63 @@ const DOMAIN = /^[a-z0-9.-]{1,253}$/;
 
 const tlsSchema = z.object({ cert: z.string(), key: z.string() });
 
-export interface Challenges {
-  put(challenges: readonly PreparedChallenge[]): Promise<void>;
-  /** The body of `/.well-known/acme-challenge/TOKEN`; undefined: there is none, or the store is away. Never rejects. */
-  httpResponse(token: string): Promise<string | undefined>;
-  /** For a handshake with the protocol `acme-tls/1`. Never rejects. */
-  tlsCertificate(
-    domain: string,
-  ): Promise<{ readonly cert: string; readonly key: string } | undefined>;
-}
+export class Challenges {
+  readonly #store: Pick<Store, "putTicket" | "readTicket" | "dropTicket">;
+  readonly #keys: PurposeKeys;
+  #reads = 0;
+  readonly #waiting: (() => void)[] = [];
 
-export function createChallenges(deps: {
-  readonly store: Pick<Store, "putTicket" | "readTicket" | "dropTicket">;
-  readonly keys: PurposeKeys;
-}): Challenges {
-  const { store, keys } = deps;
-  let reads = 0;
-  const waiting: (() => void)[] = [];
+  constructor({
+    store,
+    keys,
+  }: {
+    readonly store: Pick<Store, "putTicket" | "readTicket" | "dropTicket">;
+    readonly keys: PurposeKeys;
+  }) {
+    this.#store = store;
+    this.#keys = keys;
+  }
 
-  async function read(name: string): Promise<string | undefined> {
-    if (waiting.length >= MAX_WAITING) return undefined;
-    if (reads >= MAX_READS) await new Promise<void>((resolve) => waiting.push(resolve));
-    else reads++;
-    try {
-      const ticket = await store.readTicket("acme", name);
-      return typeof ticket?.question === "string" ? unseal(keys, name, ticket.question) : undefined;
-    } catch {
-      return undefined;
-    } finally {
-      const next = waiting.shift();
-      // The place goes to the one that has waited longest.
-      if (next === undefined) reads--;
-      else next();
+  async put(challenges: readonly PreparedChallenge[]): Promise<void> {
+    for (const challenge of challenges) {
+      const { name, text } = entryOf(challenge);
+      // A ticket that exists stays as it is, and a domain has one challenge after the other.
+      await this.#store.dropTicket("acme", name);
+      const question = seal(this.#keys, name, text);
+      await this.#store.putTicket({ kind: "acme", token: name, question, ttlMs: TTL_MS });
     }
   }
 
-  return {
-    async put(challenges) {
-      for (const challenge of challenges) {
-        const { name, text } = entryOf(challenge);
-        // A ticket that exists stays as it is, and a domain has one challenge after the other.
-        await store.dropTicket("acme", name);
-        const question = seal(keys, name, text);
-        await store.putTicket({ kind: "acme", token: name, question, ttlMs: TTL_MS });
-      }
-    },
-    async httpResponse(token) {
-      return TOKEN.test(token) ? read(httpName(token)) : undefined;
-    },
-    async tlsCertificate(domain) {
-      const name = domain.toLowerCase();
-      const text = DOMAIN.test(name) ? await read(tlsName(name)) : undefined;
-      return text === undefined ? undefined : tlsSchema.safeParse(JSON.parse(text)).data;
-    },
-  };
+  /** The body of `/.well-known/acme-challenge/TOKEN`; undefined: there is none, or the store is away. Never rejects. */
+  async httpResponse(token: string): Promise<string | undefined> {
+    return TOKEN.test(token) ? this.#read(httpName(token)) : undefined;
+  }
+
+  /** For a handshake with the protocol `acme-tls/1`. Never rejects. */
+  async tlsCertificate(domain: string): Promise<z.infer<typeof tlsSchema> | undefined> {
+    const name = domain.toLowerCase();
+    const text = DOMAIN.test(name) ? await this.#read(tlsName(name)) : undefined;
+    return text === undefined ? undefined : tlsSchema.safeParse(JSON.parse(text)).data;
+  }
+
+  async #read(name: string): Promise<string | undefined> {
+    if (this.#waiting.length >= MAX_WAITING) return undefined;
+    if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#reads++;
+    try {
+      const ticket = await this.#store.readTicket("acme", name);
+      return typeof ticket?.question === "string"
+        ? unseal(this.#keys, name, ticket.question)
+        : undefined;
+    } catch {
+      return undefined;
+    } finally {
+      const next = this.#waiting.shift();
+      // The place goes to the one that has waited longest.
+      if (next === undefined) this.#reads--;
+      else next();
+    }
+  }
 }
 
 function entryOf(challenge: PreparedChallenge): { readonly name: string; readonly text: string } {

@@ -11,7 +11,7 @@ import { readTextFile } from "../../shared/settings/text-file.ts";
 import type { Certificate } from "../certificates/certificates.ts";
 import type { Discovery } from "../discovery/discovery.ts";
 import { storeNameOf } from "../discovery/store-files.ts";
-import { type Acme, createAcme } from "./acme.ts";
+import { Acme } from "./acme.ts";
 import { askCa } from "./ask-ca.ts";
 import { createRecordCopy } from "./record-copy.ts";
 import type { Wanted } from "./schedule.ts";
@@ -78,7 +78,7 @@ export function startAcme(deps: {
   if (wanted === undefined || discovery.storeAccess === undefined) return undefined;
   const { store, acmeKeys } = discovery.storeAccess;
   const { dataDir } = settings;
-  return createAcme({
+  return new Acme({
     ...deps,
     wanted,
     store,

@@ -161,19 +161,8 @@ export function describeHealth(health: Health, forRouting: WorkerStatus, nowMs: 
 }
 
 function describeLinks({ state, links, streams, counts }: WorkerLinks): ReportedLinks {
-  const { framesIn, framesOut, bytesIn, bytesOut, stalls, resets, errors } = counts;
-  return {
-    state,
-    links,
-    streams,
-    framesIn,
-    framesOut,
-    bytesIn,
-    bytesOut,
-    stalls,
-    resets,
-    errors,
-  };
+  const { streamsOpened: _left, ...reported } = counts;
+  return { state, links, streams, ...reported };
 }
 
 /** With `health` and `suspect`, the names of the previous version, for one version. */

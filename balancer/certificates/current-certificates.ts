@@ -13,66 +13,59 @@ import {
   watchCertificates,
 } from "./certificates.ts";
 
-export interface CurrentCertificates {
-  readonly files: CertificateFiles;
+export class CurrentCertificates {
+  readonly #files: CertificateFiles;
   /** Of the files as they were before they were loaded. */
-  readonly signature: string;
-  readonly inFiles: readonly Certificate[];
+  readonly #signature: string;
+  readonly #deps: { readonly clock: Clock; readonly log: Log };
+  #inFiles: readonly Certificate[];
+  #obtained: readonly Certificate[] = [];
+  /** Undefined before there are ports that use them. */
+  #listener: Pick<Listening, "useCertificates"> | undefined;
+  #watch: CertificateWatch | undefined;
+
+  /** Throws `SettingError`. */
+  constructor(
+    { tlsCert, tlsKey }: Pick<Settings, "tlsCert" | "tlsKey">,
+    deps: { readonly clock: Clock; readonly log: Log },
+  ) {
+    this.#deps = deps;
+    this.#files = { cert: tlsCert, key: tlsKey };
+    this.#signature = signatureOf(this.#files);
+    this.#inFiles = loadCertificates(this.#files);
+    warnOfExpiry(this.#inFiles, deps.clock.wallMs(), deps.log);
+  }
+
+  get inFiles(): readonly Certificate[] {
+    return this.#inFiles;
+  }
+
   /** Those in files first: they are an operator's choice. */
-  readonly current: readonly Certificate[];
-  use(fresh: {
-    readonly inFiles?: readonly Certificate[];
-    readonly obtained?: readonly Certificate[];
-  }): void;
-  /** Set once there are ports that use them. */
-  listener: Pick<Listening, "useCertificates"> | undefined;
-  watch: CertificateWatch | undefined;
-}
+  get current(): readonly Certificate[] {
+    return [...this.#inFiles, ...this.#obtained];
+  }
 
-/** Throws `SettingError`. */
-export function readCertificates(
-  { tlsCert, tlsKey }: Pick<Settings, "tlsCert" | "tlsKey">,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
-): CurrentCertificates {
-  const files = { cert: tlsCert, key: tlsKey };
-  const signature = signatureOf(files);
-  let inFiles = loadCertificates(files);
-  let obtained: readonly Certificate[] = [];
-  warnOfExpiry(inFiles, clock.wallMs(), log);
-  return {
-    files,
-    signature,
-    get inFiles() {
-      return inFiles;
-    },
-    get current() {
-      return [...inFiles, ...obtained];
-    },
-    use(fresh) {
-      inFiles = fresh.inFiles ?? inFiles;
-      obtained = fresh.obtained ?? obtained;
-      this.listener?.useCertificates(this.current);
-    },
-    listener: undefined,
-    watch: undefined,
-  };
-}
+  useObtained(certificates: readonly Certificate[]): void {
+    this.#obtained = certificates;
+    this.#listener?.useCertificates(this.current);
+  }
 
-/** Follows changes of the files since they were read, and passes all certificates to the ports. */
-export function followCertificates(deps: {
-  readonly certificates: CurrentCertificates;
-  readonly listener: Pick<Listening, "useCertificates">;
-  readonly clock: Clock;
-  readonly log: Log;
-}): CertificateWatch {
-  const { certificates, listener, clock, log } = deps;
-  certificates.listener = listener;
-  certificates.watch = watchCertificates({
-    files: certificates.files,
-    signature: certificates.signature,
-    use: (inFiles) => certificates.use({ inFiles }),
-    clock,
-    log,
-  });
-  return certificates.watch;
+  /** Follows changes of the files since they were read, and passes all certificates to the ports. */
+  follow(listener: Pick<Listening, "useCertificates">): CertificateWatch {
+    this.#listener = listener;
+    this.#watch = watchCertificates({
+      ...this.#deps,
+      files: this.#files,
+      signature: this.#signature,
+      use: (inFiles) => {
+        this.#inFiles = inFiles;
+        listener.useCertificates(this.current);
+      },
+    });
+    return this.#watch;
+  }
+
+  reloadFiles(): void {
+    if (this.#inFiles.length > 0) this.#watch?.reload();
+  }
 }

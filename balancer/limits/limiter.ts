@@ -24,7 +24,7 @@ import { TokenBuckets } from "./token-buckets.ts";
 /** Each of one address and minute; 0: no limit. */
 export type Limits = Readonly<Record<LimitKind, number>>;
 
-export interface LimitedRequest {
+interface LimitedRequest {
   readonly head: RequestHead;
   readonly route: Route;
   readonly peerAddress: string;

@@ -16,10 +16,11 @@ import type { Counters, Histogram } from "../../shared/metrics/metrics.ts";
 import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { BusyError } from "../downstream/responses.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
-import type { RequestHead, ResponseHead } from "../http1/head.ts";
+import type { RequestHead } from "../http1/head.ts";
+import type { ResponseHead } from "../http1/response-head.ts";
 import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
-import type { Connection, Dial, Piece } from "../transport/transport.ts";
+import { type Connection, type Dial, discard, type Piece } from "../transport/transport.ts";
 import {
   type ResponseHandler,
   type UpstreamConnection,
@@ -414,10 +415,4 @@ function reachedBy(connection: UpstreamConnection, { cause }: UpstreamError): Re
 /** Whether a failed attempt is a sign that the worker itself has failed. Otherwise the next attempt tells. */
 function tellsOfWorker(reached: Reached): boolean {
   return reached !== "stale" && reached !== "refused" && reached !== "link-lost";
-}
-
-/** Closes a connection that had become a tunnel's. */
-function discard(worker: Connection): void {
-  worker.handler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
-  worker.reset();
 }

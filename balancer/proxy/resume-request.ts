@@ -16,7 +16,7 @@ import type { ForwardingFields } from "../http1/forwarding.ts";
 import { NO_BODY } from "../http1/framing.ts";
 import type { RequestHead } from "../http1/head.ts";
 import type { Route } from "../routing/session-key.ts";
-import type { Connection } from "../transport/transport.ts";
+import { discard } from "../transport/transport.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
 import type { ResumeOutcome, ResumeRequest, SendResume } from "./tunnels.ts";
 
@@ -48,11 +48,6 @@ export function createSendResume(deps: Omit<ExchangeDeps, "tunnels">): SendResum
     exchange.start();
     return () => exchange.onAbort();
   };
-}
-
-function discard(worker: Connection): void {
-  worker.handler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
-  worker.reset();
 }
 
 interface Refusal {

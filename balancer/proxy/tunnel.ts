@@ -8,7 +8,12 @@ import type { SessionKey } from "../../shared/base/ids.ts";
 import { LinkLostError } from "../../shared/link/stream.ts";
 import { MAX_KEPT_BYTES } from "../../shared/resume/frames.ts";
 import type { DetachedConnection } from "../downstream/exchange-contract.ts";
-import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
+import {
+  type Connection,
+  type ConnectionHandler,
+  discard,
+  type Piece,
+} from "../transport/transport.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { ClientLog } from "../websocket/client-log.ts";
 import { WorkerOutput } from "../websocket/worker-output.ts";
@@ -192,9 +197,7 @@ export class Tunnel {
     const worker = this.#worker;
     this.#worker = undefined;
     this.#output?.restart();
-    if (worker === undefined) return;
-    worker.handler = GONE;
-    worker.reset();
+    if (worker !== undefined) discard(worker);
   }
 
   /** Another worker goes on. Follow with `readRest`. */
@@ -349,5 +352,3 @@ class WorkerHalf implements ConnectionHandler {
     this.#tunnel.onWorkerClosed(error);
   }
 }
-
-const GONE: ConnectionHandler = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };

@@ -14,6 +14,7 @@ import {
   type Connection,
   type ConnectionHandler,
   MAX_PENDING_BYTES,
+  NO_HANDLER,
   type Piece,
   sizeOf,
 } from "./transport.ts";
@@ -216,13 +217,6 @@ export class NetConnection implements Connection, ReadTarget {
 }
 
 /** The handler until the owner of the connection sets its own. */
-const NO_HANDLER: ConnectionHandler = {
-  onData() {},
-  onEnd() {},
-  onDrain() {},
-  onClose() {},
-};
-
 function writeChunk(socket: Socket, chunk: Piece): void {
   if (typeof chunk === "string") {
     socket.write(chunk, "latin1");

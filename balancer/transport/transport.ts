@@ -65,6 +65,20 @@ export interface ConnectionHandler {
   onClose(error: Error | undefined): void;
 }
 
+/** Of a connection in which nobody is interested any more. */
+export const NO_HANDLER: ConnectionHandler = {
+  onData() {},
+  onEnd() {},
+  onDrain() {},
+  onClose() {},
+};
+
+/** Closes a connection that somebody else has handled. */
+export function discard(connection: Connection): void {
+  connection.handler = NO_HANDLER;
+  connection.reset();
+}
+
 /** A connection attempt in progress. */
 export interface Dial {
   /** After this neither `onOpen` nor `onFail` is called. */

@@ -1,7 +1,7 @@
 /** Balancers that share a certificate, with a store, an authority and a clock of the test. */
 import { setImmediate } from "node:timers/promises";
 import { generate } from "selfsigned";
-import { type Acme, createAcme } from "../../../balancer/acme/acme.ts";
+import { Acme } from "../../../balancer/acme/acme.ts";
 import type {
   CaJob,
   CaResult,
@@ -195,7 +195,7 @@ export async function createWorld(pairs: readonly Pair[], startMs = Date.now()):
         cert: () => acme.certificates[0]?.cert,
         close: () => acme.close(),
       };
-      const acme = createAcme({
+      const acme = new Acme({
         wanted,
         store: store.open(),
         keys: onlyKey(Buffer.alloc(32, secret)),
