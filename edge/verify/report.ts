@@ -1,7 +1,7 @@
 /** The result of a verification, and how it is printed: a table, then what to do. Pure. */
 import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import { table } from "../output/table.ts";
-import { CHECK_IDS, CHECKS, type CheckId, linkOf } from "./model/checks.ts";
+import { CHECKS, type CheckId, linkOf } from "./model/checks.ts";
 import { type Finding, type FindingState, seconds } from "./model/finding.ts";
 
 export interface Report {
@@ -33,11 +33,6 @@ export interface VerifyAnswer {
     readonly warning?: string;
     readonly link: string;
   }[];
-}
-
-export function sortFindings(findings: readonly Finding[]): Finding[] {
-  const place = (id: CheckId): number => CHECK_IDS.indexOf(id);
-  return [...findings].sort((a, b) => place(a.id) - place(b.id));
 }
 
 /**

@@ -30,7 +30,7 @@ import { judgeStickiness } from "./judge/stickiness.ts";
 import { lookInside, redisInfoOf } from "./look-inside.ts";
 import { meetPeople } from "./meet-people.ts";
 import { CHECK_IDS, type CheckId } from "./model/checks.ts";
-import { type Finding, unknown } from "./model/finding.ts";
+import { type Finding, unknown, type Verdicts } from "./model/finding.ts";
 import type { Handshake, HttpAnswer, Silence } from "./model/observations.ts";
 import type { Target } from "./model/target.ts";
 import { muteLibraries } from "./mute-libraries.ts";
@@ -42,7 +42,7 @@ import { createHttpProbe, type HttpProbe } from "./probes/http.ts";
 import { watchSilence } from "./probes/silence.ts";
 import { type KeyedHandshakes, probeStickiness } from "./probes/stickiness.ts";
 import { beginEvents, beginUpload } from "./probes/streaming.ts";
-import { type Report, sortFindings } from "./report.ts";
+import type { Report } from "./report.ts";
 import type { Run, VerifyOptions } from "./run-options.ts";
 import { watchMoves } from "./watch-moves.ts";
 
@@ -74,7 +74,7 @@ export async function verify(options: VerifyOptions): Promise<Report> {
   return {
     url: options.target.baseUrl,
     tookMs: performance.now() - startMs,
-    findings: sortFindings(findings),
+    findings,
     wasInterrupted: signal.aborted,
     leftBehind,
   };
@@ -102,18 +102,23 @@ async function look(run: Run): Promise<Finding[]> {
   const nowMs = Date.now();
   const { hostname } = new URL(target.origin);
   const edge = judgeEdge(meta);
-  const first = [edge, judgeCertificate(certificate, hostname, nowMs)];
+  const first = { edge, certificate: judgeCertificate(certificate, hostname, nowMs) };
   if (edge.state !== "held") {
     await watch.stop();
     return fillUp(first, "no edge responds at the URL", run);
   }
-  first.push(judgeClock(meta, nowMs), judgeServerUrl(page, target));
   prepareKeys();
   const budget = AbortSignal.any([signal, AbortSignal.timeout(BUDGET_MS)]);
   const others = await lookAround(run, budget, page, meta);
   run.onProgress("watching idle connections");
-  const idle = judgeIdle(await watch.silences, signal.aborted);
-  return fillUp([...first, ...others, idle], "interrupted", run);
+  const verdicts = {
+    ...first,
+    clock: judgeClock(meta, nowMs),
+    "server-url": judgeServerUrl(page, target),
+    ...others,
+    idle: judgeIdle(await watch.silences, signal.aborted),
+  };
+  return fillUp(verdicts, "interrupted", run);
 }
 
 /** Before all the rest, because it takes longest. */
@@ -155,7 +160,7 @@ async function lookAround(
   budget: AbortSignal,
   page: HttpAnswer,
   meta: HttpAnswer,
-): Promise<Finding[]> {
+): Promise<Verdicts> {
   const { target, token, signal } = run;
   const http: HttpProbe = {
     ...run.http,
@@ -182,23 +187,23 @@ async function lookAround(
   const upgrades = webSocket.outcome === "open";
   const people = accepts ? await meetPeople(run, budget, { keyed, upgrades }) : undefined;
   const moves = await watchMoves({ ...run, keyed, inside, userToken: people?.userToken });
-  return [
-    judgeWebSocket(webSocket),
-    judgePolling(...polls),
-    judgeBasePath(page, files, target),
-    judgeCors(...cors),
-    judgeRequestBuffering(upload),
-    judgeResponseBuffering(events),
-    judgeBodyLimit(upload, people?.file),
-    judgeFrontCookie(headersOf([meta, webSocket, ...polls, ...cors])),
+  return {
+    websocket: judgeWebSocket(webSocket),
+    polling: judgePolling(...polls),
+    "base-path": judgeBasePath(page, files, target),
+    cors: judgeCors(...cors),
+    "request-buffering": judgeRequestBuffering(upload),
+    "response-buffering": judgeResponseBuffering(events),
+    "body-limit": judgeBodyLimit(upload, people?.file),
+    "front-cookie": judgeFrontCookie(headersOf([meta, webSocket, ...polls, ...cors])),
     ...judgeStickiness(keyed, invitation, workers),
-    judgeSignIn(people?.signIn),
-    judgeSession(people?.first),
-    judgeTwoWorkers(people?.first, people?.second, workers),
+    "sign-in": judgeSignIn(people?.signIn),
+    session: judgeSession(people?.first),
+    "two-workers": judgeTwoWorkers(people?.first, people?.second, workers),
     ...judgeInside(inside, tagsOf(keyed, polls)),
     ...judgeRedis(redis),
     ...moves,
-  ];
+  };
 }
 
 // --- what passes ---
@@ -261,15 +266,14 @@ function tagsOf(
 
 // --- the rest ---
 
-/** With a finding for each check that has none. Those that are only made on request are left out. */
+/** A finding for each check. Those that are only made on request are left out. */
 function fillUp(
-  findings: readonly Finding[],
+  verdicts: Verdicts,
   why: string,
   { drain, kill }: Pick<Run, "drain" | "kill">,
 ): Finding[] {
-  const there = new Set(findings.map(({ id }) => id));
   const isWanted = (id: CheckId): boolean =>
     (id !== "drain" || drain !== undefined) && (id !== "kill" || kill !== undefined);
-  const missing = CHECK_IDS.filter((id) => !there.has(id) && isWanted(id));
-  return [...findings, ...missing.map((id) => unknown(id, why, "see the first finding"))];
+  const missing = unknown(why, "see the first finding");
+  return CHECK_IDS.filter(isWanted).map((id) => ({ id, ...(verdicts[id] ?? missing) }));
 }

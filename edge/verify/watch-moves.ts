@@ -14,7 +14,7 @@ import type { Controls, InsideProcess, WorkerNames } from "./inside/inside.ts";
 import type { InsideAnswer } from "./judge/inside.ts";
 import { judgeDrain, judgeKill, type Watch } from "./judge/moves.ts";
 import { keyPerWorker } from "./judge/stickiness.ts";
-import type { Finding } from "./model/finding.ts";
+import type { Verdicts } from "./model/finding.ts";
 import { watchMove } from "./people/moves.ts";
 import { StepError } from "./people/person.ts";
 import { type OpenSession, openSession } from "./people/sessions.ts";
@@ -33,22 +33,19 @@ const KILL_WAIT_MS = 180_000;
 /** Keys that are tried until one leads to the worker. */
 const MAX_TRIES = 40;
 
-export async function watchMoves(deps: Deps): Promise<Finding[]> {
+export async function watchMoves(deps: Deps): Promise<Verdicts> {
   const { drain, kill } = deps;
-  if (drain === undefined && kill === undefined) return [];
+  if (drain === undefined && kill === undefined) return {};
   const wanted = [drain, kill].filter((worker) => worker !== undefined);
   const names = await namesOf(deps, wanted);
   const nameOf = (tag: string): string => names.get(tag as WorkerTag) ?? "another worker";
-  const findings: Finding[] = [];
-  if (drain !== undefined) {
-    const watched = await watchDrain(deps, drain, names).catch(notDrained);
-    findings.push(judgeDrain(unlessInterrupted(deps, watched), nameOf));
-  }
-  if (kill !== undefined) {
-    const watched = await watchKill(deps, kill, names);
-    findings.push(judgeKill(unlessInterrupted(deps, watched), nameOf));
-  }
-  return findings;
+  const drained =
+    drain === undefined ? undefined : await watchDrain(deps, drain, names).catch(notDrained);
+  const killed = kill === undefined ? undefined : await watchKill(deps, kill, names);
+  return {
+    ...(drained && { drain: judgeDrain(unlessInterrupted(deps, drained), nameOf) }),
+    ...(killed && { kill: judgeKill(unlessInterrupted(deps, killed), nameOf) }),
+  };
 }
 
 /** What was seen until then says nothing about the edge. */

@@ -4,9 +4,10 @@ import { someOf } from "../../../shared/cluster/format.ts";
 import { VERSION } from "../../../shared/process/version.ts";
 import type { Inside } from "../inside/inside.ts";
 import type { CheckId } from "../model/checks.ts";
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, forAll, held, unknown, type Verdict, type Verdicts } from "../model/finding.ts";
+import { INTERRUPTED } from "./no-response.ts";
 
-export const INSIDE_IDS = [
+const INSIDE_IDS: readonly CheckId[] = [
   "inside",
   "one-edge",
   "secret",
@@ -14,7 +15,7 @@ export const INSIDE_IDS = [
   "ring",
   "versions",
   "statsd",
-] as const satisfies readonly CheckId[];
+];
 
 export type InsideAnswer =
   | { readonly outcome: "read"; readonly inside: Inside }
@@ -27,43 +28,43 @@ const GIVE_MEANS =
   "give --redis (CT_REDIS_URL), or --token @FILE with a token of CT_DASHBOARD_TOKENS";
 
 /** `seen`: the workers that requests to the URL reached. */
-export function judgeInside(answer: InsideAnswer, seen: ReadonlySet<WorkerTag>): Finding[] {
+export function judgeInside(answer: InsideAnswer, seen: ReadonlySet<WorkerTag>): Verdicts {
   if (answer.outcome === "not asked") {
-    return INSIDE_IDS.map((id) => unknown(id, "it is not visible from outside", GIVE_MEANS));
+    return forAll(INSIDE_IDS, unknown("it is not visible from outside", GIVE_MEANS));
   }
   if (answer.outcome === "interrupted") {
-    return INSIDE_IDS.map((id) => unknown(id, "interrupted", "run verify again"));
+    return forAll(INSIDE_IDS, INTERRUPTED);
   }
   if (answer.outcome === "failed") {
     const cause = `the inside could not be read: ${answer.detail}`;
-    return INSIDE_IDS.map((id) => unknown(id, cause, "correct what was given: --redis or --token"));
+    return forAll(INSIDE_IDS, unknown(cause, "correct what was given: --redis or --token"));
   }
   const { inside } = answer;
   const strangers = strangersOf(inside, seen);
   if (strangers > 0) {
-    const [, ...others] = INSIDE_IDS;
-    return [
-      broken(
-        "inside",
+    const others = unknown(
+      "the inside is not that of this edge",
+      "see the finding about the inside",
+    );
+    return {
+      ...forAll(INSIDE_IDS, others),
+      inside: broken(
         strangers === seen.size
           ? "requests to the URL reach none of the workers in this Redis: it is the Redis, or the prefix, of another edge"
           : `requests to the URL reach ${strangers} of ${seen.size} workers that are not in this Redis: balancers of two edges are behind it`,
         "give the CT_REDIS_URL and CT_REDIS_PREFIX of the edge at the URL, and lead the URL to balancers of one edge only",
       ),
-      ...others.map((id) =>
-        unknown(id, "the inside is not that of this edge", "see the finding about the inside"),
-      ),
-    ];
+    };
   }
-  return [
-    judgeMatch(inside, seen),
-    judgeOneEdge(inside),
-    judgeSecret(inside),
-    judgeReachable(inside),
-    judgeRing(inside),
-    judgeVersions(inside),
-    judgeStatsd(inside),
-  ];
+  return {
+    inside: judgeMatch(inside, seen),
+    "one-edge": judgeOneEdge(inside),
+    secret: judgeSecret(inside),
+    reachable: judgeReachable(inside),
+    ring: judgeRing(inside),
+    versions: judgeVersions(inside),
+    statsd: judgeStatsd(inside),
+  };
 }
 
 /** The number of workers that take part; undefined: not known. */
@@ -79,17 +80,13 @@ function strangersOf({ processes }: Inside, seen: ReadonlySet<WorkerTag>): numbe
   return [...seen].filter((tag) => !known.has(tag)).length;
 }
 
-function judgeMatch({ source, processes }: Inside, seen: ReadonlySet<WorkerTag>): Finding {
+function judgeMatch({ source, processes }: Inside, seen: ReadonlySet<WorkerTag>): Verdict {
   const count = (kind: string): number => processes.filter((one) => one.kind === kind).length;
   const text = `${count("balancer")} balancers, ${count("worker")} workers`;
-  if (source === "dashboard") return held("inside", text);
+  if (source === "dashboard") return held(text);
   return seen.size === 0
-    ? unknown(
-        "inside",
-        "no worker was reached through the URL",
-        "see the finding about long polling",
-      )
-    : held("inside", `${text}; those that requests reached are among them`);
+    ? unknown("no worker was reached through the URL", "see the finding about long polling")
+    : held(`${text}; those that requests reached are among them`);
 }
 
 // --- secrets ---
@@ -97,26 +94,22 @@ function judgeMatch({ source, processes }: Inside, seen: ReadonlySet<WorkerTag>)
 const NOT_TOLD = "an edge of this version does not tell";
 const GIVE_REDIS = "give --redis (CT_REDIS_URL)";
 
-function judgeOneEdge({ secret }: Inside): Finding {
-  const id = "one-edge";
-  if (secret === undefined) return unknown(id, NOT_TOLD, GIVE_REDIS);
-  if (secret.state === "one" || !secret.twoEdges) return held(id, "no process of another edge");
+function judgeOneEdge({ secret }: Inside): Verdict {
+  if (secret === undefined) return unknown(NOT_TOLD, GIVE_REDIS);
+  if (secret.state === "one" || !secret.twoEdges) return held("no process of another edge");
   return broken(
-    id,
     secret.problem,
     "give each edge its own CT_REDIS_PREFIX, like {ct-b}:, or its own Redis",
   );
 }
 
-function judgeSecret({ secret, processes }: Inside): Finding {
-  const id = "secret";
-  if (secret === undefined) return unknown(id, NOT_TOLD, GIVE_REDIS);
-  if (secret.state === "one") return held(id, `${processes.length} processes`);
+function judgeSecret({ secret, processes }: Inside): Verdict {
+  if (secret === undefined) return unknown(NOT_TOLD, GIVE_REDIS);
+  if (secret.state === "one") return held(`${processes.length} processes`);
   if (secret.twoEdges) {
-    return unknown(id, "two edges share this store", "see the finding about one edge");
+    return unknown("two edges share this store", "see the finding about one edge");
   }
   return broken(
-    id,
     secret.problem,
     "give all processes the same CT_SECRET; to change it, CT_SECRET_PREVIOUS too",
   );
@@ -124,13 +117,11 @@ function judgeSecret({ secret, processes }: Inside): Finding {
 
 // --- the others ---
 
-function judgeReachable({ processes, unreachable }: Inside): Finding {
-  const id = "reachable";
+function judgeReachable({ processes, unreachable }: Inside): Verdict {
   const [first] = unreachable;
   if (first !== undefined) {
     const more = unreachable.length > 1 ? ` (and ${unreachable.length - 1} more)` : "";
     return broken(
-      id,
       `worker ${first.worker} is not reached from ${first.from}: ${first.reason}${more}`,
       "open the worker's port (CT_WORKER_PORT) to every balancer, and check that CT_WORKER_URL is an address that all of them reach",
     );
@@ -138,40 +129,29 @@ function judgeReachable({ processes, unreachable }: Inside): Finding {
   const workers = processes.filter(({ kind }) => kind === "worker").length;
   if (workers === 0) {
     return broken(
-      id,
       "no worker has a lease",
       "start workers with the same CT_REDIS_URL and CT_REDIS_PREFIX",
     );
   }
   if (processes.length === workers) {
     return broken(
-      id,
       "no balancer has a lease",
       "start balancers with the same CT_REDIS_URL and CT_REDIS_PREFIX",
     );
   }
-  return held(id, `${workers} workers, ${processes.length - workers} balancers`);
+  return held(`${workers} workers, ${processes.length - workers} balancers`);
 }
 
-function judgeRing({ ringProblem, secret }: Inside): Finding {
+function judgeRing({ ringProblem, secret }: Inside): Verdict {
   if (secret?.state === "several") {
-    return unknown(
-      "ring",
-      "it follows from the secret, which differs",
-      "see the finding about that",
-    );
+    return unknown("it follows from the secret, which differs", "see the finding about that");
   }
   return ringProblem === undefined
-    ? held("ring", "all route a key to the same worker")
-    : broken(
-        "ring",
-        ringProblem,
-        "run the same version everywhere, with the same store and secret",
-      );
+    ? held("all route a key to the same worker")
+    : broken(ringProblem, "run the same version everywhere, with the same store and secret");
 }
 
-function judgeVersions({ processes }: Inside): Finding {
-  const id = "versions";
+function judgeVersions({ processes }: Inside): Verdict {
   const byVersion = new Map<string, string[]>();
   for (const { id: name, version } of processes) {
     byVersion.set(version, [...(byVersion.get(version) ?? []), name]);
@@ -179,31 +159,29 @@ function judgeVersions({ processes }: Inside): Finding {
   const versions = [...byVersion].sort(([, a], [, b]) => b.length - a.length);
   if (versions.length > 1) {
     const text = versions.map(([version, names]) => `${version}: ${someOf(names)}`).join("; ");
-    return broken(id, text, "finish the upgrade: one version at rest, two only while it lasts");
+    return broken(text, "finish the upgrade: one version at rest, two only while it lasts");
   }
   const [only] = versions[0] ?? [];
-  if (only === undefined) return unknown(id, "no process has a lease", "start the edge");
+  if (only === undefined) return unknown("no process has a lease", "start the edge");
   const warning =
     only === VERSION
       ? undefined
       : `this ct-edge is ${VERSION}: verify with the version that runs there`;
-  return held(id, only, warning);
+  return held(only, warning);
 }
 
-function judgeStatsd({ statsd }: Inside): Finding {
-  const id = "statsd";
+function judgeStatsd({ statsd }: Inside): Verdict {
   switch (statsd?.state) {
     case "off":
-      return held(id, "CT_METRICS_STATSD_HOST is not set: none are sent");
+      return held("CT_METRICS_STATSD_HOST is not set: none are sent");
     case "sending":
-      return held(id, `${statsd.detail}; UDP does not tell about losses`);
+      return held(`${statsd.detail}; UDP does not tell about losses`);
     case "away":
       return broken(
-        id,
         `they cannot be sent: ${statsd.detail}`,
         "check CT_METRICS_STATSD_HOST, _PORT and _PROTOCOL, and that the server runs",
       );
     case undefined:
-      return unknown(id, "no process reports its status", "wait some seconds after a start");
+      return unknown("no process reports its status", "wait some seconds after a start");
   }
 }

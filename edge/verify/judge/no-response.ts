@@ -1,10 +1,13 @@
 /** What the absence of a response means, and what to do. Pure. */
+import { broken, unknown, type Verdict } from "../model/finding.ts";
 import type { Failed, FailureReason } from "../model/observations.ts";
 
 interface Meaning {
   readonly cause: string;
   readonly cure: string;
 }
+
+export const INTERRUPTED = unknown("interrupted", "run verify again");
 
 const MEANINGS: Readonly<Record<FailureReason, Meaning>> = {
   dns: {
@@ -35,9 +38,21 @@ const MEANINGS: Readonly<Record<FailureReason, Meaning>> = {
     cause: "what listens there does not speak HTTP",
     cure: "correct the port of the URL, or its scheme",
   },
-  interrupted: { cause: "interrupted", cure: "run verify again" },
+  interrupted: INTERRUPTED,
   other: { cause: "the request failed", cure: "see the reason" },
 };
+
+/** Of what depends on the response. */
+export function noResponse(failed: Failed): Verdict {
+  const { cause, cure } = meaningOf(failed);
+  return unknown(cause, cure);
+}
+
+/** Of what should respond. */
+export function doesNotRespond(failed: Failed): Verdict {
+  const { cause, cure } = meaningOf(failed);
+  return failed.reason === "interrupted" ? INTERRUPTED : broken(cause, cure);
+}
 
 export function meaningOf({ reason, detail }: Failed): Meaning {
   const { cause, cure } = MEANINGS[reason];

@@ -1,30 +1,28 @@
 /** Judges whether people can sign in and work together. Pure. */
-import { broken, type Finding, held, seconds, unknown } from "../model/finding.ts";
+import { broken, held, seconds, unknown, type Verdict } from "../model/finding.ts";
 import type { Step } from "../people/person.ts";
 import type { Played } from "../people/sessions.ts";
 import type { SignInAnswer } from "../people/sign-in.ts";
+import { INTERRUPTED } from "./no-response.ts";
 
 const NOT_TRIED = "not tried, because no connection was accepted";
 const GIVE_CREDENTIALS =
   "give a key of CT_LOGIN_API_KEY with --api-key @FILE, or a user token with --user-token @FILE";
 
 /** Undefined: not tried. */
-export function judgeSignIn(answer: SignInAnswer | undefined): Finding {
-  const id = "sign-in";
-  if (answer === undefined) return unknown(id, NOT_TRIED, "see the finding about long polling");
+export function judgeSignIn(answer: SignInAnswer | undefined): Verdict {
+  if (answer === undefined) return unknown(NOT_TRIED, "see the finding about long polling");
   switch (answer.outcome) {
     case "signed in":
-      return held(id, `signed in by ${answer.by}`);
+      return held(`signed in by ${answer.by}`);
     case "no way":
       return unknown(
-        id,
         `the edge offers ${answer.ways.join(", ")}, at which a program cannot sign in by itself`,
         GIVE_CREDENTIALS,
       );
     case "failed":
-      if (answer.detail === "interrupted") return unknown(id, "interrupted", "run verify again");
+      if (answer.detail === "interrupted") return INTERRUPTED;
       return broken(
-        id,
         `the sign-in failed: ${answer.detail}`,
         "check the key or token; the log of the workers has the reason",
       );
@@ -44,19 +42,14 @@ const CURE_BY_STEP: Readonly<Record<Step, string>> = {
 const NOT_SIGNED_IN = "nobody could sign in";
 
 /** Undefined: not tried, because there was no sign-in. */
-export function judgeSession(played: Played | undefined): Finding {
-  const id = "session";
-  if (played === undefined) return unknown(id, NOT_SIGNED_IN, GIVE_CREDENTIALS);
-  if (played.outcome === "failed") return failed(id, played);
+export function judgeSession(played: Played | undefined): Verdict {
+  if (played === undefined) return unknown(NOT_SIGNED_IN, GIVE_CREDENTIALS);
+  if (played.outcome === "failed") return failed(played);
   const { transport, tookMs } = played;
   const text = `created, joined, exchanged messages and a file, closed, in ${seconds(tookMs)}`;
   return transport === "websocket"
-    ? held(id, text)
-    : held(
-        id,
-        text,
-        "by long polling: clients did not get a WebSocket, and all they do costs more",
-      );
+    ? held(text)
+    : held(text, "by long polling: clients did not get a WebSocket, and all they do costs more");
 }
 
 /** `second`: through /k/KEY, at another worker where there is one. */
@@ -64,25 +57,19 @@ export function judgeTwoWorkers(
   first: Played | undefined,
   second: Played | undefined,
   workers: number | undefined,
-): Finding {
-  const id = "two-workers";
+): Verdict {
   if (first === undefined || second === undefined) {
-    return unknown(id, NOT_SIGNED_IN, GIVE_CREDENTIALS);
+    return unknown(NOT_SIGNED_IN, GIVE_CREDENTIALS);
   }
-  if (second.outcome === "failed") return failed(id, second);
+  if (second.outcome === "failed") return failed(second);
   if (first.outcome === "failed")
-    return unknown(id, "the first session failed", CURE_BY_STEP[first.step]);
+    return unknown("the first session failed", CURE_BY_STEP[first.step]);
   if (first.tag !== undefined && second.tag !== undefined && first.tag !== second.tag) {
-    return held(id, "one session on each, the second by /k/KEY");
+    return held("one session on each, the second by /k/KEY");
   }
   if (workers === 1)
-    return held(
-      id,
-      "there is one worker",
-      "a single worker cannot drain: a restart interrupts people",
-    );
+    return held("there is one worker", "a single worker cannot drain: a restart interrupts people");
   return unknown(
-    id,
     "both sessions were on the same worker",
     workers === undefined
       ? "with --token or --redis it is known whether there is another"
@@ -90,20 +77,15 @@ export function judgeTwoWorkers(
   );
 }
 
-function failed(
-  id: "session" | "two-workers",
-  played: Extract<Played, { outcome: "failed" }>,
-): Finding {
-  const { step, detail } = played;
+function failed({ step, detail }: Extract<Played, { outcome: "failed" }>): Verdict {
   if (/Incompatible protocol versions/i.test(detail)) {
-    return unknown(id, detail, "use the ct-edge of the version that runs there");
+    return unknown(detail, "use the ct-edge of the version that runs there");
   }
   if (detail === "interrupted" || detail === "no answer in time" || /aborted/.test(detail)) {
     return unknown(
-      id,
       `${step}: no answer in time, or interrupted`,
       "run verify again; under load, when it is quieter",
     );
   }
-  return broken(id, `${step}: ${detail}`, CURE_BY_STEP[step]);
+  return broken(`${step}: ${detail}`, CURE_BY_STEP[step]);
 }

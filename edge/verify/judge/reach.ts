@@ -1,10 +1,10 @@
 /** Judges whether an edge responds at all, its certificate and its clock. Pure. */
 import { z } from "zod";
 import { readJson } from "../../../shared/base/json.ts";
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, held, unknown, type Verdict } from "../model/finding.ts";
 import { type HttpAnswer, headerValues, type Responded } from "../model/observations.ts";
 import type { CertificateAnswer } from "../probes/certificate.ts";
-import { meaningOf } from "./no-response.ts";
+import { doesNotRespond } from "./no-response.ts";
 
 const metaSchema = z.object({ version: z.string(), transports: z.array(z.unknown()) });
 const pageSchema = z.object({ serverUrl: z.string() });
@@ -12,15 +12,11 @@ const pageSchema = z.object({ serverUrl: z.string() });
 // --- edge ---
 
 /** `meta`: the response to /api/meta. */
-export function judgeEdge(meta: HttpAnswer): Finding {
-  const id = "edge";
-  if (meta.outcome === "failed") {
-    const { cause, cure } = meaningOf(meta);
-    return meta.reason === "interrupted" ? unknown(id, cause, cure) : broken(id, cause, cure);
-  }
+export function judgeEdge(meta: HttpAnswer): Verdict {
+  if (meta.outcome === "failed") return doesNotRespond(meta);
   const version = protocolVersionOf(meta);
-  if (version === undefined) return broken(id, ...whatResponds(meta));
-  return held(id, `it speaks protocol ${version}`);
+  if (version === undefined) return broken(...whatResponds(meta));
+  return held(`it speaks protocol ${version}`);
 }
 
 /** Undefined unless it is the response of an OCT server to /api/meta. */
@@ -123,17 +119,15 @@ export function judgeCertificate(
   answer: CertificateAnswer | undefined,
   host: string,
   nowMs: number,
-): Finding {
-  const id = "certificate";
+): Verdict {
   if (answer === undefined) {
     const warning = isLoopbackName(host)
       ? undefined
       : "plain HTTP: browsers of other machines have no encryption, and tokens can be read on the way";
-    return held(id, "plain HTTP, no certificate", warning);
+    return held("plain HTTP, no certificate", warning);
   }
   if (answer.outcome === "failed") {
     return unknown(
-      id,
       `it could not be read (${answer.detail})`,
       "check that the URL's port speaks TLS",
     );
@@ -141,21 +135,18 @@ export function judgeCertificate(
   const { problem, names, validToMs, validFromMs, issuer } = answer;
   if (validToMs <= nowMs) {
     return broken(
-      id,
       `it expired ${days(nowMs - validToMs)} ago`,
       "renew it; a balancer reads the new files after `ct-edge reload` or SIGHUP, other programs after a reload of theirs",
     );
   }
   if (validFromMs > nowMs) {
     return broken(
-      id,
       "it is not valid yet",
       "check the clock of this machine and of the one that made it",
     );
   }
   if (problem === "ERR_TLS_CERT_ALTNAME_INVALID") {
     return broken(
-      id,
       `it does not cover ${host}, only ${names || "no name"}`,
       "use a certificate with that name, or a URL with one of its names",
     );
@@ -165,11 +156,11 @@ export function judgeCertificate(
       `it is not trusted (${problem})`,
       "use a certificate of an authority that clients trust",
     ];
-    return broken(id, cause, cure);
+    return broken(cause, cure);
   }
   const left = validToMs - nowMs;
   const warning = left < EXPIRES_SOON_MS ? `it expires in ${days(left)}: renew it` : undefined;
-  return held(id, `of ${issuer || "an unnamed authority"}, valid for ${days(left)}`, warning);
+  return held(`of ${issuer || "an unnamed authority"}, valid for ${days(left)}`, warning);
 }
 
 function isLoopbackName(host: string): boolean {
@@ -188,19 +179,17 @@ function days(ms: number): string {
 const MAX_SKEW_MS = 60_000;
 
 /** By the Date header: a warning only, because either clock may be the wrong one. `nowMs`: when the response came. */
-export function judgeClock(meta: HttpAnswer, nowMs: number): Finding {
-  const id = "clock";
+export function judgeClock(meta: HttpAnswer, nowMs: number): Verdict {
   const [date] = meta.outcome === "response" ? headerValues(meta.headers, "date") : [];
   const atMs = date === undefined ? Number.NaN : Date.parse(date);
   if (Number.isNaN(atMs)) {
-    return unknown(id, "responses have no Date", "let the header pass in what is in front");
+    return unknown("responses have no Date", "let the header pass in what is in front");
   }
   const skewMs = atMs - nowMs;
   const seconds = Math.round(Math.abs(skewMs) / 1000);
   if (Math.abs(skewMs) <= MAX_SKEW_MS)
-    return held(id, `within ${Math.max(1, seconds)} s of this machine's`);
+    return held(`within ${Math.max(1, seconds)} s of this machine's`);
   return held(
-    id,
     "it was compared with this machine's",
     `the edge's clock is ${seconds} s ${skewMs > 0 ? "ahead of" : "behind"} this machine's: tokens are accepted too long or not yet; run NTP on all machines`,
   );

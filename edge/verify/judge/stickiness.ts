@@ -1,16 +1,8 @@
 /** Judges whether requests with the same key reach the same worker, in whichever way they carry it. Pure. */
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
-import type { CheckId } from "../model/checks.ts";
-import { broken, type Finding, held, unknown } from "../model/finding.ts";
+import { broken, held, unknown, type Verdict, type Verdicts } from "../model/finding.ts";
 import { type HttpAnswer, headerValues } from "../model/observations.ts";
 import { type KeyedHandshakes, STICKY_WAYS, type StickyWay } from "../probes/stickiness.ts";
-
-const ID_BY_WAY: Readonly<Record<StickyWay, CheckId>> = {
-  header: "sticky-header",
-  cookie: "sticky-cookie",
-  room: "sticky-room",
-  path: "sticky-path",
-};
 
 const CARRIER: Readonly<Record<StickyWay, string>> = {
   header: "the header ctstickiness",
@@ -24,12 +16,17 @@ export function judgeStickiness(
   all: readonly KeyedHandshakes[],
   page: HttpAnswer,
   workers: number | undefined,
-): Finding[] {
+): Verdicts {
   const tags = new Set(
     all.flatMap(({ tags: byWay }) => STICKY_WAYS.flatMap((way) => seen(byWay[way]))),
   );
   const disagreeing = STICKY_WAYS.filter((way) => all.some((one) => !isSteady(one.tags[way])));
-  return STICKY_WAYS.map((way) => judgeWay(way, { all, tags, disagreeing, page, workers }));
+  return Object.fromEntries(
+    STICKY_WAYS.map((way) => [
+      `sticky-${way}`,
+      judgeWay(way, { all, tags, disagreeing, page, workers }),
+    ]),
+  );
 }
 
 function judgeWay(
@@ -41,13 +38,11 @@ function judgeWay(
     readonly page: HttpAnswer;
     readonly workers: number | undefined;
   },
-): Finding {
-  const id = ID_BY_WAY[way];
+): Verdict {
   const { all, tags, disagreeing, page, workers } = what;
   const failed = all.filter((one) => one.tags[way].every((tag) => tag === undefined)).length;
   if (failed === all.length) {
     return unknown(
-      id,
       "no handshake was accepted",
       "see the findings about WebSockets and long polling",
     );
@@ -58,7 +53,6 @@ function judgeWay(
   }
   if (disagreeing.length === STICKY_WAYS.length) {
     return broken(
-      id,
       "the same key reaches different workers in every way: balancers route differently",
       "`ct-edge list` shows whether rings differ; all processes need the same version, secret and store",
     );
@@ -69,17 +63,15 @@ function judgeWay(
   });
   if (wrong.length > 0) {
     return broken(
-      id,
       `${wrong.length} of ${all.length} keys lead to another worker than they should: ${CARRIER[way]} does not arrive`,
       way === "path"
         ? "let what is in front pass paths that begin with /k/ on unchanged"
         : `let what is in front pass ${CARRIER[way]} on unchanged`,
     );
   }
-  if (tags.size > 1) return held(id, `${all.length} keys, ${tags.size} workers`);
-  if (workers === 1) return held(id, "there is one worker");
+  if (tags.size > 1) return held(`${all.length} keys, ${tags.size} workers`);
+  if (workers === 1) return held("there is one worker");
   return unknown(
-    id,
     "all keys lead to one worker, so a lost key would not be noticed",
     workers === undefined
       ? "verify with a second worker; with --token or --redis it is known whether there is one"
@@ -87,14 +79,13 @@ function judgeWay(
   );
 }
 
-function judgeSetCookie(page: HttpAnswer): Finding | undefined {
+function judgeSetCookie(page: HttpAnswer): Verdict | undefined {
   if (page.outcome !== "response" || page.status !== 200) return undefined;
   const isThere = headerValues(page.headers, "set-cookie").some((cookie) =>
     cookie.startsWith("ctstickiness="),
   );
   if (isThere) return undefined;
   return broken(
-    ID_BY_WAY.cookie,
     "the page of an invitation comes without the cookie ctstickiness",
     "let what is in front pass Set-Cookie on, and cache nothing",
   );

@@ -4,8 +4,7 @@ import type { CheckId } from "./checks.ts";
 /** `unknown`: it could not be seen, and is never counted as healthy. */
 export type FindingState = "held" | "broken" | "unknown";
 
-export interface Finding {
-  readonly id: CheckId;
+export interface Verdict {
   readonly state: FindingState;
   /** What was seen. May contain text of whatever responded, so it is escaped where it is printed. */
   readonly cause: string;
@@ -15,16 +14,26 @@ export interface Finding {
   readonly warning?: string;
 }
 
-export function held(id: CheckId, cause: string, warning?: string): Finding {
-  return { id, state: "held", cause, cure: "", ...(warning !== undefined && { warning }) };
+export type Verdicts = Readonly<Partial<Record<CheckId, Verdict>>>;
+
+export interface Finding extends Verdict {
+  readonly id: CheckId;
 }
 
-export function broken(id: CheckId, cause: string, cure: string): Finding {
-  return { id, state: "broken", cause, cure };
+export function held(cause: string, warning?: string): Verdict {
+  return { state: "held", cause, cure: "", ...(warning !== undefined && { warning }) };
 }
 
-export function unknown(id: CheckId, cause: string, cure: string): Finding {
-  return { id, state: "unknown", cause, cure };
+export function broken(cause: string, cure: string): Verdict {
+  return { state: "broken", cause, cure };
+}
+
+export function unknown(cause: string, cure: string): Verdict {
+  return { state: "unknown", cause, cure };
+}
+
+export function forAll(ids: readonly CheckId[], verdict: Verdict): Verdicts {
+  return Object.fromEntries(ids.map((id) => [id, verdict]));
 }
 
 /** A duration, as findings word it. */

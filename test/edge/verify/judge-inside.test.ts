@@ -4,11 +4,12 @@ import { describeDashboard } from "../../../edge/verify/inside/from-dashboard.ts
 import { describeInside } from "../../../edge/verify/inside/from-redis.ts";
 import type { Inside } from "../../../edge/verify/inside/inside.ts";
 import { parseInfo } from "../../../edge/verify/inside/redis-info.ts";
-import { INSIDE_IDS, judgeInside } from "../../../edge/verify/judge/inside.ts";
+import { judgeInside } from "../../../edge/verify/judge/inside.ts";
 import { judgeDrain, judgeKill } from "../../../edge/verify/judge/moves.ts";
 import { judgeSession, judgeSignIn, judgeTwoWorkers } from "../../../edge/verify/judge/people.ts";
 import { judgeRedis } from "../../../edge/verify/judge/redis.ts";
 import { judgeStickiness, keyPerWorker } from "../../../edge/verify/judge/stickiness.ts";
+import type { Verdicts } from "../../../edge/verify/model/finding.ts";
 import type { Responded } from "../../../edge/verify/model/observations.ts";
 import { formFor } from "../../../edge/verify/people/sign-in.ts";
 import type { KeyedHandshakes } from "../../../edge/verify/probes/stickiness.ts";
@@ -37,8 +38,8 @@ function keyed(key: string, tag: WorkerTag, more: Partial<Tags> = {}): KeyedHand
   return { key, tags: { header: both, cookie: both, room: both, path: both, ...more } };
 }
 
-const states = (findings: readonly { id: string; state: string }[]) =>
-  Object.fromEntries(findings.map(({ id, state }) => [id, state]));
+const states = (verdicts: Verdicts) =>
+  Object.fromEntries(Object.entries(verdicts).map(([id, { state }]) => [id, state]));
 
 test("keys that reach their workers in every way are held", () => {
   const all = [keyed("k1", A), keyed("k2", B)];
@@ -60,7 +61,7 @@ test("the way that leads elsewhere is broken, and only that one", () => {
     "sticky-room": "held",
     "sticky-path": "held",
   });
-  expect(findings[1]?.cause).toBe(
+  expect(findings["sticky-cookie"]?.cause).toBe(
     "1 of 2 keys lead to another worker than they should: the header Cookie does not arrive",
   );
 });
@@ -68,7 +69,7 @@ test("the way that leads elsewhere is broken, and only that one", () => {
 test("when all ways are unsteady the balancers differ", () => {
   const mixed = [A, B];
   const all = [keyed("k1", A, { header: mixed, cookie: mixed, room: mixed, path: mixed })];
-  for (const { state, cause } of judgeStickiness(all, INVITATION, 2)) {
+  for (const { state, cause } of Object.values(judgeStickiness(all, INVITATION, 2))) {
     expect(state).toBe("broken");
     expect(cause).toMatch(/balancers route differently/);
   }
@@ -76,23 +77,25 @@ test("when all ways are unsteady the balancers differ", () => {
 
 test("keys that all reach one worker prove nothing, unless there is only one worker", () => {
   const all = [keyed("k1", A), keyed("k2", A)];
-  expect(judgeStickiness(all, INVITATION, undefined)[0]?.state).toBe("unknown");
-  expect(judgeStickiness(all, INVITATION, 3)[0]).toMatchObject({
+  expect(judgeStickiness(all, INVITATION, undefined)["sticky-header"]?.state).toBe("unknown");
+  expect(judgeStickiness(all, INVITATION, 3)["sticky-header"]).toMatchObject({
     state: "unknown",
     cure: expect.stringContaining("other 2 workers"),
   });
-  expect(judgeStickiness(all, INVITATION, 1)[0]?.state).toBe("held");
+  expect(judgeStickiness(all, INVITATION, 1)["sticky-header"]?.state).toBe("held");
 });
 
 test("an invitation without its cookie, and no handshake at all, are not held", () => {
   const bare = { ...INVITATION, headers: {} };
-  expect(judgeStickiness([keyed("k", A)], bare, 1)[1]?.cause).toMatch(/without the cookie/);
+  expect(judgeStickiness([keyed("k", A)], bare, 1)["sticky-cookie"]?.cause).toMatch(
+    /without the cookie/,
+  );
   const none = [undefined, undefined];
   const all = [keyed("k", A, { header: none, cookie: none, room: none, path: none })];
-  expect(judgeStickiness(all, INVITATION, 2).map(({ state }) => state)).toEqual(
+  expect(Object.values(states(judgeStickiness(all, INVITATION, 2)))).toEqual(
     Array.from({ length: 4 }, () => "unknown"),
   );
-  expect(judgeStickiness([], INVITATION, 2)[0]?.state).toBe("unknown");
+  expect(judgeStickiness([], INVITATION, 2)["sticky-header"]?.state).toBe("unknown");
 });
 
 // --- people ---
@@ -199,14 +202,12 @@ const GOOD = describeInside([W1, balancer("b1")], [view({ id: "w1", status: "hea
 const SEEN = new Set([workerTag(W1.id, W1.incarnation)]);
 
 const judge = (inside: Inside, seen: ReadonlySet<WorkerTag> = SEEN) =>
-  Object.fromEntries(
-    judgeInside({ outcome: "read", inside }, seen).map((finding) => [finding.id, finding]),
-  );
+  judgeInside({ outcome: "read", inside }, seen);
+
+const INSIDE_IDS = ["inside", "one-edge", "secret", "reachable", "ring", "versions", "statsd"];
 
 test("the inside of a good edge is held", () => {
-  const findings = Object.values(judge(GOOD));
-  expect(findings.map(({ id }) => id)).toEqual(INSIDE_IDS);
-  expect(findings.filter(({ state }) => state !== "held")).toEqual([]);
+  expect(states(judge(GOOD))).toEqual(Object.fromEntries(INSIDE_IDS.map((id) => [id, "held"])));
 });
 
 test("without means, and with means that fail, the inside is unknown", () => {
@@ -215,15 +216,18 @@ test("without means, and with means that fail, the inside is unknown", () => {
     { outcome: "failed", detail: "refused" },
   ] as const) {
     const findings = judgeInside(answer, SEEN);
-    expect(findings.map(({ id }) => id)).toEqual(INSIDE_IDS);
-    expect(findings.every(({ state, cure }) => state === "unknown" && cure !== "")).toBe(true);
+    expect(Object.keys(findings)).toEqual(INSIDE_IDS);
+    for (const { state, cure } of Object.values(findings)) {
+      expect(state).toBe("unknown");
+      expect(cure).not.toBe("");
+    }
   }
 });
 
 test("nothing is concluded from the inside of another edge", () => {
-  const findings = Object.values(judge(GOOD, new Set([A])));
-  expect(findings[0]).toMatchObject({ id: "inside", state: "broken" });
-  expect(findings.slice(1).every(({ state }) => state === "unknown")).toBe(true);
+  const { inside, ...others } = judge(GOOD, new Set([A]));
+  expect(inside?.state).toBe("broken");
+  expect(new Set(Object.values(states(others)))).toEqual(new Set(["unknown"]));
 });
 
 test("a process with another secret is named, and its ring follows from that", () => {
@@ -305,23 +309,25 @@ const info = (text: string) => ({ outcome: "read", fields: parseInfo(text) }) as
 
 test("Redis is judged by what INFO says", () => {
   const good = "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n";
-  expect(judgeRedis(info(good)).map(({ state }) => state)).toEqual(["held", "held"]);
+  expect(Object.values(states(judgeRedis(info(good))))).toEqual(["held", "held"]);
   const evicting = judgeRedis(
     info("maxmemory_human:100M\nmaxmemory_policy:allkeys-lru\nevicted_keys:3"),
   );
-  expect(evicting[0]).toMatchObject({
+  expect(evicting["redis-policy"]).toMatchObject({
     state: "broken",
     cause: expect.stringMatching(/allkeys-lru \(maxmemory 100M\); 3 keys were evicted/),
   });
   const failing = judgeRedis(info(`${good}rdb_last_bgsave_status:err\r\n`));
-  expect(failing[1]?.state).toBe("broken");
-  expect(judgeRedis(info("role:slave"))[1]?.state).toBe("broken");
-  expect(judgeRedis(info(`${good}connected_slaves:1\r\n`))[1]?.warning).toMatch(/min-replicas/);
+  expect(failing["redis-persistence"]?.state).toBe("broken");
+  expect(judgeRedis(info("role:slave"))["redis-persistence"]?.state).toBe("broken");
+  expect(judgeRedis(info(`${good}connected_slaves:1\r\n`))["redis-persistence"]?.warning).toMatch(
+    /min-replicas/,
+  );
 });
 
 test("without Redis, or without INFO, its promises are unknown; an embedded store needs none", () => {
   const statesOf = (answer: Parameters<typeof judgeRedis>[0]) =>
-    judgeRedis(answer).map(({ state }) => state);
+    Object.values(states(judgeRedis(answer)));
   expect(statesOf("not asked")).toEqual(["unknown", "unknown"]);
   expect(statesOf({ outcome: "failed", detail: "NOPERM" })).toEqual(["unknown", "unknown"]);
   expect(statesOf("embedded")).toEqual(["held", "held"]);

@@ -140,7 +140,6 @@ function certificate(more: Partial<Extract<CertificateAnswer, { outcome: "read" 
 test("a certificate is held, or broken for one reason", () => {
   const judge = (answer: CertificateAnswer) => judgeCertificate(answer, "edge", NOW_MS);
   expect(judge(certificate())).toEqual({
-    id: "certificate",
     state: "held",
     cause: "of CA, valid for 90 days",
     cure: "",

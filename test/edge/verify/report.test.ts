@@ -3,14 +3,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { CHECK_IDS, linkOf } from "../../../edge/verify/model/checks.ts";
-import { broken, type Finding, held, unknown } from "../../../edge/verify/model/finding.ts";
-import {
-  type Report,
-  reportJson,
-  reportText,
-  sortFindings,
-  statusOf,
-} from "../../../edge/verify/report.ts";
+import { broken, held, unknown, type Verdicts } from "../../../edge/verify/model/finding.ts";
+import { type Report, reportJson, reportText, statusOf } from "../../../edge/verify/report.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -41,11 +35,11 @@ test("links within the page lead to sections that exist", () => {
   for (const [, anchor = ""] of text.matchAll(/\]\(#([^)]+)\)/g)) expect(anchors).toContain(anchor);
 });
 
-function report(findings: readonly Finding[], more: Partial<Report> = {}): Report {
+function report(verdicts: Verdicts, more: Partial<Report> = {}): Report {
   return {
     url: "https://edge.example.com",
     tookMs: 30_250,
-    findings: sortFindings(findings),
+    findings: CHECK_IDS.flatMap((id) => (verdicts[id] ? [{ id, ...verdicts[id] }] : [])),
     wasInterrupted: false,
     leftBehind: 0,
     ...more,
@@ -54,13 +48,13 @@ function report(findings: readonly Finding[], more: Partial<Report> = {}): Repor
 
 test("a report has the table first, then what to do: broken, unknown, warnings", () => {
   const text = reportText(
-    report([
-      unknown("ring", "it is not visible from outside", "give --redis"),
-      unknown("secret", "it is not visible from outside", "give --redis"),
-      held("edge", "it speaks protocol 0.3.1"),
-      broken("websocket", "an upgrade gets status 400", "let upgrades pass"),
-      held("clock", "compared", "the edge's clock is 99 s ahead"),
-    ]),
+    report({
+      ring: unknown("it is not visible from outside", "give --redis"),
+      secret: unknown("it is not visible from outside", "give --redis"),
+      edge: held("it speaks protocol 0.3.1"),
+      websocket: broken("an upgrade gets status 400", "let upgrades pass"),
+      clock: held("compared", "the edge's clock is 99 s ahead"),
+    }),
   );
   expect(text).toBe(
     `STATE    PROMISE                        SEEN
@@ -90,21 +84,21 @@ https://edge.example.com: 2 held, 1 broken, 2 unknown, in 30.3 s
 });
 
 test("an interruption and what could not be removed are told", () => {
-  const text = reportText(report([], { wasInterrupted: true, leftBehind: 1 }));
+  const text = reportText(report({}, { wasInterrupted: true, leftBehind: 1 }));
   expect(text).toContain("! Interrupted: what was not seen is unknown.\n");
   expect(text).toContain("! Not removed: 1 sessions or sign-ins;");
 });
 
 test("text of a server is escaped, in the table, in the cure and in JSON", () => {
   const hostile = "\u001b]0;x\u0007\r\n\u202e";
-  const findings = [broken("edge", hostile, hostile)];
-  for (const text of [reportText(report(findings)), reportJson(report(findings))]) {
+  const verdicts = { edge: broken(hostile, hostile) };
+  for (const text of [reportText(report(verdicts)), reportJson(report(verdicts))]) {
     expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   }
 });
 
 test("JSON has each finding with its promise and its link", () => {
-  const parsed: unknown = JSON.parse(reportJson(report([held("edge", "a")])));
+  const parsed: unknown = JSON.parse(reportJson(report({ edge: held("a") })));
   expect(parsed).toEqual({
     url: "https://edge.example.com",
     tookMs: 30_250,
@@ -127,15 +121,15 @@ test("JSON has each finding with its promise and its link", () => {
 });
 
 test("the exit status is 0 when nothing is broken, 1 when something is, 2 when there is no edge", () => {
-  const edge = held("edge", "");
-  const open = unknown("ring", "", "");
-  const statusFor = (findings: Finding[], more: Partial<Report> = {}, isStrict = false) =>
-    statusOf(report(findings, more), isStrict);
-  expect(statusFor([edge])).toBe(0);
-  expect(statusFor([edge, open])).toBe(0);
-  expect(statusFor([edge, open], {}, true)).toBe(2);
-  expect(statusFor([edge, broken("idle", "", "")], {}, true)).toBe(1);
-  expect(statusFor([broken("edge", "", "")])).toBe(2);
-  expect(statusFor([unknown("edge", "", "")])).toBe(2);
-  expect(statusFor([edge], { wasInterrupted: true })).toBe(2);
+  const edge = held("");
+  const ring = unknown("", "");
+  const statusFor = (verdicts: Verdicts, more: Partial<Report> = {}, isStrict = false) =>
+    statusOf(report(verdicts, more), isStrict);
+  expect(statusFor({ edge })).toBe(0);
+  expect(statusFor({ edge, ring })).toBe(0);
+  expect(statusFor({ edge, ring }, {}, true)).toBe(2);
+  expect(statusFor({ edge, idle: broken("", "") }, {}, true)).toBe(1);
+  expect(statusFor({ edge: broken("", "") })).toBe(2);
+  expect(statusFor({ edge: unknown("", "") })).toBe(2);
+  expect(statusFor({ edge }, { wasInterrupted: true })).toBe(2);
 });
