@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { systemClock } from "../shared/base/clock.ts";
 import { keepingAlive } from "../shared/base/keep-alive.ts";
-import { localStatusUrl } from "../shared/process/ask-status-port.ts";
+import { localUrl } from "../shared/process/ask-status-port.ts";
 import { storeReached } from "../shared/process/connect-store.ts";
 /**
  * `ct-worker`: reads the settings, opens the parts (start/) in the order in which they need each other, and announces the
@@ -45,7 +45,7 @@ async function empty(flags: Record<string, unknown>): Promise<void> {
     // Only this command needs it.
     const { emptyWorker } = await import("./empty.ts");
     const options = { timeoutMs: Number(timeout) * 1000, clock: systemClock };
-    await keepingAlive(() => emptyWorker(localStatusUrl(statusBind, statusPort), options));
+    await keepingAlive(() => emptyWorker(localUrl(statusBind, statusPort), options));
   } catch (error) {
     fail(error);
   }

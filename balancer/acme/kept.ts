@@ -7,6 +7,7 @@ import { storeNameOf } from "../discovery/store-files.ts";
 import { unsealRecord } from "./record.ts";
 import { createRecordCopy } from "./record-copy.ts";
 import { nextOrder, type Wanted } from "./schedule.ts";
+import { wantedCertificate } from "./start.ts";
 
 type KeptSettings = Pick<Settings, "dataDir" | "redisUrl" | "redisPrefix" | "secret">;
 
@@ -17,6 +18,20 @@ export interface Kept {
   readonly problem?: string;
   /** What soon may not. */
   readonly warning?: string;
+}
+
+/** Undefined without CT_ACME_DOMAINS, and when settings are wrong, which `check` reports apart. */
+export async function findKept(
+  settings: Settings,
+  findSecret: () => string | undefined,
+  nowMs: number,
+): Promise<Kept | undefined> {
+  try {
+    const wanted = wantedCertificate(settings);
+    return wanted && (await describeKept({ ...settings, secret: findSecret() }, wanted, nowMs));
+  } catch {
+    return undefined;
+  }
 }
 
 export async function describeKept(

@@ -3,11 +3,10 @@
  * store nor workers; it only opens each port briefly.
  */
 import { accessSync, constants, existsSync } from "node:fs";
-import { isIPv6 } from "node:net";
 import { dirname, resolve } from "node:path";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
-import { isWildcard } from "../../shared/net/networks.ts";
+import { isWildcard, urlHost } from "../../shared/net/networks.ts";
 import { isStoreLocal } from "../../shared/process/connect-store.ts";
 import {
   formatValue,
@@ -17,7 +16,7 @@ import {
 } from "../../shared/settings/read-settings.ts";
 import { deriveKeys, PUBLIC_RING_KEY } from "../../shared/settings/secret.ts";
 import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
-import { describeKept, type Kept } from "../acme/kept.ts";
+import { findKept } from "../acme/kept.ts";
 import { wantedCertificate } from "../acme/start.ts";
 import { expiresSoon, loadCertificates } from "../certificates/certificates.ts";
 import { createStaticDiscovery } from "../discovery/static-discovery.ts";
@@ -72,7 +71,7 @@ export async function checkSettings(
   if (tooMany !== undefined) warnings.push(tooMany);
   attempt(() => readTrustedProxies(settings));
   attempt(() => checkCertificates(settings, deps.nowMs, addLine, warnings));
-  const kept = await checkKept(settings, deps.nowMs);
+  const kept = await findKept(settings, () => settings.secret, deps.nowMs);
   if (kept !== undefined) addLine("certificate obtained", kept.text);
   if (kept?.warning !== undefined) warnings.push(kept.warning);
   if (kept?.problem !== undefined) problems.push(kept.problem);
@@ -97,7 +96,7 @@ export async function checkSettings(
       continue;
     }
     const result = await tryPort(bind, port);
-    if (result.isUsable) addLine(`${name} ${authority(result.host, port)}`, result.text);
+    if (result.isUsable) addLine(`${name} ${urlHost(result.host)}:${port}`, result.text);
     else problems.push(`${name}=${port}: ${result.text}`);
   }
   for (const name of unknownSettings(deps.env)) {
@@ -130,16 +129,6 @@ function checkCertificates(
       warnings.push(`the certificate ${settings.tlsCert[index]} expires in ${days} days`);
     }
   });
-}
-
-/** Undefined without CT_ACME_DOMAINS, and when the settings of that are wrong, which is reported apart. */
-async function checkKept(settings: Settings, nowMs: number): Promise<Kept | undefined> {
-  try {
-    const wanted = wantedCertificate(settings);
-    return wanted && (await describeKept(settings, wanted, nowMs));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Where the workers come from, by the same rules as discovery.ts, without contacting the store. */
@@ -196,10 +185,6 @@ function collide([, bind, port]: Port, [, otherBind, otherPort]: Port): boolean 
 
 function isEverywhere(bind: string | undefined): boolean {
   return bind === undefined || isWildcard(bind);
-}
-
-function authority(host: string, port: number): string {
-  return `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
 /** Opens the port briefly, as a start would. A port in use may be the running balancer's own. */

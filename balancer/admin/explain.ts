@@ -5,14 +5,23 @@
 import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { ExplainedHead } from "../../shared/control/command.ts";
-import type { ExplainedCandidate, Explanation } from "../../shared/control/explanation.ts";
+import type {
+  ExplainedCandidate,
+  ExplainedConnection,
+  ExplainedMove,
+  Explanation,
+} from "../../shared/control/explanation.ts";
+import { RESUME_VERSION } from "../../shared/resume/frames.ts";
+import type { WorkerRecord } from "../../shared/store/member.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import { CHUNKED, type Framing, NO_BODY } from "../http1/framing.ts";
 import type { CandidateTrace } from "../routing/candidates.ts";
 import { obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
 import { findRoute, routedRequest } from "../routing/session-key.ts";
+import { fitsLink } from "../upstreams/link-policy.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
-import { explainConnection, explainMove } from "./explain-connection.ts";
+import type { WorkerLinks } from "../upstreams/worker-links.ts";
 import { describeHealth } from "./status.ts";
 
 /** More would not fit into a command answer, which has candidates under two names (shared/control/explanation.ts). */
@@ -68,11 +77,7 @@ export async function explainHead(
 
   function describeWorker(upstream: Upstream): Explanation["workers"][number] {
     const { id, record, sessions, isFull } = upstream;
-    const { status, lastFailure } = describeHealth(
-      upstream.health,
-      router.statusOfWorker(upstream),
-      clock.nowMs(),
-    );
+    const { status, lastFailure } = describeHealth(upstream, router, clock);
     return {
       id,
       state: record.state,
@@ -100,4 +105,36 @@ function describeCandidate({ worker, as, status, chance }: CandidateTrace): Expl
 function mostLikely(trace: readonly CandidateTrace[]): readonly CandidateTrace[] {
   // Only candidates of the rule `load` have a chance.
   return [...trace].sort((a, b) => (b.chance ?? 2) - (a.chance ?? 2)).slice(0, MAX_CANDIDATES);
+}
+
+// --- over what it sends the request, and what that means for WebSockets when their session moves ---
+
+/** `target`: as the worker gets it. */
+export function explainConnection(
+  target: string,
+  fields: ExplainedHead["fields"],
+  { state }: Pick<WorkerLinks, "state">,
+): ExplainedConnection {
+  const framing = framingOf(fields);
+  if (!fitsLink(target, NO_BODY)) return { over: "own", why: "path" };
+  if (!fitsLink(target, framing)) return { over: "own", why: "body" };
+  return state === "open" ? { over: "link" } : { over: "own", why: state };
+}
+
+function explainMove(
+  { resumeVersion }: Pick<WorkerRecord, "resumeVersion">,
+  { state }: Pick<WorkerLinks, "state">,
+): ExplainedMove {
+  if (state !== "open") return { webSockets: "reconnect", why: state };
+  if (resumeVersion !== RESUME_VERSION) return { webSockets: "reconnect", why: "version" };
+  return { webSockets: "stay open" };
+}
+
+/** Of a head that no client has sent, so that nothing is to be checked. */
+function framingOf(fields: ExplainedHead["fields"]): Framing {
+  const find = (wanted: string): string | undefined =>
+    fields.find(({ name }) => name.toLowerCase() === wanted)?.value;
+  if (find("transfer-encoding") !== undefined) return CHUNKED;
+  const length = find("content-length");
+  return length === undefined ? NO_BODY : { kind: "length", length: Number(length) };
 }

@@ -19,8 +19,9 @@ import { VERSION } from "../../shared/process/version.ts";
 import type { Acme } from "../acme/acme.ts";
 import type { Certificate } from "../certificates/certificates.ts";
 import type { Discovery } from "../discovery/discovery.ts";
+import type { Router } from "../routing/router.ts";
 import type { DataPath } from "../server/data-path.ts";
-import type { Health, WorkerStatus } from "../upstreams/health.ts";
+import type { Upstream } from "../upstreams/upstream.ts";
 import type { WorkerLinks } from "../upstreams/worker-links.ts";
 
 export function statusOf(parts: {
@@ -60,9 +61,7 @@ export function statusOf(parts: {
       tunnels: tunnels.size,
       workers: router.upstreams.map((upstream) => ({
         ...upstream.record,
-        ...withFormerNames(
-          describeHealth(upstream.health, router.statusOfWorker(upstream), clock.nowMs()),
-        ),
+        ...withFormerNames(describeHealth(upstream, router, clock)),
         inFlight: upstream.inFlight,
         link: describeLinks(upstream.links),
       })),
@@ -101,11 +100,7 @@ export function describeView(
     tunnels: tunnels.size,
     workers: [
       ...router.upstreams.map((upstream) => {
-        const { status, lastFailure } = describeHealth(
-          upstream.health,
-          router.statusOfWorker(upstream),
-          clock.nowMs(),
-        );
+        const { status, lastFailure } = describeHealth(upstream, router, clock);
         return {
           id: upstream.id,
           status,
@@ -145,16 +140,21 @@ export function describeAcme(
  * `state` of the record is the worker's own; `status` is this balancer's view of it. `isAvoided`: it gets no new requests,
  * which also depends on whether probes are ignored.
  */
-export function describeHealth(health: Health, forRouting: WorkerStatus, nowMs: number) {
+export function describeHealth(
+  upstream: Upstream,
+  router: Pick<Router, "statusOfWorker">,
+  clock: Pick<Clock, "nowMs">,
+) {
+  const { health } = upstream;
   const { lastFailure } = health;
   return {
-    isAvoided: forRouting !== "healthy",
+    isAvoided: router.statusOfWorker(upstream) !== "healthy",
     status: health.state,
     ...(lastFailure !== undefined && {
       lastFailure: {
         reason: lastFailure.reason,
         by: lastFailure.by,
-        agoMs: Math.round(nowMs - lastFailure.atMs),
+        agoMs: Math.round(clock.nowMs() - lastFailure.atMs),
       },
     }),
   };

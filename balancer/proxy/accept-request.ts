@@ -7,9 +7,9 @@ import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downs
 import type { RequestHead } from "../http1/head.ts";
 import type { Limiter } from "../limits/limiter.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
-import { challengeToken, respondToChallenge } from "./acme-challenge.ts";
 import type { Refusals } from "./delayed-refusal.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
+import { challengeToken, respondToChallenge } from "./late-response.ts";
 
 interface AcceptDeps extends ExchangeDeps {
   readonly drainState: Pick<DrainState, "isAnnounced">;

@@ -8,7 +8,7 @@ import type { WorkerId } from "../../shared/base/ids.ts";
 import { readMembers } from "../../shared/cluster/read.ts";
 import { askStatusPort, StatusPortError } from "../../shared/process/ask-status-port.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { leadershipMs } from "./pace.ts";
+import { leadershipMs } from "./next-count.ts";
 
 const needs = z.number().nonnegative();
 const wishSchema = z.object({

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
-import { localStatusUrl } from "../../shared/process/ask-status-port.ts";
+import { localUrl } from "../../shared/process/ask-status-port.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { withStore } from "../commands/with-store.ts";
@@ -41,7 +41,7 @@ export function machineFleet(
       const balancer = (await processes()).find(({ role }) => role === "balancer");
       const port = balancer?.statusPort;
       if (typeof port !== "number") return { outcome: "none", why: "the balancer does not run" };
-      const statusUrl = localStatusUrl(settings.statusBind, port);
+      const statusUrl = localUrl(settings.statusBind, port);
       const token = settings.autoscaleToken;
       return withStore(settings, ({ store }) => askWish({ ...deps, store, statusUrl, token }));
     },
@@ -116,7 +116,7 @@ export function askInContainer(
   asker: Asker,
 ): Promise<Asked> {
   const port = Number(process.env["CT_STATUS_PORT"] || STATUS_PORT);
-  return askWish({ ...asker, store, token, statusUrl: localStatusUrl(statusBind, port) });
+  return askWish({ ...asker, store, token, statusUrl: localUrl(statusBind, port) });
 }
 
 function lines(text: string): string[] {

@@ -1,4 +1,4 @@
-/** How many workers an autoscaler should run next. Pure. */
+/** How many workers an autoscaler should run next, and when it does what. Pure. */
 
 /** How many workers there are. */
 export interface Fleet {
@@ -26,4 +26,18 @@ export function nextCount(
 ): number {
   if (wanted === undefined) return Math.max(own, min);
   return Math.min(max, Math.max(min, wanted - others + missing));
+}
+
+// --- times, which follow from the one between two polls ---
+
+const LONGEST_PAUSE_MS = 30_000;
+
+/** After a step that failed. */
+export function pauseMs(periodMs: number): number {
+  return Math.max(periodMs, Math.min(LONGEST_PAUSE_MS, 6 * periodMs));
+}
+
+/** How long an autoscaler that was killed keeps others out: longer than a living one goes without asking. */
+export function leadershipMs(periodMs: number): number {
+  return pauseMs(periodMs) + 3 * periodMs;
 }

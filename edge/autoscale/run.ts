@@ -6,8 +6,7 @@ import type { Resource } from "../../shared/autoscale/demand.ts";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import type { Asked } from "./ask-wish.ts";
-import { type Bounds, type Fleet, nextCount } from "./next-count.ts";
-import { pauseMs } from "./pace.ts";
+import { type Bounds, type Fleet, nextCount, pauseMs } from "./next-count.ts";
 
 /** The workers that the autoscaler starts and stops. */
 export interface WorkerFleet {

@@ -226,18 +226,16 @@ function connectionText(connection: ExplainedConnection): string {
 
 type WhyOwn = Extract<ExplainedConnection, { over: "own" }>["why"];
 
-const WHY_OWN: Readonly<Record<WhyOwn, string>> = {
+const WHY_OWN = {
   path: "requests of this path may have large bodies",
   body: "its body is over 64 KiB, or of unknown length",
   connecting: "there is no link now",
   unsupported: "the worker accepts no link (an earlier version, or CT_LINK=off there)",
   off: "CT_LINK=off",
-};
+} as const satisfies Record<WhyOwn, string>;
 
 const WHY_RECONNECT: Readonly<Record<WhyReconnect, string>> = {
-  connecting: WHY_OWN.connecting,
-  unsupported: WHY_OWN.unsupported,
-  off: WHY_OWN.off,
+  ...WHY_OWN,
   version: "the worker is of another version",
 };
 

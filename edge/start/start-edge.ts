@@ -14,7 +14,7 @@ import {
 import { createLog, type Log } from "../../shared/logs/log.ts";
 import { type Counters, createCounters } from "../../shared/metrics/metrics.ts";
 import { startPublisher } from "../../shared/metrics/statsd/publisher.ts";
-import { isWildcard } from "../../shared/net/networks.ts";
+import { localUrl } from "../../shared/process/ask-status-port.ts";
 import { connectStore } from "../../shared/process/connect-store.ts";
 import { notifyReady, notifyStopping } from "../../shared/process/service-manager.ts";
 import { createShutdown, type Shutdown } from "../../shared/process/shutdown.ts";
@@ -41,8 +41,7 @@ import { waitUntilAnswers } from "../process/readiness.ts";
 import { Supervisor, stopTimes } from "../process/supervisor.ts";
 import { keepCertificate } from "./certificate.ts";
 import { checkEdgeSettings, checkPorts, EDGE_DEFAULTS } from "./edge-settings.ts";
-import { createLineWriter, type LineWriter } from "./line-writer.ts";
-import { openLogFile } from "./log-file.ts";
+import { LineWriter, openLogFile } from "./line-writer.ts";
 import { findPluginSources } from "./plugin-sources.ts";
 import { keepSecret } from "./secret-file.ts";
 import { type Running, summarize } from "./summary.ts";
@@ -59,7 +58,7 @@ export async function runEdge(flags: Record<string, unknown>): Promise<void> {
   const counters = createCounters();
   // The reader of standard output may be gone; server.log has the lines too.
   process.stdout.on("error", () => {});
-  const lines = createLineWriter({ terminal: process.stdout, clock: systemClock });
+  const lines = new LineWriter({ terminal: process.stdout, clock: systemClock });
   process.once("exit", () => lines.close());
   try {
     await startEdge(readEdgeSettings(flags), {
@@ -411,9 +410,4 @@ function onSignals(
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, once);
   process.on("SIGHUP", () => (process.stdin.isTTY ? once("SIGHUP") : reload()));
   return once;
-}
-
-function localUrl(bind: string | undefined, port: number): string {
-  const host = bind === undefined || isWildcard(bind) ? "127.0.0.1" : bind;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

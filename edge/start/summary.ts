@@ -1,5 +1,5 @@
 /** The summary that is printed when the edge is ready: its addresses, how to sign in, how to stop. Pure. */
-import { isLoopback, isWildcard } from "../../shared/net/networks.ts";
+import { isLoopback, isWildcard, urlHost } from "../../shared/net/networks.ts";
 import { DEFAULT_USER } from "../../shared/settings/operator-credentials.ts";
 
 export interface Running {
@@ -68,7 +68,7 @@ function pluginRows({ pluginSources, clientsDir }: Running): [string, string][] 
 /** The host name for this machine; the edge listens on all addresses, on loopback, or on one other address. */
 function hostOf(bind: string | undefined): string {
   if (bind === undefined || isWildcard(bind) || isLoopback(bind)) return "localhost";
-  return bind.includes(":") ? `[${bind}]` : bind;
+  return urlHost(bind);
 }
 
 function dashboardAccess({ dashboard, isShared, logFile }: Running): string {

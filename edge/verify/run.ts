@@ -33,7 +33,6 @@ import { CHECK_IDS, type CheckId } from "./model/checks.ts";
 import { type Finding, unknown, type Verdicts } from "./model/finding.ts";
 import type { Handshake, HttpAnswer, Silence } from "./model/observations.ts";
 import type { Target } from "./model/target.ts";
-import { muteLibraries } from "./mute-libraries.ts";
 import { prepareKeys } from "./people/protocol.ts";
 import { finishSignIn } from "./people/sign-in.ts";
 import { readCertificate } from "./probes/certificate.ts";
@@ -88,6 +87,21 @@ function later(signal: AbortSignal, delayMs: number): AbortSignal {
   };
   signal.addEventListener("abort", abort, { once: true });
   return controller.signal;
+}
+
+/**
+ * The packages log what they cannot read to the console, with text of the server, and reject promises of their own when a
+ * connection ends. Neither may reach the terminal or end this process before it has cleaned up. Returns how to undo it.
+ */
+function muteLibraries(): () => void {
+  const { error, warn, log } = console;
+  const ignore = (): void => {};
+  Object.assign(console, { error: ignore, warn: ignore, log: ignore });
+  process.on("unhandledRejection", ignore);
+  return () => {
+    Object.assign(console, { error, warn, log });
+    process.off("unhandledRejection", ignore);
+  };
 }
 
 async function look(run: Run): Promise<Finding[]> {

@@ -56,6 +56,11 @@ export function networkOf(address: string): string {
     .join(":");
 }
 
+/** An address as it stands in a URL. */
+export function urlHost(address: string): string {
+  return address.includes(":") ? `[${address}]` : address;
+}
+
 // --- lists of networks ---
 
 export interface Networks {

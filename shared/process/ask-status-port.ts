@@ -1,16 +1,16 @@
 /** Asks the status port of a process on this machine. */
 import { describeError, EdgeError } from "../base/errors.ts";
-import { isWildcard } from "../net/networks.ts";
+import { isWildcard, urlHost } from "../net/networks.ts";
 
 /** The status port did not respond, or not with JSON. The message has its URL. */
 export class StatusPortError extends EdgeError {
   readonly code = "EDGE_STATUS_PORT";
 }
 
-/** `bind`: CT_STATUS_BIND; the loopback address by default. */
-export function localStatusUrl(bind: string | undefined, port: number): string {
+/** Of a port of this machine. `bind`: the address that it listens on; undefined for all of them. */
+export function localUrl(bind: string | undefined, port: number): string {
   const host = bind === undefined || isWildcard(bind) ? "127.0.0.1" : bind;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `http://${urlHost(host)}:${port}`;
 }
 
 const RESPONSE_MS = 5000;

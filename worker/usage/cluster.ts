@@ -185,15 +185,17 @@ export class Cluster {
   }
 }
 
-/**
- * The cluster's series for a process that is not a worker. `isLive`: whether this incarnation of a worker is a member.
- * Rejects with `StoreAwayError`.
- */
+/** The cluster's series for a process that is not a worker. Rejects with `StoreAwayError`. */
 export async function readClusterUsage(
-  store: Pick<Store, "readReports" | "readCounters">,
-  isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
+  store: Pick<Store, "members" | "readReports" | "readCounters">,
 ): Promise<ClusterUsage> {
-  const { reports, totals } = await readReports(store);
+  const [{ members }, { reports, totals }] = await Promise.all([
+    store.members(),
+    readReports(store),
+  ]);
+  const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
+  const isLive = (id: WorkerId, incarnation: Incarnation): boolean =>
+    incarnations.get(id) === incarnation;
   return describe({ sums: sumReports(reports, isLive), totals });
 }
 

@@ -59,15 +59,7 @@ interface WatchedEdge {
 }
 
 function watchEdge(store: Store): WatchedEdge {
-  const cluster = async () => {
-    const { members } = await store.members();
-    const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
-    const usage = await readClusterUsage(
-      store,
-      (id, incarnation) => incarnations.get(id) === incarnation,
-    );
-    return usage.series;
-  };
+  const cluster = async () => (await readClusterUsage(store)).series;
   const snapshots = createSnapshots({ store, clock: systemClock, cluster });
   return {
     async read() {

@@ -11,7 +11,6 @@ import { IDE_GROUPS, IDE_NAMES } from "../../../worker/usage/ide-groups.ts";
 import { usageCsv } from "../../../worker/usage/usage-csv.ts";
 import { type Cell, table } from "../../output/table.ts";
 import { type CommonFlags, createStoreCommand, wholeNumber } from "../command.ts";
-import type { StoreQuery } from "../with-store.ts";
 
 interface Flags extends CommonFlags {
   readonly csv?: true;
@@ -32,23 +31,14 @@ export function usageCommand(): Command {
       new Option("--csv", "Print a CSV file.").conflicts("json"),
     ],
     async run({ store }, { csv, days }) {
-      const usage = await read(store, days);
+      const { people } = await readClusterUsage(store);
+      const usage = await readDailyUsage(store, people, days);
       if (csv) return { out: usageCsv(usage.days) };
       // The form of the dashboard's JSON, but for what is known of now.
       const json = { days, users: usage.users, rows: usage.days };
       return { json, out: usageText(usage, days) };
     },
   });
-}
-
-async function read(store: StoreQuery["store"], days: number): Promise<ReadUsage> {
-  const { members } = await store.members();
-  const incarnations = new Map(members.map(({ id, incarnation }) => [id, incarnation]));
-  const { people } = await readClusterUsage(
-    store,
-    (id, incarnation) => incarnations.get(id) === incarnation,
-  );
-  return readDailyUsage(store, people, days);
 }
 
 type Day = ReadUsage["days"][number];

@@ -5,7 +5,7 @@ import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { type Command, Option } from "commander";
-import { describeKept, type Kept } from "../../../balancer/acme/kept.ts";
+import { findKept, type Kept } from "../../../balancer/acme/kept.ts";
 import { wantedCertificate } from "../../../balancer/acme/start.ts";
 import { loadCertificates } from "../../../balancer/certificates/certificates.ts";
 import { readTrustedProxies } from "../../../balancer/http1/forwarding.ts";
@@ -88,17 +88,11 @@ export function check(
   return { out: [...lines, ...unknown].map((line) => `${line}\n`).join(""), problems, settings };
 }
 
-/** Undefined without CT_ACME_DOMAINS. */
 async function keptCertificate(role: CheckedRole, settings: Settings): Promise<Kept | undefined> {
-  if (role === "worker" || settings.acmeDomains.length === 0) return undefined;
-  try {
-    const wanted = wantedCertificate(settings);
-    const secret = settings.secret ?? (role === "edge" ? findSecret(settings.dataDir) : undefined);
-    return wanted && (await describeKept({ ...settings, secret }, wanted, Date.now()));
-  } catch {
-    // The settings are wrong, which is among the other problems.
-    return undefined;
-  }
+  if (role === "worker") return undefined;
+  const { secret, dataDir } = settings;
+  const find = () => secret ?? (role === "edge" ? findSecret(dataDir) : undefined);
+  return findKept(settings, find, Date.now());
 }
 
 /** Problems that need a look into a value, or at several settings together. */

@@ -1,6 +1,6 @@
 /** Over what a request goes to its worker, as `explain` names it: by the same rule that sends it. */
 import { expect, test } from "vitest";
-import { explainConnection } from "../../../balancer/admin/explain-connection.ts";
+import { explainConnection } from "../../../balancer/admin/explain.ts";
 import type { LinkState } from "../../../balancer/upstreams/worker-links.ts";
 
 const SOCKET = "/socket.io/?EIO=4&transport=websocket";

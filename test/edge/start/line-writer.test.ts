@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createLineWriter, type LineWriter } from "../../../edge/start/line-writer.ts";
+import { LineWriter } from "../../../edge/start/line-writer.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
@@ -13,7 +13,7 @@ let terminal: PassThrough;
 beforeEach(() => {
   folder = tempFolder();
   terminal = new PassThrough();
-  writer = createLineWriter({ terminal, clock: systemClock });
+  writer = new LineWriter({ terminal, clock: systemClock });
 });
 afterEach(() => {
   writer.close();
