@@ -44,6 +44,26 @@ export interface RequestValues {
   readonly hasExpect: boolean;
 }
 
+export interface ResponseHead {
+  readonly status: number;
+  readonly reason: string;
+  readonly minor: 0 | 1;
+  /** Parsed when first read. */
+  readonly fields: readonly Field[];
+  readonly values: ResponseValues;
+  /** The fields that are relayed, as they are sent; undefined for an unusual head (`keptOfResponse`). */
+  readonly kept: string | undefined;
+  /** Where the body ends; depends on the request's method. */
+  readonly framing: Framing;
+  /** The value of Content-Length, also where there is no body (HEAD, 304). */
+  readonly length: number | undefined;
+  /** Whether it has Transfer-Encoding, also where there is no body. */
+  readonly isChunked: boolean;
+  readonly connection: readonly string[];
+  /** Whether the worker keeps the connection open after this response. */
+  readonly keepAlive: boolean;
+}
+
 /** The values of fields that are read of nearly every response; those of `x-ct-*` are of the first field of the name. */
 export interface ResponseValues {
   readonly session: string | undefined;

@@ -4,8 +4,7 @@
  */
 import { EDGE_HEADER_PREFIX, REQUEST_ID_HEADER } from "../../shared/net/edge-headers.ts";
 import type { Field } from "./fields.ts";
-import type { RequestHead } from "./head.ts";
-import type { ResponseHead } from "./response-head.ts";
+import type { RequestHead, ResponseHead } from "./head.ts";
 
 /** Fields of one connection, not of the message (RFC 9110 §7.6.1); all that begin with `proxy-` too. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([

@@ -5,7 +5,7 @@
 import { FieldScanner } from "./field-scanner.ts";
 import { type Field, HttpSyntaxError } from "./fields.ts";
 import { CHUNKED, type Framing, NO_BODY, UNTIL_CLOSE } from "./framing.ts";
-import type { ResponseValues } from "./head.ts";
+import type { ResponseHead, ResponseValues } from "./head.ts";
 import { endOfStartLine, MessageFields, parseVersion, readFields } from "./head-lines.ts";
 import { DEFAULT_HTTP_LIMITS } from "./limits.ts";
 
@@ -19,27 +19,22 @@ export function parseResponseHead(
   bytes: Buffer = NO_BYTES,
   start = -1,
 ): ResponseHead {
-  return new ResponseHead(text, requestMethod, bytes, start);
+  return new ParsedResponse(text, requestMethod, bytes, start);
 }
 
 const NO_BYTES = Buffer.alloc(0);
 
 /** Its constructor's steps are in the order in which faults are reported. */
-export class ResponseHead {
+class ParsedResponse implements ResponseHead {
   readonly status: number;
   readonly reason: string;
   readonly minor: 0 | 1;
   readonly values: ResponseValues;
-  /** The fields that are relayed, as they are sent; undefined for an unusual head (`keptOfResponse`). */
   readonly kept: string | undefined;
-  /** Where the body ends; depends on the request's method. */
   readonly framing: Framing;
-  /** The value of Content-Length, also where there is no body (HEAD, 304). */
   readonly length: number | undefined;
-  /** Whether it has Transfer-Encoding, also where there is no body. */
   readonly isChunked: boolean;
   readonly connection: readonly string[];
-  /** Whether the worker keeps the connection open after this response. */
   readonly keepAlive: boolean;
   readonly #text: string;
   #fields: readonly Field[] | undefined = undefined;
@@ -65,7 +60,6 @@ export class ResponseHead {
     this.keepAlive = this.framing !== UNTIL_CLOSE && message.wantsKeepAlive(minor);
   }
 
-  /** Parsed when first read. */
   get fields(): readonly Field[] {
     this.#fields ??= readFields(this.#text, "upstream", Number.POSITIVE_INFINITY);
     return this.#fields;

@@ -1,11 +1,11 @@
 /**
  * The first decision about a request: whether the balancer responds itself, or a worker does.
  */
+import type { EdgeError } from "../../shared/base/errors.ts";
 import type { DrainState } from "../downstream/drain-state.ts";
 import type { Client, Exchange } from "../downstream/exchange-contract.ts";
 import { healthResponse, MethodNotAllowedError, NoUpstreamError } from "../downstream/responses.ts";
 import type { RequestHead } from "../http1/head.ts";
-import type { Limiter } from "../limits/limiter.ts";
 import { findRoute, type Route } from "../routing/session-key.ts";
 import type { Refusals } from "./delayed-refusal.ts";
 import { type ExchangeDeps, ProxyExchange } from "./exchange.ts";
@@ -16,10 +16,20 @@ interface AcceptDeps extends ExchangeDeps {
   /** Whether `/` is a page of our workers; foreign servers of a fixed list have one of their own. */
   readonly isRootOurs: boolean;
   /** Undefined: no limits. */
-  readonly limiter: Pick<Limiter, "check"> | undefined;
+  readonly limiter: RequestLimiter | undefined;
   readonly refusals: Pick<Refusals, "refuse">;
   /** The response to a challenge of a certificate authority, by its token. Undefined: there are none. Never rejects. */
   readonly httpChallenge: ((token: string) => Promise<string | undefined>) | undefined;
+}
+
+interface RequestLimiter {
+  /** Why the request is refused; undefined: it may go on. */
+  check(request: {
+    readonly head: RequestHead;
+    readonly route: Route;
+    readonly peerAddress: string;
+    readonly isHealthCheck: boolean;
+  }): EdgeError | undefined;
 }
 
 /** Returns the exchange with a worker, which is not started yet; undefined when the response has been sent here. */

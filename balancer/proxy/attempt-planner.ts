@@ -8,7 +8,7 @@ import type { WorkerId } from "../../shared/base/ids.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { BusyError, MovingError, NoUpstreamError } from "../downstream/responses.ts";
-import type { ResponseHead } from "../http1/response-head.ts";
+import type { ResponseHead } from "../http1/head.ts";
 import type { Decision, Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { UpstreamError } from "../upstreams/connection.ts";

@@ -12,9 +12,8 @@ import type { Client } from "../downstream/exchange-contract.ts";
 import { makeField } from "../http1/fields.ts";
 import type { TrustedProxies } from "../http1/forwarding.ts";
 import { type Framing, UNTIL_CLOSE } from "../http1/framing.ts";
-import { type RequestHead, requestLine, statusLine } from "../http1/head.ts";
+import { type RequestHead, type ResponseHead, requestLine, statusLine } from "../http1/head.ts";
 import { keptOfRequest, keptOfResponse } from "../http1/headers.ts";
-import type { ResponseHead } from "../http1/response-head.ts";
 import type { Route } from "../routing/session-key.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 

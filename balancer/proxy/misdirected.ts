@@ -4,7 +4,7 @@
 import { isWorkerName, toSessionKey } from "../../shared/base/ids.ts";
 import { countRenamed } from "../../shared/metrics/former-tags.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { ResponseHead } from "../http1/response-head.ts";
+import type { ResponseHead } from "../http1/head.ts";
 import { type MovingReason, obstacleToReplay } from "../routing/decision.ts";
 import type { Router } from "../routing/router.ts";
 import type { Route } from "../routing/session-key.ts";

@@ -3,8 +3,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Field } from "../http1/fields.ts";
-import type { RequestHead } from "../http1/head.ts";
-import type { ResponseHead } from "../http1/response-head.ts";
+import type { RequestHead, ResponseHead } from "../http1/head.ts";
 
 /** 16 bytes as base64 (RFC 6455 §4.1). */
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/;

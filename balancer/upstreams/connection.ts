@@ -5,10 +5,11 @@
 import { EdgeError } from "../../shared/base/errors.ts";
 import { HttpSyntaxError } from "../http1/fields.ts";
 import { BodyReader, type Framing } from "../http1/framing.ts";
+import type { ResponseHead } from "../http1/head.ts";
 import { HeadCollector } from "../http1/head-collector.ts";
 import { isForwardableTrailer } from "../http1/headers.ts";
 import { type KeepAliveHint, NO_HINT, readKeepAlive, usableIdleMs } from "../http1/keep-alive.ts";
-import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
+import { parseResponseHead } from "../http1/response-head.ts";
 import type { Connection, ConnectionHandler, Piece } from "../transport/transport.ts";
 
 /** A worker could not be reached, or failed before its response was complete. */

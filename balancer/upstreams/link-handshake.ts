@@ -1,8 +1,9 @@
 /** The request by which a balancer turns a connection to a worker into a link, and the check of the response. */
 import { EdgeError } from "../../shared/base/errors.ts";
 import { INCARNATION_HEADER, LINK_PROTOCOL } from "../../shared/net/edge-headers.ts";
+import type { ResponseHead } from "../http1/head.ts";
 import { HeadCollector } from "../http1/head-collector.ts";
-import { parseResponseHead, type ResponseHead } from "../http1/response-head.ts";
+import { parseResponseHead } from "../http1/response-head.ts";
 import type { Connection, ConnectionHandler } from "../transport/transport.ts";
 import type { LinkTarget } from "./link-target.ts";
 

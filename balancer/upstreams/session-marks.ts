@@ -3,7 +3,7 @@
  */
 
 import { isSessionId, type SessionKey } from "../../shared/base/ids.ts";
-import type { ResponseHead } from "../http1/response-head.ts";
+import type { ResponseHead } from "../http1/head.ts";
 
 /** The session that a connection belongs to, as reported by its worker. */
 export interface Mark {

@@ -4,11 +4,11 @@
  */
 import { HttpSyntaxError } from "../../balancer/http1/fields.ts";
 import { createTrustedProxies, ForwardingFields } from "../../balancer/http1/forwarding.ts";
-import type { RequestHead } from "../../balancer/http1/head.ts";
+import type { RequestHead, ResponseHead } from "../../balancer/http1/head.ts";
 import { HeadCollector } from "../../balancer/http1/head-collector.ts";
 import { readKeepAlive } from "../../balancer/http1/keep-alive.ts";
 import { parseRequestHead } from "../../balancer/http1/request-head.ts";
-import { parseResponseHead, type ResponseHead } from "../../balancer/http1/response-head.ts";
+import { parseResponseHead } from "../../balancer/http1/response-head.ts";
 import { accessLine } from "../../balancer/logs/access-log.ts";
 import {
   forwardedHead,
