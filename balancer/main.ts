@@ -34,7 +34,7 @@ import {
   type StatusSource,
 } from "../shared/process/status-port.ts";
 import { VERSION } from "../shared/process/version.ts";
-import { readSettings, type Settings } from "../shared/settings/read-settings.ts";
+import { readSettings, type Settings, slice } from "../shared/settings/read-settings.ts";
 import { startAcme, wantedCertificate } from "./acme/start.ts";
 import { checkSettings } from "./admin/check.ts";
 import { balancerProgram } from "./admin/command-line.ts";
@@ -43,6 +43,7 @@ import { describeAcme, describeView, statusOf } from "./admin/status.ts";
 import { expiresInMs } from "./certificates/certificates.ts";
 import { CurrentCertificates } from "./certificates/current-certificates.ts";
 import { createDiscovery, type Discovery } from "./discovery/discovery.ts";
+import { CLIENT_TIMEOUTS } from "./downstream/client-deadline.ts";
 import type { DownstreamLimits } from "./downstream/served-client.ts";
 import { readTrustedProxies, type TrustedProxies } from "./http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "./http1/limits.ts";
@@ -374,15 +375,8 @@ function allowedConnections(configured: number | undefined, log: Log): number {
 }
 
 function downstreamLimits(settings: Settings): DownstreamLimits {
-  return {
-    ...DEFAULT_HTTP_LIMITS,
-    maxHeadBytes: settings.maxHeadBytes,
-    maxTargetBytes: settings.maxTargetBytes,
-    headerTimeoutMs: settings.headerTimeoutMs,
-    bodyTimeoutMs: settings.bodyTimeoutMs,
-    keepaliveTimeoutMs: settings.keepaliveTimeoutMs,
-    upstreamTimeoutMs: settings.upstreamTimeoutMs,
-  };
+  const names = ["maxHeadBytes", "maxTargetBytes", ...CLIENT_TIMEOUTS] as const;
+  return { ...DEFAULT_HTTP_LIMITS, ...slice(settings, names) };
 }
 
 /** Where access.log and error.log go; without CT_LOG_DIR there are none. */

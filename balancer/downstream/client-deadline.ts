@@ -3,16 +3,17 @@
  * by events, because a slow reader empties the system's buffers without any: it is given up only when several checks in a
  * row found that it took nothing.
  */
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import type { Deadline, Deadlines } from "../transport/deadlines.ts";
 import type { Connection } from "../transport/transport.ts";
 
-/** In ms. */
-export interface ClientTimeouts {
-  readonly headerTimeoutMs: number;
-  readonly bodyTimeoutMs: number;
-  readonly keepaliveTimeoutMs: number;
-  readonly upstreamTimeoutMs: number;
-}
+export const CLIENT_TIMEOUTS = [
+  "headerTimeoutMs",
+  "bodyTimeoutMs",
+  "keepaliveTimeoutMs",
+  "upstreamTimeoutMs",
+] as const;
+export type ClientTimeouts = Slice<typeof CLIENT_TIMEOUTS>;
 
 /**
  * What is waited for: that the client sends its request or takes its response, that the worker takes the one or sends the

@@ -1,4 +1,5 @@
 /** The networks from which a room token of this edge came lately: people with a session are there. Bounded memory. */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { copyOf } from "../../shared/base/ids.ts";
 
 const KEPT_MS = 600_000;
@@ -6,12 +7,11 @@ const KEPT_MS = 600_000;
 const FRESH_MS = 60_000;
 
 export class ReturningNetworks {
-  readonly #maxNetworks: number;
   /** When a token came last, the longest ago first. */
-  readonly #atMs = new Map<string, number>();
+  readonly #atMs: BoundedMap<string, number>;
 
   constructor(maxNetworks: number) {
-    this.#maxNetworks = maxNetworks;
+    this.#atMs = new BoundedMap(maxNetworks);
   }
 
   get size(): number {
@@ -32,10 +32,6 @@ export class ReturningNetworks {
   }
 
   add(network: string, nowMs: number): void {
-    if (!this.#atMs.delete(network) && this.#atMs.size >= this.#maxNetworks) {
-      const [oldest] = this.#atMs.keys();
-      if (oldest !== undefined) this.#atMs.delete(oldest);
-    }
     this.#atMs.set(copyOf(network), nowMs);
   }
 

@@ -1,4 +1,5 @@
 /** Token buckets by address: each may use `perMinute` tokens at once, and gets as many back in a minute. Bounded memory. */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { copyOf } from "../../shared/base/ids.ts";
 
 interface Bucket {
@@ -8,13 +9,12 @@ interface Bucket {
 
 export class TokenBuckets {
   readonly #perMinute: number;
-  readonly #maxAddresses: number;
   /** The address that came first is first. An address that has all its tokens needs no entry. */
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets: BoundedMap<string, Bucket>;
 
   constructor(perMinute: number, maxAddresses: number) {
     this.#perMinute = perMinute;
-    this.#maxAddresses = maxAddresses;
+    this.#buckets = new BoundedMap(maxAddresses);
   }
 
   get size(): number {
@@ -34,10 +34,6 @@ export class TokenBuckets {
   }
 
   #add(address: string, nowMs: number): Bucket {
-    if (this.#buckets.size >= this.#maxAddresses) {
-      const [oldest] = this.#buckets.keys();
-      if (oldest !== undefined) this.#buckets.delete(oldest);
-    }
     const bucket = { tokens: this.#perMinute, atMs: nowMs };
     this.#buckets.set(copyOf(address), bucket);
     return bucket;

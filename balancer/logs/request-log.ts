@@ -134,13 +134,6 @@ export function createRequestLog(deps: {
   };
 }
 
-interface Files {
-  readonly access: LineFile;
-  readonly error: LineFile;
-  reopen(): void;
-  close(): void;
-}
-
 /** `access.log`, or `access-2.log` of the second of several processes. */
 export function logFileName(name: "access" | "error", processNumber: number | undefined): string {
   return processNumber === undefined ? `${name}.log` : `${name}-${processNumber}.log`;
@@ -149,7 +142,7 @@ export function logFileName(name: "access" | "error", processNumber: number | un
 function openFiles(
   { folder: givenFolder, limits, processNumber }: LogFiles,
   { clock, log, counters }: { clock: Clock; log: Log; counters: Counters },
-): Files {
+) {
   const folder = resolve(givenFolder);
   const access = new LineFile({ clock, gatherMs: GATHER_MS });
   const error = new LineFile({ clock, gatherMs: GATHER_MS });

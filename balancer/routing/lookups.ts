@@ -2,12 +2,13 @@
  * Asks the store for the owners of sessions: one look-up per key at a time, within a budget of time, and not again for a
  * second after the store had no session for a key. Owners go to the owner cache.
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { copyOf, type SessionKey } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { SessionRecord } from "../../shared/store/store.ts";
 import type { Found } from "./decision.ts";
-import { dropOldest, type OwnerCache } from "./owner-cache.ts";
+import type { OwnerCache } from "./owner-cache.ts";
 
 export interface LookupsDeps {
   readonly store: { findSession(key: SessionKey): Promise<SessionRecord | undefined> };
@@ -27,7 +28,7 @@ const MAX_LOOKUPS = 1000;
 export class Lookups {
   readonly #deps: LookupsDeps;
   readonly #running = new Map<SessionKey, Promise<Found>>();
-  readonly #absentUntilMs = new Map<SessionKey, number>();
+  readonly #absentUntilMs = new BoundedMap<SessionKey, number>(MAX_ABSENT);
 
   constructor(deps: LookupsDeps) {
     this.#deps = deps;
@@ -92,7 +93,6 @@ export class Lookups {
   }
 
   #cacheAbsent(key: SessionKey): void {
-    dropOldest(this.#absentUntilMs, MAX_ABSENT);
     this.#absentUntilMs.set(copyOf(key), this.#deps.clock.nowMs() + ABSENT_MS);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * A balancer's cache of sessions' owners: bounded, and a session's epoch never decreases.
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { copyOf, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 
 export interface Owner {
@@ -33,7 +34,7 @@ export function createOwnerCache(
   onMoved: (key: SessionKey, from: WorkerId | undefined, to: WorkerId, epoch: number) => void,
   changes: () => number,
 ): OwnerCache {
-  const ownersByKey = new Map<SessionKey, Owner>();
+  const ownersByKey = new BoundedMap<SessionKey, Owner>(MAX_OWNERS);
   let revision = 0;
 
   return {
@@ -46,9 +47,6 @@ export function createOwnerCache(
         if (known.change !== change) ownersByKey.set(key, { worker, epoch, change });
         return;
       }
-      // Moved to the end: the oldest entry is evicted first.
-      ownersByKey.delete(key);
-      dropOldest(ownersByKey, MAX_OWNERS);
       ownersByKey.set(copyOf(key), { worker, epoch, change });
       revision++;
       if (known?.epoch !== epoch) onMoved(key, known?.worker, worker, epoch);
@@ -61,11 +59,4 @@ export function createOwnerCache(
       return revision;
     },
   };
-}
-
-/** Makes room for one more entry. */
-export function dropOldest(map: Map<SessionKey, unknown>, max: number): void {
-  if (map.size < max) return;
-  const oldest = map.keys().next();
-  if (oldest.done !== true) map.delete(oldest.value);
 }

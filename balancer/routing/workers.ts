@@ -2,6 +2,7 @@
  * The workers that this balancer routes to: one upstream for each worker of the membership, the workers whose lease
  * expired, and whether probes are ignored now.
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -42,7 +43,7 @@ export class Workers {
   readonly #upstreamsById = new Map<WorkerId, Upstream>();
   /** The same as a list, made when it is first asked for after a change. */
   #upstreams: readonly Upstream[] | undefined;
-  readonly #gone = new Map<WorkerId, Gone>();
+  readonly #gone = new BoundedMap<WorkerId, Gone>(MAX_GONE);
   readonly #changesById = new Map<WorkerId, number>();
   readonly #stopFollowing: () => void;
   #changes = 0;
@@ -136,7 +137,6 @@ export class Workers {
   }
 
   #noteGone({ id, record }: Upstream): void {
-    if (this.#gone.size >= MAX_GONE) this.#gone.delete([...this.#gone.keys()][0] ?? id);
     this.#gone.set(id, { id, incarnation: record.incarnation, atMs: this.#deps.clock.nowMs() });
   }
 

@@ -6,7 +6,7 @@ export interface Point {
 }
 
 /** figure = base + perUnit × size. */
-export interface Line {
+interface Line {
   readonly base: number;
   readonly perUnit: number;
 }
@@ -26,7 +26,7 @@ export function fitLine(points: readonly Point[]): Line {
 }
 
 /** figure = factor × size^exponent: 0 does not grow, 1 grows with the size, 2 with its square. */
-export interface PowerLaw {
+interface PowerLaw {
   readonly factor: number;
   readonly exponent: number;
 }

@@ -68,7 +68,7 @@ export function openRouter(view: MembershipView, onLookup: () => void, probe = N
 const NO_PROBE: Probe = { ask: () => new Promise(() => {}) };
 
 /** The key as the parser returns it: a slice of a head, here of 1 KiB. */
-export function cutOut(key: SessionKey): SessionKey {
+function cutOut(key: SessionKey): SessionKey {
   const head = Buffer.from(`GET /socket.io/?x=${key.padEnd(1000, "x")}`, "latin1");
   return head.toString("latin1").slice(18, 42) as SessionKey;
 }

@@ -12,6 +12,7 @@ import {
   type Settings,
   settingOptions,
 } from "../../shared/settings/read-settings.ts";
+import type { SettingName } from "../../shared/settings/settings.ts";
 import { fail } from "../output/errors.ts";
 import { type StoreQuery, withStore } from "./with-store.ts";
 
@@ -132,30 +133,16 @@ export function fullOption(): Option {
 }
 
 /** The options of these settings, and `--config`. */
-export function commandOptions(...names: readonly Parameters<typeof flagOf>[0][]): Option[] {
+export function commandOptions(...names: readonly SettingName[]): Option[] {
   const flags = new Set<string>(["--config", ...names.map(flagOf)]);
   return settingOptions("command").filter(({ long }) => flags.has(long ?? ""));
 }
 
-const NOT_OF_THE_STORE = [
-  "autoscaleToken",
-  "statusBind",
-  "auditDir",
-  "auditDays",
-  "secret",
-  "secretPrevious",
-  "webhooks",
-  "webhookNetworks",
-  "proxy",
-] as const;
-
-/** Where the store is. `--redis` is short for the flag of CT_REDIS_URL. */
-export function storeOptions(): Option[] {
-  const redisFlag = flagOf("redisUrl");
-  const others = new Set(NOT_OF_THE_STORE.map(flagOf));
-  const options = settingOptions("command").filter(({ long }) => !others.has(long ?? ""));
+/** Where the store is, and the options of `more` settings. `--redis` is short for the flag of CT_REDIS_URL. */
+export function storeOptions(...more: readonly SettingName[]): Option[] {
+  const options = commandOptions("dataDir", "redisUrl", "redisCa", "redisPrefix", ...more);
   return options.map((option) =>
-    option.long === redisFlag
+    option.long === flagOf("redisUrl")
       ? new SettingOption(`--redis, ${option.flags}`, option.description)
       : option,
   );

@@ -18,7 +18,7 @@ export const AUDIT_FILE_MODE = 0o640;
 export const AUDIT_FOLDER_MODE = 0o750;
 
 /** `stamp`: when the chain began. `number`: of the file in the chain, from 1. */
-export interface AuditFileName {
+interface AuditFileName {
   readonly worker: string;
   readonly stamp: string;
   readonly number: number;

@@ -31,7 +31,7 @@ export type OwnKind =
   | "audit.erased";
 
 /** Longest text in a line. */
-export const MAX_TEXT_CHARS = 1024;
+const MAX_TEXT_CHARS = 1024;
 /** Of a line in bytes; a longer one was not written by us. */
 export const MAX_LINE_BYTES = 256 * 1024;
 
@@ -264,7 +264,7 @@ const partySchema = z.union([personSchema, erasedSchema, otherSchema]);
 type Details = z.infer<typeof detailsSchema>;
 type PersonParty = z.infer<typeof personSchema>;
 type OpenParty = PersonParty | z.infer<typeof otherSchema>;
-export type ReadParty = z.infer<typeof partySchema>;
+type ReadParty = z.infer<typeof partySchema>;
 
 /** Fields and kinds of later versions are read too: the mac covers them. */
 const lineSchema = z.looseObject({
@@ -307,7 +307,7 @@ export function positionOf({
 }
 
 /** What is wrong with the line itself, when the mac before it is `macBefore`. */
-export type LineFault = "unknown key" | "changed" | "erased by others";
+type LineFault = "unknown key" | "changed" | "erased by others";
 
 export function faultOf(line: Line, macBefore: string, keys: AuditKeys): LineFault | undefined {
   const key = keys.accepted.find(({ id }) => id === line.key);

@@ -21,7 +21,7 @@ export interface ScalingTargets {
 export const RESOURCES = ["sessions", "connections", "cpu", "lag"] as const;
 export type Resource = (typeof RESOURCES)[number];
 
-export interface Demand {
+interface Demand {
   /** A fraction, so that it can be compared with less than a worker; at least 0. With the head-room. */
   readonly workers: number;
   /** Undefined: nothing is used. */

@@ -2,22 +2,22 @@
 import type { Clock } from "../base/clock.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import type { StatusPage } from "../process/status-port.ts";
-import type { Settings } from "../settings/read-settings.ts";
+import type { Slice } from "../settings/read-settings.ts";
 import type { MemberRecord, WorkerRecord } from "../store/member.ts";
 import { autoscalePage } from "./autoscale-page.ts";
 import { type ScalingSettings, watchDemand } from "./watch.ts";
 
-export type AutoscaleSettings = Pick<
-  Settings,
-  | "autoscaleSessions"
-  | "autoscaleConnections"
-  | "autoscaleCpuPercent"
-  | "autoscaleLagMs"
-  | "autoscaleHeadroomPercent"
-  | "autoscaleUpMs"
-  | "autoscaleDownMs"
-  | "autoscaleToken"
->;
+export const AUTOSCALE_SETTINGS = [
+  "autoscaleSessions",
+  "autoscaleConnections",
+  "autoscaleCpuPercent",
+  "autoscaleLagMs",
+  "autoscaleHeadroomPercent",
+  "autoscaleUpMs",
+  "autoscaleDownMs",
+  "autoscaleToken",
+] as const;
+export type AutoscaleSettings = Slice<typeof AUTOSCALE_SETTINGS>;
 
 export interface Autoscale {
   readonly page: StatusPage;

@@ -25,7 +25,7 @@ export type WishState =
   | { readonly wish: Wish }
   | { readonly wish: undefined; readonly why: string };
 
-export interface DemandWatch {
+interface DemandWatch {
   readonly state: WishState;
   /** What this process finds by itself, for its record; undefined while it does not know. */
   readonly own: number | undefined;

@@ -10,7 +10,7 @@ export interface PeriodicTask {
   close(): void;
 }
 
-export interface PeriodicTaskOptions {
+interface PeriodicTaskOptions {
   readonly clock: Clock;
   /** ms from the start of a run to the next; the time of a run that is still in progress is passed over. */
   readonly periodMs: number;

@@ -25,7 +25,7 @@ import {
  * unexpectedly and is started again after a delay · `failing`: it ended unexpectedly several times in a row; it is still
  * started again · `stopped`: it has ended and is not started again.
  */
-export type ChildState = "starting" | "up" | "stopping" | "waiting" | "failing" | "stopped";
+type ChildState = "starting" | "up" | "stopping" | "waiting" | "failing" | "stopped";
 
 /** Receives progress lines for the operator who requested a change. */
 export type Progress = (line: string) => void;
@@ -40,7 +40,7 @@ const WITHOUT_WARM_UP = { [SETTINGS.warmUpMs.env]: "0" };
 /** A balancer that has not released its ports within this hangs, and is killed. */
 const RELEASE_MS = 2000;
 
-export interface ChildDeps {
+interface ChildDeps {
   readonly role: ChildRole;
   readonly name: string;
   /** Its entry file. */

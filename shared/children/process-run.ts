@@ -21,7 +21,7 @@ import {
 export type ChildRole = "balancer" | "worker";
 
 /** A process did not become ready. The message is the process's own when it sent one. */
-export class ChildFailedError extends EdgeError {
+class ChildFailedError extends EdgeError {
   readonly code = "EDGE_CHILD_FAILED";
 }
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 
 /** What a balancer thinks of a worker (balancer/upstreams/health.ts). */
-export type HealthStatus = "healthy" | "unhealthy" | "down";
+type HealthStatus = "healthy" | "unhealthy" | "down";
 
 const FORMER = { healthy: "up", unhealthy: "suspect", down: "dead" } as const;
 

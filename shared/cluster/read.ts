@@ -8,7 +8,7 @@ import type { MemberRecord } from "../store/member.ts";
 import type { Membership, SessionRecord, Store } from "../store/store.ts";
 import { parseView, type View } from "./status-reports.ts";
 
-export interface MembersSnapshot {
+interface MembersSnapshot {
   /** Store time, ms since the epoch. */
   readonly nowMs: number;
   readonly membership: Membership;
@@ -50,7 +50,7 @@ export async function readViews(
   });
 }
 
-export interface ClusterReader {
+interface ClusterReader {
   /** Rejects with `StoreAwayError`. */
   read(): Promise<ClusterSnapshot>;
 }

@@ -1,6 +1,7 @@
 /**
  * Reads operators' commands for this process from the store, runs each once, and stores the result.
  */
+import { BoundedSet } from "../base/bounded.ts";
 import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import { coalesced } from "../base/one-flight.ts";
@@ -37,13 +38,11 @@ export function listenForCommands(deps: {
   ) => Promise<CommandAnswer> | CommandAnswer;
 }): CommandListener {
   const { store, log, self } = deps;
-  const started = new Set<string>();
+  const started = new BoundedSet<string>(MAX_REMEMBERED);
   let isClosed = false;
 
   async function runCommand(ticket: Ticket): Promise<void> {
-    if (started.has(ticket.token)) return;
-    if (started.size >= MAX_REMEMBERED) started.clear();
-    started.add(ticket.token);
+    if (!started.addNew(ticket.token)) return;
     const command = parseCommand(ticket.question);
     const by = senderOf(ticket.question);
     const result = await resultOf(command, by);

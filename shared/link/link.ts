@@ -37,7 +37,7 @@ export interface Wire {
   destroy(): void;
 }
 
-export interface LinkOptions {
+interface LinkOptions {
   readonly counts: LinkCounts;
   /** Takes a stream that the peer has opened, and sets its handler before it returns. Without it the peer may open none. */
   readonly onStream?: (stream: LinkStream) => void;
@@ -54,7 +54,7 @@ export interface LinkOptions {
  * Up to this many bytes leave as latin1 text, which Node writes without a buffer of its own: their place in the output buffer
  * is free at once. It is also the longest text for which Node does so.
  */
-export const MAX_TEXT_BYTES = 16_384;
+const MAX_TEXT_BYTES = 16_384;
 const BUFFER_BYTES = 65_536;
 const MAX_FRAME_BYTES = HEADER_BYTES + MAX_PAYLOAD_BYTES;
 /** Unsent bytes beyond which the streams keep theirs, and get turns when the wire has room again. */

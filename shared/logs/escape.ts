@@ -36,7 +36,7 @@ export function escapeJson(value: unknown, indent?: number): string {
 }
 
 /** UTF-16 units as `\uXXXX`, which is an escape in JSON too. */
-function escapeChar(char: string): string {
+export function escapeChar(char: string): string {
   let escaped = "";
   for (let i = 0; i < char.length; i++) {
     escaped += `\\u${char.charCodeAt(i).toString(16).padStart(4, "0")}`;

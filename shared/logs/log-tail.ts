@@ -2,7 +2,7 @@
  * Reads the end of a log and follows it across rotations, including what was written to a file before it was renamed. Work
  * and memory are bounded for any length of the log or of a line.
  */
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { errorCode } from "../base/errors.ts";
 import { rotatedNumbers, rotatedPath } from "./rotation.ts";
 
@@ -59,26 +59,27 @@ export async function readLogFrom(
   position: LogPosition,
   maxBytes: number,
 ): Promise<LogPiece | undefined> {
-  const now = await statOf(path);
   const { inode, offset } = position;
-  if (now === undefined || (now.ino === inode && now.size === offset)) return undefined;
   const opened: Segment[] = [];
   try {
     await openSegment(opened, path);
+    const [current] = opened;
+    if (current === undefined || (current.inode === inode && current.to === offset)) {
+      return undefined;
+    }
     let isFound = await isAtPosition(opened, position);
     // A file of the same name that was truncated is read from its start.
-    if (!isFound && now.ino !== inode) {
+    if (!isFound && current.inode !== inode) {
       for (const number of await rotatedNumbers(path)) {
         await openSegment(opened, rotatedPath(path, number));
         isFound = await isAtPosition(opened, position);
         if (isFound) break;
       }
     }
-    const segments = isFound ? opened : opened.slice(0, 1);
-    const last = segments.at(-1);
-    if (last === undefined) return undefined;
-    if (isFound) segments[segments.length - 1] = { ...last, from: offset };
-    return await readSegments([...segments].reverse(), maxBytes, isFound && position.isWithinLine);
+    if (!isFound) return await readSegments([current], maxBytes, false);
+    const [oldest = current, ...newer] = opened.toReversed();
+    const segments = [{ ...oldest, from: offset }, ...newer];
+    return await readSegments(segments, maxBytes, position.isWithinLine);
   } finally {
     await closeAll(opened);
   }
@@ -98,15 +99,6 @@ const BEFORE_BYTES = 64;
 async function readBefore(handle: FileHandle, offset: number): Promise<string> {
   const bytes = await readBytes(handle, Math.max(0, offset - BEFORE_BYTES), offset);
   return bytes.toString("base64");
-}
-
-async function statOf(path: string): Promise<{ ino: number; size: number } | undefined> {
-  try {
-    return await stat(path);
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }
 
 /** Opens the file if it exists and is not open under another name already, because of a rotation meanwhile. */

@@ -3,6 +3,7 @@
  * token, a cookie or a secret; as a safeguard, fields with such names are masked.
  */
 import { pino } from "pino";
+import { escapeChar } from "./escape.ts";
 
 /** A process's logger: `log.warn({ workerId, err }, "lease lost")`. */
 export type Log = Pick<pino.Logger, "debug" | "info" | "warn" | "error">;
@@ -107,8 +108,4 @@ function escapeControls(text: string): string {
   const end = text.endsWith("\n") ? "\n" : "";
   const body = end === "" ? text : text.slice(0, -1);
   return body.replace(/[\p{Cc}\u2028\u2029]/gu, escapeChar) + end;
-}
-
-function escapeChar(char: string): string {
-  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

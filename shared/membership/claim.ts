@@ -10,7 +10,7 @@ import type { ResumeOutcome } from "../store/store.ts";
 export type ObservedOwner = "answers" | "refuses" | "silent";
 
 /** `away`: the store is unavailable. */
-export type ClaimOutcome = ResumeOutcome["outcome"] | "away";
+type ClaimOutcome = ResumeOutcome["outcome"] | "away";
 
 export type ClaimStep =
   /** This worker owns it. */

@@ -9,7 +9,7 @@ import { MEMBER_LEASE_MS } from "../store/store.ts";
 /** How long a renewal counts after it was sent: the lease less a second for messages in flight. */
 export const FENCE_MS = MEMBER_LEASE_MS - 1000;
 
-export interface FenceFacts {
+interface FenceFacts {
   readonly nowMs: number;
   /** When the last successful renewal was sent; -Infinity before the first. */
   readonly lastRenewalSentMs: number;

@@ -125,7 +125,7 @@ export function judgeUrl(
 }
 
 /** The hosts where workers may be. */
-export interface WorkerNetworks {
+interface WorkerNetworks {
   has(host: string): boolean;
 }
 

@@ -8,7 +8,7 @@ import type { WorkerId } from "../base/ids.ts";
  * How long an owner is missing before the reaper takes its sessions over. Meanwhile connected clients move theirs to the
  * next workers of the ring; the reaper would gather all of them on itself.
  */
-export const REAP_AFTER_MS = 10_000;
+const REAP_AFTER_MS = 10_000;
 
 /** Since when each owner has been missing, on the monotonic clock. */
 export type MissingOwners = ReadonlyMap<WorkerId, number>;

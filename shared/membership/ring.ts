@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import ConsistentHash from "consistent-hash";
+import { BoundedMap } from "../base/bounded.ts";
 import { copyOf, type SessionKey, type WorkerId } from "../base/ids.ts";
 import { sign } from "../settings/secret.ts";
 
@@ -65,7 +66,7 @@ const POINTS_PER_DIGEST = 8;
 export function createRing(members: readonly RingMember[], ringKey: Buffer): Ring {
   const hashRing = createHashRing(members);
   const place = (key: SessionKey): RingPlace => sign(ringKey, key) as RingPlace;
-  const cache = new Map<SessionKey, readonly WorkerId[]>();
+  const cache = new BoundedMap<SessionKey, readonly WorkerId[]>(MAX_CACHED);
   return {
     members: hashRing.members,
     fingerprint: hashRing.fingerprint,
@@ -74,10 +75,7 @@ export function createRing(members: readonly RingMember[], ringKey: Buffer): Rin
       const cached = cache.get(key);
       if (cached !== undefined) return cached;
       const candidates = hashRing.candidates(place(key));
-      if (key.length <= MAX_CACHED_CHARS) {
-        if (cache.size >= MAX_CACHED) cache.clear();
-        cache.set(copyOf(key), candidates);
-      }
+      if (key.length <= MAX_CACHED_CHARS) cache.set(copyOf(key), candidates);
       return candidates;
     },
     place,

@@ -2,6 +2,7 @@
  * IP addresses: their canonical form, lists of networks from settings, and kinds of addresses. Pure.
  */
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import { BoundedMap } from "../base/bounded.ts";
 import { copyOf } from "../base/ids.ts";
 import { SettingError } from "../settings/read-settings.ts";
 
@@ -76,7 +77,7 @@ export function parseNetworks(setting: string, list: readonly string[]): Network
   const blocks = new BlockList();
   for (const entry of list) addRange(blocks, entry, setting);
   if (list.length === 0) return { has: () => false };
-  const cache = new Map<string, boolean>();
+  const cache = new BoundedMap<string, boolean>(MAX_CACHED);
   return {
     has(address) {
       const cached = cache.get(address);
@@ -85,7 +86,6 @@ export function parseNetworks(setting: string, list: readonly string[]): Network
       // Not cached: a copy of a text that is not ASCII could be the text of an address.
       if (plain === undefined) return false;
       const isIn = blocks.check(plain, family(plain));
-      if (cache.size >= MAX_CACHED) cache.clear();
       cache.set(copyOf(address), isIn);
       return isIn;
     },

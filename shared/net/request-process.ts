@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import { errorCode } from "../base/errors.ts";
 import { Agent, request } from "./node-http.ts";
 
-export interface ProcessRequest {
+interface ProcessRequest {
   readonly method?: "GET" | "POST" | "PUT";
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Uint8Array;

@@ -32,7 +32,7 @@ export interface NamedHost extends Person {
   readonly name: string;
 }
 
-export const MAX_GUIDANCE = 100;
+const MAX_GUIDANCE = 100;
 
 export function explainPolicy(
   { policy, decider, digest }: Pick<ReadPolicy, "policy" | "decider" | "digest">,

@@ -91,7 +91,7 @@ function networkKeys(address: string, prefixes: readonly number[]): string[] {
   return prefixes.filter((bits) => bits <= bytes.length * 8).map((bits) => keyOf(bytes, bits));
 }
 
-export interface Network {
+interface Network {
   readonly key: string;
   readonly bits: number;
 }

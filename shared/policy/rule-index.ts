@@ -6,7 +6,7 @@ import { ADDRESSES, type Keys } from "./keys.ts";
 import { CONDITION_KINDS, type ConditionKind, type Rule } from "./policy.ts";
 
 /** What a rule asks for: of the person itself, or of the host whose session it is about. */
-export type Side = "who" | "hosts";
+type Side = "who" | "hosts";
 
 interface Placed {
   readonly rule: Rule;

@@ -6,19 +6,21 @@ import { describeError } from "../base/errors.ts";
 import type { Log } from "../logs/log.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import { isLoopback } from "../net/networks.ts";
-import { SettingError, type Settings } from "../settings/read-settings.ts";
+import { SettingError, type Settings, type Slice } from "../settings/read-settings.ts";
 import { readTextFile } from "../settings/text-file.ts";
 import { connectEmbeddedStore } from "../store/embedded/client.ts";
 import { parseRedisUrl } from "../store/redis/connection/target.ts";
 import { connectRedisStore } from "../store/redis/store.ts";
 import type { Store } from "../store/store.ts";
 
+export const STORE_SETTINGS = ["storeSocket", "redisUrl", "redisCa", "redisPrefix"] as const;
+
 /**
  * Connects to the embedded store if `storeSocket` is set, because only `ct-edge` sets it, else to Redis. Returns
  * immediately, before it is connected. Throws `SettingError` if neither is set or a value is invalid.
  */
 export function connectStore(deps: {
-  readonly settings: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
+  readonly settings: Slice<typeof STORE_SETTINGS>;
   /** Name of this process in Redis's CLIENT LIST, such as `worker-3`. */
   readonly name: string;
   readonly clock: Clock;

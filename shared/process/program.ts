@@ -31,7 +31,7 @@ export interface StopRequest {
   readonly isSupervised: boolean;
 }
 
-export interface LaterRequests {
+interface LaterRequests {
   /** Resolves on a second signal, which forces an immediate stop. */
   readonly urgent: Promise<void>;
   /** Resolves when the whole edge stops after it had asked only this process to stop. */

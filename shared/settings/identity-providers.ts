@@ -27,7 +27,7 @@ interface Common {
 }
 
 /** Paths of claims: names, separated by dots where one is within another. */
-export interface ClaimNames {
+interface ClaimNames {
   readonly name: readonly string[];
   readonly email: string;
   readonly groups: string;

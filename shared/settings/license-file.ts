@@ -13,18 +13,18 @@ import {
   parsePublicKey,
   readLicense,
 } from "./license.ts";
-import { SettingError, type Settings } from "./read-settings.ts";
+import { SettingError, type Slice } from "./read-settings.ts";
 import { readTextFile } from "./text-file.ts";
 
-export type LicenseSettings = Pick<
-  Settings,
-  | "licensee"
-  | "licenseMaxConnections"
-  | "licenseExpiration"
-  | "licenseSignature"
-  | "licenseFile"
-  | "licensePublicKey"
->;
+export const LICENSE_SETTINGS = [
+  "licensee",
+  "licenseMaxConnections",
+  "licenseExpiration",
+  "licenseSignature",
+  "licenseFile",
+  "licensePublicKey",
+] as const;
+export type LicenseSettings = Slice<typeof LICENSE_SETTINGS>;
 
 /** The place that installations have always used. */
 const STANDARD_FILE = "/opt/codetogether/licensing.properties";

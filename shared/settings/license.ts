@@ -20,7 +20,7 @@ export interface License {
 }
 
 /** `community`: there is no license, and nothing is limited. `expired` and `forged`: new sessions are refused. */
-export type LicenseStanding =
+type LicenseStanding =
   | { readonly state: "community" }
   | { readonly state: "valid"; readonly license: License }
   | { readonly state: "expired"; readonly license: License }
@@ -64,7 +64,7 @@ function endMs(expiration: string): number {
 
 // --- the license as operators write it ---
 
-export interface WrittenLicense {
+interface WrittenLicense {
   readonly licensee: string | undefined;
   readonly maxConnections: string | undefined;
   readonly expiration: string | undefined;

@@ -2,14 +2,17 @@
  * The configured user and password of the dashboard. The worker checks them; `ct-edge` prints the user and the name of the
  * variable with the password.
  */
-import type { Settings } from "./read-settings.ts";
+import type { Slice } from "./read-settings.ts";
 
-export type CredentialSettings = Pick<
-  Settings,
-  "dashboardUser" | "dashboardPassword" | "logsUser" | "logsPassword"
->;
+export const CREDENTIAL_SETTINGS = [
+  "dashboardUser",
+  "dashboardPassword",
+  "logsUser",
+  "logsPassword",
+] as const;
+export type CredentialSettings = Slice<typeof CREDENTIAL_SETTINGS>;
 
-export interface ConfiguredCredentials {
+interface ConfiguredCredentials {
   readonly user: string;
   readonly password: string;
   readonly passwordSetting: string;

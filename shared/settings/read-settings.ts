@@ -16,6 +16,17 @@ export type Settings = {
   readonly [Name in SettingName]: SettingValue<(typeof SETTINGS)[Name]>;
 };
 
+/** What a part reads. It declares the names beside their use, in a list for `slice`, so that it gets no others. */
+export type Slice<Names extends readonly SettingName[]> = Pick<Settings, Names[number]>;
+
+export function slice<const Names extends readonly SettingName[]>(
+  settings: Settings,
+  names: Names,
+): Slice<Names> {
+  // Every name is there.
+  return Object.fromEntries(names.map((name) => [name, settings[name]])) as Slice<Names>;
+}
+
 /** A setting has an invalid value, or a file with settings cannot be read. */
 export class SettingError extends EdgeError {
   readonly code = "EDGE_SETTING";
@@ -89,7 +100,7 @@ export function readSettings(from: SettingsSource): Settings {
   return settings;
 }
 
-export interface SettingsSource {
+interface SettingsSource {
   readonly role: Role;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly flags?: Readonly<Record<string, unknown>>;

@@ -11,7 +11,7 @@ export function readTextFile(path: string): string {
 }
 
 /** Decodes UTF-8, or UTF-16 with a byte order mark. */
-export function decodeText(bytes: Buffer): string {
+function decodeText(bytes: Buffer): string {
   const isLittle = bytes[0] === 0xff && bytes[1] === 0xfe;
   const isBig = bytes[0] === 0xfe && bytes[1] === 0xff;
   const encoding = isLittle ? "utf-16le" : isBig ? "utf-16be" : "utf-8";

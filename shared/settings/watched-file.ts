@@ -6,7 +6,7 @@ import { describeError } from "../base/errors.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
 
-export interface WatchedFile {
+interface WatchedFile {
   close(): void;
 }
 

@@ -5,9 +5,9 @@ import { isMap, isSeq, LineCounter, type ParsedNode, parseDocument } from "yaml"
 import type { z } from "zod";
 import { parseJson } from "../base/json.ts";
 
-export type ReadYaml<T> = { readonly outcome: "read"; readonly value: T } | Problems;
+type ReadYaml<T> = { readonly outcome: "read"; readonly value: T } | Problems;
 
-export interface Problems {
+interface Problems {
   readonly outcome: "invalid";
   readonly problems: readonly string[];
 }

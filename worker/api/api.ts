@@ -11,7 +11,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { IdentityProvider } from "../../shared/settings/identity-providers.ts";
 import type { RoleGroups } from "../../shared/settings/operator-roles.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
@@ -54,6 +54,19 @@ import { addWebLogin } from "./web-login.ts";
 
 export type Api = Awaited<ReturnType<typeof createApi>>;
 
+export const API_SETTINGS = [
+  "serverOwner",
+  "serverUrl",
+  "meetingUrl",
+  "loginSimple",
+  "loginApiKey",
+  "loginUnverifiedEmail",
+  "loginPageUrl",
+  "loginSuccessUrl",
+  "loginRedirects",
+  "protocolVersion",
+] as const;
+
 interface Deps {
   readonly store: Store;
   readonly tokens: Pick<
@@ -73,19 +86,7 @@ interface Deps {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly settings: Pick<
-    Settings,
-    | "serverOwner"
-    | "serverUrl"
-    | "meetingUrl"
-    | "loginSimple"
-    | "loginApiKey"
-    | "loginUnverifiedEmail"
-    | "loginPageUrl"
-    | "loginSuccessUrl"
-    | "loginRedirects"
-    | "protocolVersion"
-  >;
+  readonly settings: Slice<typeof API_SETTINGS>;
   readonly identityProviders: readonly ProviderClient[];
   readonly signInRecords: Pick<SignInRecords, "begin" | "forget">;
   readonly operatorRoles: RoleGroups | undefined;

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 import type { Party } from "../../shared/activity/event.ts";
+import { BoundedSet } from "../../shared/base/bounded.ts";
 import {
   isSessionId,
   type SessionId,
@@ -34,7 +35,6 @@ import type { Claim, Registry } from "../sessions/registry.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../sessions/wire/join-answer.ts";
 import type { Authentication } from "./authentication.ts";
 import type { Poll, Polls } from "./long-polls.ts";
-import { createOnce, type Once } from "./once-per-name.ts";
 
 interface Deps {
   readonly app: FastifyInstance;
@@ -75,7 +75,7 @@ const MAX_NOTIFIED = 10_000;
 
 export function addSessionRoutes(deps: Deps): void {
   const { app, authentication, refuse } = deps;
-  const notified = createOnce(MAX_NOTIFIED);
+  const notified = new BoundedSet<string>(MAX_NOTIFIED);
 
   app.post("/api/session/create", async ({ raw }, reply) => {
     const caller = await authentication.userOf(raw);
@@ -251,7 +251,7 @@ function progressResponse(code: string, message: string, failure: boolean): Http
 const questionSchema = z.object({ user: z.object({ id: z.string() }) });
 
 async function pollJoin(
-  deps: Deps & { readonly notified: Once },
+  deps: Deps & { readonly notified: BoundedSet<string> },
   reply: FastifyReply,
   caller: UserToken,
   token: string,
@@ -267,7 +267,7 @@ async function pollJoin(
     (current.ticket === undefined || isRequester(current.ticket, caller));
   if (!mayWait) return respondToPoll(deps, reply, caller, current);
   // Remembered per process: after a restart a client gets the message once more, and only shows it again.
-  if (current.ticket !== undefined && deps.notified.isFirst(token)) {
+  if (current.ticket !== undefined && deps.notified.addNew(token)) {
     return replyWith(reply, WAITING_FOR_HOST);
   }
   const poll = await deps.polls.wait("join", token, abortOf(reply));

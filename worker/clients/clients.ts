@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Settings, Slice } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { type Catalog, createCatalog } from "./catalog.ts";
 import { type Companion, createCompanion } from "./companion/companion.ts";
@@ -26,12 +26,17 @@ const COMPANION_FOLDER = "companion";
 /** The workers of a one-machine edge share a folder and a log: this one logs the problems. */
 const LOGGING_WORKER = "worker-1";
 
+export const CLIENT_SETTINGS = [
+  "noClients",
+  "clientsDir",
+  "dataDir",
+  "storeSocket",
+  "serverUrl",
+] as const;
+
 /** Undefined when the area is turned off (CT_NOCLIENTS). */
 export function openClients(deps: {
-  readonly settings: Pick<
-    Settings,
-    "noClients" | "clientsDir" | "dataDir" | "storeSocket" | "serverUrl"
-  >;
+  readonly settings: Slice<typeof CLIENT_SETTINGS>;
   readonly id: WorkerId;
   readonly store: Pick<Store, "addToCounters" | "readCounters" | "putIfAbsent" | "timeMs">;
   readonly clock: Clock;

@@ -7,7 +7,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import type { Store, StoreHealth } from "../../shared/store/store.ts";
 import type { Downloads } from "../clients/downloads.ts";
 import type { ClusterUsage } from "../usage/cluster.ts";
@@ -23,8 +23,10 @@ import { createSnapshots, type Snapshot } from "./snapshot.ts";
 
 export type Dashboard = ReturnType<typeof openDashboard>;
 
+export const DASHBOARD_SETTINGS = ["logDir", "storeSocket"] as const;
+
 export function openDashboard(deps: {
-  readonly settings: Pick<Settings, "logDir" | "storeSocket">;
+  readonly settings: Slice<typeof DASHBOARD_SETTINGS>;
   readonly self: { readonly id: WorkerId };
   readonly leadership: Pick<LeaderElection, "isLeading">;
   readonly store: Store;

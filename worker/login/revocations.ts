@@ -2,6 +2,7 @@
  * Revoked tokens that this worker knows: those that it revoked, and those that the store reported as revoked. They are written
  * again to a store that was flushed, so that a log-out outlives a flush.
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { concurrently } from "../../shared/base/concurrently.ts";
 import { type Store, StoreAwayError } from "../../shared/store/store.ts";
@@ -17,16 +18,12 @@ export function createRevocations(deps: {
   readonly maxKnown?: number;
 }) {
   const { store, clock } = deps;
-  const maxKnown = deps.maxKnown ?? MAX_KNOWN;
   /** Oldest first. */
-  const untilById = new Map<string, number>();
+  const untilById = new BoundedMap<string, number>(deps.maxKnown ?? MAX_KNOWN);
 
   /** The same, for a token that the store has as revoked. */
   function remember(tokenId: string, untilMs: number): void {
-    untilById.delete(tokenId);
     untilById.set(tokenId, untilMs);
-    const [oldest] = untilById.keys();
-    if (untilById.size > maxKnown && oldest !== undefined) untilById.delete(oldest);
   }
 
   return {

@@ -1,4 +1,5 @@
 /** Counts recent failed sign-ins by client address, in a table of bounded size. */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { networkOf } from "../../shared/net/networks.ts";
 
 const WINDOW_MS = 60_000;
@@ -7,7 +8,7 @@ const MAX_ADDRESSES = 10_000;
 
 export function createFailures(maxAddresses = MAX_ADDRESSES) {
   /** Oldest window first. */
-  const windows = new Map<string, { count: number; readonly endMs: number }>();
+  const windows = new BoundedMap<string, { count: number; readonly endMs: number }>(maxAddresses);
 
   return {
     /** Counts a failed attempt; returns the failures in this address's current minute, and how long that minute still lasts. */
@@ -15,13 +16,8 @@ export function createFailures(maxAddresses = MAX_ADDRESSES) {
       const network = networkOf(address);
       let window = windows.get(network);
       if (window === undefined || nowMs >= window.endMs) {
-        windows.delete(network);
         window = { count: 0, endMs: nowMs + WINDOW_MS };
         windows.set(network, window);
-        for (const oldest of windows.keys()) {
-          if (windows.size <= maxAddresses) break;
-          windows.delete(oldest);
-        }
       }
       window.count++;
       return { count: window.count, leftMs: window.endMs - nowMs };

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply } from "fastify";
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { nodeAddress } from "../../shared/net/forwarding.ts";
 import { plainAddress } from "../../shared/net/networks.ts";
@@ -116,15 +117,12 @@ const MAX_SEEN = 1000;
 
 function createSeenOperators(clock: Pick<Clock, "nowMs">) {
   /** Until when each is known, the first one first. */
-  const seen = new Map<string, number>();
+  const seen = new BoundedMap<string, number>(MAX_SEEN);
   return {
     isFirst(who: string): boolean {
       const nowMs = clock.nowMs();
       if ((seen.get(who) ?? Number.NEGATIVE_INFINITY) > nowMs) return false;
-      seen.delete(who);
       seen.set(who, nowMs + SEEN_MS);
-      const [oldest] = seen.keys();
-      if (seen.size > MAX_SEEN && oldest !== undefined) seen.delete(oldest);
       return true;
     },
   };

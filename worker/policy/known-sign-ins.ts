@@ -1,4 +1,5 @@
 /** What identity providers have told of people, as their sign-ins have it in the store; remembered for a store that is away. */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Told } from "../../shared/policy/person.ts";
 import { fromStored } from "../../shared/sign-ins/sign-in.ts";
@@ -13,7 +14,7 @@ export function createKnownSignIns(deps: {
 }) {
   const { store, clock } = deps;
   /** The one first that was looked up longest ago. */
-  const known = new Map<string, { readonly told: Told; readonly atMs: number }>();
+  const known = new BoundedMap<string, { readonly told: Told; readonly atMs: number }>(MAX_KNOWN);
 
   async function find(signIn: string): Promise<Told | undefined> {
     const stored = await store.findSignIn(signIn);
@@ -32,10 +33,7 @@ export function createKnownSignIns(deps: {
       try {
         const told = await find(signIn);
         if (told === undefined) return last?.told;
-        known.delete(signIn);
         known.set(signIn, { told, atMs: clock.nowMs() });
-        const [oldest] = known.keys();
-        if (known.size > MAX_KNOWN && oldest !== undefined) known.delete(oldest);
         return told;
       } catch (error) {
         if (error instanceof StoreAwayError && last !== undefined) return last.told;

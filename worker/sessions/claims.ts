@@ -2,6 +2,7 @@
  * Finds out whether this worker serves a session, for a client that asks for it. A session that is not here is resumed
  * from the store if this worker may own it, which may need evidence that its owner is gone.
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { oneFlightPerKey } from "../../shared/base/one-flight.ts";
@@ -59,7 +60,9 @@ const UNDECIDED_RETRY_MS = 250;
 
 export function createClaims(deps: ClaimsDeps) {
   const { store, clock, log, counters, self, sessions } = deps;
-  const negatives = new Map<SessionId, { readonly claim: Claim; readonly untilMs: number }>();
+  const negatives = new BoundedMap<SessionId, { readonly claim: Claim; readonly untilMs: number }>(
+    MAX_NEGATIVES,
+  );
 
   /** See `Registry.claim`. */
   async function claim(id: SessionId): Promise<Claim> {
@@ -142,7 +145,6 @@ export function createClaims(deps: ClaimsDeps) {
 
   function cacheNegative(id: SessionId, outcome: "closed" | "unknown"): Claim {
     const negative: Claim = { outcome };
-    if (negatives.size >= MAX_NEGATIVES) negatives.clear();
     negatives.set(id, { claim: negative, untilMs: clock.nowMs() + NEGATIVE_MS });
     return negative;
   }

@@ -1,7 +1,7 @@
 /**
  * Probes another worker's port before a client is sent there: the evidence for a take-over.
  */
-
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
 import type { Incarnation, WorkerId } from "../../shared/base/ids.ts";
@@ -45,7 +45,10 @@ export function createOwnerProbes(deps: {
   readonly probe: (record: WorkerRecord) => Promise<ObservedOwner>;
 }) {
   const { clock } = deps;
-  const reports = new Map<WorkerId, { readonly report: Promise<OwnerReport>; staleMs: number }>();
+  const reports = new BoundedMap<
+    WorkerId,
+    { readonly report: Promise<OwnerReport>; staleMs: number }
+  >(MAX_CACHED);
   const exits = new Map<WorkerId, Incarnation>();
 
   async function report(owner: WorkerId): Promise<OwnerReport> {
@@ -69,7 +72,6 @@ export function createOwnerProbes(deps: {
     look(owner: WorkerId): Promise<OwnerReport> {
       const cached = reports.get(owner);
       if (cached !== undefined && clock.nowMs() < cached.staleMs) return cached.report;
-      if (reports.size >= MAX_CACHED) reports.clear();
       const entry = { report: report(owner), staleMs: Number.POSITIVE_INFINITY };
       reports.set(owner, entry);
       // Fresh from its end on: a slow owner is probed once, however many calls wait for it.

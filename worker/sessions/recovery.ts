@@ -2,6 +2,7 @@
  * Restores what this worker and the store know of each other's sessions: after a restart of this worker (`recover`), and
  * after the lease lapsed or the store lost its data (`confirm`).
  */
+import { BoundedMap } from "../../shared/base/bounded.ts";
 import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { concurrently } from "../../shared/base/concurrently.ts";
 import type { SessionId, WorkerId } from "../../shared/base/ids.ts";
@@ -32,7 +33,10 @@ const MAX_CLOSED = 5000;
 export function createRecovery(deps: RecoveryDeps) {
   const { store, clock, log, self, sessions, isClosed } = deps;
   /** Oldest first. The records, because a session keeps all of its people. */
-  const closed = new Map<SessionId, { readonly tombstone: Reassertion; readonly atMs: number }>();
+  const closed = new BoundedMap<
+    SessionId,
+    { readonly tombstone: Reassertion; readonly atMs: number }
+  >(MAX_CLOSED);
 
   /** See `Registry.recover`. */
   async function recover(): Promise<void> {
@@ -78,8 +82,6 @@ export function createRecovery(deps: RecoveryDeps) {
     // Its end is set when it is written.
     const tombstone = session.tombstone(0);
     if (tombstone === undefined) return;
-    const [oldest] = closed.keys();
-    if (closed.size >= MAX_CLOSED && oldest !== undefined) closed.delete(oldest);
     closed.set(session.id, { tombstone, atMs: clock.nowMs() });
   }
 

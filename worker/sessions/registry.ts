@@ -8,7 +8,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
@@ -19,6 +19,7 @@ import type { HandoverInbox } from "./pending-messages.ts";
 import { createRecovery } from "./recovery.ts";
 import { Session } from "./session.ts";
 import { createSessionCreation } from "./session-creation.ts";
+import { PEER_SETTINGS } from "./session-peers.ts";
 import type { UsageCounter } from "./session-usage.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 
@@ -26,6 +27,8 @@ export type { Claim } from "./claims.ts";
 export type { Created } from "./session-creation.ts";
 
 export type Registry = ReturnType<typeof createRegistry>;
+
+export const REGISTRY_SETTINGS = ["maxSessionsPerUser", ...PEER_SETTINGS] as const;
 
 export interface RegistryDeps {
   readonly store: Store;
@@ -35,7 +38,7 @@ export interface RegistryDeps {
   readonly tokens: Tokens;
   /** Authenticates the ids of relayed requests. */
   readonly relayKeys: PurposeKeys;
-  readonly settings: Pick<Settings, "maxSessionsPerUser" | "maxPeersPerSession" | "maxBufferBytes">;
+  readonly settings: Slice<typeof REGISTRY_SETTINGS>;
   readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;

@@ -10,7 +10,7 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
 import type { DeliveryMark } from "../../shared/resume/frames.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
 import type { Admission, Introduction, LeaveCause, ResumeRefusal } from "./admission.ts";
@@ -34,12 +34,14 @@ import {
   roomLeft,
 } from "./wire/outbound.ts";
 
+export const PEER_SETTINGS = ["maxPeersPerSession", "maxBufferBytes"] as const;
+
 export interface PeersDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+  readonly settings: Slice<typeof PEER_SETTINGS>;
   readonly usage: Pick<SessionUsage, "joined">;
 }
 

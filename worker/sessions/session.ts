@@ -12,7 +12,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
 import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
-import type { Settings } from "../../shared/settings/read-settings.ts";
+import type { Slice } from "../../shared/settings/read-settings.ts";
 import {
   type Reassertion,
   type SessionRecord,
@@ -47,7 +47,7 @@ import {
   SessionOwnership,
   type SessionState,
 } from "./session-ownership.ts";
-import { AWAY_MS, SessionPeers } from "./session-peers.ts";
+import { AWAY_MS, type PEER_SETTINGS, SessionPeers } from "./session-peers.ts";
 import type { SessionUsage } from "./session-usage.ts";
 import { requestFailure, roomClosed } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
@@ -63,7 +63,7 @@ export interface SessionDeps {
   readonly counters: Counters;
   readonly tokens: Tokens;
   readonly relayKeys: PurposeKeys;
-  readonly settings: Pick<Settings, "maxPeersPerSession" | "maxBufferBytes">;
+  readonly settings: Slice<typeof PEER_SETTINGS>;
   /** Messages of other protocol versions are dropped. */
   readonly acceptsVersion: VersionCheck;
   readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };

@@ -4,106 +4,32 @@ import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { auditFolder } from "../../shared/audit/files.ts";
-import type { AutoscaleSettings } from "../../shared/autoscale/start.ts";
+import { AUTOSCALE_SETTINGS } from "../../shared/autoscale/start.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
-import type { PublisherSettings } from "../../shared/metrics/statsd/publisher.ts";
-import { isStoreLocal } from "../../shared/process/connect-store.ts";
+import { PUBLISHER_SETTINGS } from "../../shared/metrics/statsd/publisher.ts";
+import { isStoreLocal, STORE_SETTINGS } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
 import {
   type IdentityProvider,
   identityProviders,
 } from "../../shared/settings/identity-providers.ts";
 import { checkSecrets } from "../../shared/settings/keyring.ts";
-import type { LicenseSettings } from "../../shared/settings/license-file.ts";
-import type { CredentialSettings } from "../../shared/settings/operator-credentials.ts";
-import { parseRoleGroups, type RoleGroups } from "../../shared/settings/operator-roles.ts";
-import { type OperatorToken, parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
-import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
+import { LICENSE_SETTINGS } from "../../shared/settings/license-file.ts";
+import { CREDENTIAL_SETTINGS } from "../../shared/settings/operator-credentials.ts";
+import { parseRoleGroups } from "../../shared/settings/operator-roles.ts";
+import { parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
+import { SettingError, type Settings, slice } from "../../shared/settings/read-settings.ts";
 import { parseSyslogTarget } from "../../shared/settings/syslog-target.ts";
 import { readTextFile } from "../../shared/settings/text-file.ts";
+import { API_SETTINGS } from "../api/api.ts";
 import type { AuditOptions } from "../audit/audit.ts";
+import { CLIENT_SETTINGS } from "../clients/clients.ts";
+import { DASHBOARD_SETTINGS } from "../dashboard/dashboard.ts";
+import { REGISTRY_SETTINGS } from "../sessions/registry.ts";
+import { SOCKET_SETTINGS } from "../sessions/transport/socket.ts";
 import type { WebhookOptions } from "../webhooks/webhooks.ts";
-
-export interface WorkerOptions {
-  readonly id: WorkerId;
-  readonly secret: string;
-  readonly secretPrevious: string | undefined;
-  readonly log: Pick<Settings, "logLevel" | "logFormat">;
-  /** Whether the store belongs to the `ct-edge` that started this worker. */
-  readonly isStoreEmbedded: boolean;
-  readonly store: Pick<Settings, "storeSocket" | "redisUrl" | "redisCa" | "redisPrefix">;
-  readonly membership: Pick<Settings, "workerNetworks">;
-  readonly sessions: Pick<
-    Settings,
-    | "maxSessionsPerUser"
-    | "maxPeersPerSession"
-    | "maxBufferBytes"
-    | "maxMessageBytes"
-    | "maxMessagesPerSecond"
-    | "maxAdmissionsPerSecond"
-  > & { readonly protocolVersions: readonly string[] };
-  readonly license: LicenseSettings;
-  readonly credentials: CredentialSettings & { readonly tokens: readonly OperatorToken[] };
-  readonly clients: Pick<
-    Settings,
-    "noClients" | "clientsDir" | "dataDir" | "storeSocket" | "serverUrl"
-  >;
-  readonly dashboard: Pick<Settings, "logDir" | "storeSocket">;
-  readonly metrics: PublisherSettings;
-  readonly identity: {
-    readonly providers: readonly IdentityProvider[];
-    /** For requests to them. */
-    readonly outbound: {
-      readonly proxy: string | undefined;
-      readonly authority: string | undefined;
-    };
-    readonly recheckMs: number;
-    readonly graceMs: number;
-    /** Undefined: operators do not sign in at a provider. */
-    readonly operatorRoles: RoleGroups | undefined;
-    /** The provider of those roles. */
-    readonly operatorProvider: string | undefined;
-  };
-  /** Undefined: there is none. */
-  readonly policy: { readonly path: string; readonly keptPath: string } | undefined;
-  /** Undefined: there are none. */
-  readonly webhooks: WebhookOptions | undefined;
-  /** Undefined: there is none. */
-  readonly audit: AuditOptions | undefined;
-  readonly http: HttpOptions;
-  readonly ports: PortOptions;
-  readonly drain: { readonly delayMs: number; readonly timeoutMs: number };
-  readonly scaling: {
-    readonly autoscale: AutoscaleSettings;
-    readonly prepareDownscale: Settings["prepareDownscale"];
-    readonly rebalance: Settings["rebalance"];
-  };
-  /** How often the supervisor has restarted this worker; undefined without one. */
-  readonly restarts: number | undefined;
-}
-
-export interface HttpOptions {
-  readonly serverUrl: URL | undefined;
-  readonly api: Pick<
-    Settings,
-    | "serverOwner"
-    | "serverUrl"
-    | "meetingUrl"
-    | "loginSimple"
-    | "loginApiKey"
-    | "loginUnverifiedEmail"
-    | "loginPageUrl"
-    | "loginSuccessUrl"
-    | "loginRedirects"
-    | "protocolVersion"
-  >;
-  readonly corsAllowedOrigins: readonly string[];
-  readonly maxHeadBytes: number;
-  readonly hasMetricsPage: boolean;
-  readonly hasLinks: boolean;
-}
 
 /** A port of 0: any free one. */
 export type PortOptions = ReturnType<typeof readPorts>;
@@ -111,64 +37,66 @@ export type PortOptions = ReturnType<typeof readPorts>;
 const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;
 
+export type WorkerOptions = ReturnType<typeof readOptions>;
+
 /** Throws `SettingError`. */
-export function readOptions(settings: Settings): WorkerOptions {
+export function readOptions(settings: Settings) {
   checkSecrets(settings);
   return {
     id: chooseId(settings.workerId),
     secret: required(settings.secret, "CT_SECRET", "worker"),
     secretPrevious: settings.secretPrevious,
-    log: pick(settings, "logLevel", "logFormat"),
+    log: { level: settings.logLevel, format: settings.logFormat },
+    /** Whether the store belongs to the `ct-edge` that started this worker. */
     isStoreEmbedded: settings.storeSocket !== undefined,
-    store: pick(settings, "storeSocket", "redisUrl", "redisCa", "redisPrefix"),
-    membership: pick(settings, "workerNetworks"),
+    store: slice(settings, STORE_SETTINGS),
+    membership: slice(settings, ["workerNetworks"]),
     sessions: {
-      ...pick(settings, "maxSessionsPerUser", "maxPeersPerSession", "maxBufferBytes"),
-      ...pick(settings, "maxMessageBytes", "maxMessagesPerSecond", "maxAdmissionsPerSecond"),
+      ...slice(settings, [...REGISTRY_SETTINGS, ...SOCKET_SETTINGS]),
       protocolVersions: [settings.protocolVersion, ...settings.protocolAccepted],
     },
-    license: {
-      ...pick(settings, "licensee", "licenseMaxConnections", "licenseExpiration"),
-      ...pick(settings, "licenseSignature", "licenseFile", "licensePublicKey"),
-    },
+    license: slice(settings, LICENSE_SETTINGS),
     credentials: {
-      ...pick(settings, "dashboardUser", "dashboardPassword", "logsUser", "logsPassword"),
+      ...slice(settings, CREDENTIAL_SETTINGS),
       tokens: parsed(parseOperatorTokens, settings.dashboardTokens) ?? [],
     },
-    clients: pick(settings, "noClients", "clientsDir", "dataDir", "storeSocket", "serverUrl"),
-    dashboard: pick(settings, "logDir", "storeSocket"),
-    metrics: {
-      ...pick(settings, "metricsStatsdHost", "metricsStatsdPort", "metricsStatsdProtocol"),
-      ...pick(settings, "metricsStatsdOptional", "metricsStatsdTags"),
-      ...pick(settings, "metricsPrefix", "metricsIntervalMs"),
-    },
+    clients: slice(settings, CLIENT_SETTINGS),
+    dashboard: slice(settings, DASHBOARD_SETTINGS),
+    metrics: slice(settings, PUBLISHER_SETTINGS),
     identity: readIdentity(settings),
+    /** Undefined: there is none. */
     policy: readPolicy(settings),
+    /** Undefined: there are none. */
     webhooks: readWebhooks(settings),
+    /** Undefined: there is none. */
     audit: readAudit(settings),
-    http: readHttp(settings),
+    http: {
+      serverUrl: readServerUrl(settings.serverUrl),
+      api: slice(settings, API_SETTINGS),
+      corsAllowedOrigins: settings.corsAllowedOrigins,
+      maxHeadBytes: settings.maxHeadBytes,
+      hasMetricsPage: settings.prometheusEnabled,
+      hasLinks: settings.link,
+    },
     ports: readPorts(settings),
     drain: { delayMs: settings.drainDelayMs, timeoutMs: settings.drainTimeoutMs },
     scaling: {
-      autoscale: {
-        ...pick(settings, "autoscaleSessions", "autoscaleConnections", "autoscaleCpuPercent"),
-        ...pick(settings, "autoscaleLagMs", "autoscaleHeadroomPercent"),
-        ...pick(settings, "autoscaleUpMs", "autoscaleDownMs", "autoscaleToken"),
-      },
-      ...pick(settings, "prepareDownscale", "rebalance"),
+      autoscale: slice(settings, AUTOSCALE_SETTINGS),
+      ...slice(settings, ["prepareDownscale", "rebalance"]),
     },
+    /** How often the supervisor has restarted this worker; undefined without one. */
     restarts: settings.restarts,
   };
 }
 
 /** Each worker keeps a copy of its own, of this file: several may share a folder. */
-function readPolicy({ policy, dataDir, workerId }: Settings): WorkerOptions["policy"] {
+function readPolicy({ policy, dataDir, workerId }: Settings) {
   if (policy === undefined) return undefined;
   const file = createHash("sha256").update(resolve(policy)).digest("hex").slice(0, 8);
   return { path: policy, keptPath: join(dataDir, `policy-${chooseId(workerId)}-${file}`) };
 }
 
-function readWebhooks({ webhooks, webhookNetworks, proxy }: Settings): WorkerOptions["webhooks"] {
+function readWebhooks({ webhooks, webhookNetworks, proxy }: Settings): WebhookOptions | undefined {
   if (webhooks === undefined) return undefined;
   return { path: webhooks, networks: webhookNetworks, proxy };
 }
@@ -187,30 +115,18 @@ function readAudit(settings: Settings): AuditOptions | undefined {
   };
 }
 
-function readHttp(settings: Settings): HttpOptions {
-  return {
-    serverUrl: readServerUrl(settings.serverUrl),
-    api: {
-      ...pick(settings, "serverOwner", "serverUrl", "meetingUrl", "protocolVersion"),
-      ...pick(settings, "loginSimple", "loginApiKey", "loginUnverifiedEmail"),
-      ...pick(settings, "loginPageUrl", "loginSuccessUrl", "loginRedirects"),
-    },
-    corsAllowedOrigins: settings.corsAllowedOrigins,
-    maxHeadBytes: settings.maxHeadBytes,
-    hasMetricsPage: settings.prometheusEnabled,
-    hasLinks: settings.link,
-  };
-}
-
-function readIdentity(settings: Settings): WorkerOptions["identity"] {
+function readIdentity(settings: Settings) {
   const providers = readProviders(settings);
   const operatorRoles = parsed(parseRoleGroups, settings.dashboardGroups);
   return {
     providers,
+    /** For requests to them. */
     outbound: { proxy: settings.proxy, authority: readAuthority("CT_OIDC_CA", settings.oidcCa) },
     recheckMs: settings.oidcRecheckMs,
     graceMs: settings.oidcGraceMs,
+    /** Undefined: operators do not sign in at a provider. */
     operatorRoles,
+    /** The provider of those roles. */
     operatorProvider: operatorRoles && chooseProvider(providers, settings.dashboardProvider),
   };
 }
@@ -292,12 +208,4 @@ function readServerUrl(text: string | undefined): URL | undefined {
 function defaultStatusPort(workerPort: number): number {
   const port = workerPort + STATUS_PORT_DISTANCE;
   return workerPort === 0 || port > MAX_PORT ? 0 : port;
-}
-
-function pick<Name extends keyof Settings>(
-  settings: Settings,
-  ...names: readonly Name[]
-): Pick<Settings, Name> {
-  // The loop fills in every name.
-  return Object.fromEntries(names.map((name) => [name, settings[name]])) as Pick<Settings, Name>;
 }

@@ -44,7 +44,7 @@ export function openProcess(
   const clock = systemClock;
   const counters = createCounters();
   const logSink = createProgramSink(process.stdout, counters);
-  const format = { level: options.log.logLevel, format: options.log.logFormat };
+  const format = options.log;
   const log = createLog({ ...format, name: id, sink: logSink });
   endOnBugs(log);
   const shutdown = createShutdown({

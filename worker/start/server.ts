@@ -12,7 +12,7 @@ import type { CommandHandler } from "../session-moves/command-handler.ts";
 import { createHandovers } from "../session-moves/handover.ts";
 import type { Addresses } from "./addresses.ts";
 import type { IdentityParts } from "./identity.ts";
-import type { HttpOptions, PortOptions } from "./options.ts";
+import type { WorkerOptions } from "./options.ts";
 import type { OperatorParts } from "./plugins-and-dashboard.ts";
 import type { PolicyParts } from "./policy.ts";
 import type { WorkerProcess } from "./process.ts";
@@ -38,7 +38,7 @@ interface Deps {
 export async function startServer(
   worker: WorkerProcess,
   deps: Deps,
-  options: { readonly http: HttpOptions; readonly ports: PortOptions },
+  options: Pick<WorkerOptions, "http" | "ports">,
 ) {
   const { membership, sessions, operators, addresses } = deps;
   const { self, keyring, clock, log, counters } = worker;

@@ -7,6 +7,7 @@
  * A leader begins with all that the store has, so it knows which events are there twice. One that loses the role stops at once, and
  * forgets everything: its successor sends again what was under way.
  */
+import { BoundedSet } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -33,6 +34,9 @@ const RETURN_MS = 2000;
 const PAGE = 500;
 /** Of the 1.7 s in which a worker stops. */
 const CLOSE_MS = 500;
+
+/** Events that are remembered, more than the stream has. */
+const MAX_KNOWN = 2 * STREAMS.webhooks.keep;
 
 export interface DeliveryDeps {
   readonly store: Pick<Store, "appendToStream" | "readStream" | "onHealth">;
@@ -118,7 +122,7 @@ class Run {
   readonly #deps: DeliveryDeps;
   readonly #receivers: readonly ReceiverDelivery[];
   /** Ids of the events that were read, the oldest first. */
-  readonly #known = new Set<string>();
+  readonly #known = new BoundedSet<string>(MAX_KNOWN);
   #lastId = STREAM_START;
   #written = "";
   #hasReturned = false;
@@ -235,13 +239,6 @@ class Run {
       return [];
     }
     const { event, isAgain } = read;
-    const isKnown = this.#known.has(event.id);
-    this.#known.add(event.id);
-    const [oldest] = this.#known;
-    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
-    return [{ id, event, isAgain, isKnown }];
+    return [{ id, event, isAgain, isKnown: !this.#known.addNew(event.id) }];
   }
 }
-
-/** More than the stream has. */
-const MAX_KNOWN = 2 * STREAMS.webhooks.keep;

@@ -1,5 +1,5 @@
 /** Delivers events to one receiver: what its lanes choose is sent, and what becomes of it is counted and logged. */
-
+import { BoundedSet } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { randomAlphanumerics } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
@@ -53,7 +53,7 @@ export function createReceiverDelivery(deps: {
   const { receiver, sender, clock, log, counters } = deps;
   const keep = deps.keep ?? STREAMS.webhooks.keep;
   /** Ids of events that the receiver has, the oldest first. */
-  const accepted = new Set<string>();
+  const accepted = new BoundedSet<string>(keep);
   let lanes = newLanes();
   let isClosed = false;
   let sending = 0;
@@ -76,12 +76,6 @@ export function createReceiverDelivery(deps: {
     }));
     const dropped = lanes.add([...lost, ...added]);
     if (dropped > 0) tellGap(dropped);
-  }
-
-  function accept(id: string): void {
-    accepted.add(id);
-    const [oldest] = accepted;
-    if (accepted.size > keep && oldest !== undefined) accepted.delete(oldest);
   }
 
   /** `count`: undefined if it is not known how many are lost. */
@@ -111,7 +105,7 @@ export function createReceiverDelivery(deps: {
     const event = gap?.notice === delivery ? gapNow(told, delivery.event.id) : delivery.event;
     const attempt = await sender.send({ id: event.id, body: bodyOf(event, receiver) });
     sending--;
-    if (attempt.outcome === "accepted") accept(event.id);
+    if (attempt.outcome === "accepted") accepted.add(event.id);
     if (attempt.outcome === "aborted" || from !== lanes) return;
     if (attempt.outcome === "failed") fail(delivery, attempt);
     else {
@@ -196,7 +190,7 @@ export function createReceiverDelivery(deps: {
     begin(entries: readonly StoreEntry[], position: Position | undefined): void {
       if (position !== undefined) {
         const has = hasBy(position, entries);
-        for (const [index, { event }] of entries.entries()) if (has[index]) accept(event.id);
+        for (const [index, { event }] of entries.entries()) if (has[index]) accepted.add(event.id);
         // A shorter stream is one of a store that was flushed, where nothing has been pushed out.
         if (entries.length >= keep && mayHaveLost(position, entries)) tellGap(undefined);
       }

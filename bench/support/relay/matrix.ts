@@ -4,7 +4,7 @@ import { type Load, startLoad } from "./load.ts";
 import type { Pair } from "./pairs.ts";
 import { knee, relayed, type Scenario } from "./scenarios.ts";
 
-export interface SessionShape {
+interface SessionShape {
   readonly sessions: number;
   /** Of each session, its host included. */
   readonly people: number;
@@ -26,7 +26,7 @@ export function parseShape(text: string): SessionShape {
   return { sessions: Number(sessions), people: Number(people) };
 }
 
-export function nameOf({ sessions, people }: SessionShape): string {
+function nameOf({ sessions, people }: SessionShape): string {
   return `${sessions} × ${people} people`;
 }
 

@@ -17,7 +17,7 @@ export interface FleetShape {
   readonly processes: number;
 }
 
-export interface Fleet extends Pair {
+interface Fleet extends Pair {
   readonly redis: TestRedis;
 }
 

@@ -17,7 +17,7 @@ import {
 import { summarize, summarizeRatios } from "../statistics.ts";
 import { type FleetShape, fleetKind } from "./fleets.ts";
 
-export const SHAPES: readonly FleetShape[] = [
+const SHAPES: readonly FleetShape[] = [
   { name: "1 worker", workers: 1, balancers: 1, processes: 1 },
   { name: "2 workers", workers: 2, balancers: 1, processes: 1 },
   { name: "4 workers", workers: 4, balancers: 1, processes: 1 },
@@ -36,7 +36,7 @@ const COST = "µs CPU per delivered message, both";
 const OTHER_COSTS = ["µs CPU per delivered message, proxy", "µs CPU per delivered message, server"];
 const LATENCY = "µs latency, p99";
 /** Of a message, less what the processes use at rest in the time. */
-export const NET_COST = "µs CPU per delivered message, rest subtracted";
+const NET_COST = "µs CPU per delivered message, rest subtracted";
 const REST = "% of a core at rest, all processes";
 
 export async function measureGrowingEdge(duration: Duration): Promise<Result[]> {

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 
-export interface PerSecond {
+interface PerSecond {
   readonly seconds: number;
   /** Scripts: everything that the product asks of Redis. */
   readonly calls: number;

@@ -8,7 +8,7 @@ import { createApi } from "../../../test/support/counted/api.ts";
 import { until, within } from "../../../test/support/until.ts";
 import { type Counts, type Loss, NO_FAULTS, sumOf, Talker } from "./talker.ts";
 
-export interface CrowdOptions {
+interface CrowdOptions {
   /** Of the balancers; people are spread over them. */
   readonly urls: readonly string[];
   readonly sessions: number;
@@ -20,7 +20,7 @@ export interface CrowdOptions {
   readonly random: Random;
 }
 
-export interface TalkingSession {
+interface TalkingSession {
   readonly id: string;
   readonly people: readonly Talker[];
 }

@@ -13,7 +13,7 @@ export interface Stage {
   readonly random: Random;
 }
 
-export interface Disturbance {
+interface Disturbance {
   readonly name: string;
   /** Resolves when all processes run again. */
   readonly run: (stage: Stage) => Promise<void>;

@@ -1,6 +1,6 @@
 /** Does a figure of a process grow with time? Least squares, with what it follows anyway (connections, sessions) held constant. */
 
-export interface Point {
+interface Point {
   readonly atS: number;
   readonly value: number;
   readonly load: number;

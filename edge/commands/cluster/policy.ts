@@ -65,7 +65,7 @@ function checkCommand(): Command {
       new Option("--address <ip>", "Where the person connects from.").argParser(addressOf),
       new Option("--offline", "Do not look up who is signed in."),
       jsonOption(),
-      ...storeOptions(),
+      ...storeOptions("policy"),
     ],
     run: check,
   });

@@ -36,7 +36,6 @@ import { formatVerification } from "../../audit/report.ts";
 import { verifyFiles, withRestOfChains } from "../../audit/verify.ts";
 import { CommandError } from "../../output/errors.ts";
 import {
-  commandOptions,
   commandSettings,
   createCommand,
   jsonOption,
@@ -83,8 +82,7 @@ function verifyCommand(): Command {
         "File with former values of CT_SECRET, one a line, for lines that were signed with them.",
       ),
       jsonOption(),
-      ...commandOptions("auditDir", "auditDays").filter(({ long }) => long !== "--config"),
-      ...storeOptions(),
+      ...storeOptions("auditDir", "auditDays"),
     ],
     async run(flags, ...paths) {
       try {
@@ -171,8 +169,7 @@ function eraseCommand(): Command {
       new Option("--dry-run", "Only show what would be erased."),
       new Option("--all", "All people who are called so, when there are several."),
       jsonOption(),
-      ...commandOptions("auditDir").filter(({ long }) => long !== "--config"),
-      ...storeOptions(),
+      ...storeOptions("auditDir"),
     ],
     run: (flags, user = "") => keepingAlive(() => eraseUser(flags, user)),
   });

@@ -11,7 +11,7 @@ import { autoscale, type WorkerFleet } from "../../autoscale/run.ts";
 import { MAX_WORKERS } from "../../control/control.ts";
 import { CommandError } from "../../output/errors.ts";
 import { isoTime } from "../../output/format.ts";
-import { commandOptions, commandSettings, createCommand, wholeNumber } from "../command.ts";
+import { commandSettings, createCommand, storeOptions, wholeNumber } from "../command.ts";
 import { withStore } from "../with-store.ts";
 
 interface Flags {
@@ -48,14 +48,7 @@ export function autoscaleCommand(): Command {
         "Changes the workers of the compose project in this folder, with docker compose, instead of those of this machine's edge.",
       ),
       ...["--as <holder>", "--ask", "--resign"].map((flags) => new Option(flags).hideHelp()),
-      ...commandOptions(
-        "dataDir",
-        "redisUrl",
-        "redisCa",
-        "redisPrefix",
-        "statusBind",
-        "autoscaleToken",
-      ),
+      ...storeOptions("statusBind", "autoscaleToken"),
     ],
     async run(flags) {
       const settings = commandSettings(flags);

@@ -25,7 +25,7 @@ export interface Source {
   readonly id: string;
 }
 
-export interface Batch {
+interface Batch {
   readonly lines: readonly Line[];
   /** Names of gauges that were left out because their value is negative or not finite. */
   readonly invalid: readonly string[];
@@ -33,7 +33,7 @@ export interface Batch {
   commit(): void;
 }
 
-export interface Batches {
+interface Batches {
   /** The lines for `series`. Metrics of the cluster are sent without the source. */
   next(series: readonly Series[]): Batch;
 }

@@ -2,7 +2,7 @@
 import type { Clock } from "../../base/clock.ts";
 import { startPeriodicTask } from "../../base/periodic-task.ts";
 import type { Log } from "../../logs/log.ts";
-import type { Settings } from "../../settings/read-settings.ts";
+import type { Slice } from "../../settings/read-settings.ts";
 import type { Scope } from "../metric.ts";
 import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
@@ -14,16 +14,16 @@ export interface Publisher {
   close(): Promise<void>;
 }
 
-export type PublisherSettings = Pick<
-  Settings,
-  | "metricsStatsdHost"
-  | "metricsStatsdPort"
-  | "metricsStatsdProtocol"
-  | "metricsStatsdOptional"
-  | "metricsStatsdTags"
-  | "metricsPrefix"
-  | "metricsIntervalMs"
->;
+export const PUBLISHER_SETTINGS = [
+  "metricsStatsdHost",
+  "metricsStatsdPort",
+  "metricsStatsdProtocol",
+  "metricsStatsdOptional",
+  "metricsStatsdTags",
+  "metricsPrefix",
+  "metricsIntervalMs",
+] as const;
+export type PublisherSettings = Slice<typeof PUBLISHER_SETTINGS>;
 
 /** Longest wait before a lost connection is retried. */
 const MAX_RETRY_MS = 5000;

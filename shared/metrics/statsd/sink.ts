@@ -33,7 +33,7 @@ export interface SinkHealth {
   readonly lastError?: { readonly reason: string; readonly agoMs: number };
 }
 
-export interface SinkOptions {
+interface SinkOptions {
   readonly host: string;
   readonly port: number;
   readonly protocol: "udp" | "tcp";

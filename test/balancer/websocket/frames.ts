@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Random } from "../../model/random.ts";
 
-export interface FrameOptions {
+interface FrameOptions {
   /** Default: true. */
   readonly isLast?: boolean;
   /** As clients must; default: false, as workers must. */
@@ -44,13 +44,6 @@ function lengthField(length: number, isMasked: boolean, bytes: 0 | 2 | 8): Buffe
   if (bytes === 2) field.writeUInt16BE(length, 1);
   else field.writeBigUInt64BE(BigInt(length), 1);
   return field;
-}
-
-/** Parts of `bytes`, cut at these places; places beyond the end are left out. */
-export function cutAt(bytes: Buffer, places: readonly number[]): Buffer[] {
-  const inside = places.filter((place) => place > 0 && place < bytes.length);
-  const ends = [...new Set(inside), bytes.length].sort((a, b) => a - b);
-  return ends.map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end));
 }
 
 /** As a client sends it, masked with zeros, so that equal frames have equal bytes. */

@@ -8,10 +8,10 @@
  */
 
 import type { Field } from "./fields.ts";
-import { clientAddress, FORWARDING, type TrustedProxies } from "./forwarding.ts";
+import { clientAddress, type TrustedProxies } from "./forwarding.ts";
 
 /** A finished request. */
-export interface Served {
+interface Served {
   /** The remote address of its connection. */
   readonly peerAddress: string;
   /** As received, possibly incomplete or empty. */
@@ -49,19 +49,6 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
   return `${address} - ${user} [${time}] "${request}" ${served.status} ${served.bodyBytes} "${referer}" "${userAgent}"\n`;
 }
 
-const LOGGED: ReadonlySet<string> = new Set([
-  "authorization",
-  "referer",
-  "user-agent",
-  // Read by `clientAddress`.
-  ...FORWARDING,
-]);
-
-/** Whether this field is needed for the line. */
-export function isLogged(lower: string): boolean {
-  return LOGGED.has(lower);
-}
-
 /** The user name of Basic authentication (RFC 7617); only the worker verifies the password. */
 function basicUser(authorization: string): string {
   if (!/^basic /i.test(authorization)) return "-";
@@ -84,7 +71,7 @@ function formatPart(text: string): string {
 }
 
 /** `\xHH` for each byte that could end a part or a line, or control a terminal. */
-export function escapeUnsafe(text: string): string {
+function escapeUnsafe(text: string): string {
   return text.replace(ALL_UNSAFE, (char) => {
     // Text from clients is latin1; other characters are the balancer's own, and their low byte would be misleading.
     const code = char.charCodeAt(0);
@@ -102,7 +89,7 @@ const QUERY_SECRETS =
   /([?&](?:sid|token|state|code|room|key|jwt|oct-jwt|access_token|id_token|api_key|password)=)[^&# ]+/gi;
 
 /** A request line or URL with its credentials cut: session keys, poll tokens, socket ids, OAuth parameters. */
-export function maskSecrets(text: string): string {
+function maskSecrets(text: string): string {
   if (!MAY_HOLD_SECRET.test(text)) return text;
   return text
     .replace(PATH_SECRETS, (_, path: string, secret: string) => path + beginningOf(secret))
@@ -112,21 +99,4 @@ export function maskSecrets(text: string): string {
 /** At most half of it: a client may choose a key of one character. */
 function beginningOf(secret: string): string {
   return `${secret.slice(0, Math.min(SHOWN_CHARS, Math.floor(secret.length / 2)))}*`;
-}
-
-// --- time ---
-
-const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-
-/** Local time with its offset, as `25/Nov/2026:19:23:28 +0000`. */
-export function logTime(wallMs: number): string {
-  const date = new Date(wallMs);
-  const offset = -date.getTimezoneOffset();
-  const zone = `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`;
-  const day = `${two(date.getDate())}/${MONTHS[date.getMonth()]}/${date.getFullYear()}`;
-  return `${day}:${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
-}
-
-function two(number: number): string {
-  return String(number).padStart(2, "0");
 }

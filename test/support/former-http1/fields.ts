@@ -51,19 +51,6 @@ export class ProxyProtocolError extends HttpSyntaxError {
   }
 }
 
-/** A client sends HTTP without TLS to the HTTPS port. */
-export class PlainHttpError extends HttpSyntaxError {
-  override readonly code = "EDGE_PLAIN_HTTP";
-  constructor() {
-    super(
-      "downstream",
-      400,
-      "plain HTTP",
-      "a client sent plain HTTP to the HTTPS port; use https:// there, or CT_PORT",
-    );
-  }
-}
-
 /** Who sent the bytes; the error names it as its source. */
 export type Sender = "downstream" | "upstream";
 

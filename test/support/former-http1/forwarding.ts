@@ -10,7 +10,6 @@
  * their client forged.
  */
 import { forwardedScheme, nodeAddress } from "../../../shared/net/forwarding.ts";
-import { parseNetworks } from "../../../shared/net/networks.ts";
 import { checkedField, type Field } from "./fields.ts";
 import { isHost } from "./request-head.ts";
 
@@ -26,11 +25,6 @@ export const FORWARDING: ReadonlySet<string> = new Set([
 /** The proxies in front of the balancer whose forwarding fields are trusted. */
 export interface TrustedProxies {
   has(address: string): boolean;
-}
-
-/** Parses `CT_TRUSTED_PROXIES`: addresses and CIDR ranges. Throws `SettingError`. */
-export function createTrustedProxies(list: readonly string[]): TrustedProxies {
-  return parseNetworks("CT_TRUSTED_PROXIES", list);
 }
 
 /** The address of the client of a request from `peerAddress`: the last one that trusted proxies vouch for. */

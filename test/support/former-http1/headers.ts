@@ -58,7 +58,7 @@ const PLAIN: ReadonlySet<string> = new Set([
 // --- requests ---
 
 /** What the balancer adds to a request for one worker. */
-export interface Hop {
+interface Hop {
   /** The remote address of the client's socket. */
   readonly peerAddress: string;
   readonly secure: boolean;
@@ -162,7 +162,7 @@ function lengthField(length: number): Field {
 // --- responses ---
 
 /** What the balancer adds to a response. */
-export interface ResponseHop {
+interface ResponseHop {
   readonly requestId: string;
   /** Of the body as it is sent; `none` for HEAD too. */
   readonly framing: Framing;
@@ -218,29 +218,3 @@ function pushResponseFraming(fields: Field[], head: ResponseHead, framing: Frami
   if (framing.kind !== "none") pushFraming(fields, framing);
   else if (head.length !== undefined && head.status !== 204) fields.push(lengthField(head.length));
 }
-
-/**
- * Whether a trailer field is forwarded: none that frames, routes, authenticates or controls the message (RFC 9110 §6.5.1).
- */
-export function isForwardableTrailer(field: Field): boolean {
-  const lower = normalizeName(field.lower);
-  if (isPrivate(lower) || HOP_BY_HOP.has(lower) || PROTECTED.has(lower)) return false;
-  if (FORWARDING.has(lower) || FORBIDDEN_IN_TRAILERS.has(lower)) return false;
-  return !/^(?:proxy-|content-|x-forwarded-|if-|access-control-)/.test(lower);
-}
-
-const FORBIDDEN_IN_TRAILERS: ReadonlySet<string> = new Set([
-  "age",
-  "cache-control",
-  "date",
-  "expect",
-  "expires",
-  "location",
-  "max-forwards",
-  "pragma",
-  "range",
-  "retry-after",
-  "trailer",
-  "vary",
-  "www-authenticate",
-]);

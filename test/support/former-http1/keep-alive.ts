@@ -4,14 +4,14 @@
  */
 import type { Field } from "./fields.ts";
 
-export interface KeepAliveHint {
+interface KeepAliveHint {
   /** The idle time after which the server closes the connection; Infinity when it sends none. */
   readonly timeoutMs: number;
   /** How many more requests it accepts on the connection; Infinity when it sends none. */
   readonly max: number;
 }
 
-export const NO_HINT: KeepAliveHint = {
+const NO_HINT: KeepAliveHint = {
   timeoutMs: Number.POSITIVE_INFINITY,
   max: Number.POSITIVE_INFINITY,
 };
@@ -42,15 +42,4 @@ function atMost({ timeoutMs, max }: KeepAliveHint, value: string): KeepAliveHint
     else timeoutMs = Math.min(timeoutMs, Number(digits) * 1000);
   }
   return { timeoutMs, max };
-}
-
-/** Allows for the time between here and the server, at most. */
-const MARGIN_MS = 1000;
-
-/**
- * How long a connection can be reused. The server starts counting before its response arrives here, and the next request
- * takes time to arrive there, so the margin is a second, or half of a shorter limit.
- */
-export function usableIdleMs(timeoutMs: number): number {
-  return timeoutMs - Math.min(MARGIN_MS, timeoutMs / 2);
 }

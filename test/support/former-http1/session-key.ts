@@ -15,7 +15,6 @@ import { type Field, isFieldValue } from "./fields.ts";
 
 export type TagRule = "sid" | "token";
 export type KeyRule = "header" | "path" | "room" | "claim" | "cookie";
-export type Rule = TagRule | KeyRule | "none";
 
 /** What a request head determines about routing. */
 export interface Route {

@@ -11,7 +11,7 @@ export function fieldValue(head: ResponseHead, lower: string): string | undefine
 }
 
 /** The session that a connection belongs to, as reported by its worker. */
-export interface Mark {
+interface Mark {
   readonly id: SessionKey;
   readonly epoch: number;
 }

@@ -2,6 +2,7 @@
  * Takes people out of this worker's sessions whose sign-in has ended, whichever worker ended it. Once in a while it also asks the
  * store about the sign-in of each of them: one that the store does not have cannot be checked, so it must not last.
  */
+import { BoundedMap } from "../../../shared/base/bounded.ts";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { startRestingTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
@@ -43,7 +44,7 @@ export function followEndedSignIns(deps: {
 }): EndedSignIns {
   const { store, records, log, clock } = deps;
   /** By id, the oldest first. */
-  const ended = new Map<string, Pick<EndedSignIn, "message">>();
+  const ended = new BoundedMap<string, Pick<EndedSignIn, "message">>(MAX_ENDED);
   /** When each of the people's sign-ins was last seen in the store, and whether it was missing then. */
   const looks = new Map<string, { readonly atMs: number; readonly isMissing: boolean }>();
   let last: string | undefined;
@@ -72,10 +73,6 @@ export function followEndedSignIns(deps: {
       records.drop(one.id);
       deps.tokens.noteEnded(one.id, one.untilMs);
       deps.onEnded(one.id);
-    }
-    for (const [oldest] of ended) {
-      if (ended.size <= MAX_ENDED) break;
-      ended.delete(oldest);
     }
   }
 

@@ -3,6 +3,7 @@
  * remembers the sign-ins of its people, and those that it wrote last, to restore them in a store that was flushed.
  */
 import { z } from "zod";
+import { BoundedMap } from "../../../shared/base/bounded.ts";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { concurrently } from "../../../shared/base/concurrently.ts";
 import { randomAlphanumerics } from "../../../shared/base/ids.ts";
@@ -84,19 +85,16 @@ export function createSignInRecords(deps: {
 }) {
   const { store, keys, clock, recheckMs, random = Math.random } = deps;
   /** By id, the longest unused one first. */
-  const known = new Map<string, SignIn>();
+  const known = new BoundedMap<string, SignIn>(MAX_KNOWN);
   /** Those of them that could not be written. */
   const unwritten = new Set<string>();
 
   function remember(signIn: SignIn): void {
     const before = known.get(signIn.id);
-    known.delete(signIn.id);
     known.set(
       signIn.id,
       before !== undefined && before.revision > signIn.revision ? before : signIn,
     );
-    const [oldest] = known.keys();
-    if (known.size > MAX_KNOWN && oldest !== undefined) known.delete(oldest);
   }
 
   function put(signIn: SignIn, dueInMs: number | undefined): Promise<"done" | "stale"> {

@@ -1,4 +1,5 @@
 /** Tokens of guests who have left a session, who cannot come back with them. */
+import { BoundedSet } from "../../../shared/base/bounded.ts";
 
 export type LeftTokens = ReturnType<typeof createLeftTokens>;
 
@@ -6,15 +7,14 @@ export type LeftTokens = ReturnType<typeof createLeftTokens>;
 const MAX_LEFT = 1000;
 
 export function createLeftTokens(recorded: readonly string[]) {
-  const tokens = new Set(recorded);
+  const tokens = new BoundedSet<string>(MAX_LEFT);
+  for (const tokenId of recorded) tokens.add(tokenId);
   return {
     get all(): readonly string[] {
       return [...tokens];
     },
     has: (tokenId: string) => tokens.has(tokenId),
     add(tokenId: string): void {
-      const [oldest] = tokens;
-      if (tokens.size >= MAX_LEFT && oldest !== undefined) tokens.delete(oldest);
       tokens.add(tokenId);
     },
   };

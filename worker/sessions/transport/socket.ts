@@ -19,7 +19,7 @@ import {
 } from "../../../shared/net/edge-headers.ts";
 import { RESUME_VERSION, type Resumable } from "../../../shared/resume/frames.ts";
 import type { PurposeKeys } from "../../../shared/settings/keyring.ts";
-import type { Settings } from "../../../shared/settings/read-settings.ts";
+import type { Slice } from "../../../shared/settings/read-settings.ts";
 import type { Tokens } from "../../login/tokens.ts";
 import type { Fence } from "../fence.ts";
 import type { Connection, Peer } from "../peers/peer.ts";
@@ -50,6 +50,12 @@ import {
 
 export type Sockets = ReturnType<typeof attachSockets>;
 
+export const SOCKET_SETTINGS = [
+  "maxMessageBytes",
+  "maxMessagesPerSecond",
+  "maxAdmissionsPerSecond",
+] as const;
+
 export interface SocketsDeps {
   readonly registry: Registry;
   readonly tokens: Tokens;
@@ -59,10 +65,7 @@ export interface SocketsDeps {
   readonly fence: Pick<Fence, "look" | "hold">;
   readonly access: ConnectDeps["access"];
   readonly activity: ConnectDeps["activity"];
-  readonly settings: Pick<
-    Settings,
-    "maxMessageBytes" | "maxMessagesPerSecond" | "maxAdmissionsPerSecond"
-  >;
+  readonly settings: Slice<typeof SOCKET_SETTINGS>;
   /** Authenticates the tickets with which WebSockets are resumed. */
   readonly resumeKeys: PurposeKeys;
   /** Starts every engine.io id. */

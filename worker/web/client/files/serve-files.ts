@@ -3,6 +3,7 @@
  * nothing outside the workspace's folders, and no excluded file.
  */
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { BoundedSet } from "../../../../shared/base/bounded.ts";
 import { createChangeListeners, type FileChange, FileError, type Files } from "../model/files.ts";
 import { announceChanges } from "./announce-changes.ts";
 import { folderOf, isExcluded, partsOf } from "./paths.ts";
@@ -37,7 +38,7 @@ export function serveFiles(deps: ServeDeps): FileServer {
   const { connection, files } = deps;
   const announcer = announceChanges((changes) => connection.fs.change({ changes }));
   const listeners = createChangeListeners();
-  const listed = new Set<string>();
+  const listed = new BoundedSet<string>(MAX_LISTED);
   let isClosed = false;
 
   const stopWatching = files.watch((path, change) => announcer.add(path, change));
@@ -50,12 +51,7 @@ export function serveFiles(deps: ServeDeps): FileServer {
   answerRequests(deps, {
     files: guestFiles,
     isClosed: () => isClosed,
-    onListed(folder) {
-      listed.delete(folder);
-      listed.add(folder);
-      const [oldest] = listed;
-      if (listed.size > MAX_LISTED && oldest !== undefined) listed.delete(oldest);
-    },
+    onListed: (folder) => void listed.add(folder),
   });
 
   return {
