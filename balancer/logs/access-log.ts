@@ -6,6 +6,7 @@
  * Always exactly one line of ASCII, whatever a client sends: `"`, `\` and unprintable bytes are written as `\xHH`. Only the
  * first characters of credentials (keys, tokens, ids) are shown. Pure.
  */
+import { readBasic } from "../../shared/net/basic-auth.ts";
 import { clientAddress, type TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, RequestValues } from "../http1/head.ts";
 
@@ -47,11 +48,9 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
 
 /** The user name of Basic authentication (RFC 7617); only the worker verifies the password. */
 function basicUser(authorization: string): string {
-  if (!/^basic /i.test(authorization)) return "-";
-  const decoded = Buffer.from(authorization.slice(6), "base64").toString("latin1");
-  const colon = decoded.indexOf(":");
+  const user = readBasic(authorization)?.user.toString("latin1") ?? "";
   // Spaces separate the parts, and this is the only part from a client without quotes or brackets.
-  return colon > 0 ? formatPart(decoded.slice(0, colon)).replaceAll(" ", "\\x20") : "-";
+  return formatPart(user).replaceAll(" ", "\\x20");
 }
 
 // --- escaping and masking ---

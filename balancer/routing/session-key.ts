@@ -8,8 +8,14 @@
  * 5 `token`: the tag in login poll tokens and OAuth states · 6 `claim`: `room` of `x-oct-jwt` or `oct-jwt` ·
  * 7 `cookie`: `ctstickiness` · 8 `none`.
  */
-import { isSessionId, type SessionKey, toSessionKey } from "../../shared/base/ids.ts";
+import {
+  isSessionId,
+  type SessionKey,
+  sessionOfPollToken,
+  toSessionKey,
+} from "../../shared/base/ids.ts";
 import { readTag, type WorkerTag } from "../../shared/base/worker-tag.ts";
+import { firstCookie } from "../../shared/net/cookies.ts";
 import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.ts";
 import { type Field, isFieldValue } from "../http1/fields.ts";
 import type { RequestHead, RequestValues } from "../http1/head.ts";
@@ -253,14 +259,10 @@ function routeBefore(folder: string): SegmentRoute | undefined {
   return folder.endsWith(LOGIN) ? LOGIN : undefined;
 }
 
-const SESSION_ID_CHARS = 24;
-const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
-
 /** The room is the protocol's word for a session. */
 function findRoom({ route, text }: Segment): SessionKey | undefined {
   if (route === JOIN) return isSessionId(text) ? text : undefined;
-  if (route !== JOIN_POLL || !POLL_TOKEN.test(text)) return undefined;
-  return toSessionKey(text.slice(0, SESSION_ID_CHARS));
+  return route === JOIN_POLL ? sessionOfPollToken(text) : undefined;
 }
 
 // --- rules 1 and 5: tags ---
@@ -339,33 +341,4 @@ export function readRoomClaim(token: string): SessionKey | undefined {
   }
   const { room } = claims as { room: unknown };
   return typeof room === "string" && isSessionId(room) ? room : undefined;
-}
-
-// --- rule 7: cookies ---
-
-/** The first accepted value of the cookie `name`. */
-function firstCookie<Value>(
-  cookies: RequestValues["cookies"],
-  name: string,
-  read: (value: string) => Value | undefined,
-): Value | undefined {
-  if (!cookies.includes(name)) return undefined;
-  // Pair by pair: split() would allocate thousands of strings for a hostile field.
-  let start = 0;
-  while (start < cookies.length) {
-    let end = cookies.indexOf(";", start);
-    if (end < 0) end = cookies.length;
-    const value = cookieValue(cookies.slice(start, end).trim(), name);
-    const found = value === undefined ? undefined : read(value);
-    if (found !== undefined) return found;
-    start = end + 1;
-  }
-  return undefined;
-}
-
-function cookieValue(pair: string, name: string): string | undefined {
-  if (!pair.startsWith(name)) return undefined;
-  const equals = pair.indexOf("=");
-  if (equals < 0 || pair.slice(0, equals).trim() !== name) return undefined;
-  return pair.slice(equals + 1).trim();
 }

@@ -16,6 +16,7 @@ export type PeerId = string & { readonly brand: "PeerId" };
 
 const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const SESSION_ID = /^[A-Za-z0-9]{24}$/;
+const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 const PEER_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** `host:port` of a worker in a fixed list, where it is also its id. An IPv6 address is in brackets. */
@@ -44,6 +45,11 @@ export function newIncarnation(): Incarnation {
 
 export function isSessionId(text: string): text is SessionId {
   return SESSION_ID.test(text);
+}
+
+/** The session of a join request's poll token, which is its id and random characters; undefined for a malformed token. */
+export function sessionOfPollToken(token: string): SessionId | undefined {
+  return POLL_TOKEN.test(token) ? (token.slice(0, 24) as SessionId) : undefined;
 }
 
 /** As other versions may have made it: more than `newPeerId` makes. */

@@ -5,6 +5,7 @@ import {
   isSessionId,
   newSessionId,
   randomAlphanumerics,
+  sessionOfPollToken,
   toSessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
@@ -27,6 +28,15 @@ test("a session key is any text of 1 to 8192 characters", () => {
   expect(toSessionKey("ü/?&")).toBe("ü/?&");
   expect(toSessionKey("x".repeat(8192))).toBeDefined();
   expect(toSessionKey("x".repeat(8193))).toBeUndefined();
+});
+
+test("a poll token begins with the id of its session, and has more than that", () => {
+  const session = newSessionId();
+  expect(sessionOfPollToken(`${session}x`)).toBe(session);
+  expect(sessionOfPollToken(session + "x".repeat(232))).toBe(session);
+  for (const malformed of [session, `${session}-`, `-${session}`, session + "x".repeat(233), ""]) {
+    expect(sessionOfPollToken(malformed)).toBe(undefined);
+  }
 });
 
 test("a tag identifies one incarnation of one worker and is found at the start of its ids", () => {

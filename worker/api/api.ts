@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
 import { errorCode } from "../../shared/base/errors.ts";
+import { sessionOfPollToken } from "../../shared/base/ids.ts";
 import type { WorkerTag } from "../../shared/base/worker-tag.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -48,7 +49,7 @@ import { addLoginRoutes } from "./login.ts";
 import { createPolls } from "./long-polls.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addOperatorLogin, createOperatorLogin } from "./operator-login.ts";
-import { addSessionRoutes, sessionOfPoll } from "./session.ts";
+import { addSessionRoutes } from "./session.ts";
 import { addHintRoutes } from "./session-hints.ts";
 import { addWebLogin } from "./web-login.ts";
 
@@ -152,7 +153,7 @@ export async function createApi(deps: Deps) {
     ...deps,
     async putBack(kind, token) {
       if (kind === "login") return signIns.putBack(token);
-      const sessionId = sessionOfPoll(token);
+      const sessionId = sessionOfPollToken(token);
       const session = sessionId === undefined ? undefined : deps.registry.live(sessionId);
       return (await session?.putJoinBack(token)) ?? false;
     },

@@ -1,9 +1,10 @@
 /** The cookie that binds a sign-in at an identity provider to the browser that began it. */
 import { randomBytes } from "node:crypto";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import { readCookie } from "../../shared/net/cookies.ts";
 import { isSameProof } from "../../shared/net/edge-headers.ts";
 import { formOf } from "../http/bodies.ts";
-import { readCookie, sessionCookie } from "../http/cookies.ts";
+import { sessionCookie } from "../http/cookies.ts";
 import type { Origins } from "../http/origins.ts";
 
 interface Deps {

@@ -7,6 +7,7 @@ import {
   isSessionId,
   type SessionId,
   type SessionKey,
+  sessionOfPollToken,
   toSessionKey,
 } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -223,16 +224,6 @@ function redirect(
 
 // --- polling for the host's answer ---
 
-/** The session's id, followed by random characters. */
-const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
-const SESSION_ID_CHARS = 24;
-
-/** The session of a join request's poll token; undefined for a malformed token. */
-export function sessionOfPoll(token: string): SessionId | undefined {
-  const sessionId = token.slice(0, SESSION_ID_CHARS);
-  return POLL_TOKEN.test(token) && isSessionId(sessionId) ? sessionId : undefined;
-}
-
 /** Never 204: clients of the protocol packages 0.3.0 and 0.3.1 would parse its body as JSON, and give the request up. */
 const WAITING_FOR_HOST = progressResponse(
   "WaitingForHost",
@@ -256,7 +247,7 @@ async function pollJoin(
   caller: UserToken,
   token: string,
 ): Promise<FastifyReply> {
-  const sessionId = sessionOfPoll(token);
+  const sessionId = sessionOfPollToken(token);
   if (sessionId === undefined) return deps.refuse(reply, "join-token", REQUEST_NOT_FOUND);
   const elsewhere = await findElsewhere(deps, sessionId);
   if (elsewhere !== undefined) return redirect(deps, reply, sessionId, elsewhere);

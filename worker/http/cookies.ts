@@ -1,4 +1,5 @@
 /** Cookies; above all the protocol's, for browser clients that do not keep a token themselves. Pure. */
+import { readCookie } from "../../shared/net/cookies.ts";
 
 const NAME = "oct-jwt";
 /** `None`, because clients run in pages of other origins; browsers then require `Secure`. */
@@ -27,19 +28,4 @@ export function sessionCookie(plainName: string, isSecure: boolean) {
     set: (value: string) => `${name}=${value}; ${attributes}`,
     cleared: `${name}=; Max-Age=0; ${attributes}`,
   };
-}
-
-/** The value of the first cookie `name`, or undefined. */
-export function readCookie(header: string | undefined, name: string): string | undefined {
-  if (header === undefined) return undefined;
-  // Scanned pair by pair: splitting a hostile header would make an array of thousands.
-  let start = 0;
-  while (start < header.length) {
-    let end = header.indexOf(";", start);
-    if (end < 0) end = header.length;
-    const pair = header.slice(start, end).trim();
-    if (pair.startsWith(`${name}=`)) return pair.slice(name.length + 1);
-    start = end + 1;
-  }
-  return undefined;
 }

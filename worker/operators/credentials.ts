@@ -8,6 +8,7 @@ import { type Clock, sleep } from "../../shared/base/clock.ts";
 import { oneFlight } from "../../shared/base/one-flight.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { type BasicCredentials, readBasic } from "../../shared/net/basic-auth.ts";
 import {
   type CredentialSettings,
   configuredCredentials,
@@ -65,7 +66,7 @@ export function createCredentials(deps: Deps) {
   const programs = createPrograms(deps.tokens ?? []);
   let delayed = 0;
 
-  async function isRight(given: Given): Promise<boolean> {
+  async function isRight(given: BasicCredentials): Promise<boolean> {
     if (configured !== undefined) return isSame(given, configured);
     const cached = generated.cached ?? (await generated.read());
     if (cached !== undefined && isSame(given, cached)) return true;
@@ -200,25 +201,8 @@ function createPrograms(tokens: readonly OperatorToken[]) {
 
 // --- the given credentials ---
 
-interface Given {
-  readonly user: Buffer;
-  readonly password: Buffer;
-}
-
-/** RFC 7617: the first colon ends the user name. `colonsInUser`: colons to skip before that one. */
-function readBasic(authorization: string, colonsInUser: number): Given | undefined {
-  const [, encoded] = /^basic +([A-Za-z0-9+/_-]+={0,2}) *$/i.exec(authorization) ?? [];
-  if (encoded === undefined) return undefined;
-  const bytes = Buffer.from(encoded, "base64");
-  let colon = bytes.indexOf(":");
-  for (let left = colonsInUser; left > 0 && colon >= 0; left--)
-    colon = bytes.indexOf(":", colon + 1);
-  if (colon < 0) return undefined;
-  return { user: bytes.subarray(0, colon), password: bytes.subarray(colon + 1) };
-}
-
 /** Compares digests of equal length, and always both, so that the time reveals nothing about the expected credentials. */
-function isSame(given: Given, expected: Digests): boolean {
+function isSame(given: BasicCredentials, expected: Digests): boolean {
   const isUser = timingSafeEqual(digest(given.user), expected.user);
   const isPassword = timingSafeEqual(digest(given.password), expected.password);
   return isUser && isPassword;

@@ -7,6 +7,7 @@ import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "socket.io";
 import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
+import { readCookie } from "../../../shared/net/cookies.ts";
 import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
 import type { RoomToken, Tokens } from "../../login/tokens.ts";
 import type { Introduction } from "../admission.ts";
@@ -26,7 +27,7 @@ export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">) {
   const verified = new WeakMap<IncomingMessage, RoomToken>();
 
   async function verify(req: IncomingMessage): Promise<RoomToken | undefined> {
-    const text = headerOf(req, "x-oct-jwt") ?? cookieOf(req, "oct-jwt");
+    const text = headerOf(req, "x-oct-jwt") ?? readCookie(req.headers.cookie, "oct-jwt");
     const token = text === undefined ? undefined : await tokens.verifyRoom(text);
     if (token !== undefined) verified.set(req, token);
     return token;
@@ -108,14 +109,4 @@ export function headerOf(req: IncomingMessage, name: string): string | undefined
 function payloadOf(payload: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = payload[name];
   return typeof value === "string" && value !== "" ? value : undefined;
-}
-
-function cookieOf(req: IncomingMessage, name: string): string | undefined {
-  for (const pair of (req.headers.cookie ?? "").split(";")) {
-    const equals = pair.indexOf("=");
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
-      return pair.slice(equals + 1).trim();
-    }
-  }
-  return undefined;
 }

@@ -1,0 +1,21 @@
+/** Reads Basic credentials (RFC 7617). Pure. */
+
+export interface BasicCredentials {
+  readonly user: Buffer;
+  readonly password: Buffer;
+}
+
+/**
+ * Those in the header Authorization; undefined if there are none. The first colon ends the user name. `colonsInUser`: colons to skip
+ * before that one.
+ */
+export function readBasic(authorization: string, colonsInUser = 0): BasicCredentials | undefined {
+  const [, encoded] = /^basic +([A-Za-z0-9+/_-]+={0,2}) *$/i.exec(authorization) ?? [];
+  if (encoded === undefined) return undefined;
+  const bytes = Buffer.from(encoded, "base64");
+  let colon = bytes.indexOf(":");
+  for (let left = colonsInUser; left > 0 && colon >= 0; left--)
+    colon = bytes.indexOf(":", colon + 1);
+  if (colon < 0) return undefined;
+  return { user: bytes.subarray(0, colon), password: bytes.subarray(colon + 1) };
+}
