@@ -2,9 +2,10 @@
  * edge.json (0600) in the data directory of a running edge: its pid, control socket, processes and ports. Removed on a
  * graceful shutdown.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { replaceFileSync } from "../../shared/base/replace-file.ts";
 
 const schema = z.object({
   pid: z.number().int().positive(),
@@ -23,9 +24,7 @@ function pathIn(dataDir: string): string {
 
 /** Atomic: readers see the whole new file or the old one. */
 export function writeEdgeFile(dataDir: string, content: EdgeFile & Record<string, unknown>): void {
-  const path = pathIn(dataDir);
-  writeFileSync(`${path}.new`, JSON.stringify(content), { mode: 0o600 });
-  renameSync(`${path}.new`, path);
+  replaceFileSync(pathIn(dataDir), JSON.stringify(content));
 }
 
 /** Undefined when there is no such file, or it cannot be parsed. */

@@ -3,10 +3,11 @@
  * the last good one stays, of which a copy is kept beside the process's data, for its next start.
  */
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
+import { replaceFileSync } from "../base/replace-file.ts";
 import type { Log } from "../logs/log.ts";
 import { SettingError } from "../settings/read-settings.ts";
 import { readTextFile } from "../settings/text-file.ts";
@@ -158,8 +159,7 @@ export function openPolicyFile(deps: {
   function keep(text: string): void {
     try {
       mkdirSync(dirname(keptPath), { recursive: true });
-      writeFileSync(`${keptPath}.new`, text, { mode: 0o600 });
-      renameSync(`${keptPath}.new`, keptPath);
+      replaceFileSync(keptPath, text);
     } catch (error) {
       log.warn(
         { path: keptPath, reason: describeError(error) },

@@ -2,12 +2,12 @@
  * Keeps the companion extension up to date: its version in the store, and its file in the data directory, from which it is
  * served like the operator's plugins.
  */
-import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../shared/base/clock.ts";
 import { describeError } from "../../../shared/base/errors.ts";
 import { oneFlight } from "../../../shared/base/one-flight.ts";
+import { replaceFile } from "../../../shared/base/replace-file.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import { type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import type { VscodeArtifact } from "../formats/artifact.ts";
@@ -105,16 +105,8 @@ async function writeCompanion(
   const path = join(folder, name);
   if (!(await isWritten(path, bytes, atMs))) {
     await mkdir(folder, { recursive: true });
-    const fresh = `${path}.${randomBytes(6).toString("hex")}`;
-    try {
-      await writeFile(fresh, bytes);
-      await utimes(fresh, atMs / 1000, atMs / 1000);
-      // Several workers may write it.
-      await rename(fresh, path);
-    } catch (error) {
-      await rm(fresh, { force: true });
-      throw error;
-    }
+    // Several workers may write it.
+    await replaceFile(path, [bytes], { mode: 0o666, modifiedMs: atMs });
   }
   const file = { name, path, bytes: bytes.length, mtimeMs: atMs };
   return { ...(await readVsix(path)), file };
