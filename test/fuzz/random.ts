@@ -1,4 +1,6 @@
-/** Reproducible random numbers (mulberry32). */
+/** Reproducible random numbers. */
+import { mulberry32 } from "../support/mulberry32.ts";
+
 export interface Random {
   /** An integer from 0 to `limit` - 1. */
   below(limit: number): number;
@@ -9,13 +11,9 @@ export interface Random {
 
 /** The random numbers of case `index` of a seed, so that one case can be replayed alone. */
 export function createRandom(seed: number, index: number): Random {
-  let state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35);
-  function next(): number {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  }
+  const next = mulberry32(
+    Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35),
+  );
   return {
     below: (limit) => Math.floor(next() * limit),
     chance: (probability) => next() < probability,

@@ -1,6 +1,7 @@
 /**
  * Chance that can be repeated: the same seed draws the same numbers on every machine and version of Node.
  */
+import { mulberry32 } from "../support/mulberry32.ts";
 
 export interface Random {
   /** 0 to below 1. */
@@ -15,17 +16,8 @@ export interface Random {
   pick<T>(items: readonly T[]): T;
 }
 
-/** Mulberry32 (Tommy Ettinger, 2017): 32 bits of state are enough to tell seeds apart, and it is fast. */
 export function createRandom(seed: number): Random {
-  let state = (seed ^ 0x9e3779b9) >>> 0;
-
-  function next(): number {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 4_294_967_296;
-  }
-
+  const next = mulberry32(seed ^ 0x9e3779b9);
   const int = (from: number, to: number): number => from + Math.floor(next() * (to - from + 1));
   // Seeds that are neighbours begin alike.
   for (let i = 0; i < 8; i++) next();

@@ -1,6 +1,7 @@
 /** The number of workers that follows the demand, in virtual time: single cases, then thousands of random loads. */
 import { describe, expect, test } from "vitest";
 import { type Stabilized, stabilize, type Windows } from "../../../shared/autoscale/stabilize.ts";
+import { mulberry32 } from "../../support/mulberry32.ts";
 
 const WINDOWS: Windows = { upMs: 15_000, downMs: 300_000 };
 
@@ -65,17 +66,6 @@ describe("the number of wanted workers", () => {
 
 // --- random loads ---
 
-/** A generator with a seed (mulberry32), so that a failure can be repeated. */
-function generator(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** A demand that walks, jumps and is noisy, like that of a company's day. */
 function randomDemand(random: () => number, seconds: number): number[] {
   let level = random() * 10;
@@ -92,7 +82,7 @@ function randomDemand(random: () => number, seconds: number): number[] {
 test("over 10,000 random loads the wish never falls below a lasting demand, never rises above a recent one, and seldom turns", () => {
   const windows = { upMs: 15_000, downMs: 60_000 };
   for (let seed = 1; seed <= 10_000; seed++) {
-    const random = generator(seed);
+    const random = mulberry32(seed);
     const demands = randomDemand(random, 150);
     const current = 1 + Math.floor(random() * 12);
     const wanted = follow(demands, { current, windows });

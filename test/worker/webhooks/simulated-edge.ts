@@ -2,7 +2,6 @@
  * An edge in one process, with simulated time: workers with outboxes and deliveries, a store that may be away and lose its last
  * second, sessions that record numbered events, and a receiver that fails. What happens is drawn from a seed.
  */
-
 import type { Clock, Timer } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
@@ -16,17 +15,6 @@ import { silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 export type Random = () => number;
-
-/** mulberry32. */
-export function randomOf(seed: number): Random {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 type StreamStore = Pick<Store, "appendToStream" | "readStream" | "onHealth">;
 
