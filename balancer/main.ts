@@ -1,7 +1,4 @@
 #!/usr/bin/env node
-/**
- * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
- */
 import { hostname } from "node:os";
 import { startAutoscale } from "../shared/autoscale/start.ts";
 import { type Clock, systemClock } from "../shared/base/clock.ts";
@@ -12,6 +9,10 @@ import { defaultBind } from "../shared/membership/worker-address.ts";
 import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
 import { type Counters, createCounters } from "../shared/metrics/metrics.ts";
 import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
+/**
+ * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
+ */
+import { BALANCER_STATUS_PORT } from "../shared/net/ports.ts";
 import { isStoreLocal } from "../shared/process/connect-store.ts";
 import type { StopScope } from "../shared/process/edge-channel.ts";
 import { releaseStartGarbage } from "../shared/process/free-start-memory.ts";
@@ -56,7 +57,6 @@ import { warmUp } from "./server/warm-up.ts";
 import { type DirectReads, findDirectReads } from "./transport/accepted-reads.ts";
 import { createNetTransport } from "./transport/net.ts";
 
-const DEFAULT_STATUS_PORT = 1081;
 const DEFAULT_PORT = 1080;
 /** The edge gives its processes 2 s to end. */
 const STOP_DEADLINE_MS = 1500;
@@ -68,7 +68,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
     const settings = readSettings({ role: "balancer", env: process.env, flags });
     const isOneOfSeveral = settings.processNumber !== undefined;
     if (settings.processes === 1 || isOneOfSeveral) await startBalancer(settings);
-    else await startProcesses(settings, settings.statusPort ?? DEFAULT_STATUS_PORT);
+    else await startProcesses(settings, settings.statusPort ?? BALANCER_STATUS_PORT);
   } catch (error) {
     fail(error);
   }
@@ -78,7 +78,7 @@ async function run(flags: Record<string, unknown>): Promise<void> {
 async function runCheck(flags: Record<string, unknown>): Promise<void> {
   try {
     const settings = readSettings({ role: "balancer", env: process.env, flags });
-    const statusPort = settings.statusPort ?? DEFAULT_STATUS_PORT;
+    const statusPort = settings.statusPort ?? BALANCER_STATUS_PORT;
     const nowMs = systemClock.wallMs();
     const report = await checkSettings(settings, { env: process.env, nowMs, statusPort });
     process.stdout.write(`ct-balancer ${VERSION} would use\n${report.lines.join("\n")}\n`);
@@ -216,7 +216,7 @@ async function startBalancer(settings: Settings): Promise<void> {
   });
   shutdown.add("autoscale", () => scaling.close());
   const status = await openStatus(
-    { host: statusBind, port: settings.statusPort ?? DEFAULT_STATUS_PORT },
+    { host: statusBind, port: settings.statusPort ?? BALANCER_STATUS_PORT },
     {
       ...statusOf({ dataPath, discovery, counters, clock, edge: watchEdgeReadiness() }),
       pages: { "/autoscale": scaling.page },

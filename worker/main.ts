@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-import { systemClock } from "../shared/base/clock.ts";
-import { keepingAlive } from "../shared/base/keep-alive.ts";
-import { localUrl } from "../shared/process/ask-status-port.ts";
-import { storeReached } from "../shared/process/connect-store.ts";
 /**
  * `ct-worker`: reads the settings, opens the parts (start/) in the order in which they need each other, and announces the
  * worker. The parts close in the reverse order.
  */
+import { systemClock } from "../shared/base/clock.ts";
+import { keepingAlive } from "../shared/base/keep-alive.ts";
+import { localUrl } from "../shared/process/ask-status-port.ts";
+import { storeReached } from "../shared/process/connect-store.ts";
 import { releaseStartGarbage } from "../shared/process/free-start-memory.ts";
 import { fail, reportReady } from "../shared/process/program.ts";
 import { readSettings, type Settings } from "../shared/settings/read-settings.ts";

@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
+import { addressBytes } from "../../shared/net/networks.ts";
 
 /** Both ends of a connection, as `node:net` writes them. */
 export interface Ends {
@@ -110,29 +111,7 @@ function portOf(port: number): string {
 
 /** The address as 32-bit words in the machine's byte order. */
 function hexOf(address: string): string {
-  const bytes = Buffer.from(address.includes(":") ? bytesOfIPv6(address) : bytesOfIPv4(address));
+  const bytes = Buffer.from(addressBytes(address));
   if (endianness() === "LE") bytes.swap32();
   return bytes.toString("hex").toUpperCase();
-}
-
-function bytesOfIPv4(address: string): number[] {
-  return address.split(".").map(Number);
-}
-
-/** An address as Node writes it: `::1`, `fe80::1%eth0`, `::ffff:192.0.2.1`. */
-function bytesOfIPv6(address: string): number[] {
-  const [plain = ""] = address.split("%", 1);
-  const [head = "", tail] = plain.split("::", 2);
-  const front = groupsOf(head);
-  const back = groupsOf(tail ?? "");
-  return [...front, ...new Array<number>(16 - front.length - back.length).fill(0), ...back];
-}
-
-function groupsOf(text: string): number[] {
-  if (text === "") return [];
-  return text.split(":").flatMap((group) => {
-    if (group.includes(".")) return bytesOfIPv4(group);
-    const word = Number.parseInt(group, 16);
-    return [word >> 8, word & 0xff];
-  });
 }

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
+import { BALANCER_STATUS_PORT } from "../../shared/net/ports.ts";
 import { localUrl } from "../../shared/process/ask-status-port.ts";
 import type { Settings } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
@@ -49,8 +50,6 @@ export function machineFleet(
   };
 }
 
-/** Of a container's status port. */
-const STATUS_PORT = 1081;
 /** A worker is named after its container's host name: the beginning of its id. */
 const CONTAINER_NAME_CHARS = 12;
 /** `docker compose` did not do what it was asked for; the message is its own. */
@@ -115,7 +114,7 @@ export function askInContainer(
   { autoscaleToken: token, statusBind }: Pick<Settings, "autoscaleToken" | "statusBind">,
   asker: Asker,
 ): Promise<Asked> {
-  const port = Number(process.env["CT_STATUS_PORT"] || STATUS_PORT);
+  const port = Number(process.env["CT_STATUS_PORT"] || BALANCER_STATUS_PORT);
   return askWish({ ...asker, store, token, statusUrl: localUrl(statusBind, port) });
 }
 

@@ -13,6 +13,7 @@ import {
 import { type ChildRole, scriptOf } from "../../shared/children/process-run.ts";
 import type { LineSink, Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
+import { BALANCER_STATUS_PORT, STATUS_PORT_DISTANCE } from "../../shared/net/ports.ts";
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
 import { workerName } from "./worker-name.ts";
 
@@ -25,9 +26,6 @@ export class RestartCutShortError extends EdgeError {
   readonly code = "EDGE_RESTART_CUT_SHORT";
 }
 
-/** Added to the traffic port. */
-const STATUS_PORT_DISTANCE = 1000;
-const BALANCER_STATUS_PORT = 1081;
 /**
  * Time for a process to end when it has nothing to hand over, or is done with it. An edge with an embedded store stops
  * within 3 s as a whole.

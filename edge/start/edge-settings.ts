@@ -1,6 +1,7 @@
 /**
  * Defaults of the one-machine edge, and checks of several settings together. Pure.
  */
+import { STATUS_PORT_DISTANCE } from "../../shared/net/ports.ts";
 import { checkSecrets } from "../../shared/settings/keyring.ts";
 import { SettingError, type Settings } from "../../shared/settings/read-settings.ts";
 import { MAX_WORKERS } from "../control/control.ts";
@@ -8,9 +9,6 @@ import { workerName } from "../process/worker-name.ts";
 
 /** Sign-in works without further set-up on one machine; the summary says so. */
 export const EDGE_DEFAULTS: Partial<Settings> = { loginSimple: true };
-
-/** Added to the traffic port. */
-const STATUS_PORT_DISTANCE = 1000;
 
 /** Throws `SettingError`. */
 export function checkEdgeSettings(

@@ -2,7 +2,7 @@
  * The address at which others reach this process: a setting, or the local address of its connection to the store. Pure.
  */
 import { isIPv6 } from "node:net";
-import { hostOf, isLoopback, isUnusable, isWildcard } from "../net/networks.ts";
+import { hostOf, isLoopback, isUnusable, isWildcard, urlHost } from "../net/networks.ts";
 import { SettingError } from "../settings/read-settings.ts";
 import { FIRST_WORKER_PORT, isOnThisMachine } from "./member-verification.ts";
 
@@ -23,7 +23,7 @@ export function defaultBind(isStoreLocal: boolean): string {
 /** The URL at which others reach `place`. */
 export function reachableUrl({ bind, port, localAddress }: Place): string {
   const host = isWildcard(bind) ? (localAddress ?? LOOPBACK) : bind;
-  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`;
+  return `http://${urlHost(host)}:${port}`;
 }
 
 /** The worker's URL for balancers. Throws `SettingError` when balancers could not call it, or would refuse to. */

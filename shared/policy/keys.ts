@@ -1,7 +1,5 @@
-/** What a person has that rules can ask for, as texts that are compared as a whole. Pure. */
-import { isIPv4 } from "node:net";
 import { domainToASCII } from "node:url";
-import { canonicalAddress } from "../net/networks.ts";
+import { addressBytes, canonicalAddress } from "../net/networks.ts";
 import { CONDITION_KINDS, type ConditionKind, type Conditions, type Person } from "./policy.ts";
 
 /**
@@ -116,19 +114,5 @@ function keyOf(bytes: readonly number[], bits: number): string {
 
 function bytesOf(address: string): number[] | undefined {
   const plain = canonicalAddress(address);
-  if (plain === undefined) return undefined;
-  return isIPv4(plain) ? plain.split(".").map(Number) : ipv6Bytes(plain);
-}
-
-/** Of an address in its canonical form. */
-function ipv6Bytes(address: string): number[] {
-  const [head = "", tail] = address.split("::");
-  const groupsOf = (text: string): string[] => (text === "" ? [] : text.split(":"));
-  const before = groupsOf(head);
-  const after = tail === undefined ? [] : groupsOf(tail);
-  const zeros = Array<string>(8 - before.length - after.length).fill("0");
-  return [...before, ...zeros, ...after].flatMap((group) => {
-    const value = Number.parseInt(group, 16);
-    return [value >> 8, value & 0xff];
-  });
+  return plain === undefined ? undefined : addressBytes(plain);
 }

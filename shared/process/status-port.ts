@@ -3,6 +3,7 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage, Server, ServerResponse } from "node:http";
 import { CONTENT_TYPE } from "../metrics/prometheus.ts";
+import { plainAddress } from "../net/networks.ts";
 import { createServer } from "../net/node-http.ts";
 
 /** The content of the port; called for each request. */
@@ -157,10 +158,10 @@ function isFromHere({ socket, headers }: IncomingMessage): boolean {
     (name) => headers[name] !== undefined,
   );
   if (isProxied || remoteAddress === undefined) return false;
-  return HERE.has(remoteAddress) || remoteAddress === localAddress;
+  return HERE.has(plainAddress(remoteAddress)) || remoteAddress === localAddress;
 }
 
-const HERE: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "::ffff:127.0.0.1"]);
+const HERE: ReadonlySet<string> = new Set(["127.0.0.1", "::1"]);
 
 function listen(
   server: Server,

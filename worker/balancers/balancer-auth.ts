@@ -12,7 +12,7 @@ import {
   incarnationProof,
   isSameProof,
 } from "../../shared/net/edge-headers.ts";
-import { isLoopback, plainAddress } from "../../shared/net/networks.ts";
+import { isLoopback, plainAddress, urlHost } from "../../shared/net/networks.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 
 export interface BalancerAuth {
@@ -77,7 +77,7 @@ function hostPortOf(url: string): string {
 function addressesOf({ localAddress, localPort }: Socket): string[] {
   if (localAddress === undefined || localPort === undefined) return [];
   const address = plainAddress(localAddress);
-  const names = [`${address.includes(":") ? `[${address}]` : address}:${localPort}`];
+  const names = [`${urlHost(address)}:${localPort}`];
   if (isLoopback(address)) names.push(`localhost:${localPort}`);
   return names;
 }

@@ -1,5 +1,4 @@
 /** The settings as the parts of a worker take them: each part's slice, with the defaults that depend on other settings. */
-
 import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
@@ -9,6 +8,7 @@ import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
 import { PUBLISHER_SETTINGS } from "../../shared/metrics/statsd/publisher.ts";
+import { STATUS_PORT_DISTANCE } from "../../shared/net/ports.ts";
 import { isStoreLocal, STORE_SETTINGS } from "../../shared/process/connect-store.ts";
 import { required } from "../../shared/process/program.ts";
 import {
@@ -34,7 +34,6 @@ import type { WebhookOptions } from "../webhooks/webhooks.ts";
 /** A port of 0: any free one. */
 export type PortOptions = ReturnType<typeof readPorts>;
 
-const STATUS_PORT_DISTANCE = 1000;
 const MAX_PORT = 65_535;
 
 export type WorkerOptions = ReturnType<typeof readOptions>;

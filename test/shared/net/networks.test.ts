@@ -1,6 +1,7 @@
 /** The canonical form of addresses, lists of networks, and kinds of addresses. */
 import { describe, expect, test } from "vitest";
 import {
+  addressBytes,
   canonicalAddress,
   hostOf,
   isLoopback,
@@ -20,6 +21,18 @@ test("a list of networks does not keep the request heads that addresses came in"
     networks.has(address.slice(0, address.indexOf(" ")));
   }
   expect(holdings().heap - before).toBeLessThan(4_000_000);
+});
+
+test.each<[address: string, bytes: number[]]>([
+  ["192.0.2.1", [192, 0, 2, 1]],
+  ["::", new Array<number>(16).fill(0)],
+  ["::1", [...new Array<number>(15).fill(0), 1]],
+  ["2001:db8::5:0", [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0]],
+  ["1:2:3:4:5:6:7:ffff", [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 255, 255]],
+  ["fe80::1%eth0", [0xfe, 0x80, ...new Array<number>(13).fill(0), 1]],
+  ["::ffff:192.0.2.1", [...new Array<number>(10).fill(0), 255, 255, 192, 0, 2, 1]],
+])("the bytes of %s", (address, bytes) => {
+  expect(addressBytes(address)).toEqual(bytes);
 });
 
 test("a text that is no address does not change what is known about one", () => {

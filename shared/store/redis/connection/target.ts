@@ -10,6 +10,7 @@
  *
  * User and password are percent-encoded. Omit the default user: `redis://:password@host`.
  */
+import { urlHost } from "../../../net/networks.ts";
 import { SettingError } from "../../../settings/read-settings.ts";
 
 export interface RedisTarget {
@@ -146,10 +147,6 @@ function decode(text: string): string {
   }
 }
 
-function labelOf({ host, port }: { host: string; port: number }): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 function refuseOptions(options: URLSearchParams, allowed: readonly string[]): void {
   for (const name of options.keys()) {
     if (allowed.includes(name)) continue;
@@ -163,4 +160,8 @@ function refuseOptions(options: URLSearchParams, allowed: readonly string[]): vo
 
 function refuse(why: string): SettingError {
   return new SettingError(`CT_REDIS_URL=(not shown) is not allowed: ${why}; use ${ALLOWED}`);
+}
+
+function labelOf({ host, port }: { host: string; port: number }): string {
+  return `${urlHost(host)}:${port}`;
 }
