@@ -5,19 +5,36 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const LONG =
   /\/test\/(e2e|model|packages)\/|\/(redis-(failures|sentinel)|delivery|receivers-watch|browser-cases)\.test\.ts$/;
 /**
+ * Of the files below, those that need Redis or a process. Like them, they change nothing global and leave nothing running, so
+ * they share what they import.
+ */
+const SERVICES = [
+  "test/edge/{check,clients,command-line,containers,webhooks,with-store}.test.ts",
+  "test/shared/cluster/log-stream.test.ts",
+  "test/worker/{audit/checkpoints,webhooks/docs}.test.ts",
+  "test/shared/store/{old-names,register,server,redis,redis-cost,redis-heartbeats,redis-ownership,redis-target,redis-values}.test.ts",
+];
+/**
  * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
- * whose package keeps timers for a minute after they are closed, and not those that measure memory or time.
+ * whose package keeps timers for a minute after they are closed, and not those that measure memory or time. Without those above
+ * they are `npm run test:unit`.
  */
 const UNITS = [
+  "test/{structure,word-list,contributors-documents}.test.ts",
+  "test/web/{carets,documents/!(shared-documents),files/!(workspaces|shared-files),model/*}.test.ts",
   "test/edge/!(idle).test.ts",
   "test/shared/!(statsd).test.ts",
   "test/{edge,shared}/*/**/!(redis-sentinel|redis-failures).test.ts",
   "test/worker/{balancers,clients,dashboard,login,operators,session-moves,start,usage}/**/*.test.ts",
   "test/worker/sessions/{peers,wire}/*.test.ts",
   "test/worker/sessions/{peer,fence,idle,relay,resume-ticket,parts}.test.ts",
-  "test/worker/webhooks/{signature,receiver-addresses,receivers-file,docs,lanes}.test.ts",
+  "test/worker/sessions/transport/!(socket).test.ts",
+  "test/worker/webhooks/{signature,receiver-addresses,receivers-file,docs,lanes,outbox}.test.ts",
   "test/worker/policy/{session-limits,access}.test.ts",
-  "test/balancer/{http1,routing,discovery}/*.test.ts",
+  "test/worker/{activity,audit}/*.test.ts",
+  "test/worker/{empty,tokens}.test.ts",
+  "test/worker/api/{metrics,misfits,paths,session-hints}.test.ts",
+  "test/balancer/{admin/explain*,discovery,downstream,http1,limits/limiter,logs,routing,websocket}{/*,}.test.ts",
   "test/balancer/proxy/{retry-policy,delayed-refusal,misdirected,retry-queue}.test.ts",
   "test/balancer/upstreams/{health,link-metrics}.test.ts",
   "test/balancer/transport/{read-buffers,proxy-header,client-hello}.test.ts",
@@ -55,7 +72,7 @@ export default defineConfig({
         test: {
           name: "processes",
           include: ["test/**/*.test.ts"],
-          exclude: [...UNITS, ...ALONE, "**/node_modules/**"],
+          exclude: [...UNITS, ...SERVICES, ...ALONE, "**/node_modules/**"],
         },
       },
       // After the others.
@@ -63,7 +80,18 @@ export default defineConfig({
         extends: true,
         test: { name: "alone", include: ALONE, sequence: { groupOrder: 1 } },
       },
-      { extends: true, test: { name: "units", include: UNITS, isolate: false } },
+      { extends: true, test: { name: "services", include: SERVICES, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: "units",
+          include: UNITS,
+          exclude: [...SERVICES, "**/node_modules/**"],
+          isolate: false,
+          // Whose helpers then refuse to start a process.
+          env: { TEST_UNITS: "on" },
+        },
+      },
     ],
   },
 });

@@ -1,5 +1,6 @@
 // `npm test`: installs what is missing, builds, runs the tests, and ends with a line `N passed, N failed`. Plain
-// JavaScript, because it runs before anything is there. Arguments are passed on to Vitest.
+// JavaScript, because it runs before anything is there. Arguments are passed on to Vitest. `npm run test:unit` needs neither
+// Redis nor programs of ours.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,10 +12,12 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 try {
   installMissing();
-  installRedis();
-  // Not imported above: it needs a package, which may only have been installed just now.
-  const { buildWhenStale } = await import("../edge/build.mjs");
-  buildWhenStale();
+  if (!process.argv.includes("units")) {
+    installRedis();
+    // Not imported above: it needs a package, which may only have been installed just now.
+    const { buildWhenStale } = await import("../edge/build.mjs");
+    buildWhenStale();
+  }
 } catch (error) {
   process.stderr.write(`${error.message}\n0 passed, 1 failed\n`);
   process.exit(1);

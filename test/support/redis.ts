@@ -13,6 +13,7 @@ import { parseRedisUrl } from "../../shared/store/redis/connection/target.ts";
 import { connectRedisStore } from "../../shared/store/redis/store.ts";
 import type { Store } from "../../shared/store/store.ts";
 import { closeAtEnd } from "./at-end.ts";
+import { refuseInUnits } from "./build.ts";
 import { collectingLog } from "./logs.ts";
 import { freePort } from "./ports.ts";
 import { removeFolder, tempFolder } from "./temp-folder.ts";
@@ -55,6 +56,7 @@ const READY_TIMEOUT_MS = 10_000;
 const SERVER = process.env["TEST_REDIS_SERVER"] ?? "redis-server";
 
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
+  refuseInUnits();
   const folder = tempFolder();
   const socketPath = path.join(folder, "redis.sock");
   const port = options.port === true ? await freePort() : (options.port ?? 0);
