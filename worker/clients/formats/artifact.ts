@@ -19,7 +19,9 @@ export interface ArtifactFile {
 export const MAX_TEXT_CHARS = 32 * 1024;
 
 const text = z.string().max(MAX_TEXT_CHARS);
-const shortText = z.string().max(1024);
+/** Of names, addresses and the like. */
+export const MAX_SHORT_CHARS = 1024;
+const shortText = z.string().max(MAX_SHORT_CHARS);
 
 export const vscodeFactsSchema = z.object({
   ide: z.literal("vscode"),
@@ -91,4 +93,9 @@ export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">):
 
 export function cutText(value: string, max = MAX_TEXT_CHARS): string {
   return value.length > max ? value.slice(0, max) : value;
+}
+
+/** Empty without a value. */
+export function cutShort(value: string | undefined): string {
+  return cutText(value ?? "", MAX_SHORT_CHARS);
 }

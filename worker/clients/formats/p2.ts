@@ -6,7 +6,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errorCode } from "../../../shared/base/errors.ts";
 import { ArchiveError, openArchive } from "./archive.ts";
-import { cutText, type FeatureFacts } from "./artifact.ts";
+import { cutShort, cutText, type FeatureFacts } from "./artifact.ts";
 import { parseXml } from "./xml.ts";
 
 /** The files that p2 requests first; a folder with one of them is a repository. */
@@ -106,7 +106,7 @@ export async function readFeature(path: string): Promise<FeatureFacts> {
     const label = feature.attribute("label") ?? "";
     // A label like %featureName is a key of a translation file.
     const isText = label !== "" && !label.startsWith("%");
-    return { ide: "eclipse", id, version, label: isText ? cutText(label, 1024) : id };
+    return { ide: "eclipse", id, version, label: isText ? cutShort(label) : id };
   } finally {
     await archive.close();
   }

@@ -3,7 +3,7 @@
  * of the jars in its lib/.
  */
 import { type Archive, ArchiveError, openArchive } from "./archive.ts";
-import { cutText, type IntellijFacts, MAX_TEXT_CHARS } from "./artifact.ts";
+import { cutShort, cutText, type IntellijFacts, MAX_TEXT_CHARS } from "./artifact.ts";
 import { readDescriptor } from "./descriptor.ts";
 import type { XmlNode } from "./xml.ts";
 
@@ -18,7 +18,6 @@ const MAX_UNPACKED_BYTES = 256 * 1024 * 1024;
 const MAX_JARS = 2000;
 /** Descriptors that are tried until a valid one is found. */
 const MAX_DESCRIPTORS = 8;
-const MAX_SHORT_CHARS = 1024;
 /** Entries with longer names are not read as includes. */
 const MAX_NAME_CHARS = 300;
 const MAX_NAMES = 3;
@@ -143,14 +142,14 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
   return {
     ide: "intellij",
     id,
-    name: short(text("name")) || id,
+    name: cutShort(text("name")) || id,
     version,
-    ...(since && { sinceBuild: short(since) }),
-    ...(until && { untilBuild: short(until) }),
+    ...(since && { sinceBuild: cutShort(since) }),
+    ...(until && { untilBuild: cutShort(until) }),
     vendor: {
-      name: short(vendor?.text),
-      email: short(vendor?.attribute("email")),
-      url: short(vendor?.attribute("url")),
+      name: cutShort(vendor?.text),
+      email: cutShort(vendor?.attribute("email")),
+      url: cutShort(vendor?.attribute("url")),
     },
     description: cutText(text("description")),
     changeNotes: cutText(text("change-notes")),
@@ -158,7 +157,7 @@ async function describe(archive: Archive, name: string): Promise<IntellijFacts> 
       .flatMap((part) => part.all("depends"))
       .filter((module) => module.attribute("optional") !== "true" && module.text !== "")
       .slice(0, 100)
-      .map((module) => short(module.text)),
+      .map((module) => cutShort(module.text)),
     ...(icon !== undefined && { icon }),
   };
 }
@@ -168,8 +167,4 @@ async function readIcon(archive: Archive, descriptor: string): Promise<string | 
   const entry = archive.entries.get(name);
   if (entry === undefined || entry.uncompressedSize > MAX_TEXT_CHARS) return undefined;
   return (await archive.read(name, MAX_TEXT_CHARS)).toString("utf8");
-}
-
-function short(text: string | undefined): string {
-  return cutText(text ?? "", MAX_SHORT_CHARS);
 }

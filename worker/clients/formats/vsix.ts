@@ -6,7 +6,7 @@ import semver from "semver";
 import { z } from "zod";
 import { parseJson } from "../../../shared/base/json.ts";
 import { type Archive, ArchiveError, normalizeName, openArchive } from "./archive.ts";
-import { cutText, type VscodeFacts } from "./artifact.ts";
+import { cutShort, cutText, MAX_SHORT_CHARS, type VscodeFacts } from "./artifact.ts";
 import { parseXml, type XmlNode } from "./xml.ts";
 
 const MANIFEST = "extension.vsixmanifest";
@@ -15,7 +15,6 @@ const MAX_MANIFEST_BYTES = 1024 * 1024;
 /** The largest known ones have 600 KiB. */
 const MAX_PACKAGE_BYTES = 4 * 1024 * 1024;
 const MAX_ASSETS = 64;
-const MAX_SHORT_CHARS = 1024;
 
 /** Reads a .vsix file. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
 export async function readVsix(path: string): Promise<VscodeFacts> {
@@ -107,7 +106,7 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
     preRelease: properties.some(
       ({ key, value }) => key === "Microsoft.VisualStudio.Code.PreRelease" && value === "true",
     ),
-    displayName: short(metadata.child("DisplayName")?.text) || name,
+    displayName: cutShort(metadata.child("DisplayName")?.text) || name,
     description: cutText(metadata.child("Description")?.text ?? ""),
     categories: listOf(metadata.child("Categories")?.text),
     tags: listOf(metadata.child("Tags")?.text),
@@ -180,8 +179,4 @@ async function checkPackage(archive: Archive, facts: VscodeFacts): Promise<void>
 function listOf(text: string | undefined): string[] {
   const items = (text ?? "").split(",").map((item) => item.trim());
   return items.filter((item) => item !== "" && item.length <= MAX_SHORT_CHARS).slice(0, 100);
-}
-
-function short(text: string | undefined): string {
-  return cutText(text ?? "", MAX_SHORT_CHARS);
 }
