@@ -60,19 +60,17 @@ export interface CheckedChain {
   readonly torn: Place | undefined;
 }
 
-export interface Findings {
-  /** A line that is as it was written. */
-  onLine(line: Line, place: Place): void;
-}
+/** Gets each line that is as it was written. */
+type OnLine = (line: Line, place: Place) => void;
 
 /** `files`: of the chain, oldest first. Rejects when one cannot be read. */
 export async function checkChain(
   chain: string,
   files: readonly string[],
   keys: AuditKeys,
-  findings: Findings,
+  onLine: OnLine,
 ): Promise<CheckedChain> {
-  const checker = new ChainChecker(chain, keys, findings);
+  const checker = new ChainChecker(chain, keys, onLine);
   for (const [index, file] of files.entries()) {
     checker.begin(file, index === files.length - 1);
     for await (const raw of readLines(file)) {
@@ -89,7 +87,7 @@ const MAX_PROBLEMS = 1000;
 class ChainChecker {
   readonly #chain: string;
   readonly #keys: AuditKeys;
-  readonly #findings: Findings;
+  readonly #onLine: OnLine;
   readonly #problems: Problem[] = [];
   readonly #holes: Hole[] = [];
   #file = "";
@@ -107,10 +105,10 @@ class ChainChecker {
   #doubtful: { readonly problem?: Problem; readonly seq: number } | undefined;
   isForeign = false;
 
-  constructor(chain: string, keys: AuditKeys, findings: Findings) {
+  constructor(chain: string, keys: AuditKeys, onLine: OnLine) {
     this.#chain = chain;
     this.#keys = keys;
-    this.#findings = findings;
+    this.#onLine = onLine;
   }
 
   begin(file: string, isLast: boolean): void {
@@ -256,7 +254,7 @@ class ChainChecker {
     this.#last = { ...position, ...place };
     this.#lines++;
     this.#isEnded = line.kind === "audit.ended";
-    this.#findings.onLine(line, place);
+    this.#onLine(line, place);
     return true;
   }
 

@@ -2,16 +2,8 @@
  * Erases the data of people from files of the audit log; the chains can still be verified. A file is replaced as a whole: when this is
  * interrupted it is as before. A worker that is writing to a file is asked to continue in another one first.
  */
-import {
-  type FileHandle,
-  open,
-  readdir,
-  rename,
-  rm,
-  stat,
-  unlink,
-  writeFile,
-} from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { open, readdir, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   copyPath,
@@ -156,7 +148,7 @@ async function waitForRelease(file: FoundFile, folder: string, clock: Clock): Pr
   await writeFile(wish, "");
   try {
     for (const endMs = clock.nowMs() + RELEASE_MS; clock.nowMs() < endMs; ) {
-      if (!(await exists(wish)) || !(await isInUse(file, folder))) return;
+      if (!existsSync(wish) || !(await isInUse(file, folder))) return;
       await sleep(clock, POLL_MS);
     }
   } finally {
@@ -168,16 +160,6 @@ async function waitForRelease(file: FoundFile, folder: string, clock: Clock): Pr
   );
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return false;
-    throw error;
-  }
-}
-
 // --- rewriting ---
 
 /** Of an erasure that was interrupted: it has data of other people. */
@@ -187,7 +169,7 @@ async function removeCopies(folder: string): Promise<void> {
   }
 }
 
-const BUFFER_CHARS = 256 * 1024;
+const CHUNK_CHARS = 256 * 1024;
 
 /** Replaces the lines for which `change` returns another one, and nothing else. Returns their number. */
 async function rewrite(path: string, change: (line: Line) => string | undefined): Promise<number> {
@@ -195,19 +177,25 @@ async function rewrite(path: string, change: (line: Line) => string | undefined)
   const copy = copyPath(path);
   const target = await open(copy, "wx", mode & 0o777);
   let changed = 0;
-  try {
-    // Under another user, the worker of the folder could no longer read its file.
-    await target.chown(uid, gid).catch(ignoreForbidden);
-    const output = bufferedWriter(target);
+  async function* chunks(): AsyncGenerator<string> {
+    let chunk = "";
     for await (const { text, isComplete } of readLines(path)) {
       if (text === undefined)
         throw new Error(`${path} has a line that is not text; verify it first`);
       const line = isComplete ? parseLine(text) : undefined;
       const other = line && change(line);
       if (other !== undefined) changed++;
-      await output.write(`${other ?? text}${isComplete ? "\n" : ""}`);
+      chunk += `${other ?? text}${isComplete ? "\n" : ""}`;
+      if (chunk.length <= CHUNK_CHARS) continue;
+      yield chunk;
+      chunk = "";
     }
-    await output.flush();
+    yield chunk;
+  }
+  try {
+    // Under another user, the worker of the folder could no longer read its file.
+    await target.chown(uid, gid).catch(ignoreForbidden);
+    await writeFile(target, chunks());
     await target.sync();
   } catch (error) {
     await target.close();
@@ -220,26 +208,7 @@ async function rewrite(path: string, change: (line: Line) => string | undefined)
   return changed;
 }
 
-function bufferedWriter(file: FileHandle): {
-  write(text: string): Promise<void>;
-  flush(): Promise<void>;
-} {
-  let buffer = "";
-  async function flush(): Promise<void> {
-    const text = buffer;
-    buffer = "";
-    await file.appendFile(text);
-  }
-  return {
-    async write(text) {
-      buffer += text;
-      if (buffer.length > BUFFER_CHARS) await flush();
-    },
-    flush,
-  };
-}
-
-function ignoreForbidden(error: unknown): void {
+export function ignoreForbidden(error: unknown): void {
   if (errorCode(error) !== "EPERM") throw error;
 }
 

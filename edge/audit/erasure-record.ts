@@ -11,11 +11,11 @@ import type { Checkpoint } from "../../shared/audit/checkpoint.ts";
 import { findFiles } from "../../shared/audit/files.ts";
 import type { AuditKeys, Position } from "../../shared/audit/line.ts";
 import type { Clock } from "../../shared/base/clock.ts";
-import { errorCode } from "../../shared/base/errors.ts";
 import type { Sender } from "../../shared/control/command.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { createCounters } from "../../shared/metrics/metrics.ts";
 import { AuditLog } from "../../worker/audit/audit-log.ts";
+import { ignoreForbidden } from "./erase.ts";
 
 /** What was erased, without naming anybody. */
 export interface Erasure {
@@ -116,7 +116,5 @@ export async function openErasureRecord(deps: {
 /** Under another user, the workers of the folder could not read it. */
 async function giveTo(folder: string, path: string): Promise<void> {
   const { uid, gid } = await stat(folder);
-  await chown(path, uid, gid).catch((error: unknown) => {
-    if (errorCode(error) !== "EPERM") throw error;
-  });
+  await chown(path, uid, gid).catch(ignoreForbidden);
 }

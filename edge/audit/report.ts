@@ -1,5 +1,7 @@
 /** What `ct-edge audit verify` prints. Pure. */
+
 import { basename } from "node:path";
+import { counted } from "../../shared/base/counted.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { MissingChain, Verification, VerifiedChain } from "./verify.ts";
 
@@ -73,10 +75,6 @@ function describeMissing({ chain, worker, seq, by, isElsewhere }: MissingChain):
 
 function shown(file: string): string {
   return escapeForTerminal(basename(file));
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function date(ms: number): string {

@@ -97,14 +97,12 @@ export async function verifyFiles(
   const places = new PlacesOf(options.checkpoints);
   const checked: CheckedChain[] = [];
   for (const [chain, files] of filesByChain) {
-    const result = await checkChain(chain, files, options.keys, {
-      onLine(line, place) {
-        places.note(line, place);
-        noteRemoved(line, removed);
-        if (line.previous === undefined || line.previous.chain === chain) return;
-        const by = `the start of the next chain (${basename(place.file)} line ${place.line})`;
-        claims.push({ ...positionOf(line.previous), worker: line.worker, by });
-      },
+    const result = await checkChain(chain, files, options.keys, (line, place) => {
+      places.note(line, place);
+      noteRemoved(line, removed);
+      if (line.previous === undefined || line.previous.chain === chain) return;
+      const by = `the start of the next chain (${basename(place.file)} line ${place.line})`;
+      claims.push({ ...positionOf(line.previous), worker: line.worker, by });
     });
     checked.push(result);
   }

@@ -85,10 +85,10 @@ async function exchange(
   onProgress: (line: string) => void,
 ): Promise<EdgeState> {
   const isQuick = request.command === "ps" || request.command === "stop";
-  const lines = createLineQueue(socket);
+  const nextLine = linesOf(socket);
   socket.write(`${JSON.stringify(request)}\n`);
   for (let withinMs = isQuick ? QUICK_MS : SILENT_CHANGE_MS; ; withinMs = PROGRESS_MS) {
-    const line = await lines.next(withinMs);
+    const line = await nextLine(withinMs);
     if (line === undefined) {
       throw new EdgeUnreachableError(
         `CT_DATA_DIR=${resolve(dataDir)}: its edge does not answer; it hangs or has just ended`,
@@ -112,26 +112,22 @@ function stateIn(message: unknown): EdgeState {
   return answer.edge;
 }
 
-interface LineQueue {
-  /** The next line; undefined when the connection ends, or none comes within `withinMs`. */
-  next(withinMs: number): Promise<string | undefined>;
-}
-
-/** Buffers lines that arrive together. */
-function createLineQueue(socket: Socket): LineQueue {
+/**
+ * Returns what waits for the next line; undefined when the connection ends, or none comes within `withinMs`. Lines that arrive
+ * together are buffered.
+ */
+function linesOf(socket: Socket): (withinMs: number) => Promise<string | undefined> {
   const waiting: string[] = [];
   const reader = createInterface({ input: socket });
   reader.on("error", () => {});
   reader.on("line", (line) => waiting.push(line));
   const end = endOf(socket);
-  return {
-    async next(withinMs) {
-      if (waiting.length === 0) {
-        const signal = AbortSignal.any([AbortSignal.timeout(withinMs), end]);
-        await once(reader, "line", { signal }).catch(() => {});
-      }
-      return waiting.shift();
-    },
+  return async (withinMs) => {
+    if (waiting.length === 0) {
+      const signal = AbortSignal.any([AbortSignal.timeout(withinMs), end]);
+      await once(reader, "line", { signal }).catch(() => {});
+    }
+    return waiting.shift();
   };
 }
 

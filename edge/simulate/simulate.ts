@@ -248,18 +248,15 @@ function outlook(
 ): Outlook[] {
   const { workers: before, statusOf } = snapshot;
   const loaded = after.map((worker) => ({ ...worker, load: loadAfter(worker, moves) }));
-  const keys = [sharesOf(createHashRing(before)), sharesOf(createHashRing(after))] as const;
-  const next = [nextSessions(before, statusOf), nextSessions(loaded, statusOf)] as const;
+  const keys = [before, after].map((workers) => sharesOf(createHashRing(workers)));
+  const next = [before, loaded].map((workers) => nextSessions(workers, statusOf));
   const all = change.kind === "add" ? after : before;
   return all.map(({ id }) => {
     const was = before.find((worker) => worker.id === id);
     const is = loaded.find((worker) => worker.id === id);
-    const pair = ([old, now]: readonly [
-      ReadonlyMap<WorkerId, number>,
-      ReadonlyMap<WorkerId, number>,
-    ]): BeforeAfter => ({
-      before: was === undefined ? null : (old.get(id) ?? 0),
-      after: is === undefined ? null : (now.get(id) ?? 0),
+    const pair = ([old, now]: readonly ReadonlyMap<WorkerId, number>[]): BeforeAfter => ({
+      before: was === undefined ? null : (old?.get(id) ?? 0),
+      after: is === undefined ? null : (now?.get(id) ?? 0),
     });
     return {
       id,

@@ -8,11 +8,7 @@ import type { WorkerStatus } from "../../balancer/upstreams/health.ts";
 import { systemClock } from "../../shared/base/clock.ts";
 import type { SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { sessionReports } from "../../shared/cluster/describe.ts";
-import {
-  type ClusterSnapshot,
-  createClusterReader,
-  readSessions,
-} from "../../shared/cluster/read.ts";
+import { type ClusterSnapshot, clusterReader, readSessions } from "../../shared/cluster/read.ts";
 import type { ReportedSession } from "../../shared/cluster/status-reports.ts";
 import { MAX_PLACES } from "../../shared/control/command.ts";
 import { sendCommand } from "../../shared/control/send.ts";
@@ -29,7 +25,7 @@ export interface Seen extends Omit<Snapshot, "placeOf" | "drain"> {
 }
 
 export async function readSnapshot(store: Store): Promise<Seen> {
-  const cluster = await createClusterReader({ store, clock: systemClock }).read();
+  const cluster = await clusterReader({ store, clock: systemClock })();
   const { members, booted } = cluster.membership;
   const records = await readSessions(store, [...cluster.ownerById.keys()]);
   const reportById = sessionReports(cluster);

@@ -2,7 +2,9 @@
  * One process of the edge, a balancer or a worker, over all its runs (process-run.ts): start, restart after a crash,
  * restart on request, stop.
  */
+
 import { type Clock, sleep, type Timer } from "../base/clock.ts";
+import { counted } from "../base/counted.ts";
 import type { LineSink, Log } from "../logs/log.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import {
@@ -154,10 +156,10 @@ export class Child {
 
   #onMessage(run: ProcessRun, message: ProcessMessage): void {
     if (message.type === "draining" && message.sessions > 0) {
-      this.#progress(`${this.name}: handing over ${sessions(message.sessions)}`);
+      this.#progress(`${this.name}: handing over ${counted(message.sessions, "session")}`);
     }
     if (message.type === "drained" && message.left > 0) {
-      this.#progress(`${this.name}: ${sessions(message.left)} could not be handed over`);
+      this.#progress(`${this.name}: ${counted(message.left, "session")} could not be handed over`);
     }
     if (message.type !== "stop-wanted") return;
     // A run that is not ready has nothing to hand over; `#launch` starts the next one.
@@ -357,10 +359,6 @@ function portsOf({ ready }: ProcessRun): Record<string, string> {
   };
   const open = Object.entries(ports).filter(([, port]) => port !== undefined);
   return Object.fromEntries(open.map(([name, port]) => [name, String(port)]));
-}
-
-function sessions(count: number): string {
-  return count === 1 ? "1 session" : `${count} sessions`;
 }
 
 export function ignoreProgress(): void {

@@ -87,9 +87,11 @@ export class ProcessRun {
   readonly #child: ChildProcess;
   readonly #startedMs: number;
   readonly #errors: { release(): void };
-  readonly #pings: Pings;
   readonly #startDeadline: Timer;
   #stopDeadline: Timer | undefined;
+  #pingTimer: Timer | undefined;
+  /** Pings in a row. */
+  #unanswered = 0;
   #ready: ReadyReport | undefined;
   /** Why it did not become ready, in one sentence. */
   #failure: string | undefined;
@@ -110,10 +112,6 @@ export class ProcessRun {
     forwardLines(child.stdout, (line) => deps.lines.write(`${line}\n`));
     this.#startDeadline = clock.after(START_MS, () => {
       this.#failure = `${name} did not become ready within ${START_MS / 1000} s`;
-      child.kill("SIGKILL");
-    });
-    this.#pings = createPings(child, clock, () => {
-      log.error({ child: name, pid: child.pid }, "a process does not respond and is replaced");
       child.kill("SIGKILL");
     });
     child.on("error", (error) => {
@@ -196,7 +194,7 @@ export class ProcessRun {
   #onMessage(message: ProcessMessage, becomeReady: () => void): void {
     switch (message.type) {
       case "pong":
-        this.#pings.answered();
+        this.#unanswered = 0;
         return;
       case "failed":
         this.#failure = message.message;
@@ -205,7 +203,7 @@ export class ProcessRun {
         this.#startDeadline.cancel();
         this.#errors.release();
         this.#ready = message;
-        this.#pings.start();
+        this.#startPinging();
         becomeReady();
         return;
       case "stop-wanted":
@@ -224,11 +222,25 @@ export class ProcessRun {
     }
   }
 
+  #startPinging(): void {
+    const { clock, log, name } = this.#deps;
+    this.#pingTimer ??= clock.every(PING_MS, () => {
+      if (this.#unanswered < MAX_UNANSWERED) {
+        this.#unanswered++;
+        this.send({ type: "ping" });
+        return;
+      }
+      this.#pingTimer?.cancel();
+      log.error({ child: name, pid: this.pid }, "a process does not respond and is replaced");
+      this.kill("SIGKILL");
+    });
+  }
+
   #onClose(how: string): RunEnd {
     this.#hasEnded = true;
     this.#startDeadline.cancel();
     this.#stopDeadline?.cancel();
-    this.#pings.stop();
+    this.#pingTimer?.cancel();
     if (this.#failure === undefined) this.#errors.release();
     const wasReady = this.#ready !== undefined;
     this.#ready = undefined;
@@ -240,37 +252,6 @@ export class ProcessRun {
       ranMs: this.uptimeMs,
     };
   }
-}
-
-interface Pings {
-  start(): void;
-  answered(): void;
-  stop(): void;
-}
-
-/** Pings a process, and calls `onHung` when too many pings in a row are unanswered. */
-function createPings(child: ChildProcess, clock: Clock, onHung: () => void): Pings {
-  let unanswered = 0;
-  let timer: Timer | undefined;
-  return {
-    start(): void {
-      timer ??= clock.every(PING_MS, () => {
-        if (unanswered >= MAX_UNANSWERED) {
-          timer?.cancel();
-          onHung();
-          return;
-        }
-        unanswered++;
-        if (child.connected) child.send({ type: "ping" } satisfies EdgeMessage, () => {});
-      });
-    },
-    answered(): void {
-      unanswered = 0;
-    },
-    stop(): void {
-      timer?.cancel();
-    },
-  };
 }
 
 /** The entry file of the role, of the same kind as this program: built, or a source under tsx. */

@@ -50,16 +50,14 @@ export async function readViews(
   });
 }
 
-interface ClusterReader {
-  /** Rejects with `StoreAwayError`. */
-  read(): Promise<ClusterSnapshot>;
-}
-
-/** Keeps parsed reports from one `read` to the next: a report may have 64 KiB, and its age counts from its first read. */
-export function createClusterReader(deps: {
+/**
+ * Returns the reader, which rejects with `StoreAwayError`. It keeps parsed reports from one call to the next: a report may have
+ * 64 KiB, and its age counts from its first read.
+ */
+export function clusterReader(deps: {
   readonly store: Pick<Store, "timeMs" | "members" | "readReports" | "owners" | "sessionsOf">;
   readonly clock: Pick<Clock, "nowMs">;
-}): ClusterReader {
+}): () => Promise<ClusterSnapshot> {
   const { store, clock } = deps;
   const parsedById = new Map<string, { text: string; published: PublishedView | undefined }>();
 
@@ -74,21 +72,19 @@ export function createClusterReader(deps: {
     return [...parsedById.values()].flatMap(({ published }) => published ?? []);
   }
 
-  return {
-    async read() {
-      const sentMs = clock.nowMs();
-      const nowMs = await store.timeMs();
-      const storeLatencyMs = clock.nowMs() - sentMs;
-      const [membership, reports, ownerById] = await Promise.all([
-        store.members(),
-        store.readReports("view"),
-        sessionOwners(store),
-      ]);
-      const live = new Set<string>(membership.members.map(({ id }) => id));
-      // The last report of a process that has ended stays in the store for a while.
-      const views = parseReports(reports, nowMs).filter(({ id }) => live.has(id));
-      return { nowMs, storeLatencyMs, membership, views, ownerById };
-    },
+  return async () => {
+    const sentMs = clock.nowMs();
+    const nowMs = await store.timeMs();
+    const storeLatencyMs = clock.nowMs() - sentMs;
+    const [membership, reports, ownerById] = await Promise.all([
+      store.members(),
+      store.readReports("view"),
+      sessionOwners(store),
+    ]);
+    const live = new Set<string>(membership.members.map(({ id }) => id));
+    // The last report of a process that has ended stays in the store for a while.
+    const views = parseReports(reports, nowMs).filter(({ id }) => live.has(id));
+    return { nowMs, storeLatencyMs, membership, views, ownerById };
   };
 }
 

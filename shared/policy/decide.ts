@@ -61,7 +61,7 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
   );
 
   function candidates(subject: Subject, keys: Keys, host?: Keys): Iterable<Rule> {
-    return indexes.get(subject)?.candidates(keys, host) ?? [];
+    return indexes.get(subject)?.(keys, host) ?? [];
   }
 
   function decide(action: Action, person: Person, host?: Person): Decision {

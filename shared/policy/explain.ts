@@ -1,5 +1,7 @@
 /** What a policy decides about a person, and by which rule, for operators: `ct-edge policy check` and the dashboard. Pure. */
+
 import { formatAge } from "../base/age.ts";
+import { counted } from "../base/counted.ts";
 import type { LimitRule } from "./decide.ts";
 import type { Decision, Person, Policy, Rule } from "./policy.ts";
 import type { ReadPolicy } from "./policy-file.ts";
@@ -79,7 +81,7 @@ function describe({ id, email, groups, apiKey, isVerified }: Person) {
 /** The same as lines of text, not escaped. `of`: the name of the host. */
 export function policyLines(answer: PolicyAnswer, of?: string): readonly string[] {
   const { policy, rules, warnings, person, host, join, limits, readOnlyHint } = answer;
-  const text = [`policy ${policy}: ${rules} ${rules === 1 ? "rule" : "rules"}, in order`];
+  const text = [`policy ${policy}: ${counted(rules, "rule")}, in order`];
   for (const warning of warnings) text.push(`! ${warning}`);
   if (person === undefined) return text;
   const { email, groups, apiKey, isVerified } = person;

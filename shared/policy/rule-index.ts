@@ -13,10 +13,8 @@ interface Placed {
   readonly at: number;
 }
 
-export interface RuleIndex {
-  /** The rules that may be for them, in their order. `host`: whose session it is about. */
-  candidates(keys: Keys, host?: Keys): Iterable<Rule>;
-}
+/** The rules that may be for them, in their order. `host`: whose session it is about. */
+export type RuleIndex = (keys: Keys, host?: Keys) => Iterable<Rule>;
 
 /**
  * `sides`: whose conditions count. `decidesUnknown`: whether the rule decides about people of whom it is not known whether it is for
@@ -60,12 +58,10 @@ export function createRuleIndex(
     return found.filter((list) => list !== undefined);
   }
 
-  return {
-    candidates(keys, host) {
-      const found = [forAll, ...listsFor("who", keys)];
-      if (host !== undefined) found.push(...listsFor("hosts", host));
-      return inOrder(found.filter(({ length }) => length > 0));
-    },
+  return (keys, host) => {
+    const found = [forAll, ...listsFor("who", keys)];
+    if (host !== undefined) found.push(...listsFor("hosts", host));
+    return inOrder(found.filter(({ length }) => length > 0));
   };
 }
 

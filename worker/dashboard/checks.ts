@@ -2,7 +2,9 @@
  * Health checks for operators: the store, workers and balancers, certificates, metrics and the license. A check whose inputs
  * are missing is `unknown`. Pure, except for the requests to the store.
  */
+
 import type { Clock } from "../../shared/base/clock.ts";
+import { counted } from "../../shared/base/counted.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { compareRings, compareSecrets } from "../../shared/cluster/describe.ts";
 import { ringProblem, secretProblem, someOf } from "../../shared/cluster/format.ts";
@@ -189,7 +191,7 @@ function checkAcme(views: readonly PublishedView[]): Verdict[] {
 
 function reasonOf({ failures, problem = "" }: ReportedAcme): string {
   if (failures === 0) return problem;
-  return `${failures} ${failures === 1 ? "order" : "orders"} failed, the last one because of: ${problem}`;
+  return `${counted(failures, "order")} failed, the last one because of: ${problem}`;
 }
 
 /** In days, or in hours where that is less than two. */

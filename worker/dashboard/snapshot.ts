@@ -7,7 +7,7 @@ import type { SessionId } from "../../shared/base/ids.ts";
 import { oneFlight } from "../../shared/base/one-flight.ts";
 import {
   type ClusterSnapshot,
-  createClusterReader,
+  clusterReader,
   readSessionBatches,
   sessionIds,
 } from "../../shared/cluster/read.ts";
@@ -53,7 +53,7 @@ export function createSnapshots(deps: {
 }) {
   const { store, clock } = deps;
   const recordById = new Map<SessionId, { record: SessionRecord; readMs: number }>();
-  const reader = createClusterReader({ store, clock });
+  const readCluster = clusterReader({ store, clock });
   let last = NOTHING;
   let readMs = Number.NEGATIVE_INFINITY;
   const stop = store.onChange((change) => {
@@ -61,7 +61,7 @@ export function createSnapshots(deps: {
   });
 
   const readAll = oneFlight(async () => {
-    const [snapshot, cluster] = await Promise.all([reader.read(), deps.cluster()]);
+    const [snapshot, cluster] = await Promise.all([readCluster(), deps.cluster()]);
     return { ...snapshot, isCurrent: true, cluster };
   });
 

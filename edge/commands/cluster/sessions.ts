@@ -6,7 +6,7 @@ import { formatAge } from "../../../shared/base/age.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { type OwnerState, ownerStateOf } from "../../../shared/cluster/describe.ts";
 import { STORE_NOT_SETTLED, unparsableRecords } from "../../../shared/cluster/format.ts";
-import { createClusterReader, readSessions } from "../../../shared/cluster/read.ts";
+import { clusterReader, readSessions } from "../../../shared/cluster/read.ts";
 import { cut } from "../../../shared/logs/escape.ts";
 import type { Membership, SessionRecord } from "../../../shared/store/store.ts";
 import { formatKey } from "../../output/format.ts";
@@ -75,10 +75,7 @@ async function findSessions(
   { store, ignored }: StoreQuery,
   how: { limit: number; isFull: boolean },
 ): Promise<SessionsResponse> {
-  const { membership, nowMs, ownerById } = await createClusterReader({
-    store,
-    clock: systemClock,
-  }).read();
+  const { membership, nowMs, ownerById } = await clusterReader({ store, clock: systemClock })();
   const ids = [...ownerById.keys()];
   const records = await readSessions(store, ids.slice(0, how.limit));
   const sessions = records.flatMap(

@@ -8,7 +8,6 @@ import { sleep, systemClock } from "../../../shared/base/clock.ts";
 import { linkStateText } from "../../../shared/cluster/link-state.ts";
 import { closedCount, reasonsText } from "../../../shared/cluster/resume-text.ts";
 import { cut, escapeForTerminal } from "../../../shared/logs/escape.ts";
-import type { Store } from "../../../shared/store/store.ts";
 import { describeMembers, describeOverview } from "../../../worker/dashboard/describe.ts";
 import type {
   BalancerLine,
@@ -41,33 +40,21 @@ export function topCommand(): Command {
       "Shows people, sessions, workers and balancers; on a terminal it refreshes until Ctrl-C.",
     options: [new Option("--once", "Print once and exit.")],
     async run({ store }, { json, once }) {
-      const edge = watchEdge(store);
+      const cluster = async () => (await readClusterUsage(store)).series;
+      const snapshots = createSnapshots({ store, clock: systemClock, cluster });
+      const read = async (): Promise<TopAnswer> => {
+        const snapshot = await snapshots.read();
+        return { overview: describeOverview(snapshot, store.health), ...describeMembers(snapshot) };
+      };
       try {
-        if (!json && !once && process.stdout.isTTY) return await refreshUntilInterrupted(edge);
-        const answer = await edge.read();
+        if (!json && !once && process.stdout.isTTY) return await refreshUntilInterrupted(read);
+        const answer = await read();
         return { json: answer, out: () => topScreen(answer) };
       } finally {
-        edge.close();
+        snapshots.close();
       }
     },
   });
-}
-
-interface WatchedEdge {
-  read(): Promise<TopAnswer>;
-  close(): void;
-}
-
-function watchEdge(store: Store): WatchedEdge {
-  const cluster = async () => (await readClusterUsage(store)).series;
-  const snapshots = createSnapshots({ store, clock: systemClock, cluster });
-  return {
-    async read() {
-      const snapshot = await snapshots.read();
-      return { overview: describeOverview(snapshot, store.health), ...describeMembers(snapshot) };
-    },
-    close: () => snapshots.close(),
-  };
 }
 
 // --- on a terminal ---
@@ -79,7 +66,7 @@ const HOME = "\u001b[H";
 const TO_END_OF_LINE = "\u001b[K";
 const TO_END_OF_SCREEN = "\u001b[J";
 
-async function refreshUntilInterrupted(edge: WatchedEdge): Promise<never> {
+async function refreshUntilInterrupted(read: () => Promise<TopAnswer>): Promise<never> {
   const { stdout } = process;
   process.once("exit", () => stdout.write(LEAVE));
   // The terminal has closed.
@@ -89,7 +76,7 @@ async function refreshUntilInterrupted(edge: WatchedEdge): Promise<never> {
   }
   stdout.write(ENTER);
   for (;;) {
-    const lines = crop(topScreen(await edge.read()), stdout.columns || 80, stdout.rows || 24);
+    const lines = crop(topScreen(await read()), stdout.columns || 80, stdout.rows || 24);
     stdout.write(HOME + lines.map((line) => line + TO_END_OF_LINE).join("\n") + TO_END_OF_SCREEN);
     await sleep(systemClock, PERIOD_MS);
   }

@@ -1,5 +1,7 @@
 /** `ct-edge usage`: who used the edge, day by day, as the dashboard shows it; or as a file for spreadsheets. */
+
 import { type Command, Option } from "commander";
+import { counted } from "../../../shared/base/counted.ts";
 import { readClusterUsage } from "../../../worker/usage/cluster.ts";
 import { sum } from "../../../worker/usage/counts.ts";
 import {
@@ -52,7 +54,7 @@ function cellsOf({ day, users, hosted, joined, ended, people, minutes }: Day): C
 
 function usageText({ users, days }: ReadUsage, wanted: number): string {
   const lines = [
-    `different people in ${wanted} ${wanted === 1 ? "day" : "days"}: ${users}`,
+    `different people in ${counted(wanted, "day")}: ${users}`,
     `hosted with: ${shares(days.map(({ hosted }) => hosted))}`,
     `joined with: ${shares(days.map(({ joined }) => joined))}`,
   ];

@@ -1,5 +1,7 @@
 /** Judges whether an edge responds at all, its certificate and its clock. Pure. */
+
 import { z } from "zod";
+import { counted } from "../../../shared/base/counted.ts";
 import { readJson } from "../../../shared/base/json.ts";
 import { broken, held, unknown, type Verdict } from "../model/finding.ts";
 import { type HttpAnswer, headerValues, type Responded } from "../model/observations.ts";
@@ -169,8 +171,7 @@ function isLoopbackName(host: string): boolean {
 
 function days(ms: number): string {
   const count = Math.floor(ms / DAY_MS);
-  if (count === 0) return "less than a day";
-  return count === 1 ? "1 day" : `${count} days`;
+  return count === 0 ? "less than a day" : counted(count, "day");
 }
 
 // --- clock ---

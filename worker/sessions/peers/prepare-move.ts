@@ -2,7 +2,9 @@
  * Prepares the peers of a session for another owner. WebSockets that can be moved are frozen, and go on there; all other clients
  * are asked to reconnect. Afterwards everything that was sent is relayed, and nothing more is.
  */
+
 import { type Clock, sleep } from "../../../shared/base/clock.ts";
+import { counted } from "../../../shared/base/counted.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { Connection, MoveObstacle, Peer } from "./peer.ts";
@@ -76,11 +78,11 @@ export function moveText({ kept, reconnecting }: MoveOutcome): string {
   const fallen = [...reconnecting.values()].reduce((sum, count) => sum + count, 0);
   const all = kept + fallen;
   if (all === 0) return "";
-  const connections = all === 1 ? "connection" : "connections";
-  if (fallen === 0) return `, ${all} ${connections} kept open`;
+  const connections = counted(all, "connection");
+  if (fallen === 0) return `, ${connections} kept open`;
   const reasons = [...reconnecting].sort(([, a], [, b]) => b - a);
   const why = reasons.map(([reason, count]) => `${reason} ${count}`).join(", ");
-  return `, ${kept} of ${all} ${connections} kept open, ${fallen} had to reconnect (${why})`;
+  return `, ${kept} of ${connections} kept open, ${fallen} had to reconnect (${why})`;
 }
 
 function findMovable(peers: readonly Peer[]): Connections {

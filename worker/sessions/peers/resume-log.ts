@@ -1,7 +1,9 @@
 /**
  * Records in a session's history how many WebSockets stayed open when the session moved here, and what their clients noticed.
  */
+
 import type { Clock } from "../../../shared/base/clock.ts";
+import { counted } from "../../../shared/base/counted.ts";
 import type { ResumeState } from "../../../shared/net/edge-headers.ts";
 
 export type ResumeLog = ReturnType<typeof createResumeLog>;
@@ -23,10 +25,8 @@ export function createResumeLog(deps: {
     const repeated = all.reduce((sum, one) => sum + one.repeated, 0);
     const gapMs = Math.max(...all.map(({ forMs }) => forMs));
     const why = all.some(({ cause }) => cause === "crash") ? "after a crash" : "in a move";
-    const connections = all.length === 1 ? "connection" : "connections";
-    const messages = repeated === 1 ? "message" : "messages";
-    const again = repeated === 0 ? "" : `, ${repeated} ${messages} sent again`;
-    deps.note(`${all.length} ${connections} kept open ${why}, gap ${gapMs} ms${again}`);
+    const again = repeated === 0 ? "" : `, ${counted(repeated, "message")} sent again`;
+    deps.note(`${counted(all.length, "connection")} kept open ${why}, gap ${gapMs} ms${again}`);
   }
 
   return {
