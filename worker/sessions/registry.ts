@@ -1,27 +1,15 @@
-/**
- * All sessions of this worker. Creating them is in session-creation.ts, finding out who serves one in claims.ts, and
- * restoring them after a restart or a store outage in recovery.ts.
- */
-import type { Clock } from "../../shared/base/clock.ts";
-import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
-import type { Log } from "../../shared/logs/log.ts";
+import type { SessionId } from "../../shared/base/ids.ts";
 import type { Ring } from "../../shared/membership/ring.ts";
-import type { Counters } from "../../shared/metrics/metrics.ts";
-import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import type { Slice } from "../../shared/settings/read-settings.ts";
-import type { SessionRecord, Store } from "../../shared/store/store.ts";
-import type { Activity } from "../activity/recorder.ts";
-import type { Tokens } from "../login/tokens.ts";
+import type { SessionRecord } from "../../shared/store/store.ts";
 import { createClaims } from "./claims.ts";
-import type { Fence } from "./fence.ts";
 import type { OwnerProbe } from "./owner-probe.ts";
 import type { HandoverInbox } from "./pending-messages.ts";
 import { createRecovery } from "./recovery.ts";
-import { Session } from "./session.ts";
+import { Session, type SessionDeps } from "./session.ts";
 import { createSessionCreation } from "./session-creation.ts";
 import { PEER_SETTINGS } from "./session-peers.ts";
 import type { UsageCounter } from "./session-usage.ts";
-import type { VersionCheck } from "./wire/protocol.ts";
 
 export type { Claim } from "./claims.ts";
 export type { Created } from "./session-creation.ts";
@@ -30,23 +18,13 @@ export type Registry = ReturnType<typeof createRegistry>;
 
 export const REGISTRY_SETTINGS = ["maxSessionsPerUser", ...PEER_SETTINGS] as const;
 
-export interface RegistryDeps {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly counters: Counters;
-  readonly tokens: Tokens;
-  /** Authenticates the ids of relayed requests. */
-  readonly relayKeys: PurposeKeys;
+/** What a session needs, and what finds and makes sessions. */
+export interface RegistryDeps extends Omit<SessionDeps, "settings" | "usage" | "onEnded"> {
   readonly settings: Slice<typeof REGISTRY_SETTINGS>;
-  readonly acceptsVersion: VersionCheck;
-  readonly self: { readonly id: WorkerId; readonly incarnation: Incarnation };
   readonly ring: () => Ring;
-  readonly fence: Pick<Fence, "look" | "hold">;
   readonly owners: Pick<OwnerProbe, "look">;
   /** Messages that arrived before the sessions that are handed over to this worker. */
   readonly handoverInbox: Pick<HandoverInbox, "take">;
-  readonly activity: Activity;
   readonly usage: UsageCounter;
 }
 

@@ -62,6 +62,7 @@ export interface SessionDeps {
   readonly log: Log;
   readonly counters: Counters;
   readonly tokens: Tokens;
+  /** Authenticates the ids of relayed requests. */
   readonly relayKeys: PurposeKeys;
   readonly settings: Slice<typeof PEER_SETTINGS>;
   /** Messages of other protocol versions are dropped. */

@@ -22,20 +22,18 @@ const TIME_LIMIT_MS = 10_000;
 const MAX_RESPONSE_BYTES = 4096;
 const MAX_RETRY_AFTER_S = 600;
 
-const FAILURE_CAUSES = [
-  "address refused",
-  "no connection",
-  "TLS",
-  "timeout",
-  "connection closed",
-  "redirect",
-  "gone",
-  "busy",
-  "status 4xx",
-  "status 5xx",
-  "status other",
-] as const;
-export type FailureCause = (typeof FAILURE_CAUSES)[number];
+export type FailureCause =
+  | "address refused"
+  | "no connection"
+  | "TLS"
+  | "timeout"
+  | "connection closed"
+  | "redirect"
+  | "gone"
+  | "busy"
+  | "status 4xx"
+  | "status 5xx"
+  | "status other";
 
 export type Attempt =
   | { readonly outcome: "accepted"; readonly status: number }

@@ -14,10 +14,6 @@ import type { Session } from "../../sessions/session.ts";
 import { SIGN_IN_MS, type Tokens } from "../tokens.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
 
-export interface EndedSignIns {
-  close(): void;
-}
-
 /** People are out 5 s after the end at the latest. */
 const POLL_MS = 2000;
 /** Ends that are remembered for people who come with a session that moves here. */
@@ -41,7 +37,7 @@ export function followEndedSignIns(deps: {
   readonly counters: Counters;
   readonly clock: Clock;
   readonly log: Log;
-}): EndedSignIns {
+}): { close(): void } {
   const { store, records, log, clock } = deps;
   /** By id, the oldest first. */
   const ended = new BoundedMap<string, Pick<EndedSignIn, "message">>(MAX_ENDED);

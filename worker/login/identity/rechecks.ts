@@ -30,12 +30,7 @@ import type { Access, Checked, ProviderClient } from "./provider-client.ts";
 import { ProviderError } from "./provider-error.ts";
 import type { SignInRecords } from "./sign-in-records.ts";
 
-export interface Rechecks {
-  /** Begins no further check. */
-  close(): void;
-  /** Resolves when the checks under way are written. */
-  settled(): Promise<void>;
-}
+export type Rechecks = ReturnType<typeof startRechecks>;
 
 export interface RecheckSettings {
   /** Between two checks of a sign-in. 0: none. */
@@ -82,7 +77,7 @@ type Verdict =
   /** Nothing was asked, or nothing learned. `dueInMs` undefined: another worker has written it meanwhile. */
   | { readonly outcome: "postponed"; readonly dueInMs: number | undefined };
 
-export function startRechecks(deps: RechecksDeps): Rechecks {
+export function startRechecks(deps: RechecksDeps) {
   const { clock, log, settings, records, random = Math.random } = deps;
   const pollMs = Math.min(MAX_POLL_MS, settings.recheckMs / 4);
   const failures = createFailures(deps);
@@ -126,10 +121,12 @@ export function startRechecks(deps: RechecksDeps): Rechecks {
     onError: reportUnlessAway(log, "sign-ins could not be checked"),
   });
   return {
-    close() {
+    /** Begins no further check. */
+    close(): void {
       isClosed = true;
       checking.close();
     },
+    /** Resolves when the checks under way are written. */
     settled: checking.settled,
   };
 }

@@ -13,18 +13,11 @@ const RIGHT_TO_LEFT = 2;
 const SEND_AFTER_MS = 30;
 const MAX_RANGES = 100;
 
-export interface Presence {
-  /** Peer ids by Yjs client id are claims of the peers; so are paths. */
-  pathOf(peerId: string): string | undefined;
-  cursorsIn(text: Y.Text, path: string): Cursors;
-  onChange(listener: () => void): () => void;
-}
-
 export function createPresence(deps: {
   readonly doc: Y.Doc;
   readonly awareness: Awareness;
   readonly personOf: (peerId: string) => Person | undefined;
-}): Presence {
+}) {
   const { doc, awareness, personOf } = deps;
   let localPath: string | undefined;
   let sending: ReturnType<typeof setTimeout> | undefined;
@@ -59,8 +52,9 @@ export function createPresence(deps: {
 
   return {
     onChange,
-    pathOf: (peerId) => others().find((other) => other.peerId === peerId)?.selection.path,
-    cursorsIn: (text, path) => ({
+    /** Peer ids by Yjs client id are claims of the peers; so are paths. */
+    pathOf: (peerId: string) => others().find((other) => other.peerId === peerId)?.selection.path,
+    cursorsIn: (text: Y.Text, path: string): Cursors => ({
       get remote(): readonly RemoteCursor[] {
         return others().flatMap(({ peerId, selection }) => {
           const person = selection.path === path ? personOf(peerId) : undefined;

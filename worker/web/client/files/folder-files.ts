@@ -4,7 +4,14 @@
 import { type Entry, FileError, type FileInfo, type Files } from "../model/files.ts";
 import { storageError } from "./folder-errors.ts";
 import { createFolderWatch, type FolderWatch } from "./folder-watch.ts";
-import { isSwapFile, nameOf, partsOf, sortEntries } from "./paths.ts";
+import {
+  isSwapFile,
+  movedIntoItself,
+  nameTaken,
+  partsInFolder,
+  partsOf,
+  sortEntries,
+} from "./paths.ts";
 
 /** Larger files are not read into the page. */
 const MAX_READ_BYTES = 256 * 1024 * 1024;
@@ -155,7 +162,7 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
       }),
     remove: (path) =>
       guard(path, async () => {
-        const parts = inWorkspace(path);
+        const parts = partsInFolder(path);
         const parent = await tree.folder(parts.slice(0, -1));
         await watch.changing([path], () =>
           parent.removeEntry(parts.at(-1) ?? "", { recursive: true }),
@@ -163,16 +170,14 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
       }),
     rename: (from, to) =>
       guard(from, async () => {
-        const [source, target] = [inWorkspace(from), inWorkspace(to)];
-        if (isInto(to, from)) throw new FileError("name", "A folder cannot be moved into itself.");
+        const [source, target] = [partsInFolder(from), partsInFolder(to)];
+        if (isInto(to, from)) throw movedIntoItself();
         const isTaken = await guard(to, async () => {
           await tree.folder(target.slice(0, -1));
           // Also finds the file itself under a name that differs in capitals only, which copying would destroy.
           return tree.exists(target);
         });
-        if (isTaken) {
-          throw new FileError("name", `The name “${nameOf(to)}” is taken. Choose another one.`);
-        }
+        if (isTaken) throw nameTaken(to);
         await watch.changing([from, to], () => move(tree, source, target));
       }),
   };
@@ -245,13 +250,6 @@ async function writeFile(handle: FileSystemFileHandle, content: Uint8Array | Blo
 /** In any capitals: on many disks `A/b` is in `a`, and copying it there would not end. */
 function isInto(to: string, from: string): boolean {
   return to === from || to.toLowerCase().startsWith(`${from.toLowerCase()}/`);
-}
-
-/** The workspace's own folder is neither removed nor renamed. */
-function inWorkspace(path: string): readonly string[] {
-  const parts = partsOf(path);
-  if (parts.length === 1) throw new FileError("denied", "The workspace’s own folder stays.");
-  return parts;
 }
 
 async function guard<T>(path: string, operation: () => Promise<T>): Promise<T> {

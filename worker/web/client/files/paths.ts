@@ -47,6 +47,21 @@ export function partsOf(path: string): readonly [string, ...string[]] {
   return [first, ...rest];
 }
 
+/** As `partsOf`, for what may be removed or renamed: the workspace's own folder is not. */
+export function partsInFolder(path: string): readonly string[] {
+  const parts = partsOf(path);
+  if (parts.length === 1) throw new FileError("denied", "The workspace’s own folder stays.");
+  return parts;
+}
+
+export function nameTaken(path: string): FileError {
+  return new FileError("name", `The name “${nameOf(path)}” is taken. Choose another one.`);
+}
+
+export function movedIntoItself(): FileError {
+  return new FileError("name", "A folder cannot be moved into itself.");
+}
+
 /** "" for one of the workspace's folders. */
 export function folderOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf("/")));

@@ -11,7 +11,16 @@ import {
 } from "../model/files.ts";
 import type { Database } from "../storage/database.ts";
 import type { ScratchChange, ScratchEntry, ScratchStore } from "../storage/scratch-store.ts";
-import { folderOf, isWithin, nameOf, partsOf, sortEntries } from "./paths.ts";
+import {
+  folderOf,
+  isWithin,
+  movedIntoItself,
+  nameOf,
+  nameTaken,
+  partsInFolder,
+  partsOf,
+  sortEntries,
+} from "./paths.ts";
 import { STARTER_FILES } from "./starter-files.ts";
 
 /** The one folder of every scratch workspace. */
@@ -106,7 +115,7 @@ function writesOf(
       partsOf(path);
       await needFolder(store, id, folderOf(path));
       const old = await store.entry(id, path);
-      if (old?.kind === "folder") throw taken(path);
+      if (old?.kind === "folder") throw nameTaken(path);
       await change(
         [{ put: entryOf(path, "file", content.length), content }],
         [{ path, change: old === undefined ? "created" : "changed" }],
@@ -118,7 +127,7 @@ function writesOf(
       for (let count = 1; count <= parts.length; count++) {
         const at = parts.slice(0, count).join("/");
         const old = await store.entry(id, at);
-        if (old?.kind === "file") throw taken(at);
+        if (old?.kind === "file") throw nameTaken(at);
         if (old === undefined && count === 1) throw missing(at);
         if (old === undefined) made.push(entryOf(at, "folder", 0));
       }
@@ -129,7 +138,7 @@ function writesOf(
     },
     async remove(path) {
       await needEntry(store, id, path);
-      refuseTop(path);
+      partsInFolder(path);
       const below = await store.below(id, path);
       await change(
         [{ remove: path }, ...below.map((entry) => ({ remove: entry.path }))],
@@ -139,9 +148,9 @@ function writesOf(
     async rename(from, to) {
       const entry = await needEntry(store, id, from);
       partsOf(to);
-      refuseTop(from);
-      if (isWithin(to, from)) throw new FileError("name", "A folder cannot be moved into itself.");
-      if ((await store.entry(id, to)) !== undefined) throw taken(to);
+      partsInFolder(from);
+      if (isWithin(to, from)) throw movedIntoItself();
+      if ((await store.entry(id, to)) !== undefined) throw nameTaken(to);
       await needFolder(store, id, folderOf(to));
       const moved = [entry, ...(await store.below(id, from))];
       const changes = await Promise.all(
@@ -173,20 +182,12 @@ async function needFolder(store: ScratchStore, id: string, path: string): Promis
   if (entry.kind !== "folder") throw new FileError("name", `“${nameOf(path)}” is not a folder.`);
 }
 
-function refuseTop(path: string): void {
-  if (folderOf(path) === "") throw new FileError("denied", "The workspace’s own folder stays.");
-}
-
 function entryOf(path: string, kind: "file" | "folder", bytes: number): ScratchEntry {
   return { path, kind, bytes, modifiedMs: Date.now() };
 }
 
 function missing(path: string): FileError {
   return new FileError("missing", `“${nameOf(path)}” does not exist any more.`);
-}
-
-function taken(path: string): FileError {
-  return new FileError("name", `The name “${nameOf(path)}” is taken. Choose another one.`);
 }
 
 /** The database's own errors as file errors. */

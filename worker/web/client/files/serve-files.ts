@@ -9,16 +9,7 @@ import { announceChanges } from "./announce-changes.ts";
 import { folderOf, isExcluded, partsOf } from "./paths.ts";
 import { errorForGuest, MAX_CONTENT_BYTES, typeOf } from "./wire.ts";
 
-export interface FileServer {
-  /**
-   * The same files for the host's own page. Guests are told what it changes, and its `watch` also reports what guests change.
-   */
-  readonly files: Files;
-  /** Folders that guests have listed, the last ones: what to look at for changes beside the host's own. */
-  listedFolders(): readonly string[];
-  /** Refuses all further requests; nothing more is sent. */
-  close(): void;
-}
+export type FileServer = ReturnType<typeof serveFiles>;
 
 const MAX_LISTED = 200;
 
@@ -34,7 +25,7 @@ interface ServeDeps {
   readonly onWritten: (path: string, content: Uint8Array) => Promise<boolean>;
 }
 
-export function serveFiles(deps: ServeDeps): FileServer {
+export function serveFiles(deps: ServeDeps) {
   const { connection, files } = deps;
   const announcer = announceChanges((changes) => connection.fs.change({ changes }));
   const listeners = createChangeListeners();
@@ -54,20 +45,25 @@ export function serveFiles(deps: ServeDeps): FileServer {
     onListed: (folder) => void listed.add(folder),
   });
 
-  return {
-    files: {
-      ...ownFiles,
-      watch(listener) {
-        const stop = files.watch(listener);
-        const remove = listeners.add(listener);
-        return () => {
-          remove();
-          stop();
-        };
-      },
+  /** The same files for the host's own page. Guests are told what it changes, and its `watch` also reports what guests change. */
+  const hostFiles: Files = {
+    ...ownFiles,
+    watch(listener) {
+      const stop = files.watch(listener);
+      const remove = listeners.add(listener);
+      return () => {
+        remove();
+        stop();
+      };
     },
+  };
+
+  return {
+    files: hostFiles,
+    /** Folders that guests have listed, the last ones: what to look at for changes beside the host's own. */
     listedFolders: () => [...listed],
-    close() {
+    /** Refuses all further requests; nothing more is sent. */
+    close(): void {
       isClosed = true;
       stopWatching();
       announcer.close();
