@@ -46,7 +46,7 @@ export function createCommandHandler(deps: {
       .finally(() => {
         isMovingIdle = false;
       });
-    return { outcome: "done", message: `${idle} of ${wanted} sessions are idle`, detail: idle };
+    return done(`${idle} of ${wanted} sessions are idle`, idle);
   }
 
   async function becomeDraining(): Promise<Drain> {
@@ -70,16 +70,13 @@ export function createCommandHandler(deps: {
     state = next;
     revision++;
     await deps.refresh();
-    return { outcome: "done", message };
+    return done(message);
   }
 
   async function drainOnCommand(): Promise<CommandAnswer> {
     if (drain !== undefined) {
       revision++;
-      return {
-        outcome: "done",
-        message: `the worker is already draining; ${drain.left} sessions are left`,
-      };
+      return done(`the worker is already draining; ${drain.left} sessions are left`);
     }
     const { sessions } = deps.registry.load;
     if (sessions > 0 && !deps.hasSuccessor()) {
@@ -88,17 +85,16 @@ export function createCommandHandler(deps: {
       );
     }
     await becomeDraining();
-    return { outcome: "done", message: `handing ${sessions} sessions over to other workers` };
+    return done(`handing ${sessions} sessions over to other workers`);
   }
 
   function lockSession(sessionId: SessionId, isLocked: boolean, by?: Sender): CommandAnswer {
     const session = deps.registry.live(sessionId);
     if (session === undefined) return refused("this worker does not have the session");
     session.lock(isLocked, by);
-    const message = isLocked
-      ? "no new guests are let in; those who are in it stay"
-      : "the host decides about new guests again";
-    return { outcome: "done", message };
+    return isLocked
+      ? done("no new guests are let in; those who are in it stay")
+      : done("the host decides about new guests again");
   }
 
   function removePeer(sessionId: SessionId, peerId: PeerId, by?: Sender): CommandAnswer {
@@ -110,7 +106,7 @@ export function createCommandHandler(deps: {
       case "host":
         return refused("a session ends without its host; end the session instead");
       case "removed":
-        return { outcome: "done", message: "the person is removed; the others are notified" };
+        return done("the person is removed; the others are notified");
     }
   }
 
@@ -157,7 +153,7 @@ export function createCommandHandler(deps: {
           const session = deps.registry.live(command.sessionId);
           if (session === undefined) return refused("this worker does not have the session");
           session.end("ended by the operator", by);
-          return { outcome: "done", message: "the session ends; its participants are notified" };
+          return done("the session ends; its participants are notified");
         }
         case "lock-session":
           return lockSession(command.sessionId, command.isLocked, by);
@@ -166,6 +162,10 @@ export function createCommandHandler(deps: {
       }
     },
   };
+}
+
+function done(message: string, detail?: number): CommandAnswer {
+  return { outcome: "done", message, ...(detail !== undefined && { detail }) };
 }
 
 function refused(message: string): CommandAnswer {

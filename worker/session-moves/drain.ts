@@ -13,8 +13,10 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { StopRequest } from "../../shared/process/program.ts";
 import { RESUME_VERSION } from "../../shared/resume/frames.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
+import type { PendingMessages } from "../sessions/pending-messages.ts";
 import type { Registry } from "../sessions/registry.ts";
-import type { HandoverCause, PendingMessages, Session } from "../sessions/session.ts";
+import type { Session } from "../sessions/session.ts";
+import type { HandoverCause } from "../sessions/session-ownership.ts";
 
 export type Drain = ReturnType<typeof startDrain>;
 

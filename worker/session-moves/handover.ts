@@ -13,11 +13,11 @@ import { readAll } from "../http/bodies.ts";
 import {
   type HandoverInbox,
   MAX_PENDING_BYTES,
+  type PendingMessages,
   packPendingMessages,
   unpackPendingMessages,
 } from "../sessions/pending-messages.ts";
 import type { Registry } from "../sessions/registry.ts";
-import type { PendingMessages } from "../sessions/session.ts";
 
 /** Followed by the session's id. */
 export const HANDOVER_PATH = "/ct-edge/handover/";

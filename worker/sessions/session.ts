@@ -53,9 +53,6 @@ import { requestFailure, roomClosed } from "./wire/outbound.ts";
 import type { VersionCheck } from "./wire/protocol.ts";
 import { createRelayIds } from "./wire/relay-id.ts";
 
-export type { PendingMessages } from "./pending-messages.ts";
-export type { HandoverCause } from "./session-ownership.ts";
-
 export interface SessionDeps {
   readonly store: Store;
   readonly clock: Clock;

@@ -13,7 +13,7 @@ import {
   sendPendingMessages,
   sendResume,
 } from "../../../worker/session-moves/handover.ts";
-import type { PendingMessages } from "../../../worker/sessions/session.ts";
+import type { PendingMessages } from "../../../worker/sessions/pending-messages.ts";
 
 const SESSION = "a".repeat(24) as SessionId;
 const KEY = Buffer.alloc(32, 7);

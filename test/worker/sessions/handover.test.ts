@@ -5,7 +5,7 @@ import { decode, encode } from "@msgpack/msgpack";
 import { Agent, request, WebSocket } from "undici";
 import { expect, onTestFinished, test } from "vitest";
 import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import type { PendingMessages } from "../../../worker/sessions/session.ts";
+import type { PendingMessages } from "../../../worker/sessions/pending-messages.ts";
 import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { openLine } from "../../support/cut.ts";
 import { until } from "../../support/until.ts";
