@@ -3,6 +3,7 @@
  * shuts down.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { getOrAdd, groupBy } from "../../shared/base/grouping.ts";
 import type { SessionKey } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -142,8 +143,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   /** A worker may tell the session of a tunnel only after it has opened. */
   function index(tunnel: Tunnel): void {
     if (tunnel.session === undefined) return;
-    const tunnels = bySession.get(tunnel.session.id) ?? new Set();
-    bySession.set(tunnel.session.id, tunnels.add(tunnel));
+    getOrAdd(bySession, tunnel.session.id, () => new Set()).add(tunnel);
   }
 
   function remove(tunnel: Tunnel): void {
@@ -311,7 +311,7 @@ export function createTunnels(deps: TunnelsDeps): Tunnels {
   function migrate(tunnels: Iterable<Tunnel>, graceMs: number): void {
     const due = [...tunnels].filter((tunnel) => !tunnel.isMigrating);
     for (const tunnel of due) tunnel.isMigrating = true;
-    for (const [upstream, group] of groupByWorker(due)) {
+    for (const [upstream, group] of groupBy(due, (tunnel) => tunnel.upstream)) {
       const end = (): void => {
         for (const tunnel of group) if (all.has(tunnel)) tunnel.endAtClient(clock);
       };
@@ -390,16 +390,6 @@ interface Spread {
   readonly beganMs: number;
   readonly spreadMs: number;
   readonly graceMs: number;
-}
-
-function groupByWorker(tunnels: readonly Tunnel[]): ReadonlyMap<Upstream, readonly Tunnel[]> {
-  const byWorker = new Map<Upstream, Tunnel[]>();
-  for (const tunnel of tunnels) {
-    const group = byWorker.get(tunnel.upstream);
-    if (group === undefined) byWorker.set(tunnel.upstream, [tunnel]);
-    else group.push(tunnel);
-  }
-  return byWorker;
 }
 
 interface Pacer {

@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { endianness } from "node:os";
+import { getOrAdd } from "../../shared/base/grouping.ts";
 import { addressBytes } from "../../shared/net/networks.ts";
 
 /** Both ends of a connection, as `node:net` writes them. */
@@ -33,12 +34,7 @@ export function createSendQueues(read: (path: string) => Promise<string> = readT
   const readers = new Map<string, TableReader>();
 
   function readerOf(path: string): TableReader {
-    let reader = readers.get(path);
-    if (reader === undefined) {
-      reader = new TableReader(() => read(path));
-      readers.set(path, reader);
-    }
-    return reader;
+    return getOrAdd(readers, path, () => new TableReader(() => read(path)));
   }
 
   return {

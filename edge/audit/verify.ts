@@ -7,6 +7,7 @@ import type { Checkpoint } from "../../shared/audit/checkpoint.ts";
 import { findFiles, parseFileName, readLines } from "../../shared/audit/files.ts";
 import { type AuditKeys, type Line, parseLine, positionOf } from "../../shared/audit/line.ts";
 import { errorCode } from "../../shared/base/errors.ts";
+import { countEach, getOrAdd } from "../../shared/base/grouping.ts";
 import {
   type CheckedChain,
   checkChain,
@@ -145,7 +146,7 @@ async function groupFiles(paths: readonly string[]): Promise<{
   }
   begun.sort((a, b) => a.seq - b.seq);
   const chains = new Map<string, string[]>();
-  for (const { path, chain } of begun) chains.set(chain, [...(chains.get(chain) ?? []), path]);
+  for (const { path, chain } of begun) getOrAdd(chains, chain, () => []).push(path);
   return { chains, strange };
 }
 
@@ -188,9 +189,7 @@ async function beginningOf(
 
 /** The first of those that are there most often. */
 function mostOf<T>(values: readonly T[]): T | undefined {
-  const counts = new Map<T, number>();
-  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
-  return [...counts].reduce<[T | undefined, number]>(
+  return [...countEach(values)].reduce<[T | undefined, number]>(
     (most, one) => (one[1] > most[1] ? one : most),
     [undefined, 0],
   )[0];

@@ -1,8 +1,8 @@
 /**
  * The text of `ct-edge explain`: where a request goes, and why. Pure; untrusted texts are escaped.
  */
-
 import { formatAge } from "../../shared/base/age.ts";
+import { groupBy } from "../../shared/base/grouping.ts";
 import { STORE_NOT_SETTLED } from "../../shared/cluster/format.ts";
 import type {
   ExplainedCandidate,
@@ -267,15 +267,13 @@ const VIEW_HEADING =
 
 /** One table for all balancers that decide alike, with the view of the first. */
 function viewsOf(balancers: readonly BalancerAnswer[]): string[] {
-  const groups = new Map<string, Explained[]>();
-  for (const balancer of balancers.filter(isExplained)) {
-    const { rule, reason, candidates: all } = balancer.explanation;
+  const groups = groupBy(balancers.filter(isExplained), ({ explanation }) => {
+    const { rule, reason, candidates: all } = explanation;
     const statuses = all.map(({ worker, as, status }) => [worker, as, status]);
     // For a request without a key each balancer draws its own worker.
-    const worker = reason === "load" ? undefined : balancer.explanation.worker;
-    const opinion = JSON.stringify([rule, worker, statuses]);
-    groups.set(opinion, [...(groups.get(opinion) ?? []), balancer]);
-  }
+    const worker = reason === "load" ? undefined : explanation.worker;
+    return JSON.stringify([rule, worker, statuses]);
+  });
   return [...groups.values()].map(viewText);
 }
 

@@ -1,4 +1,5 @@
 /** The result of a verification, and how it is printed: a table, then what to do. Pure. */
+import { groupBy } from "../../shared/base/grouping.ts";
 import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
 import { table } from "../output/table.ts";
 import { CHECKS, type CheckId, linkOf } from "./model/checks.ts";
@@ -121,11 +122,7 @@ function blocksOf(findings: readonly Finding[]): string[] {
 
 /** Those with the same cause and cure together: many need the same means. */
 function groupUnknown(findings: readonly Finding[]): string[] {
-  const groups = new Map<string, Finding[]>();
-  for (const finding of findings) {
-    const key = `${finding.cause}\n${finding.cure}`;
-    groups.set(key, [...(groups.get(key) ?? []), finding]);
-  }
+  const groups = groupBy(findings, ({ cause, cure }) => `${cause}\n${cure}`);
   return [...groups.values()].map((group) => {
     const [first] = group as [Finding];
     const promises = group.map(({ id }) => CHECKS[id].promise).join("; ");

@@ -14,6 +14,7 @@ import {
 } from "node:crypto";
 import { z } from "zod";
 import type { ActivityEvent, Party } from "../activity/event.ts";
+import { getOrAdd } from "../base/grouping.ts";
 import type { PurposeKeys } from "../settings/keyring.ts";
 
 /**
@@ -73,11 +74,8 @@ const KEY_ID_CHARS = 8;
 /** With the keys of the purpose `audit`; which of them signs may change. */
 export function auditKeys(keys: PurposeKeys): AuditKeys {
   const byBytes = new Map<Buffer, AuditKey>();
-  const keyOf = (bytes: Buffer): AuditKey => {
-    const key = byBytes.get(bytes) ?? { id: keyId(bytes), key: createSecretKey(bytes) };
-    byBytes.set(bytes, key);
-    return key;
-  };
+  const keyOf = (bytes: Buffer): AuditKey =>
+    getOrAdd(byBytes, bytes, () => ({ id: keyId(bytes), key: createSecretKey(bytes) }));
   return {
     get signing() {
       return keyOf(keys.signing);

@@ -2,6 +2,7 @@
  * What a snapshot of the cluster says, as plain values: whether rings agree, how the owner of a session is, and what its
  * worker reports of it. Pure. Commands and the dashboard build their answers from these, so that they agree.
  */
+import { countEach, groupBy } from "../base/grouping.ts";
 import type { SessionId } from "../base/ids.ts";
 import type { MemberRecord } from "../store/member.ts";
 import type { SessionRecord } from "../store/store.ts";
@@ -23,10 +24,7 @@ export function compareRings(
   members: readonly Pick<MemberRecord, "id" | "ringFingerprint">[],
 ): RingAgreement {
   const withRing = members.filter(({ ringFingerprint }) => ringFingerprint !== "");
-  const counts = new Map<string, number>();
-  for (const { ringFingerprint } of withRing) {
-    counts.set(ringFingerprint, (counts.get(ringFingerprint) ?? 0) + 1);
-  }
+  const counts = countEach(withRing.map(({ ringFingerprint }) => ringFingerprint));
   const [first, second] = [...counts].sort(([, a], [, b]) => b - a);
   const majority = first?.[1] === second?.[1] ? undefined : first?.[0];
   const differing = withRing.filter(({ ringFingerprint }) => ringFingerprint !== majority);
@@ -56,11 +54,7 @@ type SecretHolder = Pick<
 >;
 
 export function compareSecrets(members: readonly SecretHolder[]): SecretAgreement {
-  const bySecret = new Map<string, SecretHolder[]>();
-  for (const member of members) {
-    const { secretFingerprint } = member;
-    bySecret.set(secretFingerprint, [...(bySecret.get(secretFingerprint) ?? []), member]);
-  }
+  const bySecret = groupBy(members, ({ secretFingerprint }) => secretFingerprint);
   if (bySecret.size <= 1) return { state: "one" };
   const isKnownToAll = (secret: string): boolean =>
     members.every(

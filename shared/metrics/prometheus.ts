@@ -3,6 +3,7 @@
  * metrics.ts.
  */
 import type { Metric as PromMetric } from "prom-client";
+import { groupBy } from "../base/grouping.ts";
 import { LATENCY_BUCKETS_MS, type Metric, type Scope } from "./metric.ts";
 import { METRICS, type MetricName } from "./metric-list.ts";
 import { inBaseUnit, labelsOf, prometheusName } from "./metric-names.ts";
@@ -24,7 +25,7 @@ export async function writeExposition(
   const { Registry } = (await import("prom-client")).default;
   const registry = new Registry();
   const included = series.filter((one) => isIncluded(METRICS[one.name], scopes) && hasValue(one));
-  for (const [name, all] of groupByName([...included, ...zeros(included, scopes)])) {
+  for (const [name, all] of groupBy([...included, ...zeros(included, scopes)], (one) => one.name)) {
     // prom-client needs only the name of a metric and this method; its own classes would count everything twice.
     const metric: unknown = { name: prometheusName(name), get: async () => describe(name, all) };
     registry.registerMetric(metric as PromMetric);
@@ -38,16 +39,6 @@ function isIncluded({ scope, only }: Metric, scopes: readonly Scope[]): boolean 
 
 function hasValue(series: Series): boolean {
   return series.kind === "histogram" || Number.isFinite(series.value);
-}
-
-function groupByName(series: readonly Series[]): Map<MetricName, Series[]> {
-  const byName = new Map<MetricName, Series[]>();
-  for (const one of series) {
-    const all = byName.get(one.name);
-    if (all === undefined) byName.set(one.name, [one]);
-    else all.push(one);
-  }
-  return byName;
 }
 
 function zeros(series: readonly Series[], scopes: readonly Scope[]): Series[] {

@@ -2,6 +2,7 @@
  * Rules by what they ask for, so that a decision looks at those that may be for the people in question, in their order, and not at
  * all of them. Pure.
  */
+import { getOrAdd } from "../base/grouping.ts";
 import { ADDRESSES, type Keys } from "./keys.ts";
 import { CONDITION_KINDS, type ConditionKind, type Rule } from "./policy.ts";
 
@@ -70,9 +71,7 @@ function listName(side: Side, kind: ConditionKind, key = ""): string {
 }
 
 function push(lists: Map<string, Placed[]>, name: string, placed: Placed): void {
-  const list = lists.get(name);
-  if (list === undefined) lists.set(name, [placed]);
-  else list.push(placed);
+  getOrAdd(lists, name, () => []).push(placed);
 }
 
 /** How many rules name each key. */

@@ -3,6 +3,7 @@
  * wait here; because hints may be missed, each poll also reads the store every second.
  */
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { getOrAdd } from "../../shared/base/grouping.ts";
 import {
   type Store,
   StoreAwayError,
@@ -74,9 +75,7 @@ export function createPolls(deps: {
     }
     unreleased.add(waiter);
     waiters.add(waiter);
-    const others = waitersByTicket.get(ticket);
-    if (others === undefined) waitersByTicket.set(ticket, new Set([waiter]));
-    else others.add(waiter);
+    getOrAdd(waitersByTicket, ticket, () => new Set()).add(waiter);
   }
 
   function removeWaiter(waiter: Waiter, ticket: string): void {

@@ -3,6 +3,7 @@
  */
 import type { Clock } from "../../shared/base/clock.ts";
 import { writeCsv } from "../../shared/base/csv.ts";
+import { getOrAdd } from "../../shared/base/grouping.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { createPendingCounts } from "../../shared/store/pending-counts.ts";
@@ -73,9 +74,8 @@ export function createDownloads(deps: {
     totalsMs = clock.nowMs();
     const fresh: typeof totals = new Map();
     for (const { ide, id, count } of await read()) {
-      const ofIde = fresh.get(ide) ?? new Map<string, number>();
+      const ofIde = getOrAdd(fresh, ide, () => new Map<string, number>());
       ofIde.set(id, (ofIde.get(id) ?? 0) + count);
-      fresh.set(ide, ofIde);
     }
     totals = fresh;
   }

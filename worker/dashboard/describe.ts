@@ -2,6 +2,7 @@
  * Describes a snapshot of the edge for the dashboard. Pure. Unknown values are null, and a worker without a report of its
  * health is never shown as healthy.
  */
+import { getOrAdd } from "../../shared/base/grouping.ts";
 import {
   compareRings,
   type LinkSummary,
@@ -144,9 +145,7 @@ function whatBalancersSee(views: readonly PublishedView[]): Map<string, Seen[]> 
   for (const { view, seenMs } of views) {
     if (view.role !== "balancer") continue;
     for (const worker of view.workers) {
-      const all = seenById.get(worker.id);
-      if (all === undefined) seenById.set(worker.id, [{ ...worker, seenMs }]);
-      else all.push({ ...worker, seenMs });
+      getOrAdd(seenById, worker.id, () => []).push({ ...worker, seenMs });
     }
   }
   return seenById;

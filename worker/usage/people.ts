@@ -4,6 +4,7 @@
  */
 import { createHmac } from "node:crypto";
 import type { Clock } from "../../shared/base/clock.ts";
+import { getOrAdd } from "../../shared/base/grouping.ts";
 import { HASH_CHARS, MAX_RECENT } from "../../shared/cluster/sums.ts";
 import type { UserRecord } from "../../shared/store/store.ts";
 import type { Peer } from "../sessions/peers/peer.ts";
@@ -54,17 +55,13 @@ export type PersonHash = (user: UserRecord) => string;
 export function createPersonHash(key: Buffer): PersonHash {
   /** Hashes are computed once per user record, not once per count. */
   const hashes = new WeakMap<UserRecord, string>();
-  return (user) => {
-    let hash = hashes.get(user);
-    if (hash === undefined) {
-      hash = createHmac("sha256", key)
+  return (user) =>
+    getOrAdd(hashes, user, () =>
+      createHmac("sha256", key)
         .update(JSON.stringify(identityOf(user)))
         .digest("base64url")
-        .slice(0, HASH_CHARS);
-      hashes.set(user, hash);
-    }
-    return hash;
-  };
+        .slice(0, HASH_CHARS),
+    );
 }
 
 /** Who has come in within the last minute, perhaps only for a moment: the reports of who is connected may miss them. */

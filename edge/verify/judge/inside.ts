@@ -1,4 +1,5 @@
 /** Judges what a deployment says of itself. Pure. */
+import { groupBy } from "../../../shared/base/grouping.ts";
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import { someOf } from "../../../shared/cluster/format.ts";
 import { VERSION } from "../../../shared/process/version.ts";
@@ -152,13 +153,12 @@ function judgeRing({ ringProblem, secret }: Inside): Verdict {
 }
 
 function judgeVersions({ processes }: Inside): Verdict {
-  const byVersion = new Map<string, string[]>();
-  for (const { id: name, version } of processes) {
-    byVersion.set(version, [...(byVersion.get(version) ?? []), name]);
-  }
+  const byVersion = groupBy(processes, ({ version }) => version);
   const versions = [...byVersion].sort(([, a], [, b]) => b.length - a.length);
   if (versions.length > 1) {
-    const text = versions.map(([version, names]) => `${version}: ${someOf(names)}`).join("; ");
+    const text = versions
+      .map(([version, all]) => `${version}: ${someOf(all.map(({ id }) => id))}`)
+      .join("; ");
     return broken(text, "finish the upgrade: one version at rest, two only while it lasts");
   }
   const [only] = versions[0] ?? [];

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import semver from "semver";
 import { z } from "zod";
+import { groupBy } from "../../../shared/base/grouping.ts";
 import { extensionId, type VscodeArtifact } from "../formats/artifact.ts";
 
 export interface Gallery {
@@ -94,7 +95,7 @@ interface Extension {
 export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
   const byName = new Map<string, Extension>();
   const byUuid = new Map<string, Extension>();
-  for (const [name, builds] of groupByName(artifacts)) {
+  for (const [name, builds] of groupBy(artifacts, (one) => extensionId(one).toLowerCase())) {
     const extension = describe(name, builds);
     byName.set(name, extension);
     byUuid.set(extension.uuid, extension);
@@ -208,17 +209,6 @@ const NAMING: ReadonlySet<number> = new Set([
   FilterType.featured,
   FilterType.text,
 ]);
-
-function groupByName(artifacts: readonly VscodeArtifact[]): Map<string, VscodeArtifact[]> {
-  const groups = new Map<string, VscodeArtifact[]>();
-  for (const artifact of artifacts) {
-    const name = extensionId(artifact).toLowerCase();
-    const group = groups.get(name);
-    if (group === undefined) groups.set(name, [artifact]);
-    else group.push(artifact);
-  }
-  return groups;
-}
 
 function describe(name: string, artifacts: readonly VscodeArtifact[]): Extension {
   const builds = [...artifacts].sort(

@@ -2,6 +2,7 @@
  * The page at /clients: how to install and update plugins in each IDE, and the list of offered plugins. Pure.
  */
 import semver from "semver";
+import { groupBy } from "../../../shared/base/grouping.ts";
 import { type Html, html } from "../../http/html.ts";
 import type { CompanionState } from "../companion/companion.ts";
 import { isCompanion } from "../companion/package.ts";
@@ -124,7 +125,7 @@ ${own.length === 0 ? noneNote("vscode/") : extensions(content, own)}
 }
 
 function extensions(content: PageContent, offered: readonly VscodeArtifact[]): readonly Html[] {
-  const groups = groupBy(offered, (extension) => extensionId(extension).toLowerCase());
+  const groups = groupsOf(offered, (extension) => extensionId(extension).toLowerCase());
   return groups
     .map((builds) => {
       const sorted = [...builds].sort(
@@ -175,7 +176,7 @@ ${offer.intellij.length === 0 ? noneNote("intellij/") : plugins(content)}
 }
 
 function plugins(content: PageContent): readonly Html[] {
-  return groupBy(content.offer.intellij, ({ id }) => id).flatMap((builds) => {
+  return groupsOf(content.offer.intellij, ({ id }) => id).flatMap((builds) => {
     const sorted = [...builds].sort((a, b) => compareVersions(b.version, a.version));
     const [newest] = sorted;
     if (newest === undefined) return [];
@@ -238,13 +239,8 @@ function features(all: readonly EclipseFeature[]): Html {
 </table></div></article>`;
 }
 
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return [...groups.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
+/** Sorted by their keys. */
+function groupsOf<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
+  const groups = [...groupBy(items, keyOf)];
+  return groups.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
 }

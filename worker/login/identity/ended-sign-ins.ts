@@ -4,6 +4,7 @@
  */
 import { BoundedMap } from "../../../shared/base/bounded.ts";
 import type { Clock } from "../../../shared/base/clock.ts";
+import { getOrAdd } from "../../../shared/base/grouping.ts";
 import { startRestingTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
@@ -46,16 +47,13 @@ export function followEndedSignIns(deps: {
   let last: string | undefined;
 
   /** The people here, by their sign-in. */
-  function present(): Map<string, [Session, ...Session[]]> {
-    const found = new Map<string, [Session, ...Session[]]>();
+  function present(): Map<string, Session[]> {
+    const found = new Map<string, Session[]>();
     for (const session of deps.sessions()) {
       if (!session.isHeld) continue;
       for (const { record } of session.peers) {
         const id = record.user.signIn;
-        if (id === undefined) continue;
-        const sessions = found.get(id);
-        if (sessions === undefined) found.set(id, [session]);
-        else sessions.push(session);
+        if (id !== undefined) getOrAdd(found, id, () => []).push(session);
       }
     }
     return found;

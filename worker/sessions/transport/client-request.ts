@@ -6,6 +6,7 @@
 import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "socket.io";
+import { getOrAdd } from "../../../shared/base/grouping.ts";
 import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { readCookie } from "../../../shared/net/cookies.ts";
 import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
@@ -35,12 +36,7 @@ export function createTokenReader(tokens: Pick<Tokens, "verifyRoom">) {
 
   /** The valid room token in a request: header `x-oct-jwt`, else cookie `oct-jwt`. Verified once per request object. */
   function identify(req: IncomingMessage): Promise<RoomToken | undefined> {
-    let read = reads.get(req);
-    if (read === undefined) {
-      read = verify(req);
-      reads.set(req, read);
-    }
-    return read;
+    return getOrAdd(reads, req, () => verify(req));
   }
 
   return {

@@ -2,6 +2,7 @@
  * Messages for a client as WebSocket frames of socket.io's event `message`: a text frame, and a binary one with the message. To
  * a balancer that can resume the WebSocket, each is preceded by what it came of (shared/resume/frames.ts).
  */
+import { getOrAdd } from "../../../shared/base/grouping.ts";
 import { DELIVERY_BYTES, writeDelivery } from "../../../shared/resume/frames.ts";
 import { type OutboundMessage, SHARED_BYTES } from "../wire/outbound.ts";
 
@@ -84,9 +85,7 @@ const shared = new Map<boolean, MessageFrames>();
 
 export function messageFrames(namespace: string, isMarked: boolean): MessageFrames {
   if (namespace !== "/") return new MessageFrames(namespace, isMarked);
-  const frames = shared.get(isMarked) ?? new MessageFrames(namespace, isMarked);
-  shared.set(isMarked, frames);
-  return frames;
+  return getOrAdd(shared, isMarked, () => new MessageFrames(namespace, isMarked));
 }
 
 /** socket.io's packet of a message for a client of this namespace; the message itself follows. */

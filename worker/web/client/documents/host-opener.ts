@@ -3,6 +3,7 @@
  * change (saved-text.ts), so guests' changes are in the host's files without anyone's doing.
  */
 import type { ReadonlySignal, Signal } from "@preact/signals";
+import { getOrAdd } from "../../../../shared/base/grouping.ts";
 import { oneFlightPerKey } from "../../../../shared/base/one-flight.ts";
 import { isWithin } from "../files/paths.ts";
 import { decode } from "../files/text-file.ts";
@@ -36,12 +37,7 @@ export function createHostOpener(
   const saveStates = new Map<string, Signal<SaveState>>();
 
   function stateOf(path: string): Signal<SaveState> {
-    let state = saveStates.get(path);
-    if (state === undefined) {
-      state = savedState();
-      saveStates.set(path, state);
-    }
-    return state;
+    return getOrAdd(saveStates, path, savedState);
   }
 
   /** Reads the file once, also for several who open it at the same time. */

@@ -6,6 +6,7 @@ import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { OpenCollaborationYjsProvider } from "open-collaboration-yjs";
 import { Awareness, removeAwarenessStates } from "y-protocols/awareness";
 import * as Y from "yjs";
+import { getOrAdd } from "../../../../shared/base/grouping.ts";
 import type { Cursors, Person, SharedText } from "../model/session.ts";
 import { createPresence } from "./cursors.ts";
 import { keepPlain } from "./plain-text.ts";
@@ -54,16 +55,13 @@ export function createSharedDocuments(deps: {
     has: (path: string) => doc.share.has(path) && textOf(path).length > 0,
     /** The text of `path`, empty when nobody has shared it. */
     text(path: string): SharedText {
-      let shared = texts.get(path);
-      if (shared === undefined) {
+      return getOrAdd(texts, path, () => {
         const text = textOf(path);
         keepPlain(text);
         const undo = new Y.UndoManager(text, { trackedOrigins: new Set() });
         const cursors = deps.isPrivate(path) ? NO_CURSORS : presence.cursorsIn(text, path);
-        shared = { path, text, undo, cursors };
-        texts.set(path, shared);
-      }
-      return shared;
+        return { path, text, undo, cursors };
+      });
     },
     /** All texts that are not empty, by path. */
     all: () =>

@@ -2,6 +2,7 @@
  * What the bytes of a file are, and back: text that can be edited, text that can only be shown, or something else. Texts in
  * the page have `\n` as their only line end; the form of a file brings its own ones back. Pure.
  */
+import { countEach } from "../../../../shared/base/grouping.ts";
 
 /** Larger texts are not opened: each key would take too long in some part of the page, here or at a guest. */
 export const MAX_TEXT_BYTES = 8 * 1024 * 1024;
@@ -116,8 +117,7 @@ function unify(text: string): string {
 
 function formOf(text: string, isMarked: boolean): TextForm {
   if (!text.includes("\r")) return { ...NEW_TEXT_FORM, hasByteOrderMark: isMarked };
-  const counts = new Map<LineEnd, number>();
-  for (const end of lineEndsOf(text)) counts.set(end, (counts.get(end) ?? 0) + 1);
+  const counts = countEach(lineEndsOf(text));
   const [[lineEnd] = ["\n" as const]] = [...counts].sort(([, a], [, b]) => b - a);
   return { hasByteOrderMark: isMarked, lineEnd, mixed: counts.size > 1 ? text : undefined };
 }

@@ -2,6 +2,7 @@
  * The Yjs updates of each session, so that nothing typed is lost with the page. Updates may be applied in any order and twice,
  * so tabs need no agreement.
  */
+import { getOrAdd } from "../../../../shared/base/grouping.ts";
 import { oneFlight } from "../../../../shared/base/one-flight.ts";
 import type { Backend, Change } from "./backend.ts";
 import type { ProblemReport } from "./problem.ts";
@@ -48,12 +49,7 @@ export function createUpdateStore(deps: {
   let isClosed = false;
 
   function roomOf(roomId: string): Room {
-    let room = rooms.get(roomId);
-    if (room === undefined) {
-      room = { keys: new Set(), unwritten: [] };
-      rooms.set(roomId, room);
-    }
-    return room;
+    return getOrAdd(rooms, roomId, () => ({ keys: new Set(), unwritten: [] }));
   }
 
   function nextKey(roomId: string): string {
