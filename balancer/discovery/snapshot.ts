@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
 import { describeError, errorCode } from "../../shared/base/errors.ts";
-import { isWorkerId, type SessionKey, toSessionKey, type WorkerId } from "../../shared/base/ids.ts";
+import { workerIdSchema } from "../../shared/base/id-schemas.ts";
+import { type SessionKey, toSessionKey, type WorkerId } from "../../shared/base/ids.ts";
 import { parseJson, readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import { replaceFile } from "../../shared/base/replace-file.ts";
@@ -61,7 +62,7 @@ export function* encodeSnapshot({ workers, owners }: Snapshot): Generator<string
 const headSchema = z.object({ format: z.literal(1) });
 const ownerSchema = z.tuple([
   z.string().max(MAX_KEY_CHARS),
-  z.custom<WorkerId>((value) => typeof value === "string" && isWorkerId(value)),
+  workerIdSchema,
   z.number().int().nonnegative(),
 ]);
 const endSchema = z.object({

@@ -18,6 +18,7 @@ const ALPHANUMERICS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 const SESSION_ID = /^[A-Za-z0-9]{24}$/;
 const POLL_TOKEN = /^[A-Za-z0-9]{25,256}$/;
 const PEER_ID = /^[A-Za-z0-9_-]{1,128}$/;
+const INCARNATION = /^[A-Za-z0-9]{16}$/;
 const WORKER_ID = /^[A-Za-z0-9._-]{1,64}$/;
 /** `host:port` of a worker in a fixed list, where it is also its id. An IPv6 address is in brackets. */
 export const WORKER_ADDRESS =
@@ -59,6 +60,10 @@ export function isPeerId(text: string): text is PeerId {
 
 export function isWorkerId(text: string): text is WorkerId {
   return WORKER_ID.test(text);
+}
+
+export function isIncarnation(text: string): text is Incarnation {
+  return INCARNATION.test(text);
 }
 
 /** Whether `text` may name a worker: an id, or an address in a fixed list. */

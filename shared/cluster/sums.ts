@@ -3,6 +3,7 @@
  * that a user with connections to two workers counts once.
  */
 import { z } from "zod";
+import { incarnationSchema } from "../base/id-schemas.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 import { readJson } from "../base/json.ts";
 
@@ -45,9 +46,7 @@ const hashes = (max: number) =>
     .regex(/^([A-Za-z0-9_-]{11})*$/);
 
 const reportSchema = z.object({
-  incarnation: z.custom<Incarnation>(
-    (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
-  ),
+  incarnation: incarnationSchema,
   users: hashes(MAX_USERS),
   /** Workers of the version before do not report them. */
   recent: hashes(MAX_RECENT).default(""),

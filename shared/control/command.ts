@@ -4,22 +4,11 @@
  */
 import { z } from "zod";
 import {
-  isPeerId,
-  isSessionId,
-  isWorkerName,
-  type PeerId,
-  type SessionId,
-  type SessionKey,
-  toSessionKey,
-  type WorkerId,
-} from "../base/ids.ts";
-
-const sessionId = z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value));
-const peerId = z.custom<PeerId>((value) => typeof value === "string" && isPeerId(value));
-const sessionKey = z.custom<SessionKey>(
-  (value) => typeof value === "string" && toSessionKey(value) !== undefined,
-);
-const workerName = z.custom<WorkerId>((value) => typeof value === "string" && isWorkerName(value));
+  peerIdSchema,
+  sessionIdSchema,
+  sessionKeySchema,
+  workerNameSchema,
+} from "../base/id-schemas.ts";
 
 /** More than a session key with its header. */
 const MAX_HEAD_CHARS = 16_384;
@@ -39,7 +28,7 @@ const headSchema = z.object({
 export type ExplainedHead = z.infer<typeof headSchema>;
 
 const sessionMoves = z
-  .array(z.object({ worker: workerName, count: z.number().int().min(1).max(1_000_000) }))
+  .array(z.object({ worker: workerNameSchema, count: z.number().int().min(1).max(1_000_000) }))
   .max(1000)
   .readonly();
 const idleTime = z.number().min(0).max(86_400_000);
@@ -97,18 +86,25 @@ const commandSchema = z.discriminatedUnion("kind", [
   moveSchema,
   giveSchema,
   /** Closes a session permanently and notifies its peers. */
-  z.object({ kind: z.literal("end-session"), sessionId }),
+  z.object({ kind: z.literal("end-session"), sessionId: sessionIdSchema }),
   /** Removes a guest from a session and tells the others; the guest may ask to join again. */
-  z.object({ kind: z.literal("remove-peer"), sessionId, peerId }),
+  z.object({ kind: z.literal("remove-peer"), sessionId: sessionIdSchema, peerId: peerIdSchema }),
   /** Lets no new guests into a session, or does again. */
-  z.object({ kind: z.literal("lock-session"), sessionId, isLocked: z.boolean() }),
+  z.object({ kind: z.literal("lock-session"), sessionId: sessionIdSchema, isLocked: z.boolean() }),
   /**
    * To a balancer: where it would send the request with this head, and why. `holder`: the owner that a worker without the
    * session would name. The `detail` of the result is an `Explanation`.
    */
-  z.object({ kind: z.literal("explain"), head: headSchema, holder: workerName.exactOptional() }),
+  z.object({
+    kind: z.literal("explain"),
+    head: headSchema,
+    holder: workerNameSchema.exactOptional(),
+  }),
   /** To a balancer: the ring positions of these keys (`Ring.place`), at most `MAX_PLACES`, as the `detail` of the result. */
-  z.object({ kind: z.literal("places"), keys: z.array(sessionKey).max(MAX_PLACES).readonly() }),
+  z.object({
+    kind: z.literal("places"),
+    keys: z.array(sessionKeySchema).max(MAX_PLACES).readonly(),
+  }),
   /** To the balancer that leads the orders of certificates: orders one now. Others refuse. */
   z.object({ kind: z.literal("renew-certificate") }),
 ]);

@@ -2,7 +2,8 @@
  * The record of a balancer or worker in the store, and its validation.
  */
 import { z } from "zod";
-import { type Incarnation, isWorkerId, type WorkerId } from "../base/ids.ts";
+import { incarnationSchema, workerIdSchema } from "../base/id-schemas.ts";
+import type { Incarnation, WorkerId } from "../base/ids.ts";
 
 /** `suspended`: keeps its sessions, gets no new ones. `draining`: hands its sessions over and exits. */
 export type WorkerState = "up" | "suspended" | "draining";
@@ -72,19 +73,14 @@ const url = z
   .string()
   .max(256)
   .regex(/^http:\/\/[^/?#@\s]+$/);
-const workerId = z.custom<WorkerId>((value) => typeof value === "string" && isWorkerId(value));
-const incarnation = z.custom<Incarnation>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
-);
-
 const secretFingerprint = z.string().regex(/^[0-9a-f]{8}$/);
 
 const wanted = z.number().int().min(1).max(10_000).optional();
 
 const workerSchema = z.object({
   kind: z.literal("worker"),
-  id: workerId,
-  incarnation,
+  id: workerIdSchema,
+  incarnation: incarnationSchema,
   url,
   statusUrl: url,
   version: z.string().max(64),
@@ -107,8 +103,8 @@ const workerSchema = z.object({
 
 const balancerSchema = z.object({
   kind: z.literal("balancer"),
-  id: workerId,
-  incarnation,
+  id: workerIdSchema,
+  incarnation: incarnationSchema,
   statusUrl: url,
   version: z.string().max(64),
   wanted,

@@ -5,12 +5,8 @@
 import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
-import {
-  isSessionId,
-  type PeerId,
-  randomAlphanumerics,
-  type SessionId,
-} from "../../shared/base/ids.ts";
+import { peerIdSchema, sessionIdSchema } from "../../shared/base/id-schemas.ts";
+import { type PeerId, randomAlphanumerics, type SessionId } from "../../shared/base/ids.ts";
 import type { PurposeKeys } from "../../shared/settings/keyring.ts";
 import { type OperatorRole, ROLES } from "../../shared/settings/operator-roles.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
@@ -247,9 +243,10 @@ const operatorClaims = z.object({
 });
 
 const roomClaims = z.object({
-  room: z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),
+  room: sessionIdSchema,
   roomClock: z.number().int().nonnegative(),
-  peer: z.custom<PeerId>((value) => typeof value === "string" && /^[A-Za-z0-9]{24}$/.test(value)),
+  // As `newPeerId` makes them.
+  peer: peerIdSchema.refine((id) => /^[A-Za-z0-9]{24}$/.test(id)),
   user: z.object(userFields),
   host: z.boolean().exactOptional(),
   ...tokenFields,

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { NewEvent, Party } from "../../shared/activity/event.ts";
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { sessionIdSchema } from "../../shared/base/id-schemas.ts";
 import { newPeerId, randomAlphanumerics, type SessionId } from "../../shared/base/ids.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Store, UserRecord } from "../../shared/store/store.ts";
@@ -284,7 +285,7 @@ export class Joins {
 // --- what is read ---
 
 const questionSchema = z.object({
-  sessionId: z.custom<SessionId>((value) => typeof value === "string"),
+  sessionId: sessionIdSchema,
   user: userRecordSchema,
   /** Wall time of the worker that was asked. */
   askedMs: z.number(),

@@ -5,7 +5,8 @@
 import { decode, encode } from "@msgpack/msgpack";
 import { z } from "zod";
 import type { Clock } from "../../shared/base/clock.ts";
-import { isPeerId, type PeerId, type SessionId } from "../../shared/base/ids.ts";
+import { peerIdSchema } from "../../shared/base/id-schemas.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import { joined, type OutboundMessage } from "./wire/outbound.ts";
 
 /** Usually a few messages of the last milliseconds; those of a peer that was away for long may be megabytes. */
@@ -38,15 +39,14 @@ const messagesSchema = z.array(
   }),
 );
 
-const peerId = z.custom<PeerId>((value) => typeof value === "string" && isPeerId(value));
 const pendingMessagesSchema = z.object({
   epoch: z.number(),
   // Not from a worker of the version before.
-  cut: z.array(peerId).exactOptional(),
+  cut: z.array(peerIdSchema).exactOptional(),
   waiting: z.array(
     z
       .object({
-        id: peerId,
+        id: peerIdSchema,
         messages: messagesSchema.exactOptional(),
         // The name in the version before.
         parcels: messagesSchema.exactOptional(),

@@ -4,7 +4,8 @@
  * since. It is of use to balancers only, and each gets a new one with every move.
  */
 import { z } from "zod";
-import { isSessionId, type PeerId, type SessionId } from "../../shared/base/ids.ts";
+import { peerIdSchema, sessionIdSchema } from "../../shared/base/id-schemas.ts";
+import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import { isSameProof } from "../../shared/net/edge-headers.ts";
 import { MAX_STREAM_NUMBER, MAX_TICKET_BYTES } from "../../shared/resume/frames.ts";
 import { sign } from "../../shared/settings/secret.ts";
@@ -23,9 +24,9 @@ export interface ResumeTicket {
 }
 
 const schema = z.tuple([
-  z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),
+  sessionIdSchema,
   z.number().int().nonnegative(),
-  z.custom<PeerId>((value) => typeof value === "string" && value.length <= 128),
+  peerIdSchema,
   z.string().max(256),
   z.string().max(1024),
   z.number().int().positive().max(MAX_STREAM_NUMBER),

@@ -3,6 +3,13 @@
  * `{id, value}` or `{id, error}`, in the order of its requests; all clients get `{changes}`.
  */
 import { z } from "zod";
+import {
+  incarnationSchema,
+  peerIdSchema,
+  sessionIdSchema,
+  sessionKeySchema,
+  workerIdSchema,
+} from "../../base/id-schemas.ts";
 import type { MemberRecord } from "../member.ts";
 import { parseMember } from "../member.ts";
 import { type Change, MAX_REPORT_BYTES, REPORT_KINDS, ROLES } from "../store.ts";
@@ -11,12 +18,8 @@ import {
   agreedSchema,
   counterNameSchema,
   eventSchema,
-  incarnationSchema,
   jsonSchema,
-  peerIdSchema,
   peerSchema,
-  sessionIdSchema,
-  sessionKeySchema,
   signInFields,
   signInKeySchema,
   streamSchema,
@@ -25,7 +28,6 @@ import {
   timeSchema,
   tokenSchema,
   userIdSchema,
-  workerIdSchema,
 } from "./format/records.ts";
 import type { Operation } from "./state/operations.ts";
 

@@ -3,7 +3,7 @@
  * session, read by any worker that gets the guest's poll.
  */
 import { z } from "zod";
-import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
+import { sessionIdSchema } from "../../../shared/base/id-schemas.ts";
 
 const text = z.string().max(4096);
 
@@ -28,7 +28,7 @@ export const workspaceSchema = z.object({
 export const joinAnswerSchema = z.discriminatedUnion("accepted", [
   z.object({
     accepted: z.literal(true),
-    sessionId: z.custom<SessionId>((value) => typeof value === "string" && isSessionId(value)),
+    sessionId: sessionIdSchema,
     roomToken: z.string().max(8192),
     workspace: workspaceSchema,
     host: wirePeer,

@@ -3,14 +3,14 @@
  * (state/leases.ts).
  */
 import { z } from "zod";
-import type { PeerId, SessionId, SessionKey } from "../../../base/ids.ts";
 import {
-  type Incarnation,
-  isPeerId,
-  isSessionId,
-  isWorkerId,
-  type WorkerId,
-} from "../../../base/ids.ts";
+  incarnationSchema,
+  peerIdSchema,
+  sessionIdSchema,
+  sessionKeySchema,
+  workerIdSchema,
+} from "../../../base/id-schemas.ts";
+import type { PeerId, SessionId } from "../../../base/ids.ts";
 import {
   type EdgeEvent,
   MAX_AGREED_CHARS,
@@ -68,21 +68,6 @@ const text = z.string().max(65_536);
 /** Any JSON value; `undefined` becomes null. */
 export const jsonSchema = z.unknown().transform((value) => value ?? null);
 export const timeSchema = z.number().nonnegative();
-export const workerIdSchema = z.custom<WorkerId>(
-  (value) => typeof value === "string" && isWorkerId(value),
-);
-export const incarnationSchema = z.custom<Incarnation>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
-);
-export const sessionIdSchema = z.custom<SessionId>(
-  (value) => typeof value === "string" && isSessionId(value),
-);
-export const peerIdSchema = z.custom<PeerId>(
-  (value) => typeof value === "string" && isPeerId(value),
-);
-export const sessionKeySchema = z.custom<SessionKey>(
-  (value) => typeof value === "string" && value.length > 0 && value.length <= 8192,
-);
 export const tokenSchema = z.string().min(1).max(4096);
 export const userIdSchema = z.string().min(1).max(4096);
 export const counterNameSchema = z.string().regex(/^[A-Za-z0-9._/-]{1,200}$/);

@@ -4,16 +4,13 @@
  */
 import { z } from "zod";
 import {
-  type Incarnation,
-  isPeerId,
-  isSessionId,
-  isWorkerId,
-  type PeerId,
-  type SessionId,
-  type SessionKey,
-  toSessionKey,
-  type WorkerId,
-} from "../../../base/ids.ts";
+  incarnationSchema,
+  peerIdSchema,
+  sessionIdSchema,
+  sessionKeySchema,
+  workerIdSchema,
+} from "../../../base/id-schemas.ts";
+import { isSessionId } from "../../../base/ids.ts";
 import { type MemberRecord, parseMember } from "../../member.ts";
 import type { PeerRecord, SessionRecord, StoredEvent } from "../../store.ts";
 import { userRecordSchema } from "../../user-record.ts";
@@ -98,19 +95,6 @@ const whole = z
   .string()
   .regex(/^\d{1,15}$/)
   .transform(Number);
-const sessionIdSchema = z.custom<SessionId>(
-  (value) => typeof value === "string" && isSessionId(value),
-);
-const workerIdSchema = z.custom<WorkerId>(
-  (value) => typeof value === "string" && isWorkerId(value),
-);
-const incarnationSchema = z.custom<Incarnation>(
-  (value) => typeof value === "string" && /^[A-Za-z0-9]{16}$/.test(value),
-);
-const peerIdSchema = z.custom<PeerId>((value) => typeof value === "string" && isPeerId(value));
-const sessionKeySchema = z.custom<SessionKey>(
-  (value) => typeof value === "string" && toSessionKey(value) !== undefined,
-);
 
 const headSchema = z.object({
   owner: workerIdSchema,
