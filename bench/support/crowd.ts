@@ -115,10 +115,15 @@ async function fillStore(
         workers: workers.map((worker) => ({ id: worker.id, status: "healthy" as const })),
         certificates: [{ names: "DNS:edge.example.com", expiresInMs: 61 * 86_400_000 }],
       });
-      void store.report("view", id, view, TTL_MS);
+      void store.put({ kind: "view", key: id, text: view, ttlMs: TTL_MS });
     }
     for (const [i, member] of workers.entries()) {
-      void store.report("usage", member.id, writeReport(usageOf(member)), TTL_MS);
+      void store.put({
+        kind: "usage",
+        key: member.id,
+        text: writeReport(usageOf(member)),
+        ttlMs: TTL_MS,
+      });
       const own = sessions.filter(({ owner }) => owner === member.id);
       const view = writeView({
         role: "worker",
@@ -133,7 +138,7 @@ async function fillStore(
           connected: peers.slice(at % 11 === 3 ? 1 : 0).map((peer) => peer.id),
         })),
       });
-      void store.report("view", member.id, view, TTL_MS);
+      void store.put({ kind: "view", key: member.id, text: view, ttlMs: TTL_MS });
     }
   };
   publish();
@@ -201,17 +206,20 @@ async function putSession(store: Store, owner: MemberRecord, i: number): Promise
   });
   if (created.outcome !== "created") throw new Error(`not created: ${created.outcome}`);
   const holder = { sessionId, owner: owner.id, epoch: created.record.epoch };
-  await store.openSession(holder);
+  await store.changeSession(holder, { kind: "open" });
   for (let seat = 0; seat <= GUESTS; seat++) {
-    await store.putPeer(holder, {
-      id: newPeerId(),
-      host: seat === 0,
-      user: { id: `user-${i}-${seat}`, name: `Person ${i}.${seat}` },
-      publicKey: "",
-      client: CLIENTS[(i + seat) % CLIENTS.length] ?? "",
-      compression: [],
-      tokenId: `token-${i}-${seat}`,
-      settled: true,
+    await store.changeSession(holder, {
+      kind: "put-peer",
+      peer: {
+        id: newPeerId(),
+        host: seat === 0,
+        user: { id: `user-${i}-${seat}`, name: `Person ${i}.${seat}` },
+        publicKey: "",
+        client: CLIENTS[(i + seat) % CLIENTS.length] ?? "",
+        compression: [],
+        tokenId: `token-${i}-${seat}`,
+        settled: true,
+      },
     });
   }
   const record = await store.findSession(sessionId);

@@ -46,7 +46,9 @@ export function machineFleet(
       const token = settings.autoscaleToken;
       return withStore(settings, ({ store }) => askWish({ ...deps, store, statusUrl, token }));
     },
-    resign: () => withStore(settings, ({ store }) => store.resign("autoscale", holder)),
+    async resign() {
+      await withStore(settings, ({ store }) => store.lead("autoscale", holder, 0));
+    },
   };
 }
 

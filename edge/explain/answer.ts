@@ -2,22 +2,20 @@
  * Collects the answer of `ct-edge explain`: the session's record and history from the store, and from each balancer that has
  * a lease where it would send the request, and why.
  */
+
 import { sleep, systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 import { workerTag } from "../../shared/base/worker-tag.ts";
 import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
+import { readEvents } from "../../shared/cluster/history.ts";
 import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
 import { sendCommand } from "../../shared/control/send.ts";
 import type { RingPlace } from "../../shared/membership/ring.ts";
 import type { MemberRecord } from "../../shared/store/member.ts";
 import { holderOf } from "../../shared/store/ownership.ts";
-import {
-  MAX_EVENTS,
-  type SessionRecord,
-  type Store,
-  type StoredEvent,
-} from "../../shared/store/store.ts";
+import type { SessionRecord, Store, StoredEvent } from "../../shared/store/store.ts";
+import { MAX_EVENTS } from "../../shared/store/streams.ts";
 import { CommandError } from "../output/errors.ts";
 import { formatKey } from "../output/format.ts";
 import { findPlaces } from "../simulate/snapshot.ts";
@@ -147,7 +145,7 @@ async function findPlace(
 /** Also of a session that is closed and whose record is gone. */
 async function readOwnership(store: Store, id: SessionKey): Promise<OwnershipEvent[]> {
   if (!isSessionId(id)) return [];
-  const events = await store.readEvents({ limit: MAX_EVENTS, sessionId: id });
+  const events = await readEvents(store, { limit: MAX_EVENTS, sessionId: id });
   return events
     .filter(({ kind }) => OWNERSHIP.has(kind))
     .map(({ atMs, kind, worker, epoch, cause }) => ({ atMs, kind, worker, epoch, cause }));

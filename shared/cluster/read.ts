@@ -40,10 +40,10 @@ export async function readMembers(
 
 /** The latest report of each of `members`, parsed. */
 export async function readViews(
-  store: Pick<Store, "readReports">,
+  store: Pick<Store, "list">,
   members: readonly Pick<MemberRecord, "id">[],
 ): Promise<readonly { readonly id: string; readonly view: View }[]> {
-  const reports = await store.readReports("view");
+  const reports = await store.list("view");
   return members.flatMap(({ id }) => {
     const view = parseView(reports[id] ?? "");
     return view === undefined ? [] : { id, view };
@@ -55,7 +55,7 @@ export async function readViews(
  * 64 KiB, and its age counts from its first read.
  */
 export function clusterReader(deps: {
-  readonly store: Pick<Store, "timeMs" | "members" | "readReports" | "owners" | "sessionsOf">;
+  readonly store: Pick<Store, "timeMs" | "members" | "list" | "owners" | "sessionsOf">;
   readonly clock: Pick<Clock, "nowMs">;
 }): () => Promise<ClusterSnapshot> {
   const { store, clock } = deps;
@@ -78,7 +78,7 @@ export function clusterReader(deps: {
     const storeLatencyMs = clock.nowMs() - sentMs;
     const [membership, reports, ownerById] = await Promise.all([
       store.members(),
-      store.readReports("view"),
+      store.list("view"),
       sessionOwners(store),
     ]);
     const live = new Set<string>(membership.members.map(({ id }) => id));

@@ -11,7 +11,8 @@ import { readJson } from "../base/json.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
 import { reportUnlessAway } from "../store/report-unless-away.ts";
-import { MAX_REPORT_BYTES, type Store } from "../store/store.ts";
+import { MAX_REPORT_BYTES } from "../store/schemas.ts";
+import type { Store } from "../store/store.ts";
 import { healthFields, withFormerHealth, withStatus } from "./former-health-names.ts";
 import { resumesSchema } from "./resume-reports.ts";
 
@@ -196,7 +197,7 @@ const TTL_MS = 15_000;
 
 /** Writes `describe()` to the store now and every 5 s. */
 export function publishStatus(deps: {
-  readonly store: Pick<Store, "report">;
+  readonly store: Pick<Store, "put">;
   readonly clock: Clock;
   readonly log: Log;
   readonly self: WorkerId;
@@ -207,7 +208,9 @@ export function publishStatus(deps: {
     clock,
     periodMs: STATUS_PERIOD_MS,
     startsNow: true,
-    work: async () => store.report("view", self, writeView(describe()), TTL_MS),
+    async work() {
+      await store.put({ kind: "view", key: self, text: writeView(describe()), ttlMs: TTL_MS });
+    },
     onError: reportUnlessAway(log, "the status report could not be written to the store"),
   });
 }

@@ -28,7 +28,7 @@ export interface LeaderElection {
 export function createLeaderElection(
   role: Role,
   deps: {
-    readonly store: Pick<Store, "resign"> & Deferring<"lead">;
+    readonly store: Pick<Store, "lead"> & Deferring<"lead">;
     readonly clock: Clock;
     readonly log: Log;
     readonly holder: WorkerId;
@@ -70,7 +70,7 @@ export function createLeaderElection(
       // Otherwise it could take the role after its release.
       await campaigns.settled();
       try {
-        await store.resign(role, holder);
+        await store.lead(role, holder, 0);
       } catch (error) {
         deps.log.debug({ role, err: error }, "role not released; it expires by itself");
       }

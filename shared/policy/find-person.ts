@@ -11,7 +11,7 @@ import type { Person } from "./policy.ts";
  * `user`: an email address, a name or a user id of somebody who is signed in, `apikey:NAME`, `name:NAME` for somebody who signs in by
  * name, or any address. Rejects with `UnknownPersonError`, and with `StoreAwayError`.
  */
-export async function findPerson(store: Pick<Store, "signInsOf">, user: string): Promise<Person> {
+export async function findPerson(store: Pick<Store, "findSignIns">, user: string): Promise<Person> {
   if (/^(apikey|name):/.test(user)) return guessedPerson(user);
   const all = await findSignIns(store, [userKey(user), emailKey(user), nameKey(user)]);
   // Those to the dashboard are not asked about, and have no groups.
@@ -69,7 +69,7 @@ export function isAddress(text: string): boolean {
 
 /** Rejects with `UnknownPersonError`, and with `StoreAwayError`. */
 export async function findHost(
-  store: Pick<Store, "signInsOf">,
+  store: Pick<Store, "findSignIns">,
   { peers }: Pick<SessionRecord, "peers">,
 ): Promise<NamedHost> {
   const user = peers.find(({ host }) => host)?.user;

@@ -101,10 +101,10 @@ export function providerSessionKey(issuer: string, session: string): string {
 
 /** Those with one of these keys. Rejects with `StoreAwayError`. */
 export async function findSignIns(
-  store: Pick<Store, "signInsOf">,
+  store: Pick<Store, "findSignIns">,
   keys: readonly string[],
 ): Promise<readonly SignIn[]> {
-  const found = await Promise.all(keys.map((key) => store.signInsOf(key)));
+  const found = await Promise.all(keys.map((key) => store.findSignIns({ key })));
   const byId = new Map<string, SignIn>();
   for (const stored of found.flat()) {
     const signIn = fromStored(stored);

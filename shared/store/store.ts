@@ -7,13 +7,28 @@
  * `StoreAwayError` when the store is unavailable; it may have been applied or not.
  */
 import { EdgeError } from "../base/errors.ts";
-import type { Incarnation, PeerId, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
+import type { Incarnation, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
 import type { MemberRecord } from "./member.ts";
 import type { Role } from "./roles.ts";
+import type {
+  CreateSession,
+  Holder,
+  NewSignIn,
+  NewTicket,
+  NewValue,
+  Reassertion,
+  ReportKind,
+  ResumeSession,
+  SessionChange,
+  SessionRecord,
+  StoredSignIn,
+  TicketKind,
+  ValueKind,
+} from "./schemas.ts";
 import type { StreamEntry, StreamName } from "./streams.ts";
-import type { UserRecord } from "./user-record.ts";
 
 export { ROLES, type Role } from "./roles.ts";
+export type * from "./schemas.ts";
 export type { UserRecord } from "./user-record.ts";
 
 export interface Store {
@@ -59,12 +74,11 @@ export interface Store {
   /** All members with a lease. Invalid records are omitted and counted in `ignored`. */
   members(): Promise<Membership>;
   /**
-   * Elects a leader: the first caller leads, and keeps the role with each call within `ttlMs` of its last one. A store that
-   * is still settling (see `Membership.booted`) elects none: it does not know the leader before.
+   * Elects a leader: the first caller leads, and keeps the role with each call within `ttlMs` of its last one. With 0 it
+   * resigns: the role is free at once. A store that is still settling (see `Membership.booted`) elects none: it does not know
+   * the leader before.
    */
   lead(role: Role, holder: WorkerId, ttlMs: number): Promise<"leading" | "following">;
-  /** Releases the role at once, if `holder` has it. */
-  resign(role: Role, holder: WorkerId): Promise<void>;
 
   // --- sessions ---
 
@@ -79,7 +93,7 @@ export interface Store {
   /**
    * Writes the owner's copy of a session after the owner's lease expired, to restore it in a store that was flushed or
    * restored from an old copy. Rules: ownership.ts. `kept`: the store has the same. `written`: the store had none or an
-   * older one; the caller writes the peers next, with `putPeer`. `lost`: another worker owns it, or it is closed. Omits an
+   * older one; the caller writes the peers next. `lost`: another worker owns it, or it is closed. Omits an
    * alias that belongs to another open session by now.
    */
   reassertSession(reassertion: Reassertion): Promise<"kept" | "written" | "lost">;
@@ -90,23 +104,13 @@ export interface Store {
   /** The workers that own sessions, with or without a lease: finds sessions whose owner is gone. */
   owners(): Promise<readonly WorkerId[]>;
   /**
-   * Releases a session to the successor `to`, or to the first worker that resumes it. `lost`, here and below: the session is
-   * gone or closed, or its owner or epoch differs from `holder`; nothing was changed. Until it is resumed, the releasing
-   * worker still holds it and may record changes of its peers.
+   * Changes a session for its holder. `lost`: the session is gone or closed, or its owner or epoch differs from `holder`; nothing
+   * was changed. `next-clock` resolves with the new value.
    */
-  releaseSession(holder: Holder, to: WorkerId | undefined): Promise<"done" | "lost">;
-  /** Closes a session: its record becomes a tombstone until `untilMs` (store time). */
-  closeSession(holder: Holder, untilMs: number): Promise<"done" | "lost">;
-  /** Records that the host has connected: from then on the session outlives its owner. Counts once in `HOSTED_COUNTER`. */
-  openSession(holder: Holder): Promise<"done" | "lost">;
-  /** Records whether new guests are refused. */
-  lockSession(holder: Holder, isLocked: boolean): Promise<"done" | "lost">;
-  /** Adds or replaces a peer. Called when a peer joins and when it is settled, never for messages. */
-  putPeer(holder: Holder, peer: PeerRecord): Promise<"done" | "lost">;
-  /** Removes a peer and revokes its token until `untilMs` (store time), so that it cannot rejoin with it. */
-  removePeer(holder: Holder, peer: PeerId, untilMs: number): Promise<"done" | "lost">;
-  /** The next value of the session's clock (1, 2, …), which distinguishes the tokens of a user who joins twice. */
-  nextClock(holder: Holder): Promise<number | "lost">;
+  changeSession<Change extends SessionChange>(
+    holder: Holder,
+    change: Change,
+  ): Promise<Changed<Change> | "lost">;
 
   // --- tickets: sign-ins, join requests and commands that one process asks and another may answer ---
 
@@ -126,11 +130,14 @@ export interface Store {
   /** The waiting tickets of a group, oldest first. */
   ticketsOf(kind: TicketKind, group: string): Promise<readonly Ticket[]>;
 
-  // --- revoked tokens ---
+  // --- texts by key: values that are written once, revoked ids, reports of members (`newValueSchema`) ---
 
-  /** Revokes a token id until `untilMs` (the token's `exp` as wall time in ms). */
-  revokeToken(tokenId: string, untilMs: number): Promise<void>;
-  isTokenRevoked(tokenId: string): Promise<boolean>;
+  /** Resolves with the text that is stored under the key now: of `agreed` the first one, for all callers. */
+  put(value: NewValue): Promise<string>;
+  /** The text, unless it has expired; of `revoked` an empty one. */
+  get(kind: ValueKind, key: string): Promise<string | undefined>;
+  /** All reports that have not expired, by member id. */
+  list(kind: ReportKind): Promise<Readonly<Record<string, string>>>;
 
   // --- sign-ins at identity providers ---
 
@@ -144,35 +151,17 @@ export interface Store {
    * meanwhile.
    */
   claimDueSignIns(limit: number, leaseMs: number): Promise<readonly StoredSignIn[]>;
-  findSignIn(id: string): Promise<StoredSignIn | undefined>;
-  /** The sign-ins with this key that have not ended; at most `MAX_SIGN_INS_OF_KEY`. */
-  signInsOf(key: string): Promise<readonly StoredSignIn[]>;
-  /**
-   * Removes a sign-in, and revokes its id as `revokeToken` does, so that it is not written again. With 0 it is only removed.
-   */
+  /** The sign-in with this id, or those with this key; at most `MAX_SIGN_INS_OF_KEY`. Without those that have ended. */
+  findSignIns(by: SignInQuery): Promise<readonly StoredSignIn[]>;
+  /** Removes a sign-in, and revokes its id, so that it is not written again. With 0 it is only removed. */
   endSignIn(id: string, untilMs: number): Promise<void>;
 
-  // --- values that are written once ---
-
-  /**
-   * Stores `proposal` under `name`, without expiry, unless a value is stored there. Resolves with the stored value, the same
-   * for all callers. Names are like those of counters; a value has at most `MAX_AGREED_CHARS` characters.
-   */
-  putIfAbsent(name: string, proposal: string): Promise<string>;
-
-  // --- counters and history ---
+  // --- counters and streams ---
 
   /** Adds to counters that outlive every process. Names are `A-Z a-z 0-9 . _ - /`, at most 200 characters. */
   addToCounters(increments: Readonly<Record<string, number>>): Promise<void>;
   /** All counters whose name starts with `prefix`. */
   readCounters(prefix: string): Promise<Record<string, number>>;
-  /** Appends to the history of ownership, which keeps the newest `MAX_EVENTS`. */
-  appendEvent(event: EdgeEvent): Promise<void>;
-  /** The newest `limit` events, oldest first; of one session when `sessionId` is given. */
-  readEvents(query: { limit: number; sessionId?: SessionId }): Promise<readonly StoredEvent[]>;
-
-  // --- streams and reports of members ---
-
   /** Appends texts to a stream, which keeps the newest (`STREAMS`). */
   appendToStream(stream: StreamName, texts: readonly string[]): Promise<void>;
   /**
@@ -183,10 +172,6 @@ export interface Store {
     stream: StreamName,
     query: { after?: string; limit: number },
   ): Promise<readonly StreamEntry[]>;
-  /** Replaces a member's report of this kind; it expires after `ttlMs`. */
-  report(kind: ReportKind, id: WorkerId, text: string, ttlMs: number): Promise<void>;
-  /** The reports that have not expired, by member id. */
-  readReports(kind: ReportKind): Promise<Readonly<Record<string, string>>>;
 }
 
 /** A member's lease expires this long after its last renewal. */
@@ -200,20 +185,10 @@ export const HEARTBEAT_MS = 1000;
 export const SETTLING_MS = 8000;
 /** A session whose host has not connected this long after its creation is dropped. */
 export const UNOPENED_SESSION_MS = 60_000;
-/** Characters of a value of `putIfAbsent`. */
-export const MAX_AGREED_CHARS = 4096;
-/** Counts sessions whose host has connected. Raised atomically with `openSession`, so never twice. */
+/** Counts sessions whose host has connected. Raised atomically with the change `open`, so never twice. */
 export const HOSTED_COUNTER = "sessions.hosted";
-/** Events that the history keeps. */
-export const MAX_EVENTS = 10_000;
-/** Keys by which a sign-in is found. */
-export const MAX_SIGN_IN_KEYS = 4;
 /** Of one key: one person has some, one for each device. */
 export const MAX_SIGN_INS_OF_KEY = 1000;
-/** `view`: how a process sees the edge, for `ct-edge explain`. `usage`: a worker's people, sessions and connections. */
-export const REPORT_KINDS = ["view", "usage"] as const;
-export type ReportKind = (typeof REPORT_KINDS)[number];
-export const MAX_REPORT_BYTES = 256 * 1024;
 /** Reports of one kind; as many as the largest number of members. */
 export const MAX_REPORTS = 1000;
 
@@ -238,19 +213,21 @@ export async function unlessAway(work: Promise<void>): Promise<void> {
 
 // --- types ---
 
-export type DeferrableOperation =
-  | "timeMs"
-  | "members"
-  | "lead"
-  | "sessionsOf"
-  | "owners"
-  | "ticketsOf"
-  | "claimDueSignIns"
-  | "readCounters"
-  | "appendToStream"
-  | "readStream"
-  | "report"
-  | "readReports";
+export const DEFERRABLE_OPERATIONS = [
+  "timeMs",
+  "members",
+  "lead",
+  "sessionsOf",
+  "owners",
+  "ticketsOf",
+  "put",
+  "list",
+  "claimDueSignIns",
+  "readCounters",
+  "appendToStream",
+  "readStream",
+] as const;
+export type DeferrableOperation = (typeof DEFERRABLE_OPERATIONS)[number];
 
 /** What a part that defers some of its operations needs of the store for them. */
 export interface Deferring<Name extends DeferrableOperation> {
@@ -276,87 +253,15 @@ export interface Membership {
   readonly booted: boolean;
 }
 
-/** The claim to own a session: every change of a record compares owner *and* epoch. */
-export interface Holder {
-  readonly sessionId: SessionId;
-  readonly owner: WorkerId;
-  readonly epoch: number;
-}
-
-/** A session in the store: enough for another worker to take over. Documents are not stored; they are encrypted. */
-export interface SessionRecord {
-  readonly id: SessionId;
-  readonly owner: WorkerId;
-  readonly incarnation: Incarnation;
-  /** Rises with each change of owner or incarnation. At least the store's time in ms, so that it rises over a flush too. */
-  readonly epoch: number;
-  /**
-   * `created`: the host has not connected yet. `open`: live. `released`: between two owners. `closed`: a tombstone.
-   */
-  readonly state: "created" | "open" | "released" | "closed";
-  /** With `released`: the worker that may resume it; undefined: any worker. */
-  readonly successor?: WorkerId;
-  /** The user who created it, for the quota. */
-  readonly userId: string;
-  /** The session key of the create request, if it had one. */
-  readonly alias?: SessionKey;
-  readonly clock: number;
-  readonly peers: readonly PeerRecord[];
-  /** Token ids of peers who left, who cannot rejoin with them. */
-  readonly revokedTokens: readonly string[];
-  /** Store time in ms. */
-  readonly createdMs: number;
-  /** An operator lets no new guests in. */
-  readonly locked?: true;
-}
-
-/** The part of a peer that outlives its worker. */
-export interface PeerRecord {
-  readonly id: PeerId;
-  readonly host: boolean;
-  readonly user: UserRecord;
-  /** Base64 SPKI, as the client sent it. */
-  readonly publicKey: string;
-  /** Name and version of the client program. */
-  readonly client: string;
-  readonly compression: readonly string[];
-  /** `jti` of its room token. */
-  readonly tokenId: string;
-  /** Whether it has sent a message: then a take-over does not announce it again. */
-  readonly settled: boolean;
-}
-
-export interface CreateSession {
-  readonly sessionId: SessionId;
-  readonly owner: WorkerId;
-  readonly incarnation: Incarnation;
-  readonly alias?: SessionKey;
-  readonly userId: string;
-  readonly maxPerUser: number;
-}
+/** The result of a change that was made. */
+export type Changed<Change extends SessionChange> = Change extends { readonly kind: "next-clock" }
+  ? number
+  : "done";
 
 export type CreateOutcome =
   | { readonly outcome: "created"; readonly record: SessionRecord }
   | { readonly outcome: "quota" }
   | { readonly outcome: "exists" };
-
-/** An owner's copy of its session; see `reassertSession`. Peers are written one by one. */
-export interface Reassertion extends Omit<SessionRecord, "peers" | "state" | "successor"> {
-  /** `closed`: restores only the tombstone. */
-  readonly state: "created" | "open" | "closed";
-  /** Expiry of the revoked tokens, and of the tombstone of a closed session; store time. */
-  readonly untilMs: number;
-}
-
-export interface ResumeSession {
-  readonly sessionId: SessionId;
-  readonly worker: WorkerId;
-  readonly incarnation: Incarnation;
-  /** What the claimant has seen of the owner: its port refused a connection, or its process exited. */
-  readonly evidence?: "refused" | "exited";
-  /** The owner's incarnation that the evidence is about; by default the present one. Does not count against a later one. */
-  readonly evidenceOf?: Incarnation;
-}
 
 export type ResumeOutcome =
   /** This worker owns it now, under `record.epoch`. */
@@ -377,30 +282,16 @@ export type ResumeOutcome =
  * this worker or to any. The others are take-overs: the owner's lease is gone, its id has a new incarnation, its process
  * exited, or it refuses connections and its last heartbeat is old.
  */
-export type ResumeCause =
-  | "mine"
-  | "restarted"
-  | "handed"
-  | "lease-gone"
-  | "replaced"
-  | "exited"
-  | "refused";
-
-/**
- * `login`: a client polls for its user's token. `web-login`: that user is at an identity provider. `command`: an operator's
- * command to a member, whose id is the group. `acme`: the response to a challenge of a certificate authority.
- */
-export const TICKET_KINDS = ["login", "join", "command", "web-login", "acme"] as const;
-export type TicketKind = (typeof TICKET_KINDS)[number];
-
-export interface NewTicket {
-  readonly kind: TicketKind;
-  readonly token: string;
-  /** Any JSON value: who asks, for what. */
-  readonly question: unknown;
-  readonly group?: string;
-  readonly ttlMs: number;
-}
+export const RESUME_CAUSES = [
+  "mine",
+  "restarted",
+  "handed",
+  "lease-gone",
+  "replaced",
+  "exited",
+  "refused",
+] as const;
+export type ResumeCause = (typeof RESUME_CAUSES)[number];
 
 export type Ticket =
   | { readonly state: "waiting"; readonly token: string; readonly question: unknown }
@@ -411,33 +302,4 @@ export type Ticket =
       readonly answer: unknown;
     };
 
-export interface StoredSignIn {
-  readonly id: string;
-  /** Rises with each write. */
-  readonly revision: number;
-  /** By which it is found: short, and without secrets. */
-  readonly keys: readonly string[];
-  /** Any JSON value. */
-  readonly data: unknown;
-}
-
-export interface NewSignIn extends StoredSignIn {
-  /** Undefined: it is never due. */
-  readonly dueInMs?: number;
-  readonly ttlMs: number;
-}
-
-/** One line of the history of ownership. */
-export interface EdgeEvent {
-  readonly kind: "created" | "resumed" | "released" | "closed" | "joined" | "left" | "returned";
-  readonly sessionId: SessionId;
-  readonly worker: WorkerId;
-  readonly epoch: number;
-  /** The reason: `lease-gone`, `host left`, … */
-  readonly cause: string;
-}
-
-export interface StoredEvent extends EdgeEvent {
-  /** Store time in ms. */
-  readonly atMs: number;
-}
+export type SignInQuery = { readonly id: string } | { readonly key: string };

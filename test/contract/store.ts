@@ -5,6 +5,7 @@
  * scripts keep as times) back by `ms`. So the suite never expects `timeMs` to follow `advance`, never expects that little
  * time has passed, and lets members beat while time goes by when they are meant to live.
  */
+
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   type Incarnation,
@@ -16,13 +17,13 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../shared/base/ids.ts";
+import { appendEvent, readEvents } from "../../shared/cluster/history.ts";
 import type { BalancerRecord, MemberRecord, WorkerRecord } from "../../shared/store/member.ts";
 import {
   type Change,
   type CreateSession,
   HOSTED_COUNTER,
   type Holder,
-  MAX_EVENTS,
   MEMBER_LEASE_MS,
   type PeerRecord,
   type Reassertion,
@@ -32,7 +33,12 @@ import {
   type Store,
   UNOPENED_SESSION_MS,
 } from "../../shared/store/store.ts";
-import { MAX_STREAM_TEXT_CHARS, STREAM_START, STREAMS } from "../../shared/store/streams.ts";
+import {
+  MAX_EVENTS,
+  MAX_STREAM_TEXT_CHARS,
+  STREAM_START,
+  STREAMS,
+} from "../../shared/store/streams.ts";
 
 /** A store that is new, empty and booted (a missing member is believed to be gone). */
 export interface StoreUnderTest {
@@ -93,7 +99,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       more: Partial<CreateSession> = {},
     ): Promise<SessionRecord> {
       const record = await create(owner, more);
-      expect(await store.openSession(holderOf(record))).toBe("done");
+      expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("done");
       return found(record.id);
     }
 
@@ -228,8 +234,8 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           deferred.readCounters("none"),
           deferred.appendToStream("history-hour", ["one", "two"]),
           deferred.readStream("ended-sign-ins", { limit: 10 }),
-          deferred.report("view", member.id, "text", LONG_MS),
-          deferred.readReports("usage"),
+          deferred.put({ kind: "view", key: member.id, text: "text", ttlMs: LONG_MS }),
+          deferred.list("usage"),
         ]);
         expect(await store.renew(member)).toBe("renewed");
         const [timeMs, ...others] = await results;
@@ -238,11 +244,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const command = { state: "waiting", token: "c", question: 1 };
         const none = undefined;
         expect(others).toEqual([
-          ...[membership, "leading", [], [], [command], [], {}, none, [], none, {}],
+          ...[membership, "leading", [], [], [command], [], {}, none, [], "text", {}],
         ]);
         const written = await store.readStream("history-hour", { limit: 10 });
         expect(written.map(({ text }) => text)).toEqual(["one", "two"]);
-        expect(await store.readReports("view")).toEqual({ [member.id]: "text" });
+        expect(await store.list("view")).toEqual({ [member.id]: "text" });
       });
 
       it("deferred operations need no lease", async () => {
@@ -291,16 +297,16 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("the store elects another member at once when the leader resigns, and only then", async () => {
         expect(await lead("worker-1")).toBe("leading");
-        await store.resign("reaper", "worker-2" as WorkerId);
+        await store.lead("reaper", "worker-2" as WorkerId, 0);
         expect(await lead("worker-2")).toBe("following");
-        await store.resign("reaper", "worker-1" as WorkerId);
+        await store.lead("reaper", "worker-1" as WorkerId, 0);
         expect(await lead("worker-2")).toBe("leading");
       });
 
       it("the store keeps roles independent of each other", async () => {
         expect(await lead("worker-1")).toBe("leading");
         expect(await store.lead("statsd", "worker-2" as WorkerId, 5000)).toBe("leading");
-        await store.resign("statsd", "worker-2" as WorkerId);
+        await store.lead("statsd", "worker-2" as WorkerId, 0);
         expect(await lead("worker-2")).toBe("following");
       });
 
@@ -394,12 +400,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const untilMs = await later(LONG_MS);
         expect(await store.reassertSession(reassertionOf(told, { untilMs }))).toBe("written");
         const someone = peer({ host: true });
-        expect(await store.putPeer(holderOf(told), someone)).toBe("done");
+        expect(await store.changeSession(holderOf(told), { kind: "put-peer", peer: someone })).toBe(
+          "done",
+        );
         expect(await found(told.id)).toEqual({ ...told, peers: [someone] });
         expect((await found("team-a" as SessionKey)).id).toBe(told.id);
         expect(await store.sessionsOf(owner.id)).toEqual([told.id]);
         expect(await store.owners()).toEqual([owner.id]);
-        expect(await store.nextClock(holderOf(told))).toBe(4);
+        expect(await store.changeSession(holderOf(told), { kind: "next-clock" })).toBe(4);
         // It counts for the user, and lives as long as any other.
         const user = { userId: "user-1", maxPerUser: 1 };
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
@@ -412,7 +420,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("re-asserting a session keeps a record that equals the owner's copy", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.putPeer(holderOf(record), peer());
+        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
         const before = await found(record.id);
         expect(await store.reassertSession(reassertionOf(record))).toBe("kept");
         expect(await found(record.id)).toEqual(before);
@@ -421,7 +429,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("re-asserting a session replaces an old copy and its peers", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.putPeer(holderOf(record), peer());
+        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
         const other = await join("worker-2");
         const newer = {
           ...record,
@@ -442,7 +450,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const { record: taken } = await takeOver(record, other, "exited");
         expect(await store.reassertSession(reassertionOf(record))).toBe("lost");
         expect(await found(record.id)).toEqual(taken);
-        await store.closeSession(holderOf(taken), await later(LONG_MS));
+        await store.changeSession(holderOf(taken), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
         expect(await store.reassertSession(reassertionOf(taken))).toBe("lost");
         expect((await found(record.id)).state).toBe("closed");
       });
@@ -539,7 +550,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(second.sessionId)).toBeUndefined();
         expect((await found(alias)).id).toBe(first.id);
 
-        await store.closeSession(holderOf(first), await later(4000));
+        await store.changeSession(holderOf(first), { kind: "close", untilMs: await later(4000) });
         expect((await found(alias)).state).toBe("closed");
         const third = await createOpen(owner, { alias });
         expect((await found(alias)).id).toBe(third.id);
@@ -579,7 +590,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
         await create(owner, { userId: "idle", maxPerUser: 1 });
 
-        await store.closeSession(holderOf(first), await later(LONG_MS));
+        await store.changeSession(holderOf(first), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
         await create(owner, user);
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
       });
@@ -593,7 +607,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(record.id)).toBeUndefined();
         expect(await store.findSession(alias)).toBeUndefined();
         expect(await store.sessionsOf(owner.id)).toEqual([]);
-        expect(await store.openSession(holderOf(record))).toBe("lost");
+        expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("lost");
         expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
         await create(owner, { ...user, alias });
       });
@@ -603,7 +617,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const record = await createOpen(owner);
         expect(record.state).toBe("open");
         await edge.advance(UNOPENED_SESSION_MS);
-        expect(await store.openSession(holderOf(record))).toBe("done");
+        expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("done");
         expect(await found(record.id)).toEqual(record);
       });
 
@@ -611,13 +625,19 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const [one, two] = [await join("worker-1"), await join("worker-2")];
         const record = await createOpen(one);
         expect(record).not.toHaveProperty("locked");
-        expect(await store.lockSession(holderOf(record), true)).toBe("done");
-        expect(await store.lockSession(holderOf(record), true)).toBe("done");
+        expect(await store.changeSession(holderOf(record), { kind: "lock", isLocked: true })).toBe(
+          "done",
+        );
+        expect(await store.changeSession(holderOf(record), { kind: "lock", isLocked: true })).toBe(
+          "done",
+        );
         expect((await found(record.id)).locked).toBe(true);
-        await store.releaseSession(holderOf(record), two.id);
+        await store.changeSession(holderOf(record), { kind: "release", to: two.id });
         const taken = await takeOver(await found(record.id), two);
         expect(taken.record.locked).toBe(true);
-        expect(await store.lockSession(holderOf(taken.record), false)).toBe("done");
+        expect(
+          await store.changeSession(holderOf(taken.record), { kind: "lock", isLocked: false }),
+        ).toBe("done");
         expect(await found(record.id)).not.toHaveProperty("locked");
       });
 
@@ -627,9 +647,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const open = await createOpen(one);
         const created = await create(one);
         const released = await createOpen(one);
-        await store.releaseSession(holderOf(released), two.id);
+        await store.changeSession(holderOf(released), { kind: "release", to: two.id });
         const closed = await createOpen(one);
-        await store.closeSession(holderOf(closed), await later(LONG_MS));
+        await store.changeSession(holderOf(closed), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
         const others = await createOpen(two);
         expect([...(await store.sessionsOf(one.id))].sort()).toEqual(
           [open.id, created.id, released.id].sort(),
@@ -656,11 +679,20 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect([...(await store.owners())].sort()).toEqual(["worker-1", "worker-2"]);
         for (const id of await store.sessionsOf(one.id)) await takeOver(await found(id), two);
         expect(await store.owners()).toEqual(["worker-2"]);
-        await store.closeSession(holderOf(await found(record.id)), await later(LONG_MS));
-        await store.closeSession(holderOf(others), await later(LONG_MS));
+        await store.changeSession(holderOf(await found(record.id)), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
+        await store.changeSession(holderOf(others), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
         expect(await store.owners()).toEqual(["worker-2"]);
         for (const id of await store.sessionsOf(two.id)) {
-          await store.closeSession(holderOf(await found(id)), await later(LONG_MS));
+          await store.changeSession(holderOf(await found(id)), {
+            kind: "close",
+            untilMs: await later(LONG_MS),
+          });
         }
         expect(await store.owners()).toEqual([]);
       });
@@ -783,7 +815,9 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           await join("worker-3"),
         ];
         const record = await createOpen(owner);
-        expect(await store.releaseSession(holderOf(record), successor.id)).toBe("done");
+        expect(
+          await store.changeSession(holderOf(record), { kind: "release", to: successor.id }),
+        ).toBe("done");
         expect(await found(record.id)).toEqual({
           ...record,
           state: "released",
@@ -803,7 +837,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
-        expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
+        expect(await store.changeSession(holderOf(record), { kind: "release" })).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
         const { cause, record: taken } = await takeOver(record, other);
         expect(cause).toBe("handed");
@@ -817,7 +851,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store gives a session that was released without a successor back to its owner under a higher epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.releaseSession(holderOf(record), undefined);
+        await store.changeSession(holderOf(record), { kind: "release" });
         expect((await takeOver(record, owner)).cause).toBe("handed");
       });
 
@@ -826,7 +860,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.releaseSession(holderOf(record), successor.id);
+        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
         await pass(MEMBER_LEASE_MS, [owner, other]);
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
@@ -836,7 +870,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.releaseSession(holderOf(record), successor.id);
+        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
         await store.withdraw(owner.id, owner.incarnation);
         expect(await resume(record.id, other)).toMatchObject({
           outcome: "elsewhere",
@@ -848,7 +882,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store lets no worker resume a closed session", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.closeSession(holderOf(record), await later(LONG_MS));
+        await store.changeSession(holderOf(record), {
+          kind: "close",
+          untilMs: await later(LONG_MS),
+        });
         expect(await resume(record.id, owner)).toEqual({ outcome: "closed" });
         expect(await resume(record.id, await join("worker-1"))).toEqual({ outcome: "closed" });
         expect(await resume(record.id, await join("worker-2"), "exited")).toEqual({
@@ -861,7 +898,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const restarted = await join("worker-1");
         const { record: resumed } = await takeOver(record, restarted);
         expect(resumed.state).toBe("created");
-        await store.releaseSession(holderOf(resumed), undefined);
+        await store.changeSession(holderOf(resumed), { kind: "release" });
         const { record: handed } = await takeOver(resumed, restarted);
         expect(handed.state).toBe("created");
         await edge.advance(UNOPENED_SESSION_MS);
@@ -872,10 +909,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         let owner = await join("worker-1");
         let record = await createOpen(owner, { alias: "team-a" as SessionKey });
         const [stays, leaves] = [peer({ host: true }), peer()];
-        await store.putPeer(holderOf(record), stays);
-        await store.putPeer(holderOf(record), leaves);
-        await store.removePeer(holderOf(record), leaves.id, await later(LONG_MS));
-        await store.nextClock(holderOf(record));
+        await store.changeSession(holderOf(record), { kind: "put-peer", peer: stays });
+        await store.changeSession(holderOf(record), { kind: "put-peer", peer: leaves });
+        await store.changeSession(holderOf(record), {
+          kind: "remove-peer",
+          peer: leaves.id,
+          untilMs: await later(LONG_MS),
+        });
+        await store.changeSession(holderOf(record), { kind: "next-clock" });
         for (let i = 0; i < 5; i++) {
           owner = await join(`worker-${2 - (i % 2)}`);
           ({ record } = await takeOver(record, owner, "exited"));
@@ -887,7 +928,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           clock: 1,
           alias: "team-a",
         });
-        expect(await store.nextClock(holderOf(record))).toBe(2);
+        expect(await store.changeSession(holderOf(record), { kind: "next-clock" })).toBe(2);
       });
 
       it("the store gives a session to one of many concurrent claimants", async () => {
@@ -915,13 +956,19 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     describe("holding sessions", () => {
       const someone = peer();
       const operations: Record<string, (holder: Holder) => Promise<unknown>> = {
-        releaseSession: (holder) => store.releaseSession(holder, undefined),
-        closeSession: async (holder) => store.closeSession(holder, await later(LONG_MS)),
-        openSession: (holder) => store.openSession(holder),
-        lockSession: (holder) => store.lockSession(holder, true),
-        putPeer: (holder) => store.putPeer(holder, someone),
-        removePeer: async (holder) => store.removePeer(holder, someone.id, await later(LONG_MS)),
-        nextClock: (holder) => store.nextClock(holder),
+        releaseSession: (holder) => store.changeSession(holder, { kind: "release" }),
+        closeSession: async (holder) =>
+          store.changeSession(holder, { kind: "close", untilMs: await later(LONG_MS) }),
+        openSession: (holder) => store.changeSession(holder, { kind: "open" }),
+        lockSession: (holder) => store.changeSession(holder, { kind: "lock", isLocked: true }),
+        putPeer: (holder) => store.changeSession(holder, { kind: "put-peer", peer: someone }),
+        removePeer: async (holder) =>
+          store.changeSession(holder, {
+            kind: "remove-peer",
+            peer: someone.id,
+            untilMs: await later(LONG_MS),
+          }),
+        nextClock: (holder) => store.changeSession(holder, { kind: "next-clock" }),
       };
 
       for (const [operation, run] of Object.entries(operations)) {
@@ -944,7 +991,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
         it(`${operation} changes nothing in a closed session`, async () => {
           const record = await createOpen(await join("worker-1"));
-          await store.closeSession(holderOf(record), await later(LONG_MS));
+          await store.changeSession(holderOf(record), {
+            kind: "close",
+            untilMs: await later(LONG_MS),
+          });
           const closed = await found(record.id);
           expect(await run(holderOf(record))).toBe("lost");
           expect(await found(record.id)).toEqual(closed);
@@ -959,9 +1009,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           user: { id: "u", name: "Ünï \u{1f600} \"'\\", email: "u@example.com", authProvider: "x" },
           compression: ["none", "gzip"],
         });
-        expect(await store.putPeer(holder, host)).toBe("done");
-        expect(await store.putPeer(holder, guest)).toBe("done");
-        expect(await store.putPeer(holder, { ...host, client: "other" })).toBe("done");
+        expect(await store.changeSession(holder, { kind: "put-peer", peer: host })).toBe("done");
+        expect(await store.changeSession(holder, { kind: "put-peer", peer: guest })).toBe("done");
+        expect(
+          await store.changeSession(holder, {
+            kind: "put-peer",
+            peer: { ...host, client: "other" },
+          }),
+        ).toBe("done");
         expect((await found(record.id)).peers).toEqual([{ ...host, client: "other" }, guest]);
       });
 
@@ -969,10 +1024,22 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const record = await createOpen(await join("worker-1"));
         const holder = holderOf(record);
         const [first, second] = [peer(), peer()];
-        await store.putPeer(holder, first);
-        await store.putPeer(holder, second);
-        expect(await store.removePeer(holder, first.id, await later(4000))).toBe("done");
-        expect(await store.removePeer(holder, second.id, await later(LONG_MS))).toBe("done");
+        await store.changeSession(holder, { kind: "put-peer", peer: first });
+        await store.changeSession(holder, { kind: "put-peer", peer: second });
+        expect(
+          await store.changeSession(holder, {
+            kind: "remove-peer",
+            peer: first.id,
+            untilMs: await later(4000),
+          }),
+        ).toBe("done");
+        expect(
+          await store.changeSession(holder, {
+            kind: "remove-peer",
+            peer: second.id,
+            untilMs: await later(LONG_MS),
+          }),
+        ).toBe("done");
         const { peers, revokedTokens } = await found(record.id);
         expect(peers).toEqual([]);
         expect([...revokedTokens].sort()).toEqual([first.tokenId, second.tokenId].sort());
@@ -982,17 +1049,21 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("the holder of a session removes a missing peer without revoking a token", async () => {
         const record = await createOpen(await join("worker-1"));
-        expect(await store.removePeer(holderOf(record), newPeerId(), await later(LONG_MS))).toBe(
-          "done",
-        );
+        expect(
+          await store.changeSession(holderOf(record), {
+            kind: "remove-peer",
+            peer: newPeerId(),
+            untilMs: await later(LONG_MS),
+          }),
+        ).toBe("done");
         expect(await found(record.id)).toEqual(record);
       });
 
       it("the holder of a session counts its clock from 1", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await edge.store();
-        expect(await store.nextClock(holderOf(record))).toBe(1);
-        expect(await other.nextClock(holderOf(record))).toBe(2);
+        expect(await store.changeSession(holderOf(record), { kind: "next-clock" })).toBe(1);
+        expect(await other.changeSession(holderOf(record), { kind: "next-clock" })).toBe(2);
         expect((await found(record.id)).clock).toBe(2);
       });
 
@@ -1000,11 +1071,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const record = await create(await join("worker-1"));
         const successor = await join("worker-2");
         const holder = holderOf(record);
-        await store.releaseSession(holder, successor.id);
+        await store.changeSession(holder, { kind: "release", to: successor.id });
         const guest = peer();
-        expect(await store.putPeer(holder, guest)).toBe("done");
-        expect(await store.nextClock(holder)).toBe(1);
-        expect(await store.openSession(holder)).toBe("done");
+        expect(await store.changeSession(holder, { kind: "put-peer", peer: guest })).toBe("done");
+        expect(await store.changeSession(holder, { kind: "next-clock" })).toBe(1);
+        expect(await store.changeSession(holder, { kind: "open" })).toBe("done");
         expect(await found(record.id)).toMatchObject({ state: "released", successor: "worker-2" });
         const { record: taken } = await takeOver(record, successor);
         expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
@@ -1012,8 +1083,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("a released session may be released again to another worker", async () => {
         const record = await createOpen(await join("worker-1"));
-        await store.releaseSession(holderOf(record), "worker-2" as WorkerId);
-        expect(await store.releaseSession(holderOf(record), undefined)).toBe("done");
+        await store.changeSession(holderOf(record), {
+          kind: "release",
+          to: "worker-2" as WorkerId,
+        });
+        expect(await store.changeSession(holderOf(record), { kind: "release" })).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
       });
 
@@ -1021,8 +1095,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const record = await createOpen(owner, { alias });
-        await store.putPeer(holderOf(record), peer());
-        expect(await store.closeSession(holderOf(record), await later(4000))).toBe("done");
+        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
+        expect(
+          await store.changeSession(holderOf(record), {
+            kind: "close",
+            untilMs: await later(4000),
+          }),
+        ).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "closed" });
         expect(await store.createSession(newSession(owner, { sessionId: record.id }))).toEqual({
           outcome: "exists",
@@ -1036,8 +1115,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store lets the former owner close a released session", async () => {
         const record = await createOpen(await join("worker-1"));
         const successor = await join("worker-2");
-        await store.releaseSession(holderOf(record), successor.id);
-        expect(await store.closeSession(holderOf(record), await later(LONG_MS))).toBe("done");
+        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
+        expect(
+          await store.changeSession(holderOf(record), {
+            kind: "close",
+            untilMs: await later(LONG_MS),
+          }),
+        ).toBe("done");
         expect(await resume(record.id, successor)).toEqual({ outcome: "closed" });
       });
     });
@@ -1149,25 +1233,25 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
     describe("revoked tokens", () => {
       it("the store keeps a token revoked until it expires", async () => {
-        expect(await store.isTokenRevoked("token-1")).toBe(false);
-        await store.revokeToken("token-1", await later(4000));
-        await store.revokeToken("token-2", await later(LONG_MS));
-        expect(await (await edge.store()).isTokenRevoked("token-1")).toBe(true);
+        expect(await store.get("revoked", "token-1")).toBeUndefined();
+        await store.put({ kind: "revoked", key: "token-1", untilMs: await later(4000) });
+        await store.put({ kind: "revoked", key: "token-2", untilMs: await later(LONG_MS) });
+        expect(await (await edge.store()).get("revoked", "token-1")).toBe("");
         await edge.advance(4000);
-        expect(await store.isTokenRevoked("token-1")).toBe(false);
-        expect(await store.isTokenRevoked("token-2")).toBe(true);
+        expect(await store.get("revoked", "token-1")).toBeUndefined();
+        expect(await store.get("revoked", "token-2")).toBe("");
       });
 
       it("the store keeps the later of two ends of a revoked token", async () => {
-        await store.revokeToken("token-1", await later(LONG_MS));
-        await store.revokeToken("token-1", await later(2000));
+        await store.put({ kind: "revoked", key: "token-1", untilMs: await later(LONG_MS) });
+        await store.put({ kind: "revoked", key: "token-1", untilMs: await later(2000) });
         await edge.advance(4000);
-        expect(await store.isTokenRevoked("token-1")).toBe(true);
+        expect(await store.get("revoked", "token-1")).toBe("");
       });
 
       it("the store does not store a revoked token that has expired already", async () => {
-        await store.revokeToken("token-1", await later(-1000));
-        expect(await store.isTokenRevoked("token-1")).toBe(false);
+        await store.put({ kind: "revoked", key: "token-1", untilMs: await later(-1000) });
+        expect(await store.get("revoked", "token-1")).toBeUndefined();
       });
     });
 
@@ -1179,11 +1263,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
         expect(await store.putSignIn({ ...second, ttlMs: LONG_MS })).toBe("done");
         const other = await edge.store();
-        expect(await other.signInsOf("sid-1")).toEqual([first]);
-        expect(new Set(await other.signInsOf("user-1"))).toEqual(new Set([first, second]));
-        expect(await other.signInsOf("user-2")).toEqual([]);
-        expect(await other.findSignIn(second.id)).toEqual(second);
-        expect(await other.findSignIn("sign-in-3")).toBeUndefined();
+        expect(await other.findSignIns({ key: "sid-1" })).toEqual([first]);
+        expect(new Set(await other.findSignIns({ key: "user-1" }))).toEqual(
+          new Set([first, second]),
+        );
+        expect(await other.findSignIns({ key: "user-2" })).toEqual([]);
+        expect(await other.findSignIns({ id: second.id })).toEqual([second]);
+        expect(await other.findSignIns({ id: "sign-in-3" })).toEqual([]);
       });
 
       it("the store keeps the latest revision of a sign-in", async () => {
@@ -1193,7 +1279,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           const early = { ...first, revision, ttlMs: LONG_MS };
           expect(await store.putSignIn(early)).toBe("stale");
         }
-        expect(await store.signInsOf("sid-1")).toEqual([later]);
+        expect(await store.findSignIns({ key: "sid-1" })).toEqual([later]);
       });
 
       it("the store gives each sign-in that is due to one caller, and again when its lease is over", async () => {
@@ -1232,12 +1318,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store removes a sign-in that has ended, revokes its id, and does not write it again", async () => {
         await store.putSignIn({ ...first, ttlMs: LONG_MS, dueInMs: 0 });
         await store.endSignIn(first.id, await later(LONG_MS));
-        expect(await store.isTokenRevoked(first.id)).toBe(true);
-        expect(await store.signInsOf("user-1")).toEqual([]);
+        expect(await store.get("revoked", first.id)).toBe("");
+        expect(await store.findSignIns({ key: "user-1" })).toEqual([]);
         expect(await store.claimDueSignIns(10, LONG_MS)).toEqual([]);
         expect(await store.putSignIn({ ...first, revision: 2, ttlMs: LONG_MS })).toBe("stale");
-        expect(await store.signInsOf("sid-1")).toEqual([]);
-        expect(await store.findSignIn(first.id)).toBeUndefined();
+        expect(await store.findSignIns({ key: "sid-1" })).toEqual([]);
+        expect(await store.findSignIns({ id: first.id })).toEqual([]);
         // Twice is no harm.
         await store.endSignIn(first.id, await later(LONG_MS));
       });
@@ -1245,15 +1331,15 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store only removes a sign-in whose end is over at once", async () => {
         await store.putSignIn({ ...first, ttlMs: LONG_MS });
         await store.endSignIn(first.id, 0);
-        expect(await store.findSignIn(first.id)).toBeUndefined();
-        expect(await store.isTokenRevoked(first.id)).toBe(false);
+        expect(await store.findSignIns({ id: first.id })).toEqual([]);
+        expect(await store.get("revoked", first.id)).toBeUndefined();
         expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
       });
 
       it("the store forgets a sign-in that has expired", async () => {
         await store.putSignIn({ ...first, ttlMs: 4000, dueInMs: 0 });
         await edge.advance(4000);
-        expect(await store.signInsOf("user-1")).toEqual([]);
+        expect(await store.findSignIns({ key: "user-1" })).toEqual([]);
         expect(await store.claimDueSignIns(10, LONG_MS)).toEqual([]);
         expect(await store.putSignIn({ ...first, ttlMs: LONG_MS })).toBe("done");
       });
@@ -1263,14 +1349,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store keeps the first of several proposals of a value for all callers", async () => {
         const other = await edge.store();
         const kept = await Promise.all([
-          store.putIfAbsent("greeting", "hello"),
-          other.putIfAbsent("greeting", "good day"),
-          store.putIfAbsent("greeting", "hi"),
+          store.put({ kind: "agreed", key: "greeting", text: "hello" }),
+          other.put({ kind: "agreed", key: "greeting", text: "good day" }),
+          store.put({ kind: "agreed", key: "greeting", text: "hi" }),
         ]);
         expect(new Set(kept).size).toBe(1);
         expect(["hello", "good day", "hi"]).toContain(kept[0]);
-        expect(await other.putIfAbsent("greeting", "another")).toBe(kept[0]);
-        expect(await store.putIfAbsent("another", "bye")).toBe("bye");
+        expect(await other.put({ kind: "agreed", key: "greeting", text: "another" })).toBe(kept[0]);
+        expect(await store.put({ kind: "agreed", key: "another", text: "bye" })).toBe("bye");
       });
     });
 
@@ -1303,13 +1389,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const record = await create(owner);
         expect(await hosted()).toBe(before);
         await Promise.all([
-          store.openSession(holderOf(record)),
-          store.openSession(holderOf(record)),
+          store.changeSession(holderOf(record), { kind: "open" }),
+          store.changeSession(holderOf(record), { kind: "open" }),
         ]);
         expect(await hosted()).toBe(before + 1);
-        await store.releaseSession(holderOf(record), other.id);
+        await store.changeSession(holderOf(record), { kind: "release", to: other.id });
         const { record: taken } = await takeOver(await found(record.id), other);
-        expect(await store.openSession(holderOf(taken))).toBe("done");
+        expect(await store.changeSession(holderOf(taken), { kind: "open" })).toBe("done");
         await create(owner);
         expect(await hosted()).toBe(before + 1);
       });
@@ -1329,23 +1415,23 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           [two, "second"],
           [one, "third"],
         ] as const) {
-          await store.appendEvent(event(sessionId, cause));
+          await appendEvent(store, event(sessionId, cause));
         }
-        const all = await store.readEvents({ limit: 10 });
+        const all = await readEvents(store, { limit: 10 });
         expect(all.map(({ atMs: _atMs, ...rest }) => rest)).toEqual([
           event(one, "first"),
           event(two, "second"),
           event(one, "third"),
         ]);
         for (const { atMs } of all) expect(atMs).toBeGreaterThanOrEqual(beforeMs);
-        expect(causes(await store.readEvents({ limit: 2 }))).toEqual(["second", "third"]);
-        expect(causes(await store.readEvents({ limit: 1, sessionId: one }))).toEqual(["third"]);
-        expect(causes(await store.readEvents({ limit: 9, sessionId: one }))).toEqual([
+        expect(causes(await readEvents(store, { limit: 2 }))).toEqual(["second", "third"]);
+        expect(causes(await readEvents(store, { limit: 1, sessionId: one }))).toEqual(["third"]);
+        expect(causes(await readEvents(store, { limit: 9, sessionId: one }))).toEqual([
           "first",
           "third",
         ]);
-        expect(await store.readEvents({ limit: 0 })).toEqual([]);
-        expect(await store.readEvents({ limit: 9, sessionId: newSessionId() })).toEqual([]);
+        expect(await readEvents(store, { limit: 0 })).toEqual([]);
+        expect(await readEvents(store, { limit: 9, sessionId: newSessionId() })).toEqual([]);
       });
 
       it("the history keeps the newest events only", async () => {
@@ -1353,10 +1439,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         for (let i = 0; i < MAX_EVENTS + 5; i += 1000) {
           const count = Math.min(1000, MAX_EVENTS + 5 - i);
           await Promise.all(
-            Array.from({ length: count }, (_, k) => store.appendEvent(event(id, `${i + k}`))),
+            Array.from({ length: count }, (_, k) => appendEvent(store, event(id, `${i + k}`))),
           );
         }
-        const kept = await store.readEvents({ limit: 2 * MAX_EVENTS });
+        const kept = await readEvents(store, { limit: 2 * MAX_EVENTS });
         expect(kept).toHaveLength(MAX_EVENTS);
         expect(kept[0]?.cause).toBe("5");
         expect(kept.at(-1)?.cause).toBe(`${MAX_EVENTS + 4}`);
@@ -1419,15 +1505,15 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store keeps the last report of each member until it expires", async () => {
         const other = await edge.store();
         const [one, two] = ["w1" as WorkerId, "w2" as WorkerId];
-        await store.report("view", one, "first", 60_000);
-        await store.report("view", one, "second", 60_000);
-        await other.report("view", two, '{"a":1}', 60_000);
-        await store.report("usage", one, "another kind", 60_000);
-        expect(await other.readReports("view")).toEqual({ w1: "second", w2: '{"a":1}' });
-        await store.report("view", one, "short", 2000);
+        await store.put({ kind: "view", key: one, text: "first", ttlMs: 60_000 });
+        await store.put({ kind: "view", key: one, text: "second", ttlMs: 60_000 });
+        await other.put({ kind: "view", key: two, text: '{"a":1}', ttlMs: 60_000 });
+        await store.put({ kind: "usage", key: one, text: "another kind", ttlMs: 60_000 });
+        expect(await other.list("view")).toEqual({ w1: "second", w2: '{"a":1}' });
+        await store.put({ kind: "view", key: one, text: "short", ttlMs: 2000 });
         await edge.advance(3000);
-        expect(await store.readReports("view")).toEqual({ w2: '{"a":1}' });
-        expect(await store.readReports("usage")).toEqual({ w1: "another kind" });
+        expect(await store.list("view")).toEqual({ w2: '{"a":1}' });
+        expect(await store.list("usage")).toEqual({ w1: "another kind" });
       });
     });
 
@@ -1462,12 +1548,21 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const holder = holderOf(record);
         const guest = peer();
         const changes: (() => Promise<unknown>)[] = [
-          () => store.openSession(holder),
-          () => store.putPeer(holder, guest),
-          async () => store.removePeer(holder, guest.id, await later(LONG_MS)),
-          () => store.releaseSession(holder, undefined),
+          () => store.changeSession(holder, { kind: "open" }),
+          () => store.changeSession(holder, { kind: "put-peer", peer: guest }),
+          async () =>
+            store.changeSession(holder, {
+              kind: "remove-peer",
+              peer: guest.id,
+              untilMs: await later(LONG_MS),
+            }),
+          () => store.changeSession(holder, { kind: "release" }),
           () => resume(record.id, owner),
-          async () => store.closeSession(holderOf(await found(record.id)), await later(LONG_MS)),
+          async () =>
+            store.changeSession(holderOf(await found(record.id)), {
+              kind: "close",
+              untilMs: await later(LONG_MS),
+            }),
         ];
         for (const change of changes) {
           heard.length = 0;

@@ -429,7 +429,10 @@ async function plantSession(store: Store, owner: string): Promise<SessionRecord>
   if (created.outcome !== "created") throw new Error(`not created: ${created.outcome}`);
   const { record } = created;
   const holder = { sessionId: record.id, owner: record.owner, epoch: record.epoch };
-  await store.openSession(holder);
-  await store.putPeer(holder, peer({ user: { id: "eve", name: HOSTILE_NAME } }));
+  await store.changeSession(holder, { kind: "open" });
+  await store.changeSession(holder, {
+    kind: "put-peer",
+    peer: peer({ user: { id: "eve", name: HOSTILE_NAME } }),
+  });
   return record;
 }

@@ -63,7 +63,7 @@ async function settled(): Promise<void> {
   await until(
     "owners report all clients",
     async () => {
-      const [reports, owned] = await Promise.all([store.readReports("view"), owners()]);
+      const [reports, owned] = await Promise.all([store.list("view"), owners()]);
       return all.teams.every(({ sessionId, everybody }) => {
         const view = parseView(reports[owned.get(sessionId) ?? ""] ?? "");
         if (view?.role !== "worker") return false;

@@ -75,18 +75,22 @@ export function leasesWithBugs(real: typeof Leases): typeof Leases {
     ...real,
     createLeases(effects, startedMs) {
       const leases = real.createLeases(effects, startedMs);
+      const { operations } = leases;
       return {
         ...leases,
-        renew(now, member) {
-          const outcome = leases.renew(now, member);
-          if (current !== "a renewal compares the id only") return outcome;
-          return outcome === "replaced" ? "renewed" : outcome;
-        },
-        lead(now, role, holder, ttlMs) {
-          if (current === "no reaper is elected for abandoned sessions") {
-            return "following";
-          }
-          return leases.lead(now, role, holder, ttlMs);
+        operations: {
+          ...operations,
+          renew(now, member) {
+            const outcome = operations.renew(now, member);
+            if (current !== "a renewal compares the id only") return outcome;
+            return outcome === "replaced" ? "renewed" : outcome;
+          },
+          lead(now, role, holder, ttlMs) {
+            if (current === "no reaper is elected for abandoned sessions") {
+              return "following";
+            }
+            return operations.lead(now, role, holder, ttlMs);
+          },
         },
       };
     },
@@ -98,11 +102,20 @@ export function sessionsWithBugs(real: typeof Sessions): typeof Sessions {
     ...real,
     createSessions(effects, leases, onOpened) {
       const sessions = real.createSessions(effects, leases, onOpened);
+      const { operations } = sessions;
       return {
         ...sessions,
-        closeSession(now, holder, untilMs) {
-          const isEndless = current === "tombstones never expire";
-          return sessions.closeSession(now, holder, isEndless ? Number.MAX_SAFE_INTEGER : untilMs);
+        operations: {
+          ...operations,
+          changeSession(now, holder, change) {
+            const isEndless = current === "tombstones never expire" && change.kind === "close";
+            const untilMs = Number.MAX_SAFE_INTEGER;
+            return operations.changeSession(
+              now,
+              holder,
+              isEndless ? { ...change, untilMs } : change,
+            );
+          },
         },
       };
     },

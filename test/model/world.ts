@@ -2,8 +2,7 @@
  * One run: an edge is started, a plan is done to it, everything is made well again, and then it must have come right.
  */
 import { newPeerId } from "../../shared/base/ids.ts";
-import type { SessionHead } from "../../shared/store/embedded/format/records.ts";
-import type { ResumeCause } from "../../shared/store/store.ts";
+import type { ResumeCause, SessionHead } from "../../shared/store/store.ts";
 import { startBalancer } from "./balancer.ts";
 import { withChance } from "./chance.ts";
 import { type Client, type Room, startClient } from "./client.ts";

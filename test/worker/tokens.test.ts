@@ -2,7 +2,7 @@ import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
 import { onlyKey } from "../../shared/settings/keyring.ts";
-import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
+import { type NewValue, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import { createTokens } from "../../worker/login/tokens.ts";
 import { createStepClock } from "../support/step-clock.ts";
 
@@ -28,12 +28,13 @@ function setUp(key = KEY) {
   const revoked = new Map<string, number>();
   let away = false;
   const store = {
-    async isTokenRevoked(tokenId: string) {
-      if (away) throw new StoreAwayError("isTokenRevoked");
-      return revoked.has(tokenId);
+    async get(_kind: string, tokenId: string) {
+      if (away) throw new StoreAwayError("get");
+      return revoked.has(tokenId) ? "" : undefined;
     },
-    async revokeToken(tokenId: string, untilMs: number) {
-      revoked.set(tokenId, untilMs);
+    async put(value: NewValue) {
+      if (value.kind === "revoked") revoked.set(value.key, value.untilMs);
+      return "";
     },
   };
   const tokens = createTokens({ keys: onlyKey(key), clock, store });
@@ -75,8 +76,11 @@ describe("a user token", () => {
       keys: { signing: OTHER_KEY, accepted: [OTHER_KEY, KEY] },
       clock,
       store: {
-        isTokenRevoked: async (tokenId) => revoked.has(tokenId),
-        revokeToken: async (tokenId, untilMs) => void revoked.set(tokenId, untilMs),
+        get: async (_kind, tokenId) => (revoked.has(tokenId) ? "" : undefined),
+        async put(value) {
+          if (value.kind === "revoked") revoked.set(value.key, value.untilMs);
+          return "";
+        },
       },
     });
     const token = await former.signUser(USER);

@@ -23,7 +23,7 @@ import { CLOCK_SKEW_MS } from "../login/tokens.ts";
 interface Deps {
   readonly app: FastifyInstance;
   readonly providers: readonly ProviderClient[];
-  readonly store: Pick<Store, "signInsOf" | "endSignIn" | "appendToStream">;
+  readonly store: Pick<Store, "findSignIns" | "endSignIn" | "appendToStream">;
   readonly refuse: Refuse;
   readonly counters: Counters;
   readonly log: Log;

@@ -38,7 +38,7 @@ export const CLIENT_SETTINGS = [
 export function openClients(deps: {
   readonly settings: Slice<typeof CLIENT_SETTINGS>;
   readonly id: WorkerId;
-  readonly store: Pick<Store, "addToCounters" | "readCounters" | "putIfAbsent" | "timeMs">;
+  readonly store: Pick<Store, "addToCounters" | "readCounters" | "put" | "timeMs">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

@@ -21,7 +21,7 @@ export type ShownPolicy = Pick<PolicyFile, "current" | "state" | "path" | "loade
 interface Deps {
   readonly app: FastifyInstance;
   readonly dashboard: { readonly worker: string; readonly policy: ShownPolicy | undefined };
-  readonly store: Pick<Store, "signInsOf" | "findSession">;
+  readonly store: Pick<Store, "findSignIns" | "findSession">;
   /** The only session whose listed id this is. */
   readonly findSession: (listed: string) => Promise<SessionId | undefined>;
   readonly refuse: Refuse;

@@ -6,6 +6,7 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Clock } from "../../shared/base/clock.ts";
+import { readEvents } from "../../shared/cluster/history.ts";
 import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
@@ -178,7 +179,7 @@ function addViews({ app, dashboard, store, refuse }: Deps): void {
   app.get("/dashboard/api/sessions/:id/events", async (request, reply) => {
     const sessionId = await findSession(request, reply);
     if (sessionId === undefined) return reply;
-    const events = await store.readEvents({ limit: MAX_EVENTS, sessionId });
+    const events = await readEvents(store, { limit: MAX_EVENTS, sessionId });
     return {
       events: events.map(({ atMs, kind, worker, epoch, cause }) => ({
         atMs,

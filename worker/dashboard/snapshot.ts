@@ -46,7 +46,7 @@ const NOTHING: Snapshot = {
 export function createSnapshots(deps: {
   readonly store: Pick<
     Store,
-    "timeMs" | "members" | "readReports" | "owners" | "sessionsOf" | "findSession" | "onChange"
+    "timeMs" | "members" | "list" | "owners" | "sessionsOf" | "findSession" | "onChange"
   >;
   readonly clock: Clock;
   readonly cluster: () => Promise<readonly Series[]>;

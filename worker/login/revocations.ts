@@ -13,7 +13,7 @@ const MAX_KNOWN = 20_000;
 const AT_ONCE = 16;
 
 export function createRevocations(deps: {
-  readonly store: Pick<Store, "isTokenRevoked" | "revokeToken">;
+  readonly store: Pick<Store, "get" | "put">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly maxKnown?: number;
 }) {
@@ -29,7 +29,7 @@ export function createRevocations(deps: {
   return {
     /** Revokes a token until `untilMs` (wall time, ms). Rejects with `StoreAwayError`; then it is not revoked. */
     async revoke(tokenId: string, untilMs: number): Promise<void> {
-      await store.revokeToken(tokenId, untilMs);
+      await store.put({ kind: "revoked", key: tokenId, untilMs });
       remember(tokenId, untilMs);
     },
     note: remember,
@@ -40,7 +40,7 @@ export function createRevocations(deps: {
     async isRevoked(tokenId: string, untilMs: number): Promise<boolean> {
       if (untilById.has(tokenId)) return true;
       try {
-        const isRevoked = await store.isTokenRevoked(tokenId);
+        const isRevoked = (await store.get("revoked", tokenId)) !== undefined;
         if (isRevoked) remember(tokenId, untilMs);
         return isRevoked;
       } catch (error) {
@@ -55,7 +55,9 @@ export function createRevocations(deps: {
         if (isExpired) untilById.delete(tokenId);
         return !isExpired;
       });
-      await concurrently(left, AT_ONCE, (revoked) => store.revokeToken(...revoked));
+      await concurrently(left, AT_ONCE, ([key, untilMs]) =>
+        store.put({ kind: "revoked", key, untilMs }),
+      );
     },
   };
 }

@@ -99,7 +99,7 @@ const TOKEN_ID_CHARS = 24;
 export function createTokens(deps: {
   keys: PurposeKeys;
   clock: Clock;
-  store: Pick<Store, "isTokenRevoked" | "revokeToken">;
+  store: Pick<Store, "get" | "put">;
 }): Tokens {
   const { keys, clock } = deps;
   const revocations = createRevocations(deps);

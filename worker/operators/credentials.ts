@@ -31,7 +31,7 @@ interface Deps {
   readonly settings: CredentialSettings;
   /** Of programs. */
   readonly tokens?: readonly OperatorToken[];
-  readonly store: Pick<Store, "putIfAbsent">;
+  readonly store: Pick<Store, "put">;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -138,7 +138,7 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
     // A store that was flushed gets the digest that this worker remembers.
     const proposal = (cached?.password ?? digest(proposed ?? "")).toString("hex");
     try {
-      const kept = await store.putIfAbsent(AGREEMENT, proposal);
+      const kept = await store.put({ kind: "agreed", key: AGREEMENT, text: proposal });
       if (!/^[0-9a-f]{64}$/.test(kept)) {
         log.error(
           { name: AGREEMENT },

@@ -28,7 +28,7 @@ const FRESH_ENOUGH_MS = 60_000;
 export function createAccess(deps: {
   /** Undefined: there is none. */
   readonly policy: Pick<PolicyFile, "current"> | undefined;
-  readonly store: Pick<Store, "findSignIn">;
+  readonly store: Pick<Store, "findSignIns">;
   readonly clock: Pick<Clock, "nowMs">;
 }) {
   const signIns = createKnownSignIns(deps);

@@ -9,7 +9,7 @@ import { type Store, StoreAwayError } from "../../shared/store/store.ts";
 const MAX_KNOWN = 5000;
 
 export function createKnownSignIns(deps: {
-  readonly store: Pick<Store, "findSignIn">;
+  readonly store: Pick<Store, "findSignIns">;
   readonly clock: Pick<Clock, "nowMs">;
 }) {
   const { store, clock } = deps;
@@ -17,7 +17,7 @@ export function createKnownSignIns(deps: {
   const known = new BoundedMap<string, { readonly told: Told; readonly atMs: number }>(MAX_KNOWN);
 
   async function find(signIn: string): Promise<Told | undefined> {
-    const stored = await store.findSignIn(signIn);
+    const [stored] = await store.findSignIns({ id: signIn });
     const found = stored && fromStored(stored);
     return found && { email: found.user.email, groups: found.groups && new Set(found.groups) };
   }

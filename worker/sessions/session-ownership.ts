@@ -3,15 +3,18 @@
  * the session until it is fenced (another worker may have taken it over), and again once the store confirms it. It loses
  * it when the store names another owner, and gives it up by a handover.
  */
+
 import type { Clock } from "../../shared/base/clock.ts";
 import type { Incarnation, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { oneFlight } from "../../shared/base/one-flight.ts";
+import { appendEvent } from "../../shared/cluster/history.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import {
   type EdgeEvent,
   type Holder,
   type Reassertion,
+  type SessionChange,
   type SessionRecord,
   type Store,
   StoreAwayError,
@@ -24,6 +27,9 @@ import { createWriteQueue, type WriteQueue } from "./write-queue.ts";
 
 /** `closed` is final; `lost`: another worker owns the session, or this worker stops. */
 export type SessionState = "created" | "open" | "closed" | "lost";
+
+/** A change that can wait for its turn. */
+type Write = Exclude<SessionChange, { readonly kind: "next-clock" }>;
 
 /** The cause of a handover; in the session's history, `moveText` follows it. */
 export type HandoverCause = "drain" | "rebalance";
@@ -151,7 +157,8 @@ export class SessionOwnership {
     // No other worker can know a session that the store has never had.
     if (!this.#isRecorded) return this.#unfence();
     if (this.#successor !== undefined && this.#isLive()) {
-      if ((await this.#deps.store.releaseSession(this.#holder(), this.#successor)) === "done") {
+      const release = { kind: "release", to: this.#successor } as const;
+      if ((await this.#deps.store.changeSession(this.#holder(), release)) === "done") {
         this.#session.lose();
         return "lost";
       }
@@ -265,6 +272,14 @@ export class SessionOwnership {
 
   // --- writes ---
 
+  /** Changes the session in the store when it is this change's turn. */
+  change(change: Write | (() => Promise<Write>)): Promise<"done" | "lost" | "later"> {
+    return this.writes.write(async (holder) => {
+      const made = typeof change === "function" ? await change() : change;
+      return this.#deps.store.changeSession(holder, made);
+    });
+  }
+
   /** Records a session that was created while the store was away. `record` resolves with its epoch in the store. */
   recordLate(record: () => Promise<number | "lost">): void {
     this.#isRecorded = false;
@@ -284,7 +299,7 @@ export class SessionOwnership {
   /** Adds an entry to the session's history. */
   note(kind: EdgeEvent["kind"], cause: string): void {
     void this.writes.write(async ({ sessionId, owner, epoch }) => {
-      await this.#deps.store.appendEvent({ kind, sessionId, worker: owner, epoch, cause });
+      await appendEvent(this.#deps.store, { kind, sessionId, worker: owner, epoch, cause });
       return "done";
     });
   }
@@ -298,10 +313,10 @@ export class SessionOwnership {
   async nextClock(): Promise<number> {
     const { store } = this.#deps;
     try {
-      let next = await store.nextClock(this.#holder());
+      let next = await store.changeSession(this.#holder(), { kind: "next-clock" });
       // The store may have lost its data rather than given the session away.
       if (next === "lost" && (await this.confirm()) === "held") {
-        next = await store.nextClock(this.#holder());
+        next = await store.changeSession(this.#holder(), { kind: "next-clock" });
       }
       if (next !== "lost") this.#clock = Math.max(next, this.#clock + 1);
       else this.#yieldToOwner();

@@ -11,7 +11,7 @@ import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { ResumeState } from "../../shared/net/edge-headers.ts";
 import type { DeliveryMark } from "../../shared/resume/frames.ts";
 import type { Slice } from "../../shared/settings/read-settings.ts";
-import type { PeerRecord, SessionRecord, Store } from "../../shared/store/store.ts";
+import type { PeerRecord, SessionRecord } from "../../shared/store/store.ts";
 import type { RoomToken } from "../login/tokens.ts";
 import type { Admission, Introduction, LeaveCause, ResumeRefusal } from "./admission.ts";
 import { type Confirmations, createConfirmations } from "./peers/confirmations.ts";
@@ -37,7 +37,6 @@ import {
 export const PEER_SETTINGS = ["maxPeersPerSession", "maxBufferBytes"] as const;
 
 export interface PeersDeps {
-  readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -132,10 +131,8 @@ export class SessionPeers {
   /** `by`: the operator. */
   lock(isLocked: boolean, by: Sender | undefined): void {
     this.#isLocked = isLocked;
-    const { store } = this.#deps;
     this.#session.diary.locked(isLocked, by);
-    const { writes } = this.#session.ownership;
-    void writes.write((holder) => store.lockSession(holder, isLocked));
+    void this.#session.ownership.change({ kind: "lock", isLocked });
   }
 
   // --- arrival ---
@@ -347,9 +344,10 @@ export class SessionPeers {
     if (peer.announced !== "no") this.#sendToOthers(peer, roomLeft(peer.record));
     this.#session.guestLeft(peer.id);
     peer.end();
-    void ownership.writes.write(async (holder) =>
-      this.#deps.store.removePeer(holder, peer.id, await ownership.tombstoneEndMs()),
-    );
+    void ownership.change(async () => {
+      const untilMs = await ownership.tombstoneEndMs();
+      return { kind: "remove-peer", peer: peer.id, untilMs };
+    });
   }
 
   // --- all at once ---
@@ -429,9 +427,7 @@ export class SessionPeers {
   }
 
   #put(record: PeerRecord): Promise<"done" | "lost" | "later"> {
-    return this.#session.ownership.writes.write((holder) =>
-      this.#deps.store.putPeer(holder, record),
-    );
+    return this.#session.ownership.change({ kind: "put-peer", peer: record });
   }
 
   #newPeer(record: PeerRecord, announced: Peer["announced"]): Peer {

@@ -318,7 +318,7 @@ export class Session {
   #open(): Promise<"done" | "lost" | "later"> {
     this.#hostTimer?.cancel();
     if (this.#state === "created") this.#state = "open";
-    return this.#ownership.writes.write((holder) => this.#deps.store.openSession(holder));
+    return this.#ownership.change({ kind: "open" });
   }
 
   // --- operators ---
@@ -412,9 +412,10 @@ export class Session {
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
-    void this.#ownership.writes.write(async (holder) =>
-      usage.closed(await store.closeSession(holder, await this.#ownership.tombstoneEndMs())),
-    );
+    void this.#ownership.writes.write(async (holder) => {
+      const untilMs = await this.#ownership.tombstoneEndMs();
+      return usage.closed(await store.changeSession(holder, { kind: "close", untilMs }));
+    });
     counters.count("worker.sessions_closed", cause);
     void this.#retire();
   }

@@ -65,7 +65,7 @@ interface ClusterDeps {
   readonly log: Log;
 }
 
-type UsageStore = Pick<Store, "report" | "readReports" | "readCounters">;
+type UsageStore = Pick<Store, "put" | "list" | "readCounters">;
 
 /** Writes this worker's reports from its construction on, until `close`. */
 export class Cluster {
@@ -142,7 +142,12 @@ export class Cluster {
 
   async #report(): Promise<void> {
     const report = writeReport(this.#ownReport());
-    await this.#deferred.report("usage", this.#deps.self.id, report, REPORT_TTL_MS);
+    await this.#deferred.put({
+      kind: "usage",
+      key: this.#deps.self.id,
+      text: report,
+      ttlMs: REPORT_TTL_MS,
+    });
   }
 
   #ownReport(): WorkerReport {
@@ -187,7 +192,7 @@ export class Cluster {
 
 /** The cluster's series for a process that is not a worker. Rejects with `StoreAwayError`. */
 export async function readClusterUsage(
-  store: Pick<Store, "members" | "readReports" | "readCounters">,
+  store: Pick<Store, "members" | "list" | "readCounters">,
 ): Promise<ClusterUsage> {
   const [{ members }, { reports, totals }] = await Promise.all([
     store.members(),
@@ -211,10 +216,10 @@ function describe(usage: Usage | undefined): ClusterUsage {
 }
 
 async function readReports(
-  store: Pick<Store, "readReports" | "readCounters">,
+  store: Pick<Store, "list" | "readCounters">,
 ): Promise<{ reports: Record<string, WorkerReport>; totals: readonly Total[] }> {
   const [texts, byVersion, ...totals] = await Promise.all([
-    store.readReports("usage"),
+    store.list("usage"),
     readVersionTotals(store),
     ...TOTALS.map(async (one): Promise<Total> => {
       const counted = await store.readCounters(one.counter);

@@ -3,16 +3,18 @@
  * were. Joins and ends are each counted by one worker, whichever has the session then; the counters in the store are written a
  * second later, all together.
  */
+
 import type { Clock, Timer } from "../../shared/base/clock.ts";
+import { readEvents } from "../../shared/cluster/history.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { createPendingCounts } from "../../shared/store/pending-counts.ts";
 import {
-  MAX_EVENTS,
   type SessionRecord,
   type Store,
   StoreAwayError,
   type StoredEvent,
 } from "../../shared/store/store.ts";
+import { MAX_EVENTS } from "../../shared/store/streams.ts";
 import type { UsageCounter } from "../sessions/session-usage.ts";
 import { endIncrements, joinIncrements } from "./counts.ts";
 import { ideGroupOf } from "./ide-groups.ts";
@@ -31,7 +33,7 @@ const MAX_NAMES = 100;
 const EVENTS_MS = 60_000;
 
 export function createSessionUsage(deps: {
-  readonly store: Pick<Store, "addToCounters" | "readEvents">;
+  readonly store: Pick<Store, "addToCounters" | "readStream">;
   readonly recentPeople: Pick<RecentPeople, "add">;
   readonly clock: Clock;
   readonly log: Log;
@@ -56,7 +58,7 @@ export function createSessionUsage(deps: {
   function readHistory(takenOverMs: number): Promise<readonly StoredEvent[]> {
     if (history === undefined || history.atMs < takenOverMs) {
       forgetHistory();
-      const events = store.readEvents({ limit: MAX_EVENTS });
+      const events = readEvents(store, { limit: MAX_EVENTS });
       history = { events, atMs: clock.nowMs(), forget: clock.after(EVENTS_MS, forgetHistory) };
       events.catch(forgetHistory);
     }

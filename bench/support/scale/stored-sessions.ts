@@ -52,20 +52,23 @@ async function openSession(store: Store, owner: WorkerRecord, user: string): Pro
   const { id: sessionId, epoch } = created.record;
   const holder = { sessionId, owner: owner.id, epoch };
   for (let seat = 0; seat < 3; seat++) {
-    await store.putPeer(holder, {
-      id: newPeerId(),
-      host: seat === 0,
-      user: {
-        id: randomAlphanumerics(24),
-        name: `${user}-${seat}`,
-        email: `${user}@example.com`,
-        authProvider: "Simple",
+    await store.changeSession(holder, {
+      kind: "put-peer",
+      peer: {
+        id: newPeerId(),
+        host: seat === 0,
+        user: {
+          id: randomAlphanumerics(24),
+          name: `${user}-${seat}`,
+          email: `${user}@example.com`,
+          authProvider: "Simple",
+        },
+        publicKey: PUBLIC_KEY,
+        client: "open-collaboration-tools@1.0.0",
+        compression: ["gzip"],
+        tokenId: randomAlphanumerics(16),
+        settled: true,
       },
-      publicKey: PUBLIC_KEY,
-      client: "open-collaboration-tools@1.0.0",
-      compression: ["gzip"],
-      tokenId: randomAlphanumerics(16),
-      settled: true,
     });
   }
 }

@@ -1,12 +1,15 @@
 /**
  * `ct-edge events`: the ownership history of sessions, the newest event last.
  */
+
 import { type Command, Option } from "commander";
 import { isSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { unparsableRecords } from "../../../shared/cluster/format.ts";
+import { readEvents } from "../../../shared/cluster/history.ts";
 import { sessionIds } from "../../../shared/cluster/read.ts";
 import { escapeJson } from "../../../shared/logs/escape.ts";
-import { MAX_EVENTS, type Store, type StoredEvent } from "../../../shared/store/store.ts";
+import type { Store, StoredEvent } from "../../../shared/store/store.ts";
+import { MAX_EVENTS } from "../../../shared/store/streams.ts";
 import { CommandError } from "../../output/errors.ts";
 import { formatKey, isoTime } from "../../output/format.ts";
 import { table } from "../../output/table.ts";
@@ -65,16 +68,16 @@ async function readHistory(
   { store }: StoreQuery,
   { limit, session }: { limit: number; session: string | undefined },
 ): Promise<readonly StoredEvent[]> {
-  if (session === undefined) return store.readEvents({ limit });
+  if (session === undefined) return readEvents(store, { limit });
   const given = session.replace(/(…|\.\.\.)$/, "");
-  if (isSessionId(given)) return store.readEvents({ limit, sessionId: given });
+  if (isSessionId(given)) return readEvents(store, { limit, sessionId: given });
   if (!/^[A-Za-z0-9]{1,23}$/.test(given)) {
     throw new CommandError(
       "--session must be the id of a session or its beginning: up to 24 letters and digits, as `ct-edge sessions` prints it",
     );
   }
   const sessionId = await findSessionId(store, given);
-  return store.readEvents({ limit, sessionId });
+  return readEvents(store, { limit, sessionId });
 }
 
 /**
@@ -82,7 +85,7 @@ async function readHistory(
  * exactly one does.
  */
 export async function findSessionId(store: Store, given: string): Promise<SessionId> {
-  const all = await store.readEvents({ limit: MAX_EVENTS });
+  const all = await readEvents(store, { limit: MAX_EVENTS });
   const ids = [...all.map(({ sessionId }) => sessionId), ...(await sessionIds(store))];
   return pickSession(given, ids);
 }

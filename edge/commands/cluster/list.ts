@@ -83,9 +83,7 @@ export function listCommand(): Command {
 const RING_PATIENCE_MS = 1.5 * HEARTBEAT_MS;
 const POLL_MS = 200;
 
-async function readList(
-  store: Pick<Store, "timeMs" | "members" | "readReports">,
-): Promise<ListAnswer> {
+async function readList(store: Pick<Store, "timeMs" | "members" | "list">): Promise<ListAnswer> {
   const endMs = systemClock.nowMs() + RING_PATIENCE_MS;
   for (;;) {
     const { membership } = await readMembers(store);

@@ -57,7 +57,7 @@ export function autoscaleCommand(): Command {
       const asker = { holder: holderOf(flags), periodMs };
       if (flags.ask || flags.resign) {
         return withStore(settings, async ({ store }) => {
-          if (flags.resign) await store.resign("autoscale", asker.holder);
+          if (flags.resign) await store.lead("autoscale", asker.holder, 0);
           else return { out: `${JSON.stringify(await askInContainer(store, settings, asker))}\n` };
           return { out: "" };
         });

@@ -11,19 +11,11 @@ import { describeError, EdgeError } from "../../base/errors.ts";
 import { createListeners } from "../../base/listeners.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Counters } from "../../metrics/metrics.ts";
-import {
-  type Change,
-  type CreateOutcome,
-  type ResumeOutcome,
-  type SessionRecord,
-  type Store,
-  StoreAwayError,
-  type StoreHealth,
-} from "../store.ts";
+import { type Change, type Store, StoreAwayError, type StoreHealth } from "../store.ts";
 import { createLineReader } from "./format/lines.ts";
-import { withNewRecordNames, withNewReplyNames, withOldCallNames } from "./format/old-names.ts";
+import { toOldCall, withNewReplyNames } from "./format/old-names.ts";
 import type { Operation } from "./state/operations.ts";
-import { MAX_REQUEST_BYTES, parseReply, type Reply, toLine } from "./wire.ts";
+import { MAX_REQUEST_BYTES, OPERATIONS, parseReply, type Reply, toLine } from "./wire.ts";
 
 /** A response takes a fraction of a millisecond; after this long the store hangs. */
 const RESPONSE_TIMEOUT_MS = 2000;
@@ -116,7 +108,7 @@ export function connectEmbeddedStore(deps: {
     return !isClosed && (health.state === "up" || failures === 0);
   }
 
-  async function request<T>(op: Operation, ...args: readonly unknown[]): Promise<T> {
+  async function request(op: Operation, ...args: readonly unknown[]): Promise<unknown> {
     const sentMs = clock.nowMs();
     try {
       if (connection === undefined || !isUsable()) {
@@ -125,8 +117,7 @@ export function connectEmbeddedStore(deps: {
       }
       const value = await sendToAnyVersion(connection, op, args);
       counters?.observe("store.latency_ms", clock.nowMs() - sentMs);
-      // The server validates every argument, so the value has the type of the contract.
-      return value as T;
+      return value;
     } catch (error) {
       counters?.count("store.failures", op);
       throw error;
@@ -157,56 +148,13 @@ export function connectEmbeddedStore(deps: {
   };
 }
 
-type Request = <T>(op: Operation, ...args: readonly unknown[]) => Promise<T>;
+/** The server validates every argument, so the value has the type of the contract. */
+type Request = (op: Operation, ...args: readonly unknown[]) => Promise<unknown>;
 
-/** The operations of the contract, as requests. */
+/** The operations of the contract, as requests: a store's method is its name and its arguments. */
 function createOperations(request: Request): Pick<Store, Operation> {
-  return {
-    timeMs: () => request("timeMs"),
-    announce: (member) => request("announce", member),
-    renew: (member) => request("renew", member),
-    withdraw: (id, incarnation) => request("withdraw", id, incarnation),
-    members: () => request("members"),
-    lead: (role, holder, ttlMs) => request("lead", role, holder, ttlMs),
-    resign: (role, holder) => request("resign", role, holder),
-    createSession: async (create) =>
-      withNewReplyNames(await request<CreateOutcome>("createSession", create)),
-    resumeSession: async (resume) =>
-      withNewReplyNames(await request<ResumeOutcome>("resumeSession", resume)),
-    reassertSession: (reassertion) => request("reassertSession", reassertion),
-    findSession: async (key) =>
-      withNewRecordNames(await request<SessionRecord | undefined>("findSession", key)),
-    sessionsOf: (owner) => request("sessionsOf", owner),
-    owners: () => request("owners"),
-    releaseSession: (holder, to) => request("releaseSession", holder, to),
-    closeSession: (holder, untilMs) => request("closeSession", holder, untilMs),
-    openSession: (holder) => request("openSession", holder),
-    lockSession: (holder, isLocked) => request("lockSession", holder, isLocked),
-    putPeer: (holder, peer) => request("putPeer", holder, peer),
-    removePeer: (holder, peer, untilMs) => request("removePeer", holder, peer, untilMs),
-    nextClock: (holder) => request("nextClock", holder),
-    putTicket: (ticket) => request("putTicket", ticket),
-    readTicket: (kind, token) => request("readTicket", kind, token),
-    answerTicket: (kind, token, answer) => request("answerTicket", kind, token, answer),
-    dropTicket: (kind, token) => request("dropTicket", kind, token),
-    ticketsOf: (kind, group) => request("ticketsOf", kind, group),
-    revokeToken: (tokenId, untilMs) => request("revokeToken", tokenId, untilMs),
-    isTokenRevoked: (tokenId) => request("isTokenRevoked", tokenId),
-    putSignIn: (signIn) => request("putSignIn", signIn),
-    claimDueSignIns: (limit, leaseMs) => request("claimDueSignIns", limit, leaseMs),
-    findSignIn: (id) => request("findSignIn", id),
-    signInsOf: (key) => request("signInsOf", key),
-    endSignIn: (id, untilMs) => request("endSignIn", id, untilMs),
-    putIfAbsent: (name, proposal) => request("putIfAbsent", name, proposal),
-    addToCounters: (increments) => request("addToCounters", increments),
-    readCounters: (prefix) => request("readCounters", prefix),
-    appendEvent: (event) => request("appendEvent", event),
-    readEvents: (query) => request("readEvents", query),
-    appendToStream: (stream, texts) => request("appendToStream", stream, texts),
-    readStream: (stream, query) => request("readStream", stream, query),
-    report: (kind, id, text, ttlMs) => request("report", kind, id, text, ttlMs),
-    readReports: (kind) => request("readReports", kind),
-  };
+  const methods = OPERATIONS.map((op) => [op, (...args: unknown[]) => request(op, ...args)]);
+  return Object.fromEntries(methods) as Pick<Store, Operation>;
 }
 
 // --- one connection ---
@@ -225,13 +173,14 @@ async function sendToAnyVersion(
   args: readonly unknown[],
 ): Promise<unknown> {
   try {
-    return await connection.send(op, args);
+    return withNewReplyNames(op, await connection.send(op, args));
   } catch (refusal) {
-    const old = refusal instanceof StoreRefusedError ? withOldCallNames({ op, args }) : undefined;
+    const old = refusal instanceof StoreRefusedError ? toOldCall({ op, args }) : undefined;
     if (old === undefined) throw refusal;
-    return await connection.send(old.op, old.args).catch((error: unknown) => {
+    const reply = await connection.send(old.op, old.args).catch((error: unknown) => {
       throw error instanceof StoreRefusedError ? refusal : error;
     });
+    return old.toReply(reply);
   }
 }
 

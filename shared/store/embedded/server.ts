@@ -178,7 +178,7 @@ function serveClient(socket: net.Socket, run: (request: Request) => unknown): vo
     replies += toLine(
       "refused" in request
         ? { id: request.id, error: request.refused }
-        : { id: request.id, value: run(request) },
+        : { id: request.id, value: request.toReply(run(request)) },
     );
     return replies.length <= MAX_UNREAD_BYTES;
   }

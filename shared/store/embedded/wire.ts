@@ -3,32 +3,30 @@
  * `{id, value}` or `{id, error}`, in the order of its requests; all clients get `{changes}`.
  */
 import { z } from "zod";
+import { incarnationSchema, sessionKeySchema, workerIdSchema } from "../../base/id-schemas.ts";
+import { memberSchema } from "../member.ts";
 import {
-  incarnationSchema,
-  peerIdSchema,
-  sessionIdSchema,
-  sessionKeySchema,
-  workerIdSchema,
-} from "../../base/id-schemas.ts";
-import type { MemberRecord } from "../member.ts";
-import { parseMember } from "../member.ts";
-import { type Change, MAX_REPORT_BYTES, REPORT_KINDS, ROLES } from "../store.ts";
-import { withNewCallNames } from "./format/old-names.ts";
-import {
-  agreedSchema,
-  counterNameSchema,
-  eventSchema,
+  createSessionSchema,
+  holderSchema,
   jsonSchema,
-  peerSchema,
-  signInFields,
+  nameSchema,
+  newSignInSchema,
+  newTicketSchema,
+  newValueSchema,
+  ordinalSchema,
+  REPORT_KINDS,
+  reassertionSchema,
+  resumeSessionSchema,
+  sessionChangeSchema,
   signInKeySchema,
-  streamSchema,
-  streamTextSchema,
   ticketKindSchema,
   timeSchema,
   tokenSchema,
-  userIdSchema,
-} from "./format/records.ts";
+  VALUE_KINDS,
+} from "../schemas.ts";
+import { type Change, ROLES } from "../store.ts";
+import { isStreamText, STREAM_NAMES } from "../streams.ts";
+import { fromOldCall } from "./format/old-names.ts";
 import type { Operation } from "./state/operations.ts";
 
 /** The longest request line. Replies may be longer. */
@@ -46,19 +44,27 @@ export type Reply =
   | { readonly id: number; readonly error: string }
   | { readonly changes: readonly Change[] };
 
+/** A valid request; `toReply` turns its result into what the client of its version expects. */
+export interface ParsedRequest extends Request {
+  readonly toReply: (value: unknown) => unknown;
+}
+
 /** `refused`: an invalid request with an id, so that the client gets an error. Undefined: not from one of our clients. */
 export function parseRequest(
   line: Buffer,
-): Request | { readonly id: number; readonly refused: string } | undefined {
+): ParsedRequest | { readonly id: number; readonly refused: string } | undefined {
   const envelope = parseEnvelope(line);
   if (envelope === undefined) return undefined;
   const { id } = envelope;
-  const { op, args } = withNewCallNames(envelope);
-  if (!Object.hasOwn(ARGUMENTS, op)) return { id, refused: "unknown operation" };
-  const operation = op as Operation;
-  const parsed = ARGUMENTS[operation].safeParse(args);
+  const { op, args, toReply } = fromOldCall(envelope);
+  if (!isOperation(op)) return { id, refused: "unknown operation" };
+  const parsed = ARGUMENTS[op].safeParse(args);
   if (!parsed.success) return { id, refused: describeIssue(parsed.error) };
-  return { id, op: operation, args: parsed.data };
+  return { id, op, args: parsed.data, toReply };
+}
+
+function isOperation(op: string): op is Operation {
+  return Object.hasOwn(ARGUMENTS, op);
 }
 
 /** Parses a line of the server; undefined when invalid. */
@@ -100,82 +106,17 @@ function describeIssue(error: z.ZodError): string {
 
 // --- arguments, by operation ---
 
-const memberSchema = z.unknown().transform((value, context): MemberRecord => {
-  const member = parseMember(value);
-  if (member !== undefined) return member;
-  context.addIssue({ code: "custom", message: "not a member" });
-  return z.NEVER;
-});
-
-const holderSchema = z.object({
-  sessionId: sessionIdSchema,
-  owner: workerIdSchema,
-  epoch: z.number(),
-});
-
-const createSchema = z.object({
-  sessionId: sessionIdSchema,
-  owner: workerIdSchema,
-  incarnation: incarnationSchema,
-  alias: sessionKeySchema.exactOptional(),
-  userId: userIdSchema,
-  maxPerUser: z.number().nonnegative(),
-});
-
-const resumeSchema = z.object({
-  sessionId: sessionIdSchema,
-  worker: workerIdSchema,
-  incarnation: incarnationSchema,
-  evidence: z.enum(["refused", "exited"]).exactOptional(),
-  evidenceOf: incarnationSchema.exactOptional(),
-});
-
-const reassertionSchema = z.object({
-  id: sessionIdSchema,
-  owner: workerIdSchema,
-  incarnation: incarnationSchema,
-  epoch: z.number().nonnegative(),
-  state: z.enum(["created", "open", "closed"]),
-  userId: userIdSchema,
-  alias: sessionKeySchema.exactOptional(),
-  clock: z.number().int().nonnegative(),
-  revokedTokens: z.array(tokenSchema).max(1000),
-  createdMs: timeSchema,
-  locked: z.literal(true).exactOptional(),
-  untilMs: timeSchema,
-});
-
 const roleSchema = z.enum(ROLES);
-
-const ticketSchema = z.object({
-  kind: ticketKindSchema,
-  token: tokenSchema,
-  question: jsonSchema,
-  group: z.string().max(4096).exactOptional(),
-  ttlMs: z.number().positive(),
-});
-
-const signInSchema = z.object({
-  id: tokenSchema,
-  ...signInFields,
-  dueInMs: timeSchema.exactOptional(),
-  ttlMs: z.number().positive(),
-});
-
-const eventQuerySchema = z.object({
-  limit: z.number().int().nonnegative(),
-  sessionId: sessionIdSchema.exactOptional(),
-});
-
+const reportKindSchema = z.enum(REPORT_KINDS);
+const streamSchema = z.enum(STREAM_NAMES);
+const signInQuerySchema = z.union([
+  z.object({ id: tokenSchema }),
+  z.object({ key: signInKeySchema }),
+]);
 const streamQuerySchema = z.object({
   after: z.string().max(64).exactOptional(),
-  limit: z.number().int().nonnegative(),
+  limit: ordinalSchema,
 });
-
-const reportKindSchema = z.enum(REPORT_KINDS);
-
-/** JSON has no undefined: an omitted argument arrives as null. */
-const successorSchema = workerIdSchema.nullable().transform((to) => to ?? undefined);
 
 const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   timeMs: z.tuple([]),
@@ -183,45 +124,33 @@ const ARGUMENTS: Readonly<Record<Operation, z.ZodType<readonly unknown[]>>> = {
   renew: z.tuple([memberSchema]),
   withdraw: z.tuple([workerIdSchema, incarnationSchema]),
   members: z.tuple([]),
-  lead: z.tuple([roleSchema, workerIdSchema, z.number().positive()]),
-  resign: z.tuple([roleSchema, workerIdSchema]),
-  createSession: z.tuple([createSchema]),
-  resumeSession: z.tuple([resumeSchema]),
+  lead: z.tuple([roleSchema, workerIdSchema, timeSchema]),
+  createSession: z.tuple([createSessionSchema]),
+  resumeSession: z.tuple([resumeSessionSchema]),
   reassertSession: z.tuple([reassertionSchema]),
   findSession: z.tuple([sessionKeySchema]),
   sessionsOf: z.tuple([workerIdSchema]),
   owners: z.tuple([]),
-  releaseSession: z.tuple([holderSchema, successorSchema]),
-  closeSession: z.tuple([holderSchema, timeSchema]),
-  openSession: z.tuple([holderSchema]),
-  lockSession: z.tuple([holderSchema, z.boolean()]),
-  putPeer: z.tuple([holderSchema, peerSchema]),
-  removePeer: z.tuple([holderSchema, peerIdSchema, timeSchema]),
-  nextClock: z.tuple([holderSchema]),
-  putTicket: z.tuple([ticketSchema]),
+  changeSession: z.tuple([holderSchema, sessionChangeSchema]),
+  putTicket: z.tuple([newTicketSchema]),
   readTicket: z.tuple([ticketKindSchema, tokenSchema]),
   answerTicket: z.tuple([ticketKindSchema, tokenSchema, jsonSchema]),
   dropTicket: z.tuple([ticketKindSchema, tokenSchema]),
   ticketsOf: z.tuple([ticketKindSchema, z.string().max(4096)]),
-  revokeToken: z.tuple([tokenSchema, timeSchema]),
-  isTokenRevoked: z.tuple([tokenSchema]),
-  putSignIn: z.tuple([signInSchema]),
-  claimDueSignIns: z.tuple([z.number().int().nonnegative(), z.number().positive()]),
-  findSignIn: z.tuple([tokenSchema]),
-  signInsOf: z.tuple([signInKeySchema]),
+  put: z.tuple([newValueSchema]),
+  get: z.tuple([z.enum(VALUE_KINDS), tokenSchema]),
+  list: z.tuple([reportKindSchema]),
+  putSignIn: z.tuple([newSignInSchema]),
+  claimDueSignIns: z.tuple([ordinalSchema, z.number().positive()]),
+  findSignIns: z.tuple([signInQuerySchema]),
   endSignIn: z.tuple([tokenSchema, timeSchema]),
-  putIfAbsent: z.tuple([counterNameSchema, agreedSchema]),
-  addToCounters: z.tuple([z.record(counterNameSchema, z.number())]),
+  addToCounters: z.tuple([z.record(nameSchema, z.number())]),
   readCounters: z.tuple([z.string().max(200)]),
-  appendEvent: z.tuple([eventSchema]),
-  readEvents: z.tuple([eventQuerySchema]),
-  appendToStream: z.tuple([streamSchema, z.array(streamTextSchema)]),
+  appendToStream: z
+    .tuple([streamSchema, z.array(z.string())])
+    .refine(([stream, texts]) => texts.every((text) => isStreamText(stream, text))),
   readStream: z.tuple([streamSchema, streamQuerySchema]),
-  report: z.tuple([
-    reportKindSchema,
-    workerIdSchema,
-    z.string().max(MAX_REPORT_BYTES),
-    z.number().positive(),
-  ]),
-  readReports: z.tuple([reportKindSchema]),
 };
+
+/** All operations of the contract. */
+export const OPERATIONS = Object.keys(ARGUMENTS) as readonly Operation[];

@@ -14,15 +14,13 @@ import { openConnection, type Runner } from "./connection/connection.ts";
 import { openFeed } from "./connection/feed.ts";
 import { createHeartbeats } from "./connection/heartbeats.ts";
 import type { RedisTarget } from "./connection/target.ts";
-import { createHistory } from "./operations/history.ts";
+import { createStoredCounters } from "./operations/counters.ts";
 import { createMembers } from "./operations/members.ts";
-import { createPutIfAbsent } from "./operations/put-if-absent.ts";
-import { createReports } from "./operations/reports.ts";
 import { createSessions } from "./operations/sessions.ts";
 import { createSignIns } from "./operations/sign-ins.ts";
 import { createStreams } from "./operations/streams.ts";
 import { createTickets } from "./operations/tickets.ts";
-import { createTokens } from "./operations/tokens.ts";
+import { createValues } from "./operations/values.ts";
 import { createIgnored } from "./values/ignored.ts";
 
 /**
@@ -55,12 +53,10 @@ export function connectRedisStore(deps: {
     ...createMembers(redis, ignored),
     ...createSessions(redis, ignored),
     ...createTickets(redis, ignored),
-    ...createTokens(redis, deps.clock),
+    ...createValues(redis, ignored, deps.clock),
     ...createSignIns(redis, ignored, deps.clock),
-    ...createPutIfAbsent(redis),
-    ...createHistory(redis, ignored),
+    ...createStoredCounters(redis, ignored),
     ...createStreams(redis, ignored),
-    ...createReports(redis, ignored),
   });
 
   return {
@@ -75,7 +71,7 @@ export function connectRedisStore(deps: {
     timeMs: () => connection.timeMs(),
     deferred: {
       ...operations(heartbeats.deferred),
-      timeMs: async () => Number(await heartbeats.deferred.run("timeMs", "time")),
+      timeMs: async () => Number(await heartbeats.deferred.run("timeMs")),
     },
     stopDeferring: () => heartbeats.stopDeferring(),
     async close() {

@@ -12,8 +12,9 @@ function electing(answer: () => Promise<"leading" | "following">) {
   const resigned: WorkerId[] = [];
   const store = {
     deferred: { lead: answer },
-    async resign(_role: unknown, id: WorkerId) {
-      resigned.push(id);
+    async lead(_role: unknown, id: WorkerId, ttlMs: number) {
+      if (ttlMs === 0) resigned.push(id);
+      return "following" as const;
     },
   };
   return { store, resigned };

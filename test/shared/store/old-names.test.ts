@@ -9,8 +9,15 @@ import path from "node:path";
 import type { Redis } from "ioredis";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
-import type { Incarnation, PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
-import type { Store } from "../../../shared/store/store.ts";
+import {
+  type Incarnation,
+  newSessionId,
+  type PeerId,
+  type SessionId,
+  type WorkerId,
+} from "../../../shared/base/ids.ts";
+import { appendEvent, readEvents } from "../../../shared/cluster/history.ts";
+import type { EdgeEvent, SessionChange, Store } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { collectingLog } from "../../support/logs.ts";
@@ -110,20 +117,22 @@ describe("Redis with records of the version before", () => {
 
   it("Redis shows an older worker the successor that a new one names, under the name that it reads", async () => {
     await oldCreate();
-    expect(await store.releaseSession(hold(W1.id, EPOCH), W2.id)).toBe("done");
+    expect(await store.changeSession(hold(W1.id, EPOCH), { kind: "release", to: W2.id })).toBe(
+      "done",
+    );
     expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual([
       "released",
       "worker-2",
       "worker-2",
     ]);
-    await store.releaseSession(hold(W1.id, EPOCH), undefined);
+    await store.changeSession(hold(W1.id, EPOCH), { kind: "release" });
     expect(await admin.hmget(HASH, "heir", "successor")).toEqual([null, null]);
   });
 
   it("both names of a successor are removed when a session is closed", async () => {
     await oldCreate();
-    await store.releaseSession(hold(W1.id, EPOCH), W2.id);
-    await store.closeSession(hold(W1.id, EPOCH), Date.now() + 60_000);
+    await store.changeSession(hold(W1.id, EPOCH), { kind: "release", to: W2.id });
+    await store.changeSession(hold(W1.id, EPOCH), { kind: "close", untilMs: Date.now() + 60_000 });
     expect(await admin.hmget(HASH, "state", "heir", "successor")).toEqual(["closed", null, null]);
   });
 
@@ -137,7 +146,7 @@ describe("Redis with records of the version before", () => {
 
   it("a session is followed from a new worker to an older one and on, whatever that one left in the hash", async () => {
     await oldCreate();
-    await store.releaseSession(hold(W1.id, EPOCH), W2.id);
+    await store.changeSession(hold(W1.id, EPOCH), { kind: "release", to: W2.id });
     await oldResume(W2, EPOCH + 1);
     expect(await store.findSession(SESSION)).not.toHaveProperty("successor");
 
@@ -156,26 +165,26 @@ describe("Redis with records of the version before", () => {
       Number(await admin.zscore("{ct}:buried", tokenId)) > Date.now();
 
     await admin.zadd("{ct}:buried", "GT", untilMs, "by-older");
-    expect(await store.isTokenRevoked("by-older")).toBe(true);
+    expect(await store.get("revoked", "by-older")).toBe("");
     expect(await isRevokedForOlder("by-older")).toBe(true);
 
-    await store.revokeToken("by-newer", untilMs);
-    expect(await store.isTokenRevoked("by-newer")).toBe(true);
+    await store.put({ kind: "revoked", key: "by-newer", untilMs });
+    expect(await store.get("revoked", "by-newer")).toBe("");
     expect(await isRevokedForOlder("by-newer")).toBe(true);
     expect(await isRevokedForOlder("by-none")).toBe(false);
 
     // Each of the two keys is enough by itself.
     await admin.del("{ct}:buried");
-    expect(await store.isTokenRevoked("by-newer")).toBe(true);
+    expect(await store.get("revoked", "by-newer")).toBe("");
   });
 
   it("the later of two times until which older and new workers revoked a token is kept", async () => {
     const laterMs = Date.now() + 3_600_000;
     await admin.zadd("{ct}:buried", "GT", laterMs, "token");
-    await store.revokeToken("token", Date.now() + 1000);
+    await store.put({ kind: "revoked", key: "token", untilMs: Date.now() + 1000 });
     expect(Number(await admin.zscore("{ct}:buried", "token"))).toBe(laterMs);
     await admin.zadd("{ct}:revoked", Date.now() - 1, "token");
-    expect(await store.isTokenRevoked("token")).toBe(true);
+    expect(await store.get("revoked", "token")).toBe("");
   });
 
   it("the usage that older workers report as `census` is read, and what a worker reports under the new name is preferred", async () => {
@@ -183,8 +192,8 @@ describe("Redis with records of the version before", () => {
     await admin.zadd("{ct}:reports:census", laterMs, "worker-1", laterMs, "worker-2");
     await admin.set("{ct}:report:census:worker-1", "old one", "PX", 60_000);
     await admin.set("{ct}:report:census:worker-2", "old two", "PX", 60_000);
-    await store.report("usage", W2.id, "new two", 60_000);
-    expect(await store.readReports("usage")).toEqual({
+    await store.put({ kind: "usage", key: W2.id, text: "new two", ttlMs: 60_000 });
+    expect(await store.list("usage")).toEqual({
       "worker-1": "old one",
       "worker-2": "new two",
     });
@@ -212,6 +221,42 @@ describe("the embedded store after the version before", () => {
     const { log, lines } = collectingLog();
     const server = await startServer({ dataDir: dir, clock: systemClock, log });
     return { socketPath: server.socketPath, lines };
+  }
+
+  /** Sends requests as an older process would, and resolves with the values of their replies. */
+  async function connectRaw(socketPath: string) {
+    const socket = net.connect(socketPath);
+    onTestFinished(() => void socket.destroy());
+    await once(socket, "connect");
+    let lastId = 0;
+    return async (op: string, ...args: unknown[]): Promise<unknown> => {
+      const id = ++lastId;
+      let received = "";
+      socket.write(`${JSON.stringify({ id, op, args })}\n`);
+      for (;;) {
+        const [chunk] = await once(socket, "data");
+        received += String(chunk);
+        const line = received.split("\n").find((one) => one.startsWith(`{"id":${id}`));
+        if (line !== undefined && received.endsWith("\n")) return JSON.parse(line).value;
+      }
+    };
+  }
+
+  /** Replies to each request with what `reply` returns. */
+  async function oldServer(reply: (op: string, args: unknown[]) => object): Promise<string> {
+    const socketPath = path.join(dataDir(), "old.sock");
+    const server = net.createServer((socket) => {
+      socket.on("data", (chunk) => {
+        for (const line of chunk.toString().trim().split("\n")) {
+          const { id, op, args } = JSON.parse(line);
+          socket.write(`${JSON.stringify({ id, ...reply(op, args) })}\n`);
+        }
+      });
+    });
+    server.listen(socketPath);
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    return socketPath;
   }
 
   async function connect(socketPath: string): Promise<Store> {
@@ -242,9 +287,9 @@ describe("the embedded store after the version before", () => {
       peers: [PEER],
       revokedTokens: ["jti-0"],
     });
-    expect(await store.isTokenRevoked("jti-x")).toBe(true);
-    expect(await store.isTokenRevoked("jti-y")).toBe(false);
-    expect(await store.putIfAbsent("greeting", "another")).toBe("hello");
+    expect(await store.get("revoked", "jti-x")).toBe("");
+    expect(await store.get("revoked", "jti-y")).toBeUndefined();
+    expect(await store.put({ kind: "agreed", key: "greeting", text: "another" })).toBe("hello");
     expect(lines).toEqual([]);
     expect(fs.readdirSync(dir).filter((name) => name.includes(".bad-"))).toEqual([]);
 
@@ -290,9 +335,102 @@ describe("the embedded store after the version before", () => {
     ]);
 
     const store = await connect(socketPath);
-    expect(await store.isTokenRevoked("jti-x")).toBe(true);
-    expect(await store.readReports("usage")).toEqual({ "worker-1": "text" });
+    expect(await store.get("revoked", "jti-x")).toBe("");
+    expect(await store.list("usage")).toEqual({ "worker-1": "text" });
     expect(await store.findSession(SESSION)).toMatchObject({ revokedTokens: ["jti-0"] });
+  });
+
+  it("the embedded store answers an older process that changes a session, resigns and reads the history in its words", async () => {
+    const { socketPath } = await start(dataDir());
+    const store = await connect(socketPath);
+    const ask = await connectRaw(socketPath);
+    const untilMs = EPOCH * 2;
+    const reassertion = { ...HEAD, state: "open", buriedTokens: [], untilMs };
+    expect(await ask("reassertSession", reassertion)).toBe("written");
+    const holder = { sessionId: SESSION, owner: W1.id, epoch: EPOCH };
+    expect(await ask("openSession", holder)).toBe("done");
+    expect(await ask("putPeer", holder, PEER)).toBe("done");
+    expect(await store.findSession(SESSION)).toMatchObject({ peers: [PEER] });
+    expect(await ask("removePeer", holder, PEER.id, untilMs)).toBe("done");
+    expect(await ask("nextClock", holder)).toBe(2);
+    expect(await ask("nextClock", { ...holder, epoch: 1 })).toBe("lost");
+    expect(await ask("releaseSession", holder, W2.id)).toBe("done");
+    expect(await store.findSession(SESSION)).toMatchObject({
+      state: "released",
+      successor: "worker-2",
+      revokedTokens: ["jti-1"],
+    });
+    expect(await ask("releaseSession", holder, null)).toBe("done");
+    expect(await store.findSession(SESSION)).not.toHaveProperty("successor");
+    expect(await ask("closeSession", holder, untilMs)).toBe("done");
+    expect(await store.findSession(SESSION)).toMatchObject({ state: "closed" });
+    expect(await ask("resign", "reaper", W1.id)).toBeUndefined();
+
+    const event = { kind: "joined", sessionId: SESSION, worker: W1.id, epoch: EPOCH };
+    for (const cause of ["one", "two"]) {
+      expect(await ask("appendEvent", { ...event, cause })).toBeUndefined();
+    }
+    await ask("appendEvent", { ...event, sessionId: newSessionId(), cause: "another" });
+    const atMs = expect.any(Number);
+    const one = { ...event, cause: "one", atMs };
+    const two = { ...event, cause: "two", atMs };
+    expect(await ask("readEvents", { limit: 9, sessionId: SESSION })).toEqual([one, two]);
+    expect(await ask("readEvents", { limit: 1, sessionId: SESSION })).toEqual([two]);
+    expect(await ask("readEvents", { limit: 2 })).toMatchObject([two, { cause: "another" }]);
+    expect(await ask("readEvents", { limit: 0 })).toEqual([]);
+    expect(await readEvents(store, { limit: 9 })).toHaveLength(3);
+  });
+
+  it("an older embedded store is asked for changes of a session, roles and the history in its own words", async () => {
+    const holder = { sessionId: SESSION, owner: W1.id, epoch: EPOCH };
+    const event: EdgeEvent = {
+      ...{ kind: "joined", sessionId: SESSION, worker: W1.id, epoch: EPOCH, cause: "guest" },
+    };
+    const stored = { ...event, atMs: EPOCH };
+    const untilMs = EPOCH * 2;
+    const change = (to: SessionChange) => (store: Store) => store.changeSession(holder, to);
+    /** What is asked of today's store, the request that the older one gets, its reply, and what becomes of that. */
+    const calls: [(store: Store) => Promise<unknown>, unknown[], unknown, unknown][] = [
+      [change({ kind: "open" }), ["openSession", holder], "done", "done"],
+      [change({ kind: "put-peer", peer: PEER }), ["putPeer", holder, PEER], "done", "done"],
+      [
+        change({ kind: "remove-peer", peer: PEER.id, untilMs }),
+        ["removePeer", holder, PEER.id, untilMs],
+        "lost",
+        "lost",
+      ],
+      [change({ kind: "release", to: W2.id }), ["releaseSession", holder, W2.id], "done", "done"],
+      [change({ kind: "release" }), ["releaseSession", holder, null], "done", "done"],
+      [change({ kind: "close", untilMs }), ["closeSession", holder, untilMs], "done", "done"],
+      [change({ kind: "next-clock" }), ["nextClock", holder], 7, 7],
+      [(store) => store.lead("reaper", W1.id, 0), ["resign", "reaper", W1.id], null, "following"],
+      [(store) => store.list("usage"), ["readReports", "census"], { w: "t" }, { w: "t" }],
+      [(store) => appendEvent(store, event), ["appendEvent", event], null, undefined],
+      [
+        (store) => readEvents(store, { limit: 1 }),
+        ["readEvents", { limit: expect.any(Number) }],
+        [{ ...stored, cause: "early" }, stored],
+        [stored],
+      ],
+    ];
+    const requests: { op: string; args: unknown[] }[] = [];
+    let current: (typeof calls)[number] | undefined;
+    const socketPath = await oldServer((op, args) => {
+      if (op === "timeMs") return { value: EPOCH };
+      requests.push({ op, args });
+      return op === current?.[1][0] ? { value: current?.[2] } : { error: "unknown operation" };
+    });
+    const store = await connect(socketPath);
+    for (current of calls) {
+      const [ask, [op, ...args], , result] = current;
+      const got = await ask(store);
+      expect(got ?? undefined).toEqual(result);
+      expect(requests.at(-1)).toEqual({ op, args });
+    }
+    // It has no locks.
+    await expect(change({ kind: "lock", isLocked: true })(store)).rejects.toMatchObject({
+      code: "EDGE_STORE_REFUSED",
+    });
   });
 
   it("an older embedded store is asked in its own words by a newer process, and its records are understood", async () => {
@@ -326,9 +464,9 @@ describe("the embedded store after the version before", () => {
     await once(server, "listening");
     const store = await connect(socketPath);
 
-    expect(await store.putIfAbsent("greeting", "hello")).toBe("hello");
-    await store.revokeToken("jti-x", untilMs);
-    expect(await store.isTokenRevoked("jti-x")).toBe(true);
+    expect(await store.put({ kind: "agreed", key: "greeting", text: "hello" })).toBe("hello");
+    await store.put({ kind: "revoked", key: "jti-x", untilMs });
+    expect(await store.get("revoked", "jti-x")).toBe("");
     const { opened: _opened, ...head } = HEAD;
     const asserted = { ...head, owner: W1.id, revokedTokens: ["t"], untilMs };
     await store.reassertSession({ ...asserted, state: "open" });
@@ -336,13 +474,15 @@ describe("the embedded store after the version before", () => {
       op: "reassertSession",
       args: [{ ...head, buriedTokens: ["t"], untilMs, state: "open" }],
     });
-    await store.report("usage", W1.id, "text", 1000);
+    await store.put({ kind: "usage", key: W1.id, text: "text", ttlMs: 1000 });
     expect(requests.at(-1)).toEqual({ op: "report", args: ["census", "worker-1", "text", 1000] });
     const renamed = { successor: "worker-2", revokedTokens: ["t"] };
     expect(await store.findSession(SESSION)).toMatchObject(renamed);
     expect(await store.findSession(SESSION)).not.toHaveProperty("heir");
     expect(await resume(store, W2)).toMatchObject({ outcome: "owned", record: renamed });
-    await expect(store.report("view", W1.id, "text", 1000)).rejects.toMatchObject({
+    await expect(
+      store.put({ kind: "view", key: W1.id, text: "text", ttlMs: 1000 }),
+    ).rejects.toMatchObject({
       code: "EDGE_STORE_REFUSED",
     });
   });

@@ -62,8 +62,8 @@ describe("a heartbeat", () => {
       deferred.members(),
       deferred.lead("reaper", member.id, 5000),
       deferred.ticketsOf("command", member.id),
-      deferred.report("view", member.id, "text", 15_000),
-      deferred.readReports("usage"),
+      deferred.put({ kind: "view", key: member.id, text: "text", ttlMs: 15_000 }),
+      deferred.list("usage"),
       deferred.timeMs(),
     ];
     expect(await commands()).toEqual([]);
@@ -124,7 +124,7 @@ describe("a heartbeat of which a part fails", () => {
     await redis.admin().config("SET", "maxmemory", "1");
     const { deferred } = store;
     const refused = [
-      deferred.report("view", member.id, "text", 15_000),
+      deferred.put({ kind: "view", key: member.id, text: "text", ttlMs: 15_000 }),
       deferred.appendToStream("history-hour", ["text"]),
       // What it claims could not be written after the check.
       deferred.claimDueSignIns(8, 1000),

@@ -159,7 +159,7 @@ describe("the decision in Lua", () => {
     expect([...verdicts].sort()).toEqual(["kept", "lost", "written"]);
   });
 
-  it.each(["resume_session", "reassert_session"] as const)(
+  it.each(["resumeSession", "reassertSession"] as const)(
     "the decision in Lua is part of %s, as it stands in its file",
     (script) => {
       const file = new URL("../../../shared/store/redis/scripts/ownership.lua", import.meta.url);

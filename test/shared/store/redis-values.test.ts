@@ -8,6 +8,7 @@ import {
   type SessionKey,
   type WorkerId,
 } from "../../../shared/base/ids.ts";
+import { appendEvent, readEvents } from "../../../shared/cluster/history.ts";
 import type { Holder, SessionRecord } from "../../../shared/store/store.ts";
 import { balancer, peer, worker } from "../../contract/store.ts";
 import { watchMachine } from "../../support/machine.ts";
@@ -77,15 +78,15 @@ describe("an invalid value in place of a record", () => {
     it(`${what} in place of a record at every key breaks no operation`, async () => {
       const record = await create({ alias: "team-a" as SessionKey });
       await store.announce(one);
-      await store.openSession(holderOf(record));
-      await store.putPeer(holderOf(record), peer());
+      await store.changeSession(holderOf(record), { kind: "open" });
+      await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
       await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: LATER_MS });
-      await store.revokeToken("token", Date.now() + LATER_MS);
+      await store.put({ kind: "revoked", key: "token", untilMs: Date.now() + LATER_MS });
       await store.addToCounters({ joins: 1 });
-      await store.putIfAbsent("greeting", "hello");
-      await store.appendEvent(event(record.id));
+      await store.put({ kind: "agreed", key: "greeting", text: "hello" });
+      await appendEvent(store, event(record.id));
       await store.appendToStream("log-access", ["a line"]);
-      await store.report("view", one.id, "a view", LATER_MS);
+      await store.put({ kind: "view", key: one.id, text: "a view", ttlMs: LATER_MS });
       for (const key of await admin.keys("*")) {
         await admin.del(key);
         await plant(key);
@@ -105,42 +106,55 @@ describe("an invalid value in place of a record", () => {
         }),
         // It does not know any more since when it has been there.
       ).toEqual({ outcome: "unsettled" });
-      expect(await store.openSession(holderOf(record))).toBe("lost");
-      expect(await store.removePeer(holderOf(record), newPeerId(), Date.now())).toBe("lost");
+      expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("lost");
+      expect(
+        await store.changeSession(holderOf(record), {
+          kind: "remove-peer",
+          peer: newPeerId(),
+          untilMs: Date.now(),
+        }),
+      ).toBe("lost");
       expect(await store.readTicket("join", "t")).toBeUndefined();
       expect(await store.answerTicket("join", "t", 1)).toBe("gone");
       expect(await store.ticketsOf("join", "g")).toEqual([]);
-      expect(await store.isTokenRevoked("token")).toBe(false);
+      expect(await store.get("revoked", "token")).toBeUndefined();
       expect(await store.readCounters("")).toEqual({});
-      expect(await store.readEvents({ limit: 10 })).toEqual([]);
+      expect(await readEvents(store, { limit: 10 })).toEqual([]);
       expect(await store.readStream("log-access", { limit: 10 })).toEqual([]);
-      expect(await store.readReports("view")).not.toHaveProperty(one.id);
+      expect(await store.list("view")).not.toHaveProperty(one.id);
 
       // What is written takes the place of the garbage.
       await store.announce(one);
       expect(await store.renew(one)).toBe("renewed");
       expect((await store.members()).members).toEqual([one]);
       const fresh = await create();
-      await store.openSession(holderOf(fresh));
+      await store.changeSession(holderOf(fresh), { kind: "open" });
       expect(await store.sessionsOf(one.id)).toContain(fresh.id);
       expect(await store.owners()).toContain(one.id);
       await store.dropTicket("join", "t");
       await store.putTicket({ kind: "join", token: "t", question: 2, group: "g", ttlMs: LATER_MS });
       expect(await store.ticketsOf("join", "g")).toHaveLength(1);
-      await store.revokeToken("token", Date.now() + LATER_MS);
-      expect(await store.isTokenRevoked("token")).toBe(true);
-      expect(typeof (await store.putIfAbsent("greeting", "good day"))).toBe("string");
+      await store.put({ kind: "revoked", key: "token", untilMs: Date.now() + LATER_MS });
+      expect(await store.get("revoked", "token")).toBe("");
+      expect(typeof (await store.put({ kind: "agreed", key: "greeting", text: "good day" }))).toBe(
+        "string",
+      );
       await store.addToCounters({ joins: 2 });
       expect(await store.readCounters("")).toMatchObject({ joins: 2 });
-      await store.appendEvent(event(fresh.id));
-      expect(await store.readEvents({ limit: 1 })).toMatchObject([{ sessionId: fresh.id }]);
+      await appendEvent(store, event(fresh.id));
+      expect(await readEvents(store, { limit: 1 })).toMatchObject([{ sessionId: fresh.id }]);
       await store.appendToStream("log-access", ["a new line"]);
       expect(await store.readStream("log-access", { limit: 1 })).toMatchObject([
         { text: "a new line" },
       ]);
-      await store.report("view", one.id, "a new view", LATER_MS);
-      expect(await store.readReports("view")).toHaveProperty(one.id, "a new view");
-      expect(await store.closeSession(holderOf(fresh), Date.now() + LATER_MS)).toBe("done");
+      await store.put({ kind: "view", key: one.id, text: "a new view", ttlMs: LATER_MS });
+      expect(await store.list("view")).toHaveProperty(one.id, "a new view");
+      expect(
+        await store.changeSession(holderOf(fresh), {
+          kind: "close",
+          untilMs: Date.now() + LATER_MS,
+        }),
+      ).toBe("done");
       expect(store.health).toEqual({ state: "up" });
     });
   }
@@ -169,9 +183,9 @@ describe("an invalid value in place of a record", () => {
   it("an invalid value in one peer does not affect the others", async () => {
     const record = await create();
     const holder = holderOf(record);
-    await store.openSession(holder);
+    await store.changeSession(holder, { kind: "open" });
     const guest = peer();
-    await store.putPeer(holder, guest);
+    await store.changeSession(holder, { kind: "put-peer", peer: guest });
     const key = `{ct}:peers:${record.id}`;
     const id = newPeerId();
     await admin.hset(key, {
@@ -249,7 +263,7 @@ describe("an excessive number of records", () => {
 
   it("the store does not read a session of 100,000 peers, nor all of 100,000 counters", async () => {
     const record = await create();
-    await store.openSession(holderOf(record));
+    await store.changeSession(holderOf(record), { kind: "open" });
     await store.addToCounters({ joins: 1 });
     await fill(100_000, (pipeline, i) => {
       pipeline.hset(`{ct}:peers:${record.id}`, `p${i}`, "x");
@@ -287,19 +301,19 @@ describe("an excessive number of records", () => {
   it("the store keeps a limited number of tombstones, tokens and names of counters", async () => {
     const nowMs = Date.now();
     const old = await create();
-    await store.closeSession(holderOf(old), nowMs + 30_000);
+    await store.changeSession(holderOf(old), { kind: "close", untilMs: nowMs + 30_000 });
     await fill(200_000, (pipeline, i) => {
       pipeline.zadd("{ct}:closed", nowMs + 60_000 + i, `s${i}`);
       pipeline.zadd("{ct}:revoked", nowMs + 60_000 + i, `t${i}`);
       if (i < 10_000) pipeline.hset("{ct}:counters", `c${i}`, "1");
     });
     const next = await create();
-    await store.closeSession(holderOf(next), nowMs + LATER_MS);
+    await store.changeSession(holderOf(next), { kind: "close", untilMs: nowMs + LATER_MS });
     expect(await store.findSession(old.id)).toBeUndefined();
     expect(await admin.zcard("{ct}:closed")).toBe(200_000);
-    await store.revokeToken("token", nowMs + LATER_MS);
-    expect(await store.isTokenRevoked("token")).toBe(true);
-    expect(await store.isTokenRevoked("t0")).toBe(false);
+    await store.put({ kind: "revoked", key: "token", untilMs: nowMs + LATER_MS });
+    expect(await store.get("revoked", "token")).toBe("");
+    expect(await store.get("revoked", "t0")).toBeUndefined();
     await store.addToCounters({ c1: 1, one_too_many: 1 });
     expect(await store.readCounters("one")).toEqual({});
     expect(await store.readCounters("c1")).toMatchObject({ c1: 2 });
@@ -309,27 +323,34 @@ describe("an excessive number of records", () => {
     const record = await create();
     const huge = "x".repeat(100_000);
     const refusals = [
-      store.putPeer(holderOf(record), peer({ publicKey: huge })),
+      store.changeSession(holderOf(record), { kind: "put-peer", peer: peer({ publicKey: huge }) }),
       store.putTicket({ kind: "login", token: "t", question: huge, ttlMs: 1000 }),
       store.announce({ ...one, version: huge }),
-      store.appendEvent({ ...event(record.id), cause: huge }),
+      appendEvent(store, { ...event(record.id), cause: huge }),
     ];
     for (const refusal of refusals) {
       await expect(refusal).rejects.toMatchObject({ code: "EDGE_STORE_VALUE" });
     }
-    await store.putPeer(holderOf(record), peer({ publicKey: "x".repeat(14_000) }));
+    await store.changeSession(holderOf(record), {
+      kind: "put-peer",
+      peer: peer({ publicKey: "x".repeat(14_000) }),
+    });
     expect((await store.findSession(record.id))?.peers).toHaveLength(1);
   });
 
   it("the store leaves no key behind when sessions and tickets have expired", async () => {
     const record = await create({ alias: "team-a" as SessionKey });
-    await store.openSession(holderOf(record));
+    await store.changeSession(holderOf(record), { kind: "open" });
     const guest = peer();
-    await store.putPeer(holderOf(record), guest);
-    await store.removePeer(holderOf(record), guest.id, Date.now() + LATER_MS);
+    await store.changeSession(holderOf(record), { kind: "put-peer", peer: guest });
+    await store.changeSession(holderOf(record), {
+      kind: "remove-peer",
+      peer: guest.id,
+      untilMs: Date.now() + LATER_MS,
+    });
     await create({ alias: "team-b" as SessionKey });
     await store.putTicket({ kind: "join", token: "t", question: 1, group: "g", ttlMs: 1000 });
-    await store.closeSession(holderOf(record), Date.now() + 1000);
+    await store.changeSession(holderOf(record), { kind: "close", untilMs: Date.now() + 1000 });
     const lasting = ["{ct}:boot", "{ct}:counters", "{ct}:turn", "{ct}:version"];
     const ttls = await Promise.all(
       (await admin.keys("*")).map(async (key) => [key, await admin.pttl(key)] as const),

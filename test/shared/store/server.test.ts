@@ -1,4 +1,5 @@
 /** The embedded store as a process: one per data directory, never lost, never ended by what comes over its socket. */
+
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
@@ -7,6 +8,7 @@ import path from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type SessionId } from "../../../shared/base/ids.ts";
+import { appendEvent, readEvents } from "../../../shared/cluster/history.ts";
 import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
 import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import { HOSTED_COUNTER, type SessionRecord, type Store } from "../../../shared/store/store.ts";
@@ -71,8 +73,8 @@ describe("the embedded store's server", () => {
     });
     if (created.outcome !== "created") throw new Error(created.outcome);
     const holder = { sessionId, owner: owner.id, epoch: created.record.epoch };
-    await store.openSession(holder);
-    await store.putPeer(holder, peer({ host: true }));
+    await store.changeSession(holder, { kind: "open" });
+    await store.changeSession(holder, { kind: "put-peer", peer: peer({ host: true }) });
     return found(store, sessionId);
   }
 
@@ -89,23 +91,23 @@ describe("the embedded store's server", () => {
       const record = await createSession(store);
       await store.putTicket({ kind: "login", token: "t", question: 1, ttlMs: 600_000 });
       await store.answerTicket("login", "t", 2);
-      await store.revokeToken("jti", Date.now() + 600_000);
+      await store.put({ kind: "revoked", key: "jti", untilMs: Date.now() + 600_000 });
       await store.addToCounters({ joins: 3 });
-      await store.putIfAbsent("greeting", "hello");
+      await store.put({ kind: "agreed", key: "greeting", text: "hello" });
       const event = { kind: "created", worker: owner.id, epoch: 1, cause: "asked" } as const;
-      await store.appendEvent({ ...event, sessionId: record.id });
+      await appendEvent(store, { ...event, sessionId: record.id });
       await first.end("SIGKILL");
 
       const again = await connect((await start()).socketPath);
       expect(await found(again, record.id)).toEqual(record);
       expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
-      expect(await again.isTokenRevoked("jti")).toBe(true);
+      expect(await again.get("revoked", "jti")).toBe("");
       expect(await again.readCounters("")).toEqual({
         joins: 3,
         [HOSTED_COUNTER]: 1,
       });
-      expect(await again.putIfAbsent("greeting", "another")).toBe("hello");
-      expect(await again.readEvents({ limit: 9 })).toMatchObject([{ cause: "asked" }]);
+      expect(await again.put({ kind: "agreed", key: "greeting", text: "another" })).toBe("hello");
+      expect(await readEvents(again, { limit: 9 })).toMatchObject([{ cause: "asked" }]);
       expect(await again.sessionsOf(owner.id)).toEqual([record.id]);
     });
 
@@ -116,7 +118,7 @@ describe("the embedded store's server", () => {
       let answered = 0;
       const holder = { sessionId: id, owner: owner.id, epoch };
       const work = (async () => {
-        for (;;) answered = Number(await store.nextClock(holder));
+        for (;;) answered = Number(await store.changeSession(holder, { kind: "next-clock" }));
       })().catch(() => {});
       await expect.poll(() => answered, { interval: 1 }).toBeGreaterThan(200);
       await first.end("SIGKILL");
@@ -147,7 +149,9 @@ describe("the embedded store's server", () => {
       }
       const [{ id, epoch } = raise("no session")] = records;
       const holder = { sessionId: id, owner: owner.id, epoch };
-      await Promise.all(Array.from({ length: 3000 }, () => store.nextClock(holder)));
+      await Promise.all(
+        Array.from({ length: 3000 }, () => store.changeSession(holder, { kind: "next-clock" })),
+      );
       expect(files.size).toBeGreaterThan(1);
       await server.close();
       const grownBytes = fs.statSync(file).size;
@@ -356,6 +360,7 @@ describe("the embedded store's server", () => {
       const { socketPath } = await start();
       const socket = await connectRaw(socketPath);
       socket.setEncoding("utf8");
+      const holder = { sessionId: newSessionId(), owner: "a", epoch: 1 };
       const bad: [string, unknown[]][] = [
         ["close", []],
         ["constructor", []],
@@ -364,11 +369,18 @@ describe("the embedded store's server", () => {
         ["findSession", [""]],
         ["findSession", ["x".repeat(9000)]],
         ["announce", [{ ...owner, url: "file:///etc/passwd" }]],
-        ["closeSession", [{ sessionId: newSessionId(), owner: "a", epoch: 1 }, "never"]],
+        ["changeSession", [holder, { kind: "close", untilMs: "never" }]],
+        ["changeSession", [holder, { kind: "other" }]],
+        ["closeSession", [holder, "never"]],
         ["addToCounters", [{ "a b": 1 }]],
         ["addToCounters", [{ a: "1" }]],
         ["putTicket", [{ kind: "other", token: "t", question: 1, ttlMs: 1 }]],
+        ["appendToStream", ["events", ['{"kind":"created"}']]],
+        ["readStream", ["events", { limit: -1 }]],
         ["readEvents", [{ limit: -1 }]],
+        ["readEvents", [null]],
+        ["put", [{ kind: "agreed", key: "a b", text: "" }]],
+        ["get", ["other", "a"]],
       ];
       for (const [op, args] of bad) {
         socket.write(`${JSON.stringify({ id: 5, op, args })}\n`);
@@ -390,14 +402,14 @@ describe("the embedded store's server", () => {
         rest = parts.pop() ?? "";
         lines.push(...parts);
       });
-      const request = '{"id":1,"op":"isTokenRevoked","args":["ü\u{1f600}"]}\n';
+      const request = '{"id":1,"op":"readCounters","args":["ü\u{1f600}"]}\n';
       const bytes = Buffer.from(request + request.replace("1", "2") + request.replace("1", "3"));
       for (const byte of bytes) {
         if (!socket.write(Buffer.of(byte))) await once(socket, "drain");
       }
       await expect.poll(() => lines).toHaveLength(3);
       expect(lines.map((line) => JSON.parse(line))).toEqual(
-        [1, 2, 3].map((id) => ({ id, value: false })),
+        [1, 2, 3].map((id) => ({ id, value: {} })),
       );
     });
 
@@ -460,7 +472,9 @@ describe("the embedded store's server", () => {
       const heard: unknown[] = [];
       other.onChange((change) => heard.push(change));
       const holder = { sessionId: id, owner: owner.id, epoch };
-      await Promise.all(Array.from({ length: 100 }, () => store.nextClock(holder)));
+      await Promise.all(
+        Array.from({ length: 100 }, () => store.changeSession(holder, { kind: "next-clock" })),
+      );
       await expect.poll(() => heard.length).toBeGreaterThan(0);
       expect(heard.length).toBeLessThan(10);
       expect(heard[0]).toEqual({ subject: "session", sessionId: id });

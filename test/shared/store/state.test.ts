@@ -14,7 +14,7 @@ import { parseRecord } from "../../../shared/store/embedded/format/records.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal/journal.ts";
 import { createStoreState, type StoreState } from "../../../shared/store/embedded/state/state.ts";
 import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
-import type { Holder, PeerRecord } from "../../../shared/store/store.ts";
+import type { PeerRecord, SessionChange } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { collectingLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -104,11 +104,12 @@ describe("the state of the embedded store", () => {
       if (created.outcome !== "created") throw new Error(created.outcome);
       const holder = { sessionId, owner: "w" as WorkerId, epoch: created.record.epoch };
       const guest = peer();
-      operations.putPeer(now(), holder, guest);
-      operations.removePeer(now(), holder, guest.id, now().wallMs + 1000);
-      if (i % 2 === 0) operations.closeSession(now(), holder, now().wallMs + 1000);
+      const untilMs = now().wallMs + 1000;
+      operations.changeSession(now(), holder, { kind: "put-peer", peer: guest });
+      operations.changeSession(now(), holder, { kind: "remove-peer", peer: guest.id, untilMs });
+      if (i % 2 === 0) operations.changeSession(now(), holder, { kind: "close", untilMs });
       operations.putTicket(now(), { kind: "join", token: `${i}`, question: i, ttlMs: 1000 });
-      operations.revokeToken(now(), `${i}`, now().wallMs + 1000);
+      operations.put(now(), { kind: "revoked", key: `${i}`, untilMs });
     }
     const live = new Set<string>();
     const note = () => {
@@ -225,8 +226,9 @@ describe("the state of the embedded store", () => {
     const holder = { sessionId: SESSION, owner: "w" as WorkerId, epoch: created.record.epoch };
     for (let i = 0; i < 1010; i++) {
       const guest = peer({ tokenId: `${i}` });
-      operations.putPeer(NOW, holder, guest);
-      operations.removePeer(NOW, holder, guest.id, NOW.wallMs + 1e6);
+      operations.changeSession(NOW, holder, { kind: "put-peer", peer: guest });
+      const untilMs = NOW.wallMs + 1e6;
+      operations.changeSession(NOW, holder, { kind: "remove-peer", peer: guest.id, untilMs });
     }
     const { revokedTokens } = operations.findSession(NOW, SESSION) ?? created.record;
     expect(revokedTokens).toHaveLength(1000);
@@ -269,9 +271,11 @@ function everythingAsked({ operations }: StoreState, now: StoreTime): unknown {
     login: TOKENS.map((token) => operations.readTicket(now, "login", token)),
     join: TOKENS.map((token) => operations.readTicket(now, "join", token)),
     groups: SESSIONS.map((group) => operations.ticketsOf(now, "join", group)),
-    revoked: TOKENS.map((token) => operations.isTokenRevoked(now, token)),
+    revoked: TOKENS.map((token) => operations.get(now, "revoked", token)),
     counters: operations.readCounters(now, ""),
-    events: operations.readEvents(now, { limit: 1000 }),
+    events: operations
+      .readStream(now, "events", { limit: 1000 })
+      .map(({ text, ...entry }) => ({ ...entry, event: JSON.parse(text) })),
     // Says whether the quota and the alias are remembered alike: the outcome is compared, not the record.
     creates: ALIASES.map(
       (alias) =>
@@ -316,14 +320,18 @@ function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
   );
   const held = (
     name: string,
-    run: (state: StoreState, now: StoreTime, holder: Holder) => void,
+    change: SessionChange | ((now: StoreTime) => SessionChange),
   ): fc.Arbitrary<{ name: string; step: Step }> =>
     fc.tuple(sessionId, fc.boolean()).map(([id, isLate]) => ({
       name: `${name} ${id[0]}`,
       step(state, now) {
         const record = state.operations.findSession(now, id);
         const owner = record?.owner ?? ("w" as WorkerId);
-        run(state, now, { sessionId: id, owner, epoch: (record?.epoch ?? 0) - (isLate ? 1 : 0) });
+        state.operations.changeSession(
+          now,
+          { sessionId: id, owner, epoch: (record?.epoch ?? 0) - (isLate ? 1 : 0) },
+          typeof change === "function" ? change(now) : change,
+        );
       },
     }));
   const plain = <T>(name: string, values: fc.Arbitrary<T>, run: (value: T) => Step) =>
@@ -362,26 +370,16 @@ function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
           });
         },
     ),
-    held("open", (state, now, holder) => state.operations.openSession(now, holder)),
+    held("open", { kind: "open" }),
+    fc.constantFrom(undefined, ...WORKERS).chain((to) => held("release", { kind: "release", to })),
+    untilMs.chain((ms) => held("close", (now) => ({ kind: "close", untilMs: now.wallMs + ms }))),
+    guest.chain((record) => held("put", { kind: "put-peer", peer: record })),
     fc
-      .constantFrom(undefined, ...WORKERS)
-      .chain((to) =>
-        held("release", (state, now, holder) => state.operations.releaseSession(now, holder, to)),
+      .tuple(guest, untilMs)
+      .chain(([{ id }, ms]) =>
+        held("remove", (now) => ({ kind: "remove-peer", peer: id, untilMs: now.wallMs + ms })),
       ),
-    untilMs.chain((ms) =>
-      held("close", (state, now, holder) => {
-        state.operations.closeSession(now, holder, now.wallMs + ms);
-      }),
-    ),
-    guest.chain((record) =>
-      held("put", (state, now, holder) => state.operations.putPeer(now, holder, record)),
-    ),
-    fc.tuple(guest, untilMs).chain(([{ id }, ms]) =>
-      held("remove", (state, now, holder) => {
-        state.operations.removePeer(now, holder, id, now.wallMs + ms);
-      }),
-    ),
-    held("clock", (state, now, holder) => state.operations.nextClock(now, holder)),
+    held("clock", { kind: "next-clock" }),
     plain(
       "ticket",
       fc.tuple(kind, token, fc.constantFrom(undefined, ...SESSIONS), fc.constantFrom(1000, 1e6)),
@@ -404,14 +402,16 @@ function stepArbitrary(): fc.Arbitrary<{ name: string; step: Step }> {
       state.operations.dropTicket(now, of, name);
     }),
     plain("revoke", fc.tuple(token, untilMs), ([name, ms]) => (state, now) => {
-      state.operations.revokeToken(now, name, now.wallMs + Math.max(0, ms));
+      const untilMs = now.wallMs + Math.max(0, ms);
+      state.operations.put(now, { kind: "revoked", key: name, untilMs });
     }),
     plain("count", fc.constantFrom("a", "b.c/d", "__proto__"), (name) => (state, now) => {
       state.operations.addToCounters(now, Object.fromEntries([[name, 2]]));
     }),
     plain("event", sessionId, (id) => (state, now) => {
       const event = { kind: "created", worker: "w" as WorkerId, epoch: 1, cause: "c" } as const;
-      state.operations.appendEvent(now, { ...event, sessionId: id });
+      const text = JSON.stringify({ ...event, sessionId: id });
+      state.operations.appendToStream(now, "events", [text]);
     }),
   );
 }

@@ -592,7 +592,7 @@ describe("commands", () => {
       outcome: "done",
       message: expect.stringContaining("1 sign-in has ended") as string,
     });
-    expect(await worker.store.isTokenRevoked(signIn.id)).toBe(true);
+    expect(await worker.store.get("revoked", signIn.id)).toBe("");
     expect(await readEnded(worker.store, undefined, 10)).toMatchObject({
       ended: [{ id: signIn.id, cause: "operator" }],
     });

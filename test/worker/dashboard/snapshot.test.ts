@@ -28,7 +28,7 @@ function setUp(sessions: number) {
           ignored: 0,
           booted: true,
         }),
-      readReports: () => answer("readReports", reports),
+      list: () => answer("list", reports),
       owners: () => answer("owners", ["w1" as WorkerId]),
       sessionsOf: () => answer("sessionsOf", ids),
       findSession: (id) =>
@@ -64,7 +64,7 @@ test("with any number of pages, the store is read once in two seconds", async ()
   const { snapshots, clock, calls } = setUp(10);
   await Promise.all(Array.from({ length: 50 }, () => snapshots.read()));
   for (let i = 0; i < 50; i++) await snapshots.read();
-  expect(calls).toEqual({ timeMs: 1, members: 1, readReports: 1, owners: 1, sessionsOf: 1 });
+  expect(calls).toEqual({ timeMs: 1, members: 1, list: 1, owners: 1, sessionsOf: 1 });
   clock.advance(2000);
   await snapshots.read();
   expect(calls["timeMs"]).toBe(2);

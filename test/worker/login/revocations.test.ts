@@ -1,6 +1,6 @@
 /** Revoked tokens, over a store that can be flushed or be away. */
 import { expect, test } from "vitest";
-import { StoreAwayError } from "../../../shared/store/store.ts";
+import { type NewValue, StoreAwayError } from "../../../shared/store/store.ts";
 import { createRevocations } from "../../../worker/login/revocations.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -18,9 +18,12 @@ function sharedStore() {
       isAway = away;
     },
     store: {
-      revokeToken: (tokenId: string, untilMs: number) =>
-        answer(undefined).then(() => void untilById.set(tokenId, untilMs)),
-      isTokenRevoked: (tokenId: string) => answer(untilById.has(tokenId)),
+      async put(value: NewValue) {
+        await answer(undefined);
+        if (value.kind === "revoked") untilById.set(value.key, value.untilMs);
+        return "";
+      },
+      get: (_kind: string, tokenId: string) => answer(untilById.has(tokenId) ? "" : undefined),
     },
   };
 }

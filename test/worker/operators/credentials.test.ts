@@ -21,17 +21,17 @@ const ADDRESS = "192.0.2.1";
 const basic = (user: string, password: string): string =>
   `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
 
-/** A store with putIfAbsent as in the real ones (test/contract/store.ts), which can be away or flushed. */
+/** A store that keeps the first text as the real ones do (test/contract/store.ts), which can be away or flushed. */
 function fakeStore() {
   const kept = new Map<string, string>();
   let away = false;
-  const putIfAbsent: Store["putIfAbsent"] = async (name, proposal) => {
-    if (away) throw new StoreAwayError("putIfAbsent");
-    if (!kept.has(name)) kept.set(name, proposal);
-    return kept.get(name) ?? "";
+  const put: Store["put"] = async (value) => {
+    if (away) throw new StoreAwayError("put");
+    if (value.kind === "agreed" && !kept.has(value.key)) kept.set(value.key, value.text);
+    return kept.get(value.key) ?? "";
   };
   return {
-    putIfAbsent,
+    put,
     kept,
     setAway: (value: boolean) => {
       away = value;
@@ -41,7 +41,7 @@ function fakeStore() {
 
 function setUp(
   settings: Partial<CredentialSettings> = {},
-  store: Pick<Store, "putIfAbsent"> = fakeStore(),
+  store: Pick<Store, "put"> = fakeStore(),
   clock: Clock = createStepClock(),
 ) {
   const lines: string[] = [];

@@ -3,7 +3,11 @@ import { expect, test } from "vitest";
 import { createDecider } from "../../../shared/policy/decide.ts";
 import { parsePolicy } from "../../../shared/policy/parse-policy.ts";
 import { type SignIn, toStored } from "../../../shared/sign-ins/sign-in.ts";
-import { StoreAwayError, type StoredSignIn } from "../../../shared/store/store.ts";
+import {
+  type SignInQuery,
+  StoreAwayError,
+  type StoredSignIn,
+} from "../../../shared/store/store.ts";
 import { createAccess } from "../../../worker/policy/access.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -29,20 +33,26 @@ function createFixture(text = POLICY) {
     isLost: false,
     reads: 0,
   };
-  const findSignIn = async (id: string): Promise<StoredSignIn | undefined> => {
+  const findSignIns = async (by: SignInQuery): Promise<StoredSignIn[]> => {
     state.reads++;
-    if (state.isAway) throw new StoreAwayError("findSignIn");
-    if (state.isLost) return undefined;
+    if (state.isAway) throw new StoreAwayError("findSignIns");
+    if (state.isLost || !("id" in by)) return [];
     const record: SignIn = {
-      ...{ id, revision: 1, provider: "company", issuer: "https://id.example", subject: "1" },
+      ...{
+        id: by.id,
+        revision: 1,
+        provider: "company",
+        issuer: "https://id.example",
+        subject: "1",
+      },
       ...{ user: ADA, begunMs: 0, untilMs: 1, groups: state.groups },
     };
-    return JSON.parse(JSON.stringify(toStored(record))) as StoredSignIn;
+    return [JSON.parse(JSON.stringify(toStored(record))) as StoredSignIn];
   };
   return {
     state,
     clock,
-    access: createAccess({ policy: { current }, store: { findSignIn }, clock }),
+    access: createAccess({ policy: { current }, store: { findSignIns }, clock }),
   };
 }
 
@@ -85,7 +95,7 @@ test("somebody who signs in by name costs no look into the store, and no policy 
   expect(await access.mayHost(named, ADDRESS)).toMatchObject({ outcome: "denied" });
   const without = createAccess({
     policy: undefined,
-    store: { findSignIn: () => Promise.reject(new Error("asked")) },
+    store: { findSignIns: () => Promise.reject(new Error("asked")) },
     clock: createStepClock(),
   });
   expect(await without.mayHost(ADA, ADDRESS)).toMatchObject({ outcome: "allowed" });

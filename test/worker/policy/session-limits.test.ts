@@ -34,7 +34,7 @@ beforeEach(() => {
   const watch = watchSessionLimits({
     access: {
       async timeLimitsOf() {
-        if (limits === "away") throw new StoreAwayError("findSignIn");
+        if (limits === "away") throw new StoreAwayError("findSignIns");
         return limits;
       },
     },

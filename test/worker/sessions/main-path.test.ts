@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { interceptChange } from "../../support/intercept-change.ts";
 import { until } from "../../support/until.ts";
 import { GUEST_USER, isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
 
@@ -38,17 +39,16 @@ it("a guest is stored before it is announced", async () => {
   const worker = await startWorker();
   const { host, sessionId } = await worker.openSession();
   const token = await worker.invite(sessionId, host);
-  const putPeer = worker.store.putPeer.bind(worker.store);
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;
   });
   let asked = false;
-  worker.store.putPeer = async (holder, peer) => {
+  interceptChange(worker.store, "put-peer", async (put) => {
     asked = true;
     await opened;
-    return putPeer(holder, peer);
-  };
+    return put();
+  });
   const guest = worker.peer(token);
   await until("the store is asked", () => asked);
   // Messages under way to the guest have arrived once the host's next message has made the round trip.

@@ -1,6 +1,8 @@
 /** Peers that lose their connection and come back, and those that must not. */
+
 import { expect, it } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
+import { readEvents } from "../../../shared/cluster/history.ts";
 import { createReconnectLog } from "../../../worker/sessions/peers/reconnect-log.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
@@ -32,7 +34,7 @@ it("a peer that reconnects is not announced again, and gets the messages it miss
   expect(host.plain("room/joined")).toHaveLength(1);
   expect(host.plain("room/left")).toEqual([]);
   const events = await until("its return is in the history", async () => {
-    const all = await worker.store.readEvents({ limit: 10, sessionId });
+    const all = await readEvents(worker.store, { limit: 10, sessionId });
     return all.some(({ kind }) => kind === "returned") && all;
   });
   expect(events.at(-1)?.cause).toMatch(/^guest Guest.*, after \d+\.\d s$/);

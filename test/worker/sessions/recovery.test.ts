@@ -1,7 +1,9 @@
 /** A worker that restarts under its id: its sessions go on. */
+
 import { expect, it } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
+import { readEvents } from "../../../shared/cluster/history.ts";
 import type { Reassertion } from "../../../shared/store/store.ts";
 import { createRecovery } from "../../../worker/sessions/recovery.ts";
 import { TOMBSTONE_MS } from "../../../worker/sessions/session-ownership.ts";
@@ -56,7 +58,7 @@ it("after a worker's restart its peers come back as the same peers, without an a
   expect(host.plain("room/left")).toEqual([]);
   expect(next.counters.value("worker.sessions_resumed", "restarted")).toBe(1);
   const events = await until("both returns are noted", async () => {
-    const all = await next.store.readEvents({ limit: 10, sessionId });
+    const all = await readEvents(next.store, { limit: 10, sessionId });
     return all.length >= 6 && all;
   });
   const entries = events.map(({ kind, cause }) => `${kind}: ${cause.replace(/\d+\.\d/, "N")}`);
@@ -266,7 +268,7 @@ it("a worker that lost a session disconnects its peers so that they reconnect", 
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
   const holder = { sessionId, owner: record.owner, epoch: record.epoch };
-  await worker.store.releaseSession(holder, undefined);
+  await worker.store.changeSession(holder, { kind: "release" });
   const thief = await startWorker({ store: worker.storeFixture, id: "worker-2" });
   expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
 

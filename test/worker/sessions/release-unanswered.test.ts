@@ -2,6 +2,7 @@
 import { expect, it, vi } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
+import { interceptChange } from "../../support/intercept-change.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest, joinAnswer, requestJoin, startStore, startWorker } from "./fixture.ts";
 
@@ -12,11 +13,10 @@ it("a session whose release got no response is not served here until the store n
   const worker = await startWorker({ store });
   const successor = await startWorker({ store, id: SUCCESSOR });
   const { host, sessionId } = await worker.openSession();
-  const release = worker.store.releaseSession.bind(worker.store);
   // Applied, but the response is lost.
-  vi.spyOn(worker.store, "releaseSession").mockImplementationOnce(async (...args) => {
-    await release(...args);
-    throw new StoreAwayError("releaseSession");
+  interceptChange(worker.store, "release", async (release) => {
+    await release();
+    throw new StoreAwayError("changeSession");
   });
 
   const session = worker.registry.live(sessionId);
@@ -33,9 +33,9 @@ it("a release that failed is repeated when the store responds, before any client
   const worker = await startWorker({ store });
   await startWorker({ store, id: SUCCESSOR });
   const { sessionId } = await worker.openSession();
-  vi.spyOn(worker.store, "releaseSession").mockRejectedValueOnce(
-    new StoreAwayError("releaseSession"),
-  );
+  interceptChange(worker.store, "release", async () => {
+    throw new StoreAwayError("changeSession");
+  });
   const session = worker.registry.live(sessionId);
   expect(await session?.handOver(SUCCESSOR, async () => {}, "drain")).toBe("kept");
   expect(await worker.registry.claim(sessionId)).toEqual({
@@ -69,7 +69,6 @@ it("a host's answer to a join request survives a handover, even as its last mess
   const { host, sessionId } = await worker.openSession();
   const pollToken = await requestJoin(worker.registry, sessionId);
   const request = await until("the host is asked", () => host.received.find(isJoinRequest));
-  const count = worker.store.nextClock.bind(worker.store);
   let isCounting = (): void => {};
   const counting = new Promise<void>((resolve) => {
     isCounting = resolve;
@@ -78,10 +77,10 @@ it("a host's answer to a join request survives a handover, even as its last mess
   const slow = new Promise<void>((resolve) => {
     goOn = resolve;
   });
-  vi.spyOn(worker.store, "nextClock").mockImplementationOnce(async (holder) => {
+  interceptChange(worker.store, "next-clock", async (count) => {
     isCounting();
     await slow;
-    return count(holder);
+    return count();
   });
   host.decide(request, true);
   await counting;

@@ -1,6 +1,8 @@
 /** An operator removes a guest from a session. */
+
 import { expect, test } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
+import { readEvents } from "../../../shared/cluster/history.ts";
 import { until } from "../../support/until.ts";
 import { startWorker } from "./fixture.ts";
 
@@ -50,6 +52,6 @@ test("the history of the session has the removal of a guest", async () => {
   const { worker, sessionId, guest, session } = await openWithGuests();
   session.removePeer(guest.id as PeerId);
   await session.settled();
-  const events = await worker.store.readEvents({ sessionId, limit: 10 });
+  const events = await readEvents(worker.store, { sessionId, limit: 10 });
   expect(events.map(({ kind, cause }) => `${kind} ${cause}`)).toContain("left removed");
 });

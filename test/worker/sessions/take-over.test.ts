@@ -1,6 +1,8 @@
 /** A worker takes sessions over from one that is gone, and gives up those that were taken over from it. */
+
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import { readEvents } from "../../../shared/cluster/history.ts";
 import { createLeaderElection } from "../../../shared/membership/leader-election.ts";
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
@@ -84,7 +86,7 @@ it("a client waits while its session's owner does not respond, and another worke
   expect([...guest.plain("peer/info"), ...host.plain("peer/info")]).toEqual([]);
   expect([guest.disconnects, host.disconnects]).toEqual([[], []]);
   expect(worker.counters.value("worker.sessions_resumed", "lease-gone")).toBe(1);
-  const events = await worker.store.readEvents({ limit: 10, sessionId: gone.sessionId });
+  const events = await readEvents(worker.store, { limit: 10, sessionId: gone.sessionId });
   expect(events.filter(({ kind }) => kind === "resumed")).toMatchObject([
     { worker: "worker-2", cause: "lease-gone" },
   ]);
@@ -192,9 +194,9 @@ it("a worker whose session was taken over gives it up and delivers no more of it
   worker.registry.fence();
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
-  await worker.store.releaseSession(
+  await worker.store.changeSession(
     { sessionId, owner: record.owner, epoch: record.epoch },
-    undefined,
+    { kind: "release" },
   );
   const thief = await startWorker({ store: worker.storeFixture, id: "worker-2" });
   expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
@@ -265,7 +267,7 @@ it("a store response from before the fence shut again does not confirm the sessi
     // As if this process were stopped for long enough that another one takes the session over.
     worker.registry.fence();
     const { owner, epoch } = reassertion;
-    await own.releaseSession({ sessionId, owner, epoch }, undefined);
+    await own.changeSession({ sessionId, owner, epoch }, { kind: "release" });
     expect((await thief.registry.claim(sessionId)).outcome).toBe("here");
     return answer;
   });
@@ -380,7 +382,10 @@ it("a session that the store assigned to a worker without its knowledge is close
   const request = { sessionId, owner, incarnation, userId: "u", maxPerUser: 9 };
   const other = await worker.store.createSession(request);
   if (other.outcome !== "created") throw new Error(other.outcome);
-  await worker.store.openSession({ sessionId, owner, epoch: other.record.epoch });
+  await worker.store.changeSession(
+    { sessionId, owner, epoch: other.record.epoch },
+    { kind: "open" },
+  );
   reap(worker, clock, "worker-1");
   await untilClosed(worker, clock, sessionId);
 });

@@ -6,7 +6,12 @@ import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import { parseReport, sumReports, writeReport } from "../../../shared/cluster/sums.ts";
 import type { Series } from "../../../shared/metrics/metrics.ts";
 import { createStoreState } from "../../../shared/store/embedded/state/state.ts";
-import { StoreAwayError, type UserRecord } from "../../../shared/store/store.ts";
+import {
+  type NewValue,
+  type ReportKind,
+  StoreAwayError,
+  type UserRecord,
+} from "../../../shared/store/store.ts";
 import { Cluster } from "../../../worker/usage/cluster.ts";
 import {
   createPeopleCounter,
@@ -270,9 +275,8 @@ function memoryStore() {
       state = createStoreState(time);
     },
     settled: () => running,
-    report: (...args: [kind: "usage" | "view", id: WorkerId, text: string, ttlMs: number]) =>
-      ask(() => state.operations.report(time, ...args)),
-    readReports: (kind: "usage" | "view") => ask(() => state.operations.readReports(time, kind)),
+    put: (value: NewValue) => ask(() => state.operations.put(time, value)),
+    list: (kind: ReportKind) => ask(() => state.operations.list(time, kind)),
     readCounters: (prefix: string) => ask(() => state.operations.readCounters(time, prefix)),
     addToCounters: (increments: Record<string, number>) =>
       ask(() => state.operations.addToCounters(time, increments)),

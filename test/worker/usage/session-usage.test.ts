@@ -8,11 +8,12 @@ import {
   StoreAwayError,
   type StoredEvent,
 } from "../../../shared/store/store.ts";
+import { STREAM_START } from "../../../shared/store/streams.ts";
 import { createSessionUsage } from "../../../worker/usage/session-usage.ts";
 import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
-const ID = "session" as SessionId;
+const ID = "s".repeat(24) as SessionId;
 
 function record(more: Partial<SessionRecord> = {}): SessionRecord {
   return {
@@ -49,13 +50,15 @@ function counter(events: readonly Pick<StoredEvent, "kind" | "epoch">[] = []) {
         if (requests.isAway) throw new StoreAwayError("addToCounters");
         operations.addToCounters(time, increments);
       },
-      async readEvents() {
+      async readStream(_stream, { after }) {
+        // It reads page by page, up to an empty one.
+        if (after !== STREAM_START) return [];
         requests.reads++;
-        if (requests.isAway) throw new StoreAwayError("readEvents");
-        return events.map((event) => ({
-          ...{ atMs: 0, cause: "", sessionId: ID, worker: "worker-1" as WorkerId },
-          ...event,
-        }));
+        if (requests.isAway) throw new StoreAwayError("readStream");
+        return events.map((event, place) => {
+          const text = { cause: "", sessionId: ID, worker: "worker-1" as WorkerId, ...event };
+          return { id: `${place}`, atMs: 0, text: JSON.stringify(text) };
+        });
       },
     },
     recentPeople: { add() {} },

@@ -52,7 +52,9 @@ test.each([
 
     outbox.write({ id: "1", kind: "session.closed", atMs: 0, worker: owner, session: "s" });
     const untilMs = Date.now() + 60_000;
-    expect(await writes.write((holder) => store.closeSession(holder, untilMs))).toBe("done");
+    expect(
+      await writes.write((holder) => store.changeSession(holder, { kind: "close", untilMs })),
+    ).toBe("done");
     expect(failures).toEqual([]);
     expect((await store.findSession(sessionId))?.state).toBe("closed");
     expect(outbox.pending).toBe(1);

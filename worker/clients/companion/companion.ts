@@ -38,7 +38,7 @@ export function createCompanion(deps: {
   readonly serverUrl: string | undefined;
   /** Where its file is kept; created when it is missing. */
   readonly folder: string;
-  readonly store: Pick<Store, "putIfAbsent" | "addToCounters" | "readCounters" | "timeMs">;
+  readonly store: Pick<Store, "put" | "addToCounters" | "readCounters" | "timeMs">;
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Log;
 }) {

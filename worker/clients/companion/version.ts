@@ -14,7 +14,7 @@ interface Change {
   readonly digest: string;
 }
 
-type ChangeStore = Pick<Store, "putIfAbsent" | "addToCounters" | "readCounters" | "timeMs">;
+type ChangeStore = Pick<Store, "put" | "addToCounters" | "readCounters" | "timeMs">;
 
 /** Each change is a counter of this name, `companion/NUMBER/DIGEST`, and a value of the same name with its time. */
 const PREFIX = "companion/";
@@ -67,7 +67,11 @@ async function readChanges(store: ChangeStore): Promise<Change[]> {
 /** The time of a change; at least `earliestMs` for one that has none yet. */
 async function timeOf(store: ChangeStore, change: Change, earliestMs: number): Promise<number> {
   const nowMs = Math.floor((await store.timeMs()) / SECOND_MS) * SECOND_MS;
-  const text = await store.putIfAbsent(nameOf(change), String(Math.max(nowMs, earliestMs)));
+  const text = await store.put({
+    kind: "agreed",
+    key: nameOf(change),
+    text: String(Math.max(nowMs, earliestMs)),
+  });
   const atMs = Number(text);
   if (!Number.isSafeInteger(atMs)) throw new Error(`${nameOf(change)} in the store is no time`);
   return atMs;

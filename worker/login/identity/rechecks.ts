@@ -52,7 +52,7 @@ const LOG_MS = 60_000;
 interface RechecksDeps {
   readonly providers: readonly ProviderClient[];
   readonly records: Pick<SignInRecords, "claimDue" | "accessOf" | "write" | "writeLate" | "read">;
-  readonly store: Pick<Store, "endSignIn" | "appendToStream" | "signInsOf">;
+  readonly store: Pick<Store, "endSignIn" | "appendToStream" | "findSignIns">;
   readonly settings: RecheckSettings;
   readonly operatorRoles?: RoleGroups | undefined;
   readonly clock: Clock;

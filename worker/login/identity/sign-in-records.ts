@@ -75,7 +75,7 @@ function stored(groups: ReadonlySet<string>): readonly string[] | undefined {
 }
 
 export function createSignInRecords(deps: {
-  readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIn" | "endSignIn"> &
+  readonly store: Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIns" | "endSignIn"> &
     Deferring<"claimDueSignIns">;
   readonly keys: PurposeKeys;
   readonly clock: Pick<Clock, "wallMs">;
@@ -115,7 +115,7 @@ export function createSignInRecords(deps: {
   async function restore(signIn: SignIn): Promise<boolean> {
     if ((await put(signIn, spread(signIn))) === "done") return true;
     // The store has a later one, or it has ended.
-    return (await store.findSignIn(signIn.id)) !== undefined;
+    return (await store.findSignIns({ id: signIn.id })).length > 0;
   }
 
   /** Writes what could not be written. Call it before others are claimed: their leases may end. Rejects with `StoreAwayError`. */
@@ -211,7 +211,7 @@ export function createSignInRecords(deps: {
     },
     /** The newest revision. Rejects with `StoreAwayError`. */
     async read(id: string): Promise<SignIn | undefined> {
-      const stored = await store.findSignIn(id);
+      const [stored] = await store.findSignIns({ id });
       return stored && fromStored(stored);
     },
     /** It has ended: it is not restored any more. */
@@ -221,7 +221,7 @@ export function createSignInRecords(deps: {
     },
     /** Whether the store has the sign-in; restores it if only this worker has it. Rejects with `StoreAwayError`. */
     async exists(id: string): Promise<boolean> {
-      const stored = await store.findSignIn(id);
+      const [stored] = await store.findSignIns({ id });
       const signIn = stored && fromStored(stored);
       if (signIn !== undefined) remember(signIn);
       const last = known.get(id);

@@ -2,14 +2,8 @@
  * One version: accepts the names of the previous version in the journal and on the socket of the embedded store. After an
  * upgrade on disk, a process may be newer than the store that it connects to, or older.
  */
-import type { SessionRecord } from "../../store.ts";
-
-const OLD_OPERATIONS: Readonly<Record<string, string>> = {
-  putIfAbsent: "agree",
-  revokeToken: "buryToken",
-  isTokenRevoked: "isTokenBuried",
-};
-const NEW_OPERATIONS = new Map(Object.entries(OLD_OPERATIONS).map(([name, old]) => [old, name]));
+import type { EdgeEvent, Holder, NewValue, SessionChange, StoredEvent } from "../../schemas.ts";
+import type { StreamEntry } from "../../streams.ts";
 
 const OLD_RECORD_FIELDS: Readonly<Record<string, string>> = {
   successor: "heir",
@@ -18,11 +12,20 @@ const OLD_RECORD_FIELDS: Readonly<Record<string, string>> = {
 const NEW_RECORD_FIELDS = new Map(
   Object.entries(OLD_RECORD_FIELDS).map(([name, old]) => [old, name]),
 );
+/** Larger than any history. */
+const ALL_EVENTS = 1_000_000;
 
 interface Call {
   readonly op: string;
   readonly args: readonly unknown[];
 }
+
+/** A call in the words of another version, and its result in those of this one. */
+interface Translated extends Call {
+  readonly toReply: (value: unknown) => unknown;
+}
+
+// --- journal ---
 
 /** A journal entry with its present names. */
 export function withNewEntryNames(key: string, value: unknown): [key: string, value: unknown] {
@@ -30,40 +33,179 @@ export function withNewEntryNames(key: string, value: unknown): [key: string, va
   return [key, key.startsWith("session/") ? withNewRecordNames(value) : value];
 }
 
-/** A request with its present names. */
-export function withNewCallNames({ op, args }: Call): Call {
-  const name = NEW_OPERATIONS.get(op) ?? op;
-  const [first, ...others] = args;
-  if (name === "reassertSession") return { op: name, args: [withNewRecordNames(first), ...others] };
-  const isOldReport = (name === "report" || name === "readReports") && first === "census";
-  return { op: name, args: isOldReport ? ["usage", ...others] : args };
-}
-
-/** The call with its names of the previous version; undefined when those are the same. */
-export function withOldCallNames({ op, args }: Call): Call | undefined {
-  const [first, ...others] = args;
-  if (Object.hasOwn(OLD_OPERATIONS, op)) return { op: OLD_OPERATIONS[op] ?? op, args };
-  if (op === "reassertSession") {
-    const old = withKeys(first, (key) => OLD_RECORD_FIELDS[key] ?? key);
-    return { op, args: [old, ...others] };
-  }
-  const isUsage = (op === "report" || op === "readReports") && first === "usage";
-  return isUsage ? { op, args: ["census", ...others] } : undefined;
-}
-
 /** A session record, or a part of it, with its present names; other values as they are. */
-export function withNewRecordNames<T>(value: T): T {
+function withNewRecordNames<T>(value: T): T {
   return withKeys(value, (key) => NEW_RECORD_FIELDS.get(key) ?? key);
-}
-
-/** A reply whose record has its present names. */
-export function withNewReplyNames<T extends { readonly record: SessionRecord } | object>(
-  reply: T,
-): T {
-  return "record" in reply ? { ...reply, record: withNewRecordNames(reply.record) } : reply;
 }
 
 function withKeys<T>(value: T, rename: (key: string) => string): T {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [rename(key), one])) as T;
+}
+
+// --- requests of older clients ---
+
+const same = (value: unknown): unknown => value;
+const nothing = (): undefined => undefined;
+
+/** `args` are unchecked: the schemas of today's operation check what they become. */
+const OLD_CALLS: Readonly<Record<string, (...args: never[]) => Translated>> = {
+  agree: (key: string, text: string) => put({ kind: "agreed", key, text }),
+  buryToken: (key: string, untilMs: number) => put({ kind: "revoked", key, untilMs }, nothing),
+  isTokenBuried: (key: string) => call("get", ["revoked", key], (text) => text !== undefined),
+  report: (kind, key, text: string, ttlMs: number) =>
+    put({ kind: newKind(kind), key, text, ttlMs }, nothing),
+  readReports: (kind: string) => call("list", [newKind(kind)]),
+  resign: (role, holder) => call("lead", [role, holder, 0], nothing),
+  reassertSession: (reassertion) => call("reassertSession", [withNewRecordNames(reassertion)]),
+  releaseSession: (holder: Holder, to) => change(holder, { kind: "release", to: to ?? undefined }),
+  closeSession: (holder: Holder, untilMs: number) => change(holder, { kind: "close", untilMs }),
+  openSession: (holder: Holder) => change(holder, { kind: "open" }),
+  putPeer: (holder: Holder, peer) => change(holder, { kind: "put-peer", peer }),
+  removePeer: (holder: Holder, peer, untilMs: number) =>
+    change(holder, { kind: "remove-peer", peer, untilMs }),
+  nextClock: (holder: Holder) => change(holder, { kind: "next-clock" }),
+  appendEvent: (event: EdgeEvent) => call("appendToStream", ["events", [JSON.stringify(event)]]),
+  readEvents: (query?: EventQuery) =>
+    call(
+      "readStream",
+      ["events", { limit: query?.sessionId === undefined ? query?.limit : ALL_EVENTS }],
+      (entries) => toEvents(entries as readonly StreamEntry[], query),
+    ),
+};
+
+/** A request as one of today; those of this version stay as they are. */
+export function fromOldCall({ op, args }: Call): Translated {
+  const translate = Object.hasOwn(OLD_CALLS, op) ? OLD_CALLS[op] : undefined;
+  return translate === undefined ? call(op, args) : translate(...(args as never[]));
+}
+
+function call(op: string, args: readonly unknown[], toReply = same): Translated {
+  return { op, args, toReply };
+}
+
+function put(value: NewValue, toReply = same): Translated {
+  return call("put", [value], toReply);
+}
+
+function change(holder: Holder, to: SessionChange): Translated {
+  return call("changeSession", [holder, to]);
+}
+
+function newKind<Kind extends string>(kind: Kind): Kind | "usage" {
+  return kind === "census" ? "usage" : kind;
+}
+
+interface EventQuery {
+  readonly limit: number;
+  readonly sessionId?: string;
+}
+
+function toEvents(entries: readonly StreamEntry[], query: EventQuery | undefined): StoredEvent[] {
+  const { limit, sessionId } = query ?? { limit: 0 };
+  const events = entries.map(({ text, atMs }): StoredEvent => ({ ...JSON.parse(text), atMs }));
+  const wanted = events.filter((event) => event.sessionId === (sessionId ?? event.sessionId));
+  return limit > 0 ? wanted.slice(-limit) : [];
+}
+
+// --- requests to an older store ---
+
+/** The call in the words of the previous version; undefined when it has no others. */
+export function toOldCall({ op, args }: Call): Translated | undefined {
+  const [first] = args;
+  switch (op) {
+    case "put":
+      return putInOldWords(first as NewValue);
+    case "get":
+      return first === "revoked"
+        ? call("isTokenBuried", args.slice(1), (isBuried) => (isBuried === true ? "" : undefined))
+        : undefined;
+    case "list":
+      return call("readReports", [oldKind(first as string)]);
+    case "lead":
+      return args[2] === 0 ? call("resign", args.slice(0, 2), () => "following") : undefined;
+    case "reassertSession":
+      return call(op, [withKeys(first, (key) => OLD_RECORD_FIELDS[key] ?? key)]);
+    case "changeSession":
+      return changeInOldWords(first as Holder, args[1] as SessionChange);
+    case "appendToStream":
+      return first === "events"
+        ? call(
+            "appendEvent",
+            (args[1] as readonly string[]).map((text) => JSON.parse(text)),
+          )
+        : undefined;
+    case "readStream":
+      return first === "events" ? readOldEvents(args[1] as StreamQuery) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function putInOldWords(value: NewValue): Translated {
+  switch (value.kind) {
+    case "agreed":
+      return call("agree", [value.key, value.text]);
+    case "revoked":
+      return call("buryToken", [value.key, value.untilMs], () => "");
+    case "view":
+    case "usage":
+      return call(
+        "report",
+        [oldKind(value.kind), value.key, value.text, value.ttlMs],
+        () => value.text,
+      );
+  }
+}
+
+/** It has no locks of sessions. */
+function changeInOldWords(holder: Holder, to: SessionChange): Translated | undefined {
+  switch (to.kind) {
+    case "release":
+      return call("releaseSession", [holder, to.to]);
+    case "close":
+      return call("closeSession", [holder, to.untilMs]);
+    case "open":
+      return call("openSession", [holder]);
+    case "lock":
+      return undefined;
+    case "put-peer":
+      return call("putPeer", [holder, to.peer]);
+    case "remove-peer":
+      return call("removePeer", [holder, to.peer, to.untilMs]);
+    case "next-clock":
+      return call("nextClock", [holder]);
+  }
+}
+
+interface StreamQuery {
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** Its events have no ids: their places count, which is good enough while none of them is dropped. */
+function readOldEvents({ after, limit }: StreamQuery): Translated {
+  return call("readEvents", [{ limit: ALL_EVENTS }], (events) => {
+    const entries = (events as readonly StoredEvent[]).map(
+      ({ atMs, ...event }, place): StreamEntry => ({
+        id: `${place + 1}`,
+        text: JSON.stringify(event),
+        atMs,
+      }),
+    );
+    if (after === undefined) return limit > 0 ? entries.slice(-limit) : [];
+    return entries.slice(Number.parseInt(after, 10)).slice(0, limit);
+  });
+}
+
+function oldKind(kind: string): string {
+  return kind === "usage" ? "census" : kind;
+}
+
+/** A reply of an older store: a session record in it with its present names. */
+export function withNewReplyNames(op: string, reply: unknown): unknown {
+  if (op === "findSession") return withNewRecordNames(reply);
+  const mayHave = op === "createSession" || op === "resumeSession";
+  if (!mayHave || typeof reply !== "object" || reply === null) return reply;
+  return "record" in reply ? { ...reply, record: withNewRecordNames(reply.record) } : reply;
 }

@@ -6,24 +6,20 @@ import type { Change } from "../../store.ts";
 /** A record's new value, or undefined when it is deleted. Keys: format/records.ts. */
 export type Write = readonly [key: string, value: unknown];
 
-export interface Effects {
-  readonly write: (key: string, value: unknown) => void;
-  readonly change: (change: Change) => void;
-  /** All effects since the last call. */
-  readonly take: () => { readonly writes: readonly Write[]; readonly changes: readonly Change[] };
-}
+export type Effects = ReturnType<typeof createEffects>;
 
-export function createEffects(): Effects {
+export function createEffects() {
   let writes: Write[] = [];
   let changes: Change[] = [];
   return {
-    write(key, value) {
+    write(key: string, value: unknown): void {
       writes.push([key, value]);
     },
-    change(change) {
+    change(change: Change): void {
       changes.push(change);
     },
-    take() {
+    /** All effects since the last call. */
+    take(): { readonly writes: readonly Write[]; readonly changes: readonly Change[] } {
       const taken = { writes, changes };
       if (writes.length > 0) writes = [];
       if (changes.length > 0) changes = [];

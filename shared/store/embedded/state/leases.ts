@@ -10,13 +10,7 @@ import type { Effects } from "./effects.ts";
 import type { Operations } from "./operations.ts";
 import type { StoreTime } from "./time.ts";
 
-export interface Leases
-  extends Pick<Operations, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
-  /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
-  leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease;
-  /** Removes expired members. */
-  sweep(now: StoreTime): void;
-}
+export type Leases = ReturnType<typeof createLeases>;
 
 interface Held {
   readonly member: MemberRecord;
@@ -24,7 +18,7 @@ interface Held {
 }
 
 /** `startedMs`: the monotonic time at which the store started. */
-export function createLeases(effects: Effects, startedMs: number): Leases {
+export function createLeases(effects: Effects, startedMs: number) {
   const heldById = new Map<WorkerId, Held>();
   const leaders = new Map<Role, { readonly holder: WorkerId; readonly untilMs: number }>();
   let settlesSinceMs = startedMs;
@@ -51,7 +45,7 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
     return true;
   }
 
-  return {
+  const operations = {
     announce(now, member) {
       renewLease(now, member);
       effects.change({ subject: "members" });
@@ -77,7 +71,25 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
       // `parseRequest` validates records, so none is ignored here.
       return { members, ignored: 0, booted: !isSettling(now) };
     },
-    leaseOf(now, id, assumed) {
+    lead(now, role, holder, ttlMs) {
+      const leader = leaders.get(role);
+      if (ttlMs === 0) {
+        if (leader?.holder === holder) leaders.delete(role);
+        return "following";
+      }
+      if (isSettling(now)) return "following";
+      if (leader !== undefined && leader.holder !== holder && now.nowMs < leader.untilMs) {
+        return "following";
+      }
+      leaders.set(role, { holder, untilMs: now.nowMs + ttlMs });
+      return "leading";
+    },
+  } satisfies Partial<Operations>;
+
+  return {
+    operations,
+    /** The lease of `id`. While the store settles, a missing one counts as held by `assumed`. */
+    leaseOf(now: StoreTime, id: WorkerId, assumed: Incarnation): Lease {
       const held = find(now, id);
       if (held !== undefined) {
         const sinceLastHeartbeatMs = now.nowMs - held.lastHeartbeatMs;
@@ -87,19 +99,8 @@ export function createLeases(effects: Effects, startedMs: number): Leases {
         ? { state: "held", incarnation: assumed, sinceLastHeartbeatMs: now.nowMs - settlesSinceMs }
         : { state: "gone" };
     },
-    lead(now, role, holder, ttlMs) {
-      if (isSettling(now)) return "following";
-      const leader = leaders.get(role);
-      if (leader !== undefined && leader.holder !== holder && now.nowMs < leader.untilMs) {
-        return "following";
-      }
-      leaders.set(role, { holder, untilMs: now.nowMs + ttlMs });
-      return "leading";
-    },
-    resign(_now, role, holder) {
-      if (leaders.get(role)?.holder === holder) leaders.delete(role);
-    },
-    sweep(now) {
+    /** Removes expired members. */
+    sweep(now: StoreTime): void {
       for (const [id, held] of heldById) {
         if (!isExpired(held, now)) continue;
         heldById.delete(id);

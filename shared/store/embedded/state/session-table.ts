@@ -3,10 +3,11 @@
  * indexes, journal and change feed agree. Expired sessions are not found, also before they are swept.
  */
 import type { PeerId, SessionId, SessionKey, WorkerId } from "../../../base/ids.ts";
-import { type Holder, type PeerRecord, UNOPENED_SESSION_MS } from "../../store.ts";
-import { type Restored, recordKey, type SessionHead } from "../format/records.ts";
+import type { Holder, PeerRecord, SessionHead } from "../../schemas.ts";
+import { UNOPENED_SESSION_MS } from "../../store.ts";
+import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
-import { createSweeper } from "./sweeper.ts";
+import { createSweeper } from "./table.ts";
 import type { StoreTime } from "./time.ts";
 
 /** Sessions and tombstones; beyond it the oldest tombstone is dropped, and without one no session is created. */
@@ -21,43 +22,9 @@ export interface Session {
   readonly left: Map<string, number>;
 }
 
-export interface SessionTable {
-  readonly find: (now: StoreTime, id: SessionId) => Session | undefined;
-  /** By id, else by alias. */
-  readonly findByKey: (now: StoreTime, key: SessionKey) => Session | undefined;
-  /** The session, if it is open and owner and epoch are those of `holder`. */
-  readonly findHeld: (now: StoreTime, holder: Holder) => Session | undefined;
-  readonly openIdsOf: (now: StoreTime, owner: WorkerId) => SessionId[];
-  readonly owners: (now: StoreTime) => WorkerId[];
-  readonly countOpen: (now: StoreTime, userId: string) => number;
-  /** Whether one more session fits; drops a tombstone for it if need be. */
-  readonly makeRoom: () => boolean;
-  /** Takes `alias` from the session that has it, unless that is `by`. */
-  readonly freeAlias: (alias: SessionKey | undefined, by: SessionId) => void;
-  /** Adds a session, or replaces its head; peers and tokens stay. */
-  readonly put: (head: SessionHead) => Session;
-  /** Removes a session, also an expired one, with its peers and tokens. */
-  readonly drop: (id: SessionId) => void;
-  readonly putPeer: (session: Session, peer: PeerRecord) => void;
-  /** Removes a peer and revokes its token. */
-  readonly removePeer: (
-    session: Session,
-    peer: PeerRecord,
-    now: StoreTime,
-    untilMs: number,
-  ) => void;
-  readonly revoke: (session: Session, tokenId: string, untilMs: number) => void;
-  /** Removes all peers and revoked tokens. */
-  readonly clear: (session: Session) => void;
-  /** Drops some expired sessions and tokens; call it periodically. */
-  readonly sweep: (now: StoreTime) => void;
-  /** Restores a record of the journal. A session comes before its peers and tokens. */
-  readonly restore: (record: Extract<Restored, { kind: "session" | "peer" | "left" }>) => void;
-  /** All records, as journalled, each session before its peers and tokens. */
-  readonly entries: () => Iterable<Write>;
-}
+export type SessionTable = ReturnType<typeof createSessionTable>;
 
-export function createSessionTable(effects: Effects): SessionTable {
+export function createSessionTable(effects: Effects) {
   const sessions = new Map<SessionId, Session>();
   const indexes = createIndexes();
   const sweeper = createSweeper(sessions);
@@ -67,6 +34,7 @@ export function createSessionTable(effects: Effects): SessionTable {
     return session !== undefined && !isExpired(session.head, now) ? session : undefined;
   }
 
+  /** By id, else by alias. */
   function findByKey(now: StoreTime, key: SessionKey): Session | undefined {
     const aliased = indexes.byAlias.get(key);
     return find(now, key as SessionId) ?? (aliased && find(now, aliased));
@@ -83,54 +51,59 @@ export function createSessionTable(effects: Effects): SessionTable {
     return session;
   }
 
+  /** Adds a session, or replaces its head; peers and tokens stay. */
   function put(head: SessionHead): Session {
     const session = sessions.get(head.id) ?? add(head);
     indexes.remove(session.head);
     session.head = head;
     indexes.add(head);
-    effects.write(recordKey.session(head.id), head);
+    effects.write(recordKey("session", head.id), head);
     effects.change({ subject: "session", sessionId: head.id });
     return session;
   }
 
+  /** Removes a session, also an expired one, with its peers and tokens. */
   function drop(id: SessionId): void {
     const session = sessions.get(id);
     if (session === undefined) return;
     clearParts(session, effects);
     indexes.remove(session.head);
     sessions.delete(id);
-    effects.write(recordKey.session(id), undefined);
+    effects.write(recordKey("session", id), undefined);
     effects.change({ subject: "session", sessionId: id });
   }
 
   function revoke({ head, left }: Session, tokenId: string, untilMs: number): void {
     left.set(tokenId, untilMs);
-    effects.write(recordKey.left(head.id, tokenId), untilMs);
+    effects.write(recordKey("left", head.id, tokenId), untilMs);
   }
 
   return {
     find,
     findByKey,
-    findHeld(now, holder) {
+    /** The session, if it is open and owner and epoch are those of `holder`. */
+    findHeld(now: StoreTime, holder: Holder): Session | undefined {
       const session = find(now, holder.sessionId);
       if (session === undefined || session.head.state === "closed") return undefined;
       const { owner, epoch } = session.head;
       return owner === holder.owner && epoch === holder.epoch ? session : undefined;
     },
-    openIdsOf: (now, owner) => openIds(now, indexes.byOwner.get(owner)),
-    owners: (now) =>
+    openIdsOf: (now: StoreTime, owner: WorkerId) => openIds(now, indexes.byOwner.get(owner)),
+    owners: (now: StoreTime) =>
       [...indexes.byOwner].flatMap(([owner, ids]) =>
         [...ids].some((id) => find(now, id) !== undefined) ? owner : [],
       ),
-    countOpen: (now, userId) => openIds(now, indexes.byUser.get(userId)).length,
-    makeRoom() {
+    countOpen: (now: StoreTime, userId: string) => openIds(now, indexes.byUser.get(userId)).length,
+    /** Whether one more session fits; drops a tombstone for it if need be. */
+    makeRoom(): boolean {
       if (sessions.size < MAX_SESSIONS) return true;
       const [oldest] = indexes.closed;
       if (oldest === undefined) return false;
       drop(oldest);
       return true;
     },
-    freeAlias(alias, by) {
+    /** Takes `alias` from the session that has it, unless that is `by`. */
+    freeAlias(alias: SessionKey | undefined, by: SessionId): void {
       const id = alias === undefined ? undefined : indexes.byAlias.get(alias);
       const session = id === undefined || id === by ? undefined : sessions.get(id);
       if (session === undefined) return;
@@ -139,52 +112,58 @@ export function createSessionTable(effects: Effects): SessionTable {
     },
     put,
     drop,
-    putPeer({ head: { id }, peers }, peer) {
+    putPeer({ head: { id }, peers }: Session, peer: PeerRecord): void {
       peers.set(peer.id, peer);
-      effects.write(recordKey.peer(id, peer.id), peer);
+      effects.write(recordKey("peer", id, peer.id), peer);
       effects.change({ subject: "session", sessionId: id });
     },
-    removePeer(session, peer, now, untilMs) {
+    /** Removes a peer and revokes its token. */
+    removePeer(session: Session, peer: PeerRecord, now: StoreTime, untilMs: number): void {
       const { id } = session.head;
       session.peers.delete(peer.id);
-      effects.write(recordKey.peer(id, peer.id), undefined);
+      effects.write(recordKey("peer", id, peer.id), undefined);
       revoke(session, peer.tokenId, untilMs);
       dropExpiredTokens(session, now, effects);
       effects.change({ subject: "session", sessionId: id });
     },
     revoke,
-    clear: (session) => clearParts(session, effects),
-    sweep(now) {
+    /** Removes all peers and revoked tokens. */
+    clear: (session: Session) => clearParts(session, effects),
+    /** Drops some expired sessions and tokens; call it periodically. */
+    sweep(now: StoreTime): void {
       sweeper.sweep((session) => {
         if (isExpired(session.head, now)) drop(session.head.id);
         else dropExpiredTokens(session, now, effects);
       });
     },
-    restore(record) {
+    /** Restores a record of the journal. A session comes before its peers and tokens. */
+    restore(record: Restored<"session" | "peer" | "left">): void {
       if (record.kind === "session") {
-        add(record.head);
+        add(record.value);
         return;
       }
+      const [id, tokenId] = record.ids;
       // Missing after a corrupt line: then its parts are of no use.
-      const session = sessions.get(record.sessionId);
-      if (record.kind === "peer") session?.peers.set(record.peer.id, record.peer);
-      else session?.left.set(record.tokenId, record.untilMs);
+      const session = sessions.get(id);
+      if (record.kind === "peer") session?.peers.set(record.value.id, record.value);
+      else session?.left.set(tokenId, record.value);
     },
-    *entries() {
+    /** All records, as journalled, each session before its peers and tokens. */
+    *entries(): Iterable<Write> {
       for (const session of sessions.values()) yield* entriesOf(session);
     },
   };
 }
 
 function* entriesOf({ head, peers, left }: Session): Iterable<Write> {
-  yield [recordKey.session(head.id), head];
-  for (const peer of peers.values()) yield [recordKey.peer(head.id, peer.id), peer];
-  for (const [token, untilMs] of left) yield [recordKey.left(head.id, token), untilMs];
+  yield [recordKey("session", head.id), head];
+  for (const peer of peers.values()) yield [recordKey("peer", head.id, peer.id), peer];
+  for (const [token, untilMs] of left) yield [recordKey("left", head.id, token), untilMs];
 }
 
 function clearParts({ head: { id }, peers, left }: Session, effects: Effects): void {
-  for (const peer of peers.keys()) effects.write(recordKey.peer(id, peer), undefined);
-  for (const token of left.keys()) effects.write(recordKey.left(id, token), undefined);
+  for (const peer of peers.keys()) effects.write(recordKey("peer", id, peer), undefined);
+  for (const token of left.keys()) effects.write(recordKey("left", id, token), undefined);
   peers.clear();
   left.clear();
 }
@@ -193,7 +172,7 @@ function dropExpiredTokens({ head, left }: Session, now: StoreTime, effects: Eff
   for (const [token, untilMs] of left) {
     if (now.wallMs < untilMs && left.size <= MAX_REVOKED_PER_SESSION) continue;
     left.delete(token);
-    effects.write(recordKey.left(head.id, token), undefined);
+    effects.write(recordKey("left", head.id, token), undefined);
   }
 }
 

@@ -5,58 +5,68 @@ import type { SessionId, SessionKey } from "../../../base/ids.ts";
 import { decideReassert, decideResume, holderOf, nextEpoch } from "../../ownership.ts";
 import type {
   CreateSession,
-  Holder,
   Reassertion,
   ResumeSession,
+  SessionChange,
+  SessionHead,
   SessionRecord,
-} from "../../store.ts";
-import type { SessionHead } from "../format/records.ts";
+} from "../../schemas.ts";
 import type { Effects } from "./effects.ts";
 import type { Leases } from "./leases.ts";
 import type { Operations } from "./operations.ts";
 import { createSessionTable, type Session, type SessionTable } from "./session-table.ts";
 import type { StoreTime } from "./time.ts";
 
-export interface Sessions
-  extends Pick<
-      Operations,
-      | "createSession"
-      | "resumeSession"
-      | "reassertSession"
-      | "findSession"
-      | "sessionsOf"
-      | "owners"
-      | "releaseSession"
-      | "closeSession"
-      | "openSession"
-      | "lockSession"
-      | "putPeer"
-      | "removePeer"
-      | "nextClock"
-    >,
-    Pick<SessionTable, "sweep" | "restore" | "entries"> {}
-
 /** `onOpened` is called when a session's host connects for the first time. */
 export function createSessions(
   effects: Effects,
   leases: Leases,
   onOpened: (now: StoreTime) => void,
-): Sessions {
+) {
   const table = createSessionTable(effects);
 
-  /** Changes the session only if `holder` still holds it. */
-  function changeHeld(
-    now: StoreTime,
-    holder: Holder,
-    change: (session: Session) => void,
-  ): "done" | "lost" {
-    const session = table.findHeld(now, holder);
-    if (session === undefined) return "lost";
-    change(session);
-    return "done";
+  /** Changes a session whose holder asks for it. */
+  function apply(now: StoreTime, session: Session, change: SessionChange): "done" | number {
+    const { successor: _successor, ...head } = session.head;
+    switch (change.kind) {
+      case "release":
+        table.put({
+          ...head,
+          state: "released",
+          ...(change.to !== undefined && { successor: change.to }),
+        });
+        return "done";
+      case "close":
+        table.clear(session);
+        table.put({ ...head, state: "closed", untilMs: change.untilMs });
+        return "done";
+      case "open": {
+        if (head.opened) return "done";
+        // A released one stays so: `opened` tells its successor that the host has connected.
+        const state = head.state === "created" ? "open" : head.state;
+        table.put({ ...session.head, state, opened: true });
+        onOpened(now);
+        return "done";
+      }
+      case "lock": {
+        const { locked: _locked, ...unlocked } = session.head;
+        table.put({ ...unlocked, ...(change.isLocked && { locked: true }) });
+        return "done";
+      }
+      case "put-peer":
+        table.putPeer(session, change.peer);
+        return "done";
+      case "remove-peer": {
+        const peer = session.peers.get(change.peer);
+        if (peer !== undefined) table.removePeer(session, peer, now, change.untilMs);
+        return "done";
+      }
+      case "next-clock":
+        return table.put({ ...session.head, clock: head.clock + 1 }).head.clock;
+    }
   }
 
-  return {
+  const operations = {
     createSession(now, create) {
       const { sessionId: id, alias } = create;
       if (table.find(now, id) !== undefined || isAliasTaken(table, now, alias, id)) {
@@ -108,56 +118,14 @@ export function createSessions(
     sessionsOf: table.openIdsOf,
     owners: table.owners,
 
-    releaseSession(now, holder, to) {
-      return changeHeld(now, holder, (session) => {
-        const { successor: _successor, ...head } = session.head;
-        table.put({ ...head, state: "released", ...(to !== undefined && { successor: to }) });
-      });
-    },
-
-    closeSession(now, holder, untilMs) {
-      return changeHeld(now, holder, (session) => {
-        table.clear(session);
-        const { successor: _successor, ...head } = session.head;
-        table.put({ ...head, state: "closed", untilMs });
-      });
-    },
-
-    openSession(now, holder) {
-      return changeHeld(now, holder, ({ head }) => {
-        if (head.opened) return;
-        // A released one stays so: `opened` tells its successor that the host has connected.
-        const state = head.state === "created" ? "open" : head.state;
-        table.put({ ...head, state, opened: true });
-        onOpened(now);
-      });
-    },
-
-    lockSession(now, holder, isLocked) {
-      return changeHeld(now, holder, ({ head: { locked: _locked, ...head } }) => {
-        table.put({ ...head, ...(isLocked && { locked: true }) });
-      });
-    },
-
-    putPeer(now, holder, peer) {
-      return changeHeld(now, holder, (session) => table.putPeer(session, peer));
-    },
-
-    removePeer(now, holder, peerId, untilMs) {
-      return changeHeld(now, holder, (session) => {
-        const peer = session.peers.get(peerId);
-        if (peer !== undefined) table.removePeer(session, peer, now, untilMs);
-      });
-    },
-
-    nextClock(now, holder) {
+    changeSession(now, holder, change) {
       const session = table.findHeld(now, holder);
-      if (session === undefined) return "lost";
-      const clock = session.head.clock + 1;
-      table.put({ ...session.head, clock });
-      return clock;
+      return session === undefined ? "lost" : apply(now, session, change);
     },
+  } satisfies Partial<Operations>;
 
+  return {
+    operations,
     sweep: table.sweep,
     restore: table.restore,
     entries: table.entries,

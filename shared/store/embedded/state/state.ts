@@ -6,129 +6,73 @@
  * (leases.ts).
  */
 import { HOSTED_COUNTER } from "../../store.ts";
-import type { Restored } from "../format/records.ts";
-import { createEffects, type Effects, type Write } from "./effects.ts";
-import { createHistory } from "./history.ts";
+import type { RecordKind, Restored } from "../format/records.ts";
+import { createStoredCounters } from "./counters.ts";
+import { createEffects, type Write } from "./effects.ts";
 import { createLeases } from "./leases.ts";
 import type { Operations } from "./operations.ts";
-import { createPutIfAbsent } from "./put-if-absent.ts";
-import { createReports } from "./reports.ts";
-import { createRevokedTokens } from "./revoked-tokens.ts";
 import { createSessions } from "./sessions.ts";
 import { createSignIns } from "./sign-ins.ts";
 import { createStreams } from "./streams.ts";
 import { createTickets } from "./tickets.ts";
 import type { StoreTime } from "./time.ts";
+import { createValues } from "./values.ts";
 
-export interface StoreState {
-  readonly operations: Operations;
-  /** Drops some expired entries, in bounded time; call it about every second. */
-  readonly sweep: (now: StoreTime) => void;
-  /** Effects since the last call. */
-  readonly takeEffects: Effects["take"];
-  /** Restores records in any order, before the first operation. */
-  readonly restore: (records: Iterable<Restored>) => void;
-  /** All journalled records. Changes during the iteration are allowed, and may or may not be seen. */
-  readonly entries: () => Iterable<Write>;
-}
+export type StoreState = ReturnType<typeof createStoreState>;
 
-export function createStoreState(start: StoreTime): StoreState {
+export function createStoreState(start: StoreTime) {
   const effects = createEffects();
   const leases = createLeases(effects, start.nowMs);
   const tickets = createTickets(effects);
-  const revoked = createRevokedTokens(effects);
-  const signIns = createSignIns(effects, revoked);
-  const putIfAbsent = createPutIfAbsent(effects);
-  const history = createHistory(effects);
-  const sessions = createSessions(effects, leases, (now) =>
-    history.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
-  );
+  const values = createValues(effects);
+  const signIns = createSignIns(effects, values);
+  const counters = createStoredCounters(effects);
   const streams = createStreams(effects);
-  const reports = createReports();
+  const sessions = createSessions(effects, leases, (now) =>
+    counters.operations.addToCounters(now, { [HOSTED_COUNTER]: 1 }),
+  );
+  const journalled = [sessions, tickets, values, signIns, counters, streams];
+  const expiring = [leases, sessions, tickets, values, signIns];
+
+  const restorers: { readonly [Kind in RecordKind]: (record: Restored<Kind>) => void } = {
+    session: sessions.restore,
+    peer: sessions.restore,
+    left: sessions.restore,
+    ticket: tickets.restore,
+    revoked: values.restore,
+    agreed: values.restore,
+    "sign-in": signIns.restore,
+    counter: counters.restore,
+    event: streams.restore,
+    stream: streams.restore,
+  };
 
   function restoreOne(record: Restored): void {
-    switch (record.kind) {
-      case "session":
-      case "peer":
-      case "left":
-        sessions.restore(record);
-        break;
-      case "ticket":
-        tickets.restore(record);
-        break;
-      case "revoked":
-        revoked.restore(record);
-        break;
-      case "sign-in":
-        signIns.restore(record);
-        break;
-      case "agreed":
-        putIfAbsent.restore(record);
-        break;
-      case "counter":
-      case "event":
-        history.restore(record);
-        break;
-      case "stream":
-        streams.restore(record);
-        break;
-    }
+    // The type does not see that both are of one kind.
+    (restorers[record.kind] as (record: Restored) => void)(record);
   }
 
+  const operations: Operations = {
+    timeMs: (now) => now.wallMs,
+    ...leases.operations,
+    ...sessions.operations,
+    ...tickets.operations,
+    ...values.operations,
+    ...signIns.operations,
+    ...counters.operations,
+    ...streams.operations,
+  };
+
   return {
-    operations: {
-      timeMs: (now) => now.wallMs,
-      announce: leases.announce,
-      renew: leases.renew,
-      withdraw: leases.withdraw,
-      members: leases.members,
-      lead: leases.lead,
-      resign: leases.resign,
-      createSession: sessions.createSession,
-      resumeSession: sessions.resumeSession,
-      reassertSession: sessions.reassertSession,
-      findSession: sessions.findSession,
-      sessionsOf: sessions.sessionsOf,
-      owners: sessions.owners,
-      releaseSession: sessions.releaseSession,
-      closeSession: sessions.closeSession,
-      openSession: sessions.openSession,
-      lockSession: sessions.lockSession,
-      putPeer: sessions.putPeer,
-      removePeer: sessions.removePeer,
-      nextClock: sessions.nextClock,
-      putTicket: tickets.putTicket,
-      readTicket: tickets.readTicket,
-      answerTicket: tickets.answerTicket,
-      dropTicket: tickets.dropTicket,
-      ticketsOf: tickets.ticketsOf,
-      revokeToken: revoked.revokeToken,
-      isTokenRevoked: revoked.isTokenRevoked,
-      putSignIn: signIns.putSignIn,
-      claimDueSignIns: signIns.claimDueSignIns,
-      findSignIn: signIns.findSignIn,
-      signInsOf: signIns.signInsOf,
-      endSignIn: signIns.endSignIn,
-      putIfAbsent: putIfAbsent.putIfAbsent,
-      addToCounters: history.addToCounters,
-      readCounters: history.readCounters,
-      appendEvent: history.appendEvent,
-      readEvents: history.readEvents,
-      appendToStream: streams.appendToStream,
-      readStream: streams.readStream,
-      report: reports.report,
-      readReports: reports.readReports,
+    operations,
+    /** Drops some expired entries, in bounded time; call it about every second. */
+    sweep(now: StoreTime): void {
+      for (const part of expiring) part.sweep(now);
     },
-    sweep(now) {
-      leases.sweep(now);
-      sessions.sweep(now);
-      tickets.sweep(now);
-      revoked.sweep(now);
-      signIns.sweep(now);
-      reports.sweep(now);
-    },
+    /** Effects since the last call. */
     takeEffects: effects.take,
-    restore(records) {
+    /** Restores records in any order, before the first operation. */
+    restore(records: Iterable<Restored>): void {
       const parts: Restored[] = [];
       for (const record of records) {
         // The parts of a session come after the session.
@@ -137,14 +81,9 @@ export function createStoreState(start: StoreTime): StoreState {
       }
       for (const record of parts) restoreOne(record);
     },
-    *entries() {
-      yield* sessions.entries();
-      yield* tickets.entries();
-      yield* revoked.entries();
-      yield* signIns.entries();
-      yield* putIfAbsent.entries();
-      yield* history.entries();
-      yield* streams.entries();
+    /** All journalled records. Changes during the iteration are allowed, and may or may not be seen. */
+    *entries(): Iterable<Write> {
+      for (const part of journalled) yield* part.entries();
     },
   };
 }

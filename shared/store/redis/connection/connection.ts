@@ -27,11 +27,8 @@ const MAX_PENDING = 10_000;
 const UNREADY_KINDS: ReadonlySet<FaultKind> = new Set(["password", "loading", "replica", "busy"]);
 
 export interface Runner {
-  /**
-   * Runs a script. When it rejects, the script may have run completely or not at all. `operation` names the store's
-   * operation in errors and counters.
-   */
-  run(operation: string, script: ScriptName, ...args: readonly string[]): Promise<unknown>;
+  /** Runs the script of an operation. When it rejects, the script may have run completely or not at all. */
+  run(operation: ScriptName, ...args: readonly string[]): Promise<unknown>;
 }
 
 export interface Connection extends Runner {
@@ -48,10 +45,8 @@ export interface Connection extends Runner {
   close(): Promise<void>;
 }
 
-/** A script with its arguments; `operation` as in `run`. */
 export interface Call {
-  readonly operation: string;
-  readonly script: HeartbeatScript;
+  readonly operation: HeartbeatScript;
   readonly args: readonly string[];
 }
 
@@ -153,7 +148,7 @@ export function openConnection(deps: ConnectionDeps): Connection {
   }
 
   async function runTogether(calls: readonly Call[]): Promise<HeartbeatReply> {
-    const args = calls.flatMap(({ script, args }) => [script, String(args.length), ...args]);
+    const args = calls.flatMap(({ operation, args }) => [operation, String(args.length), ...args]);
     const reply = await perform("heartbeat", () => evaluate("heartbeat", args));
     const [version, ...results] = expectReply(heartbeatSchema, reply);
     const outcomes = calls.map(({ operation }, i) => toOutcome(operation, results[i]));
@@ -199,7 +194,7 @@ export function openConnection(deps: ConnectionDeps): Connection {
       return link.localAddress;
     },
     onHealth: health.listeners.add,
-    run: (operation, script, ...args) => perform(operation, () => evaluate(script, args)),
+    run: (operation, ...args) => perform(operation, () => evaluate(operation, args)),
     runTogether,
     timeMs: () => perform("timeMs", () => readTimeMs(link.redis)),
     async close() {

@@ -20,9 +20,9 @@ const MAX_WAITING = 100;
  * writes. So they come first.
  */
 const REFUSED_WHEN_FULL: ReadonlySet<HeartbeatScript> = new Set([
-  "claim_due_sign_ins",
-  "append_to_stream",
-  "report",
+  "claimDueSignIns",
+  "appendToStream",
+  "put",
 ]);
 
 export interface Heartbeats {
@@ -98,22 +98,22 @@ export function createHeartbeats(deps: {
 
   return {
     atOnce: {
-      run(operation, script, ...args) {
-        if (script !== "renew") return connection.run(operation, script, ...args);
+      run(operation, ...args) {
+        if (operation !== "renew") return connection.run(operation, ...args);
         lastRenewalMs = clock.nowMs();
-        if (waiting.length === 0 || isOnItsWay) return connection.run(operation, script, ...args);
+        if (waiting.length === 0 || isOnItsWay) return connection.run(operation, ...args);
         return new Promise((resolve, reject) => {
-          void send([{ operation, script, args, resolve, reject }, ...takeWaiting()]);
+          void send([{ operation, args, resolve, reject }, ...takeWaiting()]);
         });
       },
     },
     deferred: {
-      run(operation, script, ...args) {
-        const mayWait = isHeartbeatScript(script) && waiting.length < MAX_WAITING;
-        if (!mayWait || !isRenewalExpected()) return connection.run(operation, script, ...args);
+      run(operation, ...args) {
+        const mayWait = isHeartbeatScript(operation) && waiting.length < MAX_WAITING;
+        if (!mayWait || !isRenewalExpected()) return connection.run(operation, ...args);
         timer ??= clock.after(PATIENCE_MS, sendAlone);
         return new Promise((resolve, reject) => {
-          waiting.push({ operation, script, args, resolve, reject });
+          waiting.push({ operation, args, resolve, reject });
         });
       },
     },
@@ -134,6 +134,6 @@ interface Waiting extends Call {
 }
 
 function inOrder(calls: readonly Waiting[]): readonly Waiting[] {
-  const isFirst = ({ script }: Waiting): boolean => REFUSED_WHEN_FULL.has(script);
+  const isFirst = ({ operation }: Waiting): boolean => REFUSED_WHEN_FULL.has(operation);
   return [...calls.filter(isFirst), ...calls.filter((call) => !isFirst(call))];
 }

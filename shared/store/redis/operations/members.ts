@@ -16,7 +16,7 @@ const MAX_ANNOUNCED = 64;
 export function createMembers(
   connection: Runner,
   ignored: Ignored,
-): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead" | "resign"> {
+): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead"> {
   /** The visible parts of the members that this process announced. */
   const announced = new Map<WorkerId, string>();
 
@@ -28,19 +28,12 @@ export function createMembers(
 
   return {
     async announce(member) {
-      await connection.run(
-        "announce",
-        "announce",
-        member.id,
-        member.incarnation,
-        storedValue(member),
-      );
+      await connection.run("announce", member.id, member.incarnation, storedValue(member));
       remember(member);
     },
     async renew(member) {
       const isChange = announced.get(member.id) !== visible(member);
       const reply = await connection.run(
-        "renew",
         "renew",
         member.id,
         member.incarnation,
@@ -52,10 +45,10 @@ export function createMembers(
       return outcome;
     },
     async withdraw(id, incarnation) {
-      await connection.run("withdraw", "withdraw", id, incarnation);
+      await connection.run("withdraw", id, incarnation);
     },
     async members() {
-      const reply = await connection.run("members", "members");
+      const reply = await connection.run("members");
       const [settled, unread, flat] = expectReply(membersSchema, reply);
       const values = pairsOf(flat);
       const members = values.flatMap(([id, value]) => readMember(id, value) ?? []);
@@ -64,11 +57,8 @@ export function createMembers(
       return { members, ignored: unreadable, booted: settled === 1 };
     },
     async lead(role, holder, ttlMs) {
-      const reply = await connection.run("lead", "lead", role, holder, toMs(ttlMs));
+      const reply = await connection.run("lead", role, holder, toMs(ttlMs));
       return expectWord(reply, ["leading", "following"]);
-    },
-    async resign(role, holder) {
-      await connection.run("resign", "resign", role, holder);
     },
   };
 }

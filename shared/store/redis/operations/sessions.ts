@@ -2,9 +2,16 @@
  * The session operations in Redis. scripts/ownership.lua decides who may own a session.
  */
 import { isSessionId, isWorkerId, type SessionId, type SessionKey } from "../../../base/ids.ts";
-import type { Holder, ResumeCause, ResumeOutcome, SessionRecord, Store } from "../../store.ts";
+import {
+  type Changed,
+  type Holder,
+  RESUME_CAUSES,
+  type ResumeOutcome,
+  type SessionChange,
+  type SessionRecord,
+  type Store,
+} from "../../store.ts";
 import type { Runner } from "../connection/connection.ts";
-import type { ScriptName } from "../scripts/load-scripts.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
 import { StoreReplyError } from "../values/errors.ts";
 import type { Ignored } from "../values/ignored.ts";
@@ -21,16 +28,6 @@ import {
 /** Stored beside a peer's record: its id and its place in the order of joining. */
 const PEER_MARGIN_BYTES = 256;
 
-const RESUME_CAUSES = [
-  "mine",
-  "restarted",
-  "handed",
-  "lease-gone",
-  "replaced",
-  "exited",
-  "refused",
-] as const satisfies readonly ResumeCause[];
-
 type Sessions = Pick<
   Store,
   | "createSession"
@@ -39,27 +36,10 @@ type Sessions = Pick<
   | "findSession"
   | "sessionsOf"
   | "owners"
-  | "releaseSession"
-  | "closeSession"
-  | "openSession"
-  | "lockSession"
-  | "putPeer"
-  | "removePeer"
-  | "nextClock"
+  | "changeSession"
 >;
 
 export function createSessions(connection: Runner, ignored: Ignored): Sessions {
-  /** Runs a script that changes the session only if the holder still holds it. */
-  async function runHeld(
-    operation: string,
-    script: ScriptName,
-    holder: Holder,
-    ...args: string[]
-  ): Promise<"done" | "lost"> {
-    const reply = await connection.run(operation, script, ...holderArgs(holder), ...args);
-    return expectWord(reply, ["done", "lost"]);
-  }
-
   function toRecord(reply: unknown): SessionRecord | undefined {
     const read = readRecord(expectReply(recordSchema, reply));
     ignored.count("session", read.ignored);
@@ -70,7 +50,6 @@ export function createSessions(connection: Runner, ignored: Ignored): Sessions {
     async createSession({ sessionId, owner, incarnation, userId, maxPerUser, alias }) {
       const reply = await connection.run(
         "createSession",
-        "create_session",
         sessionId,
         owner,
         incarnation,
@@ -88,7 +67,6 @@ export function createSessions(connection: Runner, ignored: Ignored): Sessions {
     async resumeSession({ sessionId, worker, incarnation, evidence, evidenceOf }) {
       const reply = await connection.run(
         "resumeSession",
-        "resume_session",
         sessionId,
         worker,
         incarnation,
@@ -100,7 +78,6 @@ export function createSessions(connection: Runner, ignored: Ignored): Sessions {
     async reassertSession(asserted) {
       const reply = await connection.run(
         "reassertSession",
-        "reassert_session",
         asserted.id,
         asserted.owner,
         asserted.incarnation,
@@ -118,39 +95,51 @@ export function createSessions(connection: Runner, ignored: Ignored): Sessions {
     },
     async findSession(key) {
       const id = isSessionId(key) ? key : "";
-      const reply = await connection.run("findSession", "find_session", id, toJson(key));
+      const reply = await connection.run("findSession", id, toJson(key));
       const [unreadable, record] = expectArray(reply);
       if (unreadable === 1) ignored.count("session", 1);
       return record === undefined ? undefined : toRecord(record);
     },
     async sessionsOf(owner) {
-      const reply = await connection.run("sessionsOf", "sessions_of", owner);
+      const reply = await connection.run("sessionsOf", owner);
       return expectReply(repliesSchema, reply).filter((id): id is SessionId => isSessionId(id));
     },
     async owners() {
-      const reply = await connection.run("owners", "owners");
+      const reply = await connection.run("owners");
       return expectReply(repliesSchema, reply).filter(isWorkerId);
     },
-    releaseSession: (holder, to) => runHeld("releaseSession", "release_session", holder, to ?? ""),
-    closeSession: (holder, untilMs) =>
-      runHeld("closeSession", "close_session", holder, toMs(untilMs)),
-    openSession: (holder) => runHeld("openSession", "open_session", holder),
-    lockSession: (holder, isLocked) =>
-      runHeld("lockSession", "lock_session", holder, isLocked ? "1" : ""),
-    async putPeer(holder, peer) {
-      // The token id comes before the record, so that Lua need not parse what clients wrote into it.
-      const token = toJson(peer.tokenId);
-      const record = toJson(peer);
-      limited("a peer's record", token + record, MAX_PEER_BYTES - PEER_MARGIN_BYTES);
-      return await runHeld("putPeer", "put_peer", holder, peer.id, token, record);
-    },
-    removePeer: (holder, peer, untilMs) =>
-      runHeld("removePeer", "remove_peer", holder, peer, toMs(untilMs)),
-    async nextClock(holder) {
-      const reply = await connection.run("nextClock", "next_clock", ...holderArgs(holder));
-      return typeof reply === "number" ? reply : expectWord(reply, ["lost"]);
+    async changeSession<Change extends SessionChange>(holder: Holder, change: Change) {
+      const args = [holder.sessionId, holder.owner, String(holder.epoch), ...changeArgs(change)];
+      const reply = await connection.run("changeSession", ...args);
+      const isClock = change.kind === "next-clock" && typeof reply === "number";
+      return (isClock ? reply : expectWord(reply, ["done", "lost"])) as Changed<Change> | "lost";
     },
   };
+}
+
+/** What change_session.lua needs. */
+function changeArgs(change: SessionChange): string[] {
+  const { kind } = change;
+  switch (kind) {
+    case "release":
+      return [kind, change.to ?? ""];
+    case "close":
+      return [kind, toMs(change.untilMs)];
+    case "lock":
+      return [kind, change.isLocked ? "1" : ""];
+    case "put-peer": {
+      // The token id comes before the record, so that Lua need not parse what clients wrote into it.
+      const token = toJson(change.peer.tokenId);
+      const record = toJson(change.peer);
+      limited("a peer's record", token + record, MAX_PEER_BYTES - PEER_MARGIN_BYTES);
+      return [kind, change.peer.id, token, record];
+    }
+    case "remove-peer":
+      return [kind, change.peer, toMs(change.untilMs)];
+    case "open":
+    case "next-clock":
+      return [kind];
+  }
 }
 
 /** Treats an invalid record as missing. */
@@ -185,8 +174,4 @@ function aliasArgs(alias: SessionKey | undefined): [string, string] {
   if (alias === undefined) return ["", ""];
   const text = limited("a session key", toJson(alias), MAX_VALUE_BYTES);
   return [text, isSessionId(alias) ? alias : ""];
-}
-
-function holderArgs({ sessionId, owner, epoch }: Holder): string[] {
-  return [sessionId, owner, String(epoch)];
 }

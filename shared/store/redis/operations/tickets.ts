@@ -31,7 +31,6 @@ export function createTickets(connection: Runner, ignored: Ignored): Tickets {
     async putTicket({ kind, token, question, group, ttlMs }) {
       await connection.run(
         "putTicket",
-        "put_ticket",
         kind,
         token,
         limited("a ticket's question", toJson(question), MAX_TICKET_BYTES),
@@ -40,20 +39,20 @@ export function createTickets(connection: Runner, ignored: Ignored): Tickets {
       );
     },
     async readTicket(kind, token) {
-      const reply = await connection.run("readTicket", "read_ticket", kind, token);
+      const reply = await connection.run("readTicket", kind, token);
       const [question, answer] = expectReply(repliesSchema, reply);
       return question === undefined ? undefined : toTicket(token, question, answer);
     },
     async answerTicket(kind, token, answer) {
       const text = limited("a ticket's answer", toJson(answer), MAX_TICKET_BYTES);
-      const reply = await connection.run("answerTicket", "answer_ticket", kind, token, text);
+      const reply = await connection.run("answerTicket", kind, token, text);
       return expectWord(reply, ["done", "gone", "answered"]);
     },
     async dropTicket(kind, token) {
-      await connection.run("dropTicket", "drop_ticket", kind, token);
+      await connection.run("dropTicket", kind, token);
     },
     async ticketsOf(kind, group) {
-      const reply = await connection.run("ticketsOf", "tickets_of", kind, toJson(group));
+      const reply = await connection.run("ticketsOf", kind, toJson(group));
       const waiting = pairsOf(expectReply(repliesSchema, reply));
       return waiting.flatMap(([token, question]) => toTicket(token, question) ?? []);
     },

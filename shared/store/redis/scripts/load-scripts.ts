@@ -6,10 +6,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { productFile } from "../../../base/product-files.ts";
 import { REFUSED_HEARTBEAT_AGE_MS } from "../../ownership.ts";
+import { MAX_REPORT_BYTES } from "../../schemas.ts";
 import {
+  DEFERRABLE_OPERATIONS,
   HOSTED_COUNTER,
-  MAX_EVENTS,
-  MAX_REPORT_BYTES,
   MAX_REPORTS,
   MAX_SIGN_INS_OF_KEY,
   MEMBER_LEASE_MS,
@@ -18,70 +18,44 @@ import {
 } from "../../store.ts";
 import * as limits from "../values/limits.ts";
 
-/** The scripts, each with the shared files that it needs. */
+/** The scripts, named as the operations that they are, each with the shared files that it needs. */
 const SCRIPTS = {
   greet: [],
-  time: [],
+  timeMs: [],
   announce: [],
   renew: [],
   withdraw: [],
   members: [],
   lead: [],
-  resign: [],
-  create_session: ["session"],
-  resume_session: ["session", "ownership"],
-  reassert_session: ["session", "ownership"],
-  find_session: ["session"],
-  sessions_of: [],
+  createSession: ["session"],
+  resumeSession: ["session", "ownership"],
+  reassertSession: ["session", "ownership"],
+  findSession: ["session"],
+  sessionsOf: [],
   owners: [],
-  release_session: ["session"],
-  close_session: ["session"],
-  open_session: ["session"],
-  lock_session: ["session"],
-  put_peer: ["session"],
-  remove_peer: ["session"],
-  next_clock: ["session"],
-  put_ticket: ["ticket"],
-  read_ticket: ["ticket"],
-  answer_ticket: ["ticket"],
-  drop_ticket: ["ticket"],
-  tickets_of: ["ticket"],
-  revoke_token: ["revoked"],
-  is_token_revoked: ["revoked"],
-  put_sign_in: ["revoked", "sign_in"],
-  claim_due_sign_ins: ["sign_in"],
-  find_sign_in: ["sign_in"],
-  sign_ins_of: ["sign_in"],
-  end_sign_in: ["revoked", "sign_in"],
-  put_if_absent: [],
-  add_to_counters: [],
-  read_counters: [],
-  append_event: [],
-  read_events: [],
-  append_to_stream: [],
-  read_stream: [],
-  report: [],
-  read_reports: [],
+  changeSession: ["session"],
+  putTicket: ["ticket"],
+  readTicket: ["ticket"],
+  answerTicket: ["ticket"],
+  dropTicket: ["ticket"],
+  ticketsOf: ["ticket"],
+  put: ["value"],
+  get: ["value"],
+  list: ["value"],
+  putSignIn: ["value", "sign_in"],
+  claimDueSignIns: ["sign_in"],
+  findSignIns: ["sign_in"],
+  endSignIn: ["value", "sign_in"],
+  addToCounters: [],
+  readCounters: [],
+  appendToStream: [],
+  readStream: [],
 } as const satisfies Record<string, readonly string[]>;
 
 export type ScriptName = keyof typeof SCRIPTS;
 
 /** Those that `heartbeat.lua` can run. */
-const OF_HEARTBEATS = [
-  "renew",
-  "time",
-  "members",
-  "lead",
-  "sessions_of",
-  "owners",
-  "tickets_of",
-  "claim_due_sign_ins",
-  "read_counters",
-  "append_to_stream",
-  "read_stream",
-  "report",
-  "read_reports",
-] as const satisfies readonly ScriptName[];
+const OF_HEARTBEATS = ["renew", ...DEFERRABLE_OPERATIONS] as const satisfies readonly ScriptName[];
 
 export type HeartbeatScript = (typeof OF_HEARTBEATS)[number];
 
@@ -102,7 +76,7 @@ export const CHANNEL = "changes";
 /** Reads all scripts. */
 export function loadScripts(): Readonly<Record<Script["name"], Script>> {
   const scripts = (Object.keys(SCRIPTS) as ScriptName[]).map((name) =>
-    toScript(name, composeLua(["prelude", ...SCRIPTS[name], name])),
+    toScript(name, composeLua(["prelude", ...SCRIPTS[name], fileOf(name)])),
   );
   scripts.push(toScript("heartbeat", composeHeartbeat()));
   return Object.fromEntries(scripts.map((script) => [script.name, script])) as Record<
@@ -123,7 +97,7 @@ export function composeLua(files: readonly string[]): string {
 function composeHeartbeat(): string {
   const shared = new Set(OF_HEARTBEATS.flatMap((name): readonly string[] => SCRIPTS[name]));
   const functions = OF_HEARTBEATS.map(
-    (name) => `scripts['${name}'] = function(ARGV)\n${readLua(name)}\nend`,
+    (name) => `scripts['${name}'] = function(ARGV)\n${readLua(fileOf(name))}\nend`,
   );
   return [
     composeLua(["prelude", ...shared]),
@@ -131,6 +105,11 @@ function composeHeartbeat(): string {
     ...functions,
     readLua("heartbeat"),
   ].join("\n");
+}
+
+/** `changeSession` is in change_session.lua. */
+function fileOf(name: ScriptName): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function readLua(name: string): string {
@@ -145,7 +124,6 @@ function constantsInLua(): string {
     SETTLING_MS,
     UNOPENED_MS: UNOPENED_SESSION_MS,
     HOSTED_COUNTER,
-    MAX_EVENTS,
     MAX_REPORTS,
     MAX_REPORT_BYTES,
     MAX_SIGN_INS_OF_KEY,

@@ -16,7 +16,6 @@ local OLD_REVOKED = prefix .. 'buried'  -- one version: the previous name; both 
 local SIGN_INS = prefix .. 'sign-ins'   -- zset: sign-ins at identity providers by expiry
 local DUE = prefix .. 'sign-ins-due'    -- zset: those that are to be checked by when
 local COUNTERS = prefix .. 'counters'   -- hash: name to sum
-local EVENTS = prefix .. 'events'       -- stream
 local TURN = prefix .. 'turn'           -- string: number of the last ticket, for their order
 
 local function member_key(id) return prefix .. 'member:' .. id end        -- string with TTL: incarnation, then JSON
@@ -24,7 +23,6 @@ local function agreed_key(name) return prefix .. 'agreed:' .. name end    -- str
 local function role_key(role) return prefix .. 'role:' .. role end        -- string with TTL: id of the leader
 local function report_key(kind, id) return prefix .. 'report:' .. kind .. ':' .. id end  -- string with TTL
 local function reports_key(kind) return prefix .. 'reports:' .. kind end  -- zset: member ids by expiry of their report
-local function stream_key(name) return prefix .. 'stream:' .. name end    -- stream
 local function session_key(id) return prefix .. 'session:' .. id end      -- hash
 local function peers_key(id) return prefix .. 'peers:' .. id end          -- hash: peer id to turn, token id, record
 local function left_key(id) return prefix .. 'left:' .. id end            -- zset: token ids of peers who left, by expiry
@@ -36,6 +34,12 @@ local function tickets_key(kind) return prefix .. 'tickets:' .. kind end  -- zse
 local function group_key(kind, group) return prefix .. 'group:' .. kind .. ':' .. group end    -- zset: tokens by turn
 local function sign_in_key(id) return prefix .. 'sign-in:' .. id end      -- hash with TTL
 local function sign_ins_key(key) return prefix .. 'sign-ins-of:' .. key end  -- zset: their ids by expiry
+
+-- The key of a stream, and the field that has the text of an entry.
+local function stream_key(name)
+  if name == 'events' then return prefix .. 'events', 'event' end
+  return prefix .. 'stream:' .. name, 'text'
+end
 
 -- Whole numbers as text: Lua would write 1.7e+12.
 local function text(number) return string.format('%.0f', number) end

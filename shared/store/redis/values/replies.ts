@@ -3,17 +3,13 @@
  * used, and never makes an operation fail.
  */
 import { z } from "zod";
-import {
-  incarnationSchema,
-  peerIdSchema,
-  sessionIdSchema,
-  sessionKeySchema,
-  workerIdSchema,
-} from "../../../base/id-schemas.ts";
-import { isSessionId } from "../../../base/ids.ts";
 import { type MemberRecord, parseMember } from "../../member.ts";
-import type { PeerRecord, SessionRecord, StoredEvent } from "../../store.ts";
-import { userRecordSchema } from "../../user-record.ts";
+import {
+  type PeerRecord,
+  peerSchema,
+  type SessionRecord,
+  sessionHeadSchema,
+} from "../../schemas.ts";
 import { StoreReplyError } from "./errors.ts";
 
 export const repliesSchema = z.array(z.string());
@@ -48,6 +44,12 @@ export function expectWord<const Word extends string>(
   return word;
 }
 
+/** A text. Throws `StoreReplyError`. */
+export function expectText(reply: unknown): string {
+  if (typeof reply !== "string") throw new StoreReplyError();
+  return reply;
+}
+
 /** An array reply. Throws `StoreReplyError`. */
 export function expectArray(reply: unknown): readonly unknown[] {
   if (!Array.isArray(reply)) throw new StoreReplyError();
@@ -74,54 +76,25 @@ export function readMember(id: string, value: string): MemberRecord | undefined 
 
 // --- sessions ---
 
-/** In the order of `FIELDS` in scripts/session.lua. */
-const HEAD_FIELDS = [
-  "owner",
-  "incarnation",
-  "epoch",
-  "state",
-  "successor",
-  "user",
-  "alias",
-  "clock",
-  "created",
-  "opened",
-  "turn",
-  "locked",
-] as const;
+/** The fields of its hash, in the order of `FIELDS` in scripts/session.lua, and how each is read. */
+const HEAD_FIELDS: readonly (readonly [field: string, read: (text: string) => unknown])[] = [
+  ["owner", String],
+  ["incarnation", String],
+  ["epoch", readWhole],
+  ["state", String],
+  ["successor", String],
+  ["userId", parseJson],
+  ["alias", parseJson],
+  ["clock", readWhole],
+  ["createdMs", readWhole],
+  ["opened", Boolean],
+  ["turn", readWhole],
+  ["locked", (text) => text === "1"],
+];
 
-const jsonText = z.string().transform((text) => parseJson(text));
-const whole = z
-  .string()
-  .regex(/^\d{1,15}$/)
-  .transform(Number);
-
-const headSchema = z.object({
-  owner: workerIdSchema,
-  incarnation: incarnationSchema,
-  epoch: whole,
-  state: z.enum(["created", "open", "released", "closed"]),
-  successor: workerIdSchema.exactOptional(),
-  user: jsonText.pipe(z.string()),
-  alias: jsonText.pipe(sessionKeySchema).exactOptional(),
-  clock: whole,
-  created: whole,
-  locked: z
-    .literal("1")
-    .transform((): true => true)
-    .exactOptional(),
-});
-
-const peerSchema: z.ZodType<PeerRecord> = z.object({
-  id: peerIdSchema,
-  host: z.boolean(),
-  user: userRecordSchema,
-  publicKey: z.string(),
-  client: z.string(),
-  compression: z.array(z.string()).max(32),
-  tokenId: z.string().min(1),
-  settled: z.boolean(),
-});
+function readWhole(text: string): number | undefined {
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
 
 /** Undefined when the head is invalid. `ignored`: invalid parts, which were omitted. */
 export function readRecord(reply: RecordReply): {
@@ -129,23 +102,20 @@ export function readRecord(reply: RecordReply): {
   readonly ignored: number;
 } {
   const [id, values, peers, left, ignored] = reply;
-  const fields = HEAD_FIELDS.flatMap((field, i) => {
+  const fields = HEAD_FIELDS.flatMap(([field, read], i) => {
     const value = values[i];
-    return typeof value === "string" ? [[field, value]] : [];
+    return typeof value === "string" ? [[field, read(value)]] : [];
   });
-  const parsed = headSchema.safeParse(Object.fromEntries(fields));
-  if (!parsed.success || !isSessionId(id)) return { record: undefined, ignored: ignored + 1 };
-  const { user, created, successor, ...head } = parsed.data;
+  const head = sessionHeadSchema.safeParse({ opened: false, ...Object.fromEntries(fields), id });
+  if (!head.success) return { record: undefined, ignored: ignored + 1 };
+  const { opened: _opened, successor, ...stored } = head.data;
   const parsedPeers = readPeers(peers);
   const revokedTokens = left.map(parseJson).filter((token) => typeof token === "string");
   const record: SessionRecord = {
-    id,
-    ...head,
-    ...(successor !== undefined && head.state === "released" && { successor }),
-    userId: user,
+    ...stored,
+    ...(successor !== undefined && stored.state === "released" && { successor }),
     peers: parsedPeers.peers,
     revokedTokens,
-    createdMs: created,
   };
   return { record, ignored: ignored + parsedPeers.ignored + left.length - revokedTokens.length };
 }
@@ -162,22 +132,6 @@ function readPeers(flat: readonly string[]): { peers: PeerRecord[]; ignored: num
   });
   placed.sort((a, b) => a.turn - b.turn);
   return { peers: placed.map(({ peer }) => peer), ignored: pairs.length - placed.length };
-}
-
-// --- events ---
-
-const eventSchema = z.object({
-  kind: z.enum(["created", "resumed", "released", "closed", "joined", "left", "returned"]),
-  sessionId: sessionIdSchema,
-  worker: workerIdSchema,
-  epoch: z.number(),
-  cause: z.string().max(1024),
-});
-
-/** The id in the stream begins with the store's time. */
-export function readEvent(id: string, text: string): StoredEvent | undefined {
-  const parsed = eventSchema.safeParse(parseJson(text));
-  return parsed.success ? { ...parsed.data, atMs: Number(id.split("-")[0]) } : undefined;
 }
 
 // --- JSON ---

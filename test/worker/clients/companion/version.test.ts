@@ -1,7 +1,7 @@
 /** The version of the companion, agreed on in a real embedded store. */
 import semver from "semver";
 import { expect, test } from "vitest";
-import type { Store } from "../../../../shared/store/store.ts";
+import type { NewValue, Store } from "../../../../shared/store/store.ts";
 import { agreeOnTime, versionAt } from "../../../../worker/clients/companion/version.ts";
 import { startStore } from "../../sessions/fixture.ts";
 
@@ -55,7 +55,7 @@ test("after the loss of the store's data the version still rises", async () => {
   const fixture = await startStore();
   const at = (nowMs: number, store = fixture.connect()) => ({
     timeMs: async () => nowMs,
-    putIfAbsent: (name: string, text: string) => store.putIfAbsent(name, text),
+    put: (value: NewValue) => store.put(value),
     addToCounters: (increments: Record<string, number>) => store.addToCounters(increments),
     readCounters: (prefix: string) => store.readCounters(prefix),
   });

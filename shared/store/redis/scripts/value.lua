@@ -1,4 +1,7 @@
--- Precedes the scripts that revoke ids, of tokens and of sign-ins.
+-- Precedes the scripts for texts by key, and those that revoke ids of sign-ins. By kind:
+--   agreed    string agreed:KEY, without expiry
+--   revoked   score in the sorted set `revoked`: when it ends
+--   reports   string report:KIND:KEY with TTL, and its expiry in the sorted set reports:KIND
 
 -- A later expiry that was set before stays. Beyond MAX_REVOKED, those that expire first are dropped.
 local function revoke(id, ttl, now)
@@ -17,4 +20,11 @@ local function is_revoked(id, now)
     if till and tonumber(till) > now then return true end
   end
   return false
+end
+
+-- '?' for one of another type or too long; nil when there is none.
+local function read_report(kind, id)
+  local value = redis.pcall('GETRANGE', report_key(kind, id), 0, MAX_REPORT_BYTES)
+  if type(value) ~= 'string' or #value > MAX_REPORT_BYTES then return '?' end
+  return value ~= '' and value or nil
 end
