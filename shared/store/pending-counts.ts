@@ -5,13 +5,6 @@ import { oneFlight } from "../base/one-flight.ts";
 import type { Log } from "../logs/log.ts";
 import type { Store } from "./store.ts";
 
-export interface PendingCounts {
-  /** Adds to counters, soon. Names that are too many are dropped, until others are written. */
-  add(increments: Readonly<Record<string, number>>): void;
-  /** Writes what waits. */
-  close(): Promise<void>;
-}
-
 const RETRY_MS = 1000;
 
 export function createPendingCounts(deps: {
@@ -24,7 +17,7 @@ export function createPendingCounts(deps: {
   readonly delayMs: number;
   /** Beyond this, only names that already wait still grow. */
   readonly maxNames: number;
-}): PendingCounts {
+}) {
   const { store, clock, log, what, delayMs, maxNames } = deps;
   let waiting = new Map<string, number>();
   let timer: Timer | undefined;
@@ -70,12 +63,14 @@ export function createPendingCounts(deps: {
   });
 
   return {
-    add(increments) {
+    /** Adds to counters, soon. Names that are too many are dropped, until others are written. */
+    add(increments: Readonly<Record<string, number>>): void {
       add(Object.entries(increments));
       if (delayMs > 0) writeIn(delayMs);
       else void write();
     },
-    async close() {
+    /** Writes what waits. */
+    async close(): Promise<void> {
       cancelTimer();
       await write();
       cancelTimer();

@@ -12,27 +12,19 @@ const PART = /^([A-Za-z0-9]{12}) (\d{1,3})\/(\d{1,3}) (.*)$/s;
 const PART_HEAD_CHARS = 24;
 const PART_CHARS = MAX_STREAM_TEXT_CHARS - PART_HEAD_CHARS;
 
-export interface Register {
-  /** Throws on a text of more than half of what the stream keeps: the one before must stay readable meanwhile. */
-  write(text: string): Promise<void>;
-  /** The text that was written last; undefined: none. */
-  read(): Promise<string | undefined>;
-  /** Whether nothing was written, or it was lost. */
-  isEmpty(): Promise<boolean>;
-  /** As `read`; undefined when nothing was written since the last read, which is a small request that may be deferred. */
-  poll(): Promise<{ readonly text: string | undefined } | undefined>;
-}
+export type Register = ReturnType<typeof createRegister>;
 
 export function createRegister(
   stream: StreamName,
   store: Pick<Store, "appendToStream" | "readStream"> & {
     readonly deferred: Pick<Store, "readStream">;
   },
-): Register {
+) {
   const { keep } = STREAMS[stream];
   /** Of the newest entry that was read. */
   let lastId: string | undefined;
 
+  /** The text that was written last; undefined: none. */
   async function read(): Promise<string | undefined> {
     const entries = await store.readStream(stream, { limit: keep });
     lastId = entries.at(-1)?.id;
@@ -40,7 +32,8 @@ export function createRegister(
   }
 
   return {
-    async write(text) {
+    /** Throws on a text of more than half of what the stream keeps: the one before must stay readable meanwhile. */
+    async write(text: string): Promise<void> {
       const parts = split(text);
       if (parts.length > keep / 2) {
         throw new Error(`a text of ${text.length} characters is too long for the stream ${stream}`);
@@ -48,10 +41,12 @@ export function createRegister(
       await store.appendToStream(stream, parts);
     },
     read,
-    async isEmpty() {
+    /** Whether nothing was written, or it was lost. */
+    async isEmpty(): Promise<boolean> {
       return (await store.readStream(stream, { limit: 1 })).length === 0;
     },
-    async poll() {
+    /** As `read`; undefined when nothing was written since the last read, which is a small request that may be deferred. */
+    async poll(): Promise<{ readonly text: string | undefined } | undefined> {
       if (lastId !== undefined) {
         const fresh = await store.deferred.readStream(stream, { after: lastId, limit: 1 });
         if (fresh.length === 0) return undefined;

@@ -25,6 +25,16 @@ export const ordinalSchema = z.number().int().nonnegative();
 /** Of counters, and of values that are written once. */
 export const nameSchema = z.string().regex(/^[A-Za-z0-9._/-]{1,200}$/);
 
+// --- roles ---
+
+/**
+ * Jobs of one elected member. `reaper`: takes over abandoned sessions, writes the history. `statsd`: sends metrics. `autoscale`:
+ * changes the number of workers (`ct-edge autoscale`). `webhooks`: delivers events to their receivers. `acme`: obtains
+ * certificates.
+ */
+export const roleSchema = z.enum(["reaper", "statsd", "autoscale", "webhooks", "acme"]);
+export type Role = z.infer<typeof roleSchema>;
+
 // --- sessions ---
 
 /** The claim to own a session: every change of a record compares owner *and* epoch. */

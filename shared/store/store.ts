@@ -9,7 +9,6 @@
 import { EdgeError } from "../base/errors.ts";
 import type { Incarnation, SessionId, SessionKey, WorkerId } from "../base/ids.ts";
 import type { MemberRecord } from "./member.ts";
-import type { Role } from "./roles.ts";
 import type {
   CreateSession,
   Holder,
@@ -19,6 +18,7 @@ import type {
   Reassertion,
   ReportKind,
   ResumeSession,
+  Role,
   SessionChange,
   SessionRecord,
   StoredSignIn,
@@ -27,7 +27,6 @@ import type {
 } from "./schemas.ts";
 import type { StreamEntry, StreamName } from "./streams.ts";
 
-export { ROLES, type Role } from "./roles.ts";
 export type * from "./schemas.ts";
 export type { UserRecord } from "./user-record.ts";
 
@@ -199,6 +198,17 @@ export class StoreAwayError extends EdgeError {
     super(`the store did not answer (${operation}); check that it runs and can be reached`, {
       cause,
     });
+  }
+}
+
+/**
+ * The store accepts no new records, because its memory is full. Operations that need no memory still work: leases,
+ * take-overs, releases, closes. Most callers treat it like a store that is away.
+ */
+export class StoreFullError extends StoreAwayError {
+  constructor(operation: string) {
+    super(operation);
+    this.message = `the store is full and refused ${operation}; raise maxmemory in Redis`;
   }
 }
 

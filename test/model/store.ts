@@ -4,9 +4,12 @@
  */
 
 import { parseRecord, type Restored } from "../../shared/store/embedded/format/records.ts";
-import type { Operation, Operations } from "../../shared/store/embedded/state/operations.ts";
+import type {
+  Operation,
+  Operations,
+  StoreTime,
+} from "../../shared/store/embedded/state/operations.ts";
 import { createStoreState, type StoreState } from "../../shared/store/embedded/state/state.ts";
-import type { StoreTime } from "../../shared/store/embedded/state/time.ts";
 import {
   type Change,
   type ResumeOutcome,

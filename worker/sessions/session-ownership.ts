@@ -280,6 +280,14 @@ export class SessionOwnership {
     });
   }
 
+  /** Closes the session in the store. `onClosed` gets the result, and passes it on. */
+  close(onClosed: (result: "done" | "lost") => "done" | "lost"): Promise<unknown> {
+    return this.writes.write(async (holder) => {
+      const untilMs = await this.tombstoneEndMs();
+      return onClosed(await this.#deps.store.changeSession(holder, { kind: "close", untilMs }));
+    });
+  }
+
   /** Records a session that was created while the store was away. `record` resolves with its epoch in the store. */
   recordLate(record: () => Promise<number | "lost">): void {
     this.#isRecorded = false;

@@ -406,16 +406,13 @@ export class Session {
   /** Closes it for all peers. `by`: the operator. */
   end(cause: CloseCause, by?: Sender): void {
     if (!this.isLive) return;
-    const { counters, store, usage } = this.#deps;
+    const { counters, usage } = this.#deps;
     this.#joins.rejectAll("closed", EDGE);
     this.diary.closed(cause, this.peers, by);
     this.#state = "closed";
     this.#stopTimers();
     this.#peers.endAll(roomClosed(this.#peers.host?.id ?? ""));
-    void this.#ownership.writes.write(async (holder) => {
-      const untilMs = await this.#ownership.tombstoneEndMs();
-      return usage.closed(await store.changeSession(holder, { kind: "close", untilMs }));
-    });
+    void this.#ownership.close((result) => usage.closed(result));
     counters.count("worker.sessions_closed", cause);
     void this.#retire();
   }

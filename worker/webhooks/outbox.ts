@@ -13,8 +13,7 @@ import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { randomAlphanumerics, type WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
-import { StoreFullError } from "../../shared/store/store-full-error.ts";
+import { type Store, StoreAwayError, StoreFullError } from "../../shared/store/store.ts";
 import type { OutboxSink } from "../activity/recorder.ts";
 import { gapEvent, markAgain, writeEvent } from "./event-text.ts";
 

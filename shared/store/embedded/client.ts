@@ -159,12 +159,7 @@ function createOperations(request: Request): Pick<Store, Operation> {
 
 // --- one connection ---
 
-interface Connection {
-  /** Rejects with `StoreAwayError` when the connection is lost before the response, or no response comes in time. */
-  send(op: string, args: readonly unknown[]): Promise<unknown>;
-  /** Waits up to `timeoutMs` for pending responses, then closes. */
-  close(timeoutMs: number): Promise<void>;
-}
+type Connection = ReturnType<typeof createConnection>;
 
 /** One version: repeats a call that the store refused under the name of the version before. */
 async function sendToAnyVersion(
@@ -197,7 +192,7 @@ function createConnection(deps: {
   readonly onChanges: (changes: readonly Change[]) => void;
   /** Called once, also after `close`. */
   readonly onLost: (reason: string) => void;
-}): Connection {
+}) {
   const { clock } = deps;
   const socket: Socket = connect(deps.socketPath);
   /** In the order of requests, which is the order of responses. */
@@ -259,7 +254,8 @@ function createConnection(deps: {
   }
 
   return {
-    send(op, args) {
+    /** Rejects with `StoreAwayError` when the connection is lost before the response, or no response comes in time. */
+    send(op: string, args: readonly unknown[]): Promise<unknown> {
       if (isLost || pendingById.size >= MAX_PENDING || socket.writableLength > MAX_UNSENT_BYTES) {
         return Promise.reject(new StoreAwayError(op, new Error("too many pending requests")));
       }
@@ -277,7 +273,8 @@ function createConnection(deps: {
       });
     },
 
-    async close(timeoutMs) {
+    /** Waits up to `timeoutMs` for pending responses, then closes. */
+    async close(timeoutMs: number): Promise<void> {
       if (pendingById.size > 0 && timeoutMs > 0) {
         await new Promise<void>((resolve) => {
           onIdle = resolve;

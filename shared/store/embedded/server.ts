@@ -19,8 +19,8 @@ import {
 import { createLineReader } from "./format/lines.ts";
 import { parseRecord } from "./format/records.ts";
 import { openJournal, readJournal } from "./journal/journal.ts";
+import { readTime, type StoreTime } from "./state/operations.ts";
 import { createStoreState, type StoreState } from "./state/state.ts";
-import { readTime, type StoreTime } from "./state/time.ts";
 import { MAX_REQUEST_BYTES, parseRequest, type Reply, type Request, toLine } from "./wire.ts";
 
 export { DataDirError, StoreInUseError } from "./data-dir.ts";
@@ -116,12 +116,7 @@ function onlyOnce(action: () => Promise<void>): () => Promise<void> {
 
 // --- the store behind the socket ---
 
-interface OpenStore {
-  readonly serve: (socket: net.Socket) => void;
-  readonly close: () => void;
-}
-
-function openStore(deps: Deps, dataDir: string, clients: ReadonlySet<net.Socket>): OpenStore {
+function openStore(deps: Deps, dataDir: string, clients: ReadonlySet<net.Socket>) {
   const { clock } = deps;
   const state = createStoreState(readTime(clock));
   const file = path.join(dataDir, JOURNAL_NAME);
@@ -142,14 +137,14 @@ function openStore(deps: Deps, dataDir: string, clients: ReadonlySet<net.Socket>
   });
 
   return {
-    serve(socket) {
+    serve: (socket: net.Socket): void => {
       serveClient(socket, (request) => {
         const value = runOperation(state, readTime(clock), request);
         commit();
         return value;
       });
     },
-    close() {
+    close(): void {
       sweeps.cancel();
       feed.close();
       journal.close();

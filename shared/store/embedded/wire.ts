@@ -17,6 +17,7 @@ import {
   REPORT_KINDS,
   reassertionSchema,
   resumeSessionSchema,
+  roleSchema,
   sessionChangeSchema,
   signInKeySchema,
   ticketKindSchema,
@@ -24,7 +25,7 @@ import {
   tokenSchema,
   VALUE_KINDS,
 } from "../schemas.ts";
-import { type Change, ROLES } from "../store.ts";
+import type { Change } from "../store.ts";
 import { isStreamText, STREAM_NAMES } from "../streams.ts";
 import { fromOldCall } from "./format/old-names.ts";
 import type { Operation } from "./state/operations.ts";
@@ -106,7 +107,6 @@ function describeIssue(error: z.ZodError): string {
 
 // --- arguments, by operation ---
 
-const roleSchema = z.enum(ROLES);
 const reportKindSchema = z.enum(REPORT_KINDS);
 const streamSchema = z.enum(STREAM_NAMES);
 const signInQuerySchema = z.union([

@@ -12,8 +12,8 @@ import type {
 } from "../../../shared/base/ids.ts";
 import { parseRecord } from "../../../shared/store/embedded/format/records.ts";
 import { openJournal, readJournal } from "../../../shared/store/embedded/journal/journal.ts";
+import type { StoreTime } from "../../../shared/store/embedded/state/operations.ts";
 import { createStoreState, type StoreState } from "../../../shared/store/embedded/state/state.ts";
-import type { StoreTime } from "../../../shared/store/embedded/state/time.ts";
 import type { PeerRecord, SessionChange } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
 import { collectingLog } from "../../support/logs.ts";

@@ -4,20 +4,7 @@
 
 const LINE_FEED = 10;
 
-export interface LineReader {
-  /**
-   * Calls `onLine` for each complete line, without its line feed. Returns false when a line exceeds the limit or `onLine`
-   * returned false; do not push more then.
-   */
-  push(chunk: Buffer): boolean;
-  /** The bytes after the last line feed. */
-  rest(): Buffer;
-}
-
-export function createLineReader(
-  maxLineBytes: number,
-  onLine: (line: Buffer) => boolean,
-): LineReader {
+export function createLineReader(maxLineBytes: number, onLine: (line: Buffer) => boolean) {
   let parts: Buffer[] = [];
   let partBytes = 0;
 
@@ -30,7 +17,11 @@ export function createLineReader(
   }
 
   return {
-    push(chunk) {
+    /**
+     * Calls `onLine` for each complete line, without its line feed. Returns false when a line exceeds the limit or `onLine`
+     * returned false; do not push more then.
+     */
+    push(chunk: Buffer): boolean {
       let start = 0;
       for (;;) {
         const end = chunk.indexOf(LINE_FEED, start);
@@ -45,6 +36,7 @@ export function createLineReader(
       }
       return partBytes <= maxLineBytes;
     },
-    rest: () => Buffer.concat(parts),
+    /** The bytes after the last line feed. */
+    rest: (): Buffer => Buffer.concat(parts),
   };
 }

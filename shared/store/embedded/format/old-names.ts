@@ -12,6 +12,20 @@ const OLD_RECORD_FIELDS: Readonly<Record<string, string>> = {
 const NEW_RECORD_FIELDS = new Map(
   Object.entries(OLD_RECORD_FIELDS).map(([name, old]) => [old, name]),
 );
+/** Changes of a session were operations of their own, with a holder and these arguments. */
+const OLD_CHANGES: Readonly<
+  Record<Exclude<SessionChange["kind"], "lock">, readonly [op: string, ...names: string[]]>
+> = {
+  release: ["releaseSession", "to"],
+  close: ["closeSession", "untilMs"],
+  open: ["openSession"],
+  "put-peer": ["putPeer", "peer"],
+  "remove-peer": ["removePeer", "peer", "untilMs"],
+  "next-clock": ["nextClock"],
+};
+const NEW_CHANGES = new Map(
+  Object.entries(OLD_CHANGES).map(([kind, [op, ...names]]) => [op, { kind, names }]),
+);
 /** Larger than any history. */
 const ALL_EVENTS = 1_000_000;
 
@@ -58,13 +72,6 @@ const OLD_CALLS: Readonly<Record<string, (...args: never[]) => Translated>> = {
   readReports: (kind: string) => call("list", [newKind(kind)]),
   resign: (role, holder) => call("lead", [role, holder, 0], nothing),
   reassertSession: (reassertion) => call("reassertSession", [withNewRecordNames(reassertion)]),
-  releaseSession: (holder: Holder, to) => change(holder, { kind: "release", to: to ?? undefined }),
-  closeSession: (holder: Holder, untilMs: number) => change(holder, { kind: "close", untilMs }),
-  openSession: (holder: Holder) => change(holder, { kind: "open" }),
-  putPeer: (holder: Holder, peer) => change(holder, { kind: "put-peer", peer }),
-  removePeer: (holder: Holder, peer, untilMs: number) =>
-    change(holder, { kind: "remove-peer", peer, untilMs }),
-  nextClock: (holder: Holder) => change(holder, { kind: "next-clock" }),
   appendEvent: (event: EdgeEvent) => call("appendToStream", ["events", [JSON.stringify(event)]]),
   readEvents: (query?: EventQuery) =>
     call(
@@ -77,7 +84,15 @@ const OLD_CALLS: Readonly<Record<string, (...args: never[]) => Translated>> = {
 /** A request as one of today; those of this version stay as they are. */
 export function fromOldCall({ op, args }: Call): Translated {
   const translate = Object.hasOwn(OLD_CALLS, op) ? OLD_CALLS[op] : undefined;
-  return translate === undefined ? call(op, args) : translate(...(args as never[]));
+  return translate?.(...(args as never[])) ?? fromOldChange(op, args) ?? call(op, args);
+}
+
+function fromOldChange(op: string, [holder, ...args]: readonly unknown[]): Translated | undefined {
+  const change = NEW_CHANGES.get(op);
+  if (change === undefined) return undefined;
+  // JSON has no undefined: an omitted argument arrives as null.
+  const values = change.names.map((name, i) => [name, args[i] ?? undefined]);
+  return call("changeSession", [holder, { kind: change.kind, ...Object.fromEntries(values) }]);
 }
 
 function call(op: string, args: readonly unknown[], toReply = same): Translated {
@@ -86,10 +101,6 @@ function call(op: string, args: readonly unknown[], toReply = same): Translated 
 
 function put(value: NewValue, toReply = same): Translated {
   return call("put", [value], toReply);
-}
-
-function change(holder: Holder, to: SessionChange): Translated {
-  return call("changeSession", [holder, to]);
 }
 
 function newKind<Kind extends string>(kind: Kind): Kind | "usage" {
@@ -159,23 +170,11 @@ function putInOldWords(value: NewValue): Translated {
 }
 
 /** It has no locks of sessions. */
-function changeInOldWords(holder: Holder, to: SessionChange): Translated | undefined {
-  switch (to.kind) {
-    case "release":
-      return call("releaseSession", [holder, to.to]);
-    case "close":
-      return call("closeSession", [holder, to.untilMs]);
-    case "open":
-      return call("openSession", [holder]);
-    case "lock":
-      return undefined;
-    case "put-peer":
-      return call("putPeer", [holder, to.peer]);
-    case "remove-peer":
-      return call("removePeer", [holder, to.peer, to.untilMs]);
-    case "next-clock":
-      return call("nextClock", [holder]);
-  }
+function changeInOldWords(holder: Holder, change: SessionChange): Translated | undefined {
+  const { kind, ...values } = change;
+  if (kind === "lock") return undefined;
+  const [op, ...names] = OLD_CHANGES[kind];
+  return call(op, [holder, ...names.map((name) => (values as Record<string, unknown>)[name])]);
 }
 
 interface StreamQuery {

@@ -30,13 +30,6 @@ const READ_BYTES = 1024 * 1024;
 /** The disk is full or fails: the store can continue in memory. */
 const DISK_ERRORS = new Set(["ENOSPC", "EDQUOT", "EIO", "EFBIG"]);
 
-export interface Journal {
-  /** Writes the changes of one operation before it returns. Never throws: a later compaction makes up for a failure. */
-  append(writes: readonly Write[]): void;
-  /** Syncs and closes the file. Never throws. */
-  close(): void;
-}
-
 // --- reading ---
 
 /**
@@ -148,7 +141,7 @@ export function openJournal(deps: {
   readonly counters?: Pick<Counters, "count">;
   /** All live records. */
   readonly entries: () => Iterable<Write>;
-}): Journal {
+}) {
   const { file, clock, log } = deps;
   /** Undefined while writing fails. */
   let current: AppendFile | undefined;
@@ -217,7 +210,8 @@ export function openJournal(deps: {
   const checks = clock.every(CHECK_PERIOD_MS, check);
 
   return {
-    append(writes) {
+    /** Writes the changes of one operation before it returns. Never throws: a later compaction makes up for a failure. */
+    append(writes: readonly Write[]): void {
       const line = toLine(writes);
       try {
         if (current !== undefined) appendTo(current, line);
@@ -232,7 +226,8 @@ export function openJournal(deps: {
         onFailed(error);
       }
     },
-    close() {
+    /** Syncs and closes the file. Never throws. */
+    close(): void {
       checks.cancel();
       rewrite?.abandon();
       rewrite = undefined;

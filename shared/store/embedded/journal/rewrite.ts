@@ -17,16 +17,10 @@ interface Source {
 }
 
 /** A rewrite in the background. */
-export interface Rewrite {
-  /** Adds the line of a change that came meanwhile. Throws when it cannot be written. */
-  append(line: string): void;
-  abandon(): void;
-}
+export type Rewrite = ReturnType<typeof startRewrite>;
 
 /** Throws when the file cannot be created; later errors go to `onFailed`. */
-export function startRewrite(
-  source: Source & { readonly onFailed: (error: unknown) => void },
-): Rewrite {
+export function startRewrite(source: Source & { readonly onFailed: (error: unknown) => void }) {
   const dump = createDump(source);
   let state: "dumping" | "syncing" | "over" = "dumping";
 
@@ -67,8 +61,9 @@ export function startRewrite(
 
   setImmediate(continueDump);
   return {
-    append: (line) => dump.append(line),
-    abandon() {
+    /** Adds the line of a change that came meanwhile. Throws when it cannot be written. */
+    append: (line: string) => dump.append(line),
+    abandon(): void {
       // `finish` discards a file that is being synced.
       if (state === "dumping") discardFile(dump.file);
       state = "over";

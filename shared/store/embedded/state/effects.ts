@@ -19,7 +19,7 @@ export function createEffects() {
       changes.push(change);
     },
     /** All effects since the last call. */
-    take(): { readonly writes: readonly Write[]; readonly changes: readonly Change[] } {
+    take: (): { readonly writes: readonly Write[]; readonly changes: readonly Change[] } => {
       const taken = { writes, changes };
       if (writes.length > 0) writes = [];
       if (changes.length > 0) changes = [];

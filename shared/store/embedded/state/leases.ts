@@ -7,8 +7,7 @@ import type { MemberRecord } from "../../member.ts";
 import type { Lease } from "../../ownership.ts";
 import { MEMBER_LEASE_MS, type Role, SETTLING_MS } from "../../store.ts";
 import type { Effects } from "./effects.ts";
-import type { Operations } from "./operations.ts";
-import type { StoreTime } from "./time.ts";
+import type { Operations, StoreTime } from "./operations.ts";
 
 export type Leases = ReturnType<typeof createLeases>;
 

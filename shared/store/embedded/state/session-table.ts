@@ -7,8 +7,8 @@ import type { Holder, PeerRecord, SessionHead } from "../../schemas.ts";
 import { UNOPENED_SESSION_MS } from "../../store.ts";
 import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
+import type { StoreTime } from "./operations.ts";
 import { createSweeper } from "./table.ts";
-import type { StoreTime } from "./time.ts";
 
 /** Sessions and tombstones; beyond it the oldest tombstone is dropped, and without one no session is created. */
 const MAX_SESSIONS = 200_000;
@@ -78,6 +78,11 @@ export function createSessionTable(effects: Effects) {
     effects.write(recordKey("left", head.id, tokenId), untilMs);
   }
 
+  /** All records, as journalled, each session before its peers and tokens. */
+  function* entries(): Iterable<Write> {
+    for (const session of sessions.values()) yield* entriesOf(session);
+  }
+
   return {
     find,
     findByKey,
@@ -130,14 +135,14 @@ export function createSessionTable(effects: Effects) {
     /** Removes all peers and revoked tokens. */
     clear: (session: Session) => clearParts(session, effects),
     /** Drops some expired sessions and tokens; call it periodically. */
-    sweep(now: StoreTime): void {
+    sweep: (now: StoreTime): void => {
       sweeper.sweep((session) => {
         if (isExpired(session.head, now)) drop(session.head.id);
         else dropExpiredTokens(session, now, effects);
       });
     },
     /** Restores a record of the journal. A session comes before its peers and tokens. */
-    restore(record: Restored<"session" | "peer" | "left">): void {
+    restore: (record: Restored<"session" | "peer" | "left">): void => {
       if (record.kind === "session") {
         add(record.value);
         return;
@@ -148,10 +153,7 @@ export function createSessionTable(effects: Effects) {
       if (record.kind === "peer") session?.peers.set(record.value.id, record.value);
       else session?.left.set(tokenId, record.value);
     },
-    /** All records, as journalled, each session before its peers and tokens. */
-    *entries(): Iterable<Write> {
-      for (const session of sessions.values()) yield* entriesOf(session);
-    },
+    entries,
   };
 }
 

@@ -13,9 +13,8 @@ import type {
 } from "../../schemas.ts";
 import type { Effects } from "./effects.ts";
 import type { Leases } from "./leases.ts";
-import type { Operations } from "./operations.ts";
+import type { Operations, StoreTime } from "./operations.ts";
 import { createSessionTable, type Session, type SessionTable } from "./session-table.ts";
-import type { StoreTime } from "./time.ts";
 
 /** `onOpened` is called when a session's host connects for the first time. */
 export function createSessions(

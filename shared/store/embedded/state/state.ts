@@ -10,12 +10,11 @@ import type { RecordKind, Restored } from "../format/records.ts";
 import { createStoredCounters } from "./counters.ts";
 import { createEffects, type Write } from "./effects.ts";
 import { createLeases } from "./leases.ts";
-import type { Operations } from "./operations.ts";
+import type { Operations, StoreTime } from "./operations.ts";
 import { createSessions } from "./sessions.ts";
 import { createSignIns } from "./sign-ins.ts";
 import { createStreams } from "./streams.ts";
 import { createTickets } from "./tickets.ts";
-import type { StoreTime } from "./time.ts";
 import { createValues } from "./values.ts";
 
 export type StoreState = ReturnType<typeof createStoreState>;
@@ -63,6 +62,11 @@ export function createStoreState(start: StoreTime) {
     ...streams.operations,
   };
 
+  /** All journalled records. Changes during the iteration are allowed, and may or may not be seen. */
+  function* entries(): Iterable<Write> {
+    for (const part of journalled) yield* part.entries();
+  }
+
   return {
     operations,
     /** Drops some expired entries, in bounded time; call it about every second. */
@@ -81,9 +85,6 @@ export function createStoreState(start: StoreTime) {
       }
       for (const record of parts) restoreOne(record);
     },
-    /** All journalled records. Changes during the iteration are allowed, and may or may not be seen. */
-    *entries(): Iterable<Write> {
-      for (const part of journalled) yield* part.entries();
-    },
+    entries,
   };
 }

@@ -54,7 +54,7 @@ export function createStreams(effects: Effects) {
 
   return {
     operations,
-    restore(record: Restored<"stream" | "event">): void {
+    restore: (record: Restored<"stream" | "event">): void => {
       if (record.kind === "stream") {
         const [stream, ordinal] = record.ids;
         add(stream, ordinal, { text: record.value });

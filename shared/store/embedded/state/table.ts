@@ -3,7 +3,7 @@
  * are dropped little by little, and indexes by other keys follow.
  */
 import type { Effects, Write } from "./effects.ts";
-import type { StoreTime } from "./time.ts";
+import type { StoreTime } from "./operations.ts";
 
 /** Takes well under a millisecond. */
 const ENTRIES_PER_SWEEP = 500;
@@ -62,6 +62,11 @@ export function createTable<Value>(deps: {
     if (ids?.size === 0) idsByKey.delete(key);
   }
 
+  /** All, as journalled. */
+  function* entries(): Iterable<Write> {
+    for (const [id, value] of values) yield [keyOf(id), value];
+  }
+
   return {
     /** Also expired ones. */
     values: values as ReadonlyMap<string, Value>,
@@ -79,17 +84,14 @@ export function createTable<Value>(deps: {
         drop(id);
       }
     },
-    sweep(now: StoreTime): void {
+    sweep: (now: StoreTime): void => {
       sweeper.sweep((value, id) => {
         if (isExpired(now, value)) drop(id);
       });
     },
     /** As `set`, from the journal. */
     restore,
-    /** All, as journalled. */
-    *entries(): Iterable<Write> {
-      for (const [id, value] of values) yield [keyOf(id), value];
-    },
+    entries,
   };
 }
 

@@ -5,9 +5,8 @@ import { type StoredTicket, TICKET_KINDS, type TicketKind } from "../../schemas.
 import type { Ticket } from "../../store.ts";
 import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
-import type { Operations } from "./operations.ts";
+import type { Operations, StoreTime } from "./operations.ts";
 import { createTable } from "./table.ts";
-import type { StoreTime } from "./time.ts";
 
 /**
  * Limits of one kind; beyond them the oldest tickets are dropped. Strangers may start sign-ins, so a flood must not fill the
@@ -59,7 +58,7 @@ export function createTickets(effects: Effects) {
     sweep(now: StoreTime): void {
       for (const table of Object.values(tables)) table.sweep(now);
     },
-    restore({ ids: [kind, token], value }: Restored<"ticket">): void {
+    restore: ({ ids: [kind, token], value }: Restored<"ticket">): void => {
       tables[kind].restore(token, value);
     },
     *entries(): Iterable<Write> {

@@ -6,9 +6,8 @@ import { REPORT_KINDS, type ReportKind } from "../../schemas.ts";
 import { MAX_REPORTS } from "../../store.ts";
 import { type Restored, recordKey } from "../format/records.ts";
 import type { Effects, Write } from "./effects.ts";
-import type { Operations } from "./operations.ts";
+import type { Operations, StoreTime } from "./operations.ts";
 import { createTable } from "./table.ts";
-import type { StoreTime } from "./time.ts";
 
 /** Beyond it the oldest is dropped: signing in and out all day must not fill the memory. */
 const MAX_REVOKED = 200_000;
@@ -74,7 +73,7 @@ export function createValues(effects: Effects) {
       revoked.sweep(now);
       for (const kind of REPORT_KINDS) reports.list(now, kind);
     },
-    restore(record: Restored<"agreed" | "revoked">): void {
+    restore: (record: Restored<"agreed" | "revoked">): void => {
       const [key] = record.ids;
       if (record.kind === "agreed") agreed.restore(key, record.value);
       else revoked.restore(key, record.value);

@@ -3,18 +3,17 @@
  * could write. While the store is away every operation fails at once, so nothing piles up.
  */
 import { type Clock, sleep, type Timer } from "../../../base/clock.ts";
+import { EdgeError } from "../../../base/errors.ts";
 import { createListeners } from "../../../base/listeners.ts";
 import type { Log } from "../../../logs/log.ts";
 import type { Counters } from "../../../metrics/metrics.ts";
-import { StoreAwayError, type StoreHealth } from "../../store.ts";
-import { StoreFullError } from "../../store-full-error.ts";
+import { StoreAwayError, StoreFullError, type StoreHealth } from "../../store.ts";
 import {
   type HeartbeatScript,
   loadScripts,
   type Script,
   type ScriptName,
 } from "../scripts/load-scripts.ts";
-import { StoreRefusedError } from "../values/errors.ts";
 import { expectReply, heartbeatSchema } from "../values/replies.ts";
 import { type Fault, type FaultKind, isNewEnough, NotRedisError, tooOldFault } from "./faults.ts";
 import { COMMAND_TIMEOUT_MS, createLink, type Link } from "./link.ts";
@@ -26,23 +25,20 @@ const MAX_PENDING = 10_000;
 /** Errors that a server replies to every command for now, INFO included. */
 const UNREADY_KINDS: ReadonlySet<FaultKind> = new Set(["password", "loading", "replica", "busy"]);
 
+/**
+ * Redis refused this operation: a missing permission, or a bug. Nothing was changed. Its cause never contains what was sent:
+ * ioredis attaches the arguments of a command to its errors, passwords included.
+ */
+export class StoreRefusedError extends EdgeError {
+  readonly code = "EDGE_STORE_REFUSED";
+  constructor(operation: string, why: string) {
+    super(`Redis refused ${operation}: ${why}`);
+  }
+}
+
 export interface Runner {
   /** Runs the script of an operation. When it rejects, the script may have run completely or not at all. */
   run(operation: ScriptName, ...args: readonly string[]): Promise<unknown>;
-}
-
-export interface Connection extends Runner {
-  readonly health: StoreHealth;
-  /** See `Store`. */
-  readonly localAddress: string | undefined;
-  onHealth(listener: (health: StoreHealth) => void): () => void;
-  /**
-   * Runs several scripts as one, in this order. Each has its own outcome, as of `run`. When it rejects, all of them may have run
-   * or none.
-   */
-  runTogether(calls: readonly Call[]): Promise<HeartbeatReply>;
-  timeMs(): Promise<number>;
-  close(): Promise<void>;
 }
 
 export interface Call {
@@ -56,6 +52,8 @@ export interface HeartbeatReply {
   readonly outcomes: readonly PromiseSettledResult<unknown>[];
 }
 
+export type Connection = ReturnType<typeof openConnection>;
+
 export interface ConnectionDeps {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
@@ -66,7 +64,7 @@ export interface ConnectionDeps {
   readonly counters: Counters;
 }
 
-export function openConnection(deps: ConnectionDeps): Connection {
+export function openConnection(deps: ConnectionDeps) {
   const { clock, counters } = deps;
   const scripts = loadScripts();
   const report = createReport(deps);
@@ -147,6 +145,10 @@ export function openConnection(deps: ConnectionDeps): Connection {
     }
   }
 
+  /**
+   * Runs several scripts as one, in this order. Each has its own outcome, as of `run`. When it rejects, all of them may have run
+   * or none.
+   */
   async function runTogether(calls: readonly Call[]): Promise<HeartbeatReply> {
     const args = calls.flatMap(({ operation, args }) => [operation, String(args.length), ...args]);
     const reply = await perform("heartbeat", () => evaluate("heartbeat", args));
@@ -187,17 +189,19 @@ export function openConnection(deps: ConnectionDeps): Connection {
   }
 
   return {
-    get health() {
+    get health(): StoreHealth {
       return health.current;
     },
-    get localAddress() {
+    /** See `Store`. */
+    get localAddress(): string | undefined {
       return link.localAddress;
     },
     onHealth: health.listeners.add,
-    run: (operation, ...args) => perform(operation, () => evaluate(operation, args)),
+    run: (operation: ScriptName, ...args: readonly string[]) =>
+      perform(operation, () => evaluate(operation, args)),
     runTogether,
     timeMs: () => perform("timeMs", () => readTimeMs(link.redis)),
-    async close() {
+    async close(): Promise<void> {
       if (isClosed) return;
       isClosed = true;
       greetAgain?.cancel();

@@ -2,30 +2,6 @@
  * Classifies errors of Redis by their text: a kind, a sentence for operators, and the cure. Pure.
  */
 
-export type FaultKind =
-  | "refused"
-  | "unreachable"
-  | "name"
-  | "lost"
-  | "unanswered"
-  | "slow"
-  | "password"
-  | "rights"
-  | "undeclared"
-  | "protected"
-  | "certificate"
-  | "protocol"
-  | "sentinel"
-  | "replica"
-  | "loading"
-  | "busy"
-  | "cluster"
-  | "unsafe"
-  | "clients"
-  | "old"
-  | "full"
-  | "command";
-
 export interface Fault {
   readonly kind: FaultKind;
   /** For operators. Contains nothing that was sent. */
@@ -109,7 +85,7 @@ export function isNewEnough(version: string): boolean {
 // --- rules, first match wins ---
 
 interface Rule {
-  readonly kind: FaultKind;
+  readonly kind: string;
   /** Tested against code and message. Replies start with an upper-case word, or have it inside a script's error. */
   readonly match: RegExp;
   readonly reason: string;
@@ -122,7 +98,7 @@ interface Rule {
   readonly cure?: (context: FaultContext) => string;
 }
 
-const RULES: readonly Rule[] = [
+const RULES = [
   {
     kind: "password",
     match: /Sentinel .*\b(WRONGPASS|NOAUTH)\b/,
@@ -265,9 +241,11 @@ const RULES: readonly Rule[] = [
     match: /ECONNRESET|EPIPE|[Cc]onnection (is )?clos|max retries|isn't writeable|MaxRetries/,
     reason: "the connection was lost",
   },
-];
+] as const satisfies readonly Rule[];
 
-function toFault(rule: Rule, text: string, context: FaultContext): Fault {
+export type FaultKind = (typeof RULES)[number]["kind"] | "unanswered" | "old" | "command";
+
+function toFault(rule: Rule & Pick<Fault, "kind">, text: string, context: FaultContext): Fault {
   const reason = rule.quote === true ? `${rule.reason} (${text})` : rule.reason;
   return {
     kind: rule.kind,

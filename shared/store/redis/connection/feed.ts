@@ -16,16 +16,6 @@ import type { RedisTarget } from "./target.ts";
 /** A connection that only receives does not notice that its peer is gone. */
 const CHECK_PERIOD_MS = 15_000;
 
-export interface Feed {
-  /**
-   * The number of the store's last change, as a heartbeat read it. While that change has been received the connection has lost
-   * nothing, and needs no PING.
-   */
-  expect(version: number): void;
-  onChange(listener: (change: Change) => void): () => void;
-  close(): Promise<void>;
-}
-
 export function openFeed(deps: {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
@@ -33,7 +23,7 @@ export function openFeed(deps: {
   readonly name: string;
   readonly clock: Clock;
   readonly log: Log;
-}): Feed {
+}) {
   const { clock, log } = deps;
   const channel = deps.prefix + CHANNEL;
   const listeners = createListeners<[Change]>((err) =>
@@ -104,13 +94,17 @@ export function openFeed(deps: {
   }
 
   return {
-    expect(version) {
+    /**
+     * The number of the store's last change, as a heartbeat read it. While that change has been received the connection has
+     * lost nothing, and needs no PING.
+     */
+    expect(version: number): void {
       storeVersion = version;
       // The first since the subscription.
       if (wasSubscribed) lastVersion ??= version;
     },
     onChange: listeners.add,
-    async close() {
+    async close(): Promise<void> {
       checks.cancel();
       retry?.cancel();
       listeners.clear();

@@ -25,23 +25,12 @@ const REFUSED_WHEN_FULL: ReadonlySet<HeartbeatScript> = new Set([
   "put",
 ]);
 
-export interface Heartbeats {
-  /** Runs scripts at once; a renewal takes along what was deferred. */
-  readonly atOnce: Runner;
-  /** Runs scripts with the next renewal, or at once when none is expected. */
-  readonly deferred: Runner;
-  /** See `Store`. */
-  stopDeferring(): void;
-  /** What is still deferred rejects with `StoreAwayError`. */
-  close(): void;
-}
-
 /** `onVersion` gets the number of the store's last change with each heartbeat. */
 export function createHeartbeats(deps: {
   readonly connection: Pick<Connection, "health" | "onHealth" | "run" | "runTogether">;
   readonly clock: Clock;
   readonly onVersion: (version: number) => void;
-}): Heartbeats {
+}) {
   const { connection, clock } = deps;
   let waiting: Waiting[] = [];
   let timer: Timer | undefined;
@@ -96,32 +85,40 @@ export function createHeartbeats(deps: {
     else void send(takeWaiting());
   }
 
+  /** Runs scripts at once; a renewal takes along what was deferred. */
+  const atOnce: Runner = {
+    run(operation, ...args) {
+      if (operation !== "renew") return connection.run(operation, ...args);
+      lastRenewalMs = clock.nowMs();
+      if (waiting.length === 0 || isOnItsWay) return connection.run(operation, ...args);
+      return new Promise((resolve, reject) => {
+        void send([{ operation, args, resolve, reject }, ...takeWaiting()]);
+      });
+    },
+  };
+
+  /** Runs scripts with the next renewal, or at once when none is expected. */
+  const deferred: Runner = {
+    run(operation, ...args) {
+      const mayWait = isHeartbeatScript(operation) && waiting.length < MAX_WAITING;
+      if (!mayWait || !isRenewalExpected()) return connection.run(operation, ...args);
+      timer ??= clock.after(PATIENCE_MS, sendAlone);
+      return new Promise((resolve, reject) => {
+        waiting.push({ operation, args, resolve, reject });
+      });
+    },
+  };
+
   return {
-    atOnce: {
-      run(operation, ...args) {
-        if (operation !== "renew") return connection.run(operation, ...args);
-        lastRenewalMs = clock.nowMs();
-        if (waiting.length === 0 || isOnItsWay) return connection.run(operation, ...args);
-        return new Promise((resolve, reject) => {
-          void send([{ operation, args, resolve, reject }, ...takeWaiting()]);
-        });
-      },
-    },
-    deferred: {
-      run(operation, ...args) {
-        const mayWait = isHeartbeatScript(operation) && waiting.length < MAX_WAITING;
-        if (!mayWait || !isRenewalExpected()) return connection.run(operation, ...args);
-        timer ??= clock.after(PATIENCE_MS, sendAlone);
-        return new Promise((resolve, reject) => {
-          waiting.push({ operation, args, resolve, reject });
-        });
-      },
-    },
-    stopDeferring() {
+    atOnce,
+    deferred,
+    /** See `Store`. */
+    stopDeferring(): void {
       isDeferring = false;
       if (waiting.length > 0) void send(takeWaiting());
     },
-    close() {
+    /** What is still deferred rejects with `StoreAwayError`. */
+    close(): void {
       isDeferring = false;
       rejectWaiting("closed");
     },

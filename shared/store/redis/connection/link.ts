@@ -29,19 +29,7 @@ const RETRY: Backoff = { firstMs: 50, maxMs: 500, jitter: HALF_RANDOM };
 /** When only an operator can help: frequent retries with a wrong password fill the log of Redis. */
 const SLOW_RETRY: Backoff = { firstMs: 5000, maxMs: 5000, jitter: HALF_RANDOM };
 
-export interface Link {
-  readonly redis: Redis;
-  /** Local address of the last connection; undefined before the first and on a Unix socket. */
-  readonly localAddress: string | undefined;
-  explain(error: unknown): Fault;
-  /** Delay before the next attempt. Grows with each call until `succeeded`. */
-  nextDelayMs(fault: Fault | undefined): number;
-  /** The connection works: resets the delay. */
-  succeeded(): void;
-  /** Drops this connection and opens another. */
-  reconnect(): void;
-  close(): Promise<void>;
-}
+export type Link = ReturnType<typeof createLink>;
 
 export function createLink(deps: {
   readonly target: RedisTarget;
@@ -56,7 +44,7 @@ export function createLink(deps: {
   readonly onConnected: () => void;
   /** The connection failed or was lost. */
   readonly onFault: (fault: Fault) => void;
-}): Link {
+}) {
   const { clock, target } = deps;
   const context: FaultContext = {
     secrets: secretsOf(target),
@@ -111,6 +99,7 @@ export function createLink(deps: {
     return describeFault(error, context);
   }
 
+  /** Delay before the next attempt. Grows with each call until `succeeded`. */
   function nextDelayMs(fault: Fault | undefined): number {
     return backoffMs(fault?.slow === true ? SLOW_RETRY : RETRY, failures++);
   }
@@ -119,21 +108,24 @@ export function createLink(deps: {
 
   return {
     redis,
-    get localAddress() {
+    /** Local address of the last connection; undefined before the first and on a Unix socket. */
+    get localAddress(): string | undefined {
       return localAddress;
     },
     explain,
     nextDelayMs,
-    succeeded() {
+    /** The connection works: resets the delay. */
+    succeeded(): void {
       failures = 0;
       hasSucceeded = true;
     },
-    reconnect() {
+    /** Drops this connection and opens another. */
+    reconnect(): void {
       if (redis.status !== "ready" && redis.status !== "connect") return;
       isDropped = true;
       redis.disconnect(true);
     },
-    async close() {
+    async close(): Promise<void> {
       if (isClosed) return;
       isClosed = true;
       const isOpen = ["connecting", "connect", "ready"].includes(redis.status);

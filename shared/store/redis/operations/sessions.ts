@@ -13,7 +13,6 @@ import {
 } from "../../store.ts";
 import type { Runner } from "../connection/connection.ts";
 import { limited, toJson, toMs } from "../values/arguments.ts";
-import { StoreReplyError } from "../values/errors.ts";
 import type { Ignored } from "../values/ignored.ts";
 import { MAX_LEFT, MAX_PEER_BYTES, MAX_VALUE_BYTES } from "../values/limits.ts";
 import {
@@ -23,6 +22,7 @@ import {
   readRecord,
   recordSchema,
   repliesSchema,
+  StoreReplyError,
 } from "../values/replies.ts";
 
 /** Stored beside a peer's record: its id and its place in the order of joining. */

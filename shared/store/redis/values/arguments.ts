@@ -1,7 +1,7 @@
 /**
  * Arguments of scripts: text within limits.
  */
-import { StoreValueError } from "./errors.ts";
+import { EdgeError } from "../../../base/errors.ts";
 
 /** The latest time that a Date can hold; later times become this one. */
 const END_OF_TIME_MS = 8_640_000_000_000_000;
@@ -20,4 +20,12 @@ export function toJson(value: unknown): string {
 /** A time or a duration as a whole number. */
 export function toMs(ms: number): string {
   return String(Math.min(END_OF_TIME_MS, Math.max(0, Math.ceil(ms))));
+}
+
+/** A value exceeds the limit that readers apply. Nothing was changed. */
+export class StoreValueError extends EdgeError {
+  readonly code = "EDGE_STORE_VALUE";
+  constructor(what: string, maxBytes: number) {
+    super(`${what} is larger than ${maxBytes} bytes and was not stored`);
+  }
 }

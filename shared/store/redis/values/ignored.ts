@@ -18,21 +18,19 @@ export type IgnoredKind =
   | "report"
   | "sign-in";
 
-export interface Ignored {
-  /** Does nothing for 0. */
-  count(kind: IgnoredKind, number: number): void;
-}
+export type Ignored = ReturnType<typeof createIgnored>;
 
 export function createIgnored(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-}): Ignored {
+}) {
   const { clock, counters, log } = deps;
   const loggedMsByKind = new Map<IgnoredKind, number>();
 
   return {
-    count(kind, number) {
+    /** Does nothing for 0. */
+    count(kind: IgnoredKind, number: number): void {
       if (number === 0) return;
       counters.count("store.ignored", kind, number);
       const nowMs = clock.nowMs();

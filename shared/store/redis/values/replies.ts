@@ -3,6 +3,7 @@
  * used, and never makes an operation fail.
  */
 import { z } from "zod";
+import { EdgeError } from "../../../base/errors.ts";
 import { type MemberRecord, parseMember } from "../../member.ts";
 import {
   type PeerRecord,
@@ -10,7 +11,14 @@ import {
   type SessionRecord,
   sessionHeadSchema,
 } from "../../schemas.ts";
-import { StoreReplyError } from "./errors.ts";
+
+/** A script returned an invalid reply: scripts and sources are of different versions, or a bug. */
+export class StoreReplyError extends EdgeError {
+  readonly code = "EDGE_STORE_REPLY";
+  constructor() {
+    super("a Redis script returned an invalid reply; this is a bug, please report it");
+  }
+}
 
 export const repliesSchema = z.array(z.string());
 /** Members: whether the store is settled, how many records were ignored, id and value of each other one. */
