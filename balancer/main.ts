@@ -1,4 +1,7 @@
 #!/usr/bin/env node
+/**
+ * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
+ */
 import { hostname } from "node:os";
 import { startAutoscale } from "../shared/autoscale/start.ts";
 import { type Clock, systemClock } from "../shared/base/clock.ts";
@@ -9,9 +12,6 @@ import { defaultBind } from "../shared/membership/worker-address.ts";
 import { watchLoopLag } from "../shared/metrics/loop-lag.ts";
 import { type Counters, createCounters } from "../shared/metrics/metrics.ts";
 import { startPublisher } from "../shared/metrics/statsd/publisher.ts";
-/**
- * `ct-balancer`: reads the settings, builds the parts, starts them and stops them.
- */
 import { BALANCER_STATUS_PORT } from "../shared/net/ports.ts";
 import { isStoreLocal } from "../shared/process/connect-store.ts";
 import type { StopScope } from "../shared/process/edge-channel.ts";
