@@ -45,7 +45,7 @@ const MAX_MIN_AGE_MS = 2 * DAY_MS;
 const REVOKED_DELAYS_MS = [0, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS];
 
 /** Without regard to failures. */
-export function dueOrder(
+function dueOrder(
   { certificate, order }: Pick<AcmeRecord, "certificate" | "order">,
   wanted: Pick<Wanted, "directory" | "domains">,
   lifetimeOf: (certificate: IssuedCertificate) => Lifetime,

@@ -135,7 +135,7 @@ export function createRequestLog(deps: {
 }
 
 /** `access.log`, or `access-2.log` of the second of several processes. */
-export function logFileName(name: "access" | "error", processNumber: number | undefined): string {
+function logFileName(name: "access" | "error", processNumber: number | undefined): string {
   return processNumber === undefined ? `${name}.log` : `${name}-${processNumber}.log`;
 }
 

@@ -13,7 +13,7 @@ import type { MigrateRequests } from "../upstreams/migrate-clients.ts";
 import type { Upstream } from "../upstreams/upstream.ts";
 import { type ResumeCause, Tunnel, type TunnelOptions, type Unresumable } from "./tunnel.ts";
 
-export interface OpenTunnel extends Omit<TunnelOptions, "client"> {
+interface OpenTunnel extends Omit<TunnelOptions, "client"> {
   /** Takes the client's connection over. */
   readonly detach: () => DetachedConnection;
   /** The 101 for the client. */

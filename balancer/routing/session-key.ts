@@ -20,8 +20,8 @@ import { dropTrailingSlash, mergeSlashes } from "../../shared/net/request-path.t
 import { type Field, isFieldValue } from "../http1/fields.ts";
 import type { RequestHead, RequestValues } from "../http1/head.ts";
 
-export type TagRule = "sid" | "token";
-export type KeyRule = "header" | "path" | "room" | "claim" | "cookie";
+type TagRule = "sid" | "token";
+type KeyRule = "header" | "path" | "room" | "claim" | "cookie";
 export type Rule = TagRule | KeyRule | "none";
 
 /** What a request head determines about routing. */

@@ -129,7 +129,7 @@ interface TrafficDeps {
   readonly probe: () => void;
 }
 
-export interface TrafficBudget {
+interface TrafficBudget {
   /** Responses and messages. */
   readonly requests: number;
   readonly timeMs: number;

@@ -13,7 +13,7 @@ export type ReadHeader =
   | { readonly state: "invalid"; readonly reason: string }
   | ProxyHeader;
 
-export interface ProxyHeader {
+interface ProxyHeader {
   readonly state: "read";
   /** Bytes; the client's own follow. */
   readonly length: number;

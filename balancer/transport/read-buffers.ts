@@ -15,7 +15,7 @@ const BEGINNINGS: (Buffer | undefined)[] = new Array<Buffer | undefined>(2048).f
 /** Of a pooled buffer. Twice as much as one read of Node's own: half the system calls for a large body. */
 const POOLED_BYTES = 131_072;
 /** A read of at least this many bytes is retained; the copy of a smaller one is cheaper than a buffer held for it. */
-export const MIN_RETAINED_BYTES = 16_384;
+const MIN_RETAINED_BYTES = 16_384;
 /**
  * Buffers that sockets and unfinished writes may hold at one time (32 MiB). Beyond that, because hundreds of readers are
  * slow, reads are copied: then memory grows with what is unsent, and not with buffers that are filled in part.

@@ -26,7 +26,7 @@ export type MigrateRequests = (
 const TIMEOUT_MS = 1500;
 
 /** A worker does not support migrate requests, or does not accept ours. */
-export class MigrateError extends EdgeError {
+class MigrateError extends EdgeError {
   readonly code = "EDGE_MIGRATE";
   constructor(why: string) {
     super(`the worker does not migrate its clients: ${why}`);

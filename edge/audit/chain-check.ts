@@ -18,14 +18,7 @@ export interface Place {
   readonly line: number;
 }
 
-export type ProblemKind =
-  | "changed"
-  | "missing"
-  | "moved"
-  | "cut"
-  | "foreign"
-  | "garbage"
-  | "erased";
+type ProblemKind = "changed" | "missing" | "moved" | "cut" | "foreign" | "garbage" | "erased";
 
 export interface Problem extends Place {
   kind: ProblemKind;

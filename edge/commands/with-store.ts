@@ -24,7 +24,7 @@ export interface StoreQuery {
 export type StoreLocation = Pick<Settings, "redisUrl" | "redisCa" | "redisPrefix" | "dataDir">;
 
 /** The store cannot be reached. The message says where it was expected and what to do. */
-export class StoreUnreachableError extends EdgeError {
+class StoreUnreachableError extends EdgeError {
   readonly code = "EDGE_STORE_UNREACHABLE";
 }
 

@@ -19,12 +19,12 @@ import {
 import { type EdgeFile, readEdgeFile } from "./edge-file.ts";
 
 /** No edge runs in the data directory, or it does not answer. The message names the directory. */
-export class EdgeUnreachableError extends EdgeError {
+class EdgeUnreachableError extends EdgeError {
   readonly code = "EDGE_UNREACHABLE";
 }
 
 /** The edge refused or failed; the message is its own. */
-export class EdgeRefusedError extends EdgeError {
+class EdgeRefusedError extends EdgeError {
   readonly code = "EDGE_REFUSED";
 }
 

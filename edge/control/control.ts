@@ -52,7 +52,7 @@ export const answerSchema = z.union([
   z.object({ done: z.literal(true), edge: stateSchema }),
   z.object({ done: z.literal(false), message: z.string() }),
 ]);
-export type ControlAnswer = z.infer<typeof answerSchema>;
+type ControlAnswer = z.infer<typeof answerSchema>;
 
 /** A line before the response; null is a keep-alive. */
 export const progressSchema = z.object({ progress: z.string().nullable() });

@@ -7,7 +7,7 @@ import { describeError, EdgeError } from "../../shared/base/errors.ts";
 import { askProcess } from "../../shared/net/request-process.ts";
 
 /** The edge does not answer although its processes are ready. */
-export class NotReadyError extends EdgeError {
+class NotReadyError extends EdgeError {
   readonly code = "EDGE_NOT_READY";
 }
 

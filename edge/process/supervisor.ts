@@ -17,12 +17,12 @@ import { BALANCER_STATUS_PORT, STATUS_PORT_DISTANCE } from "../../shared/net/por
 import { environmentOf, type Settings } from "../../shared/settings/read-settings.ts";
 import { workerName } from "./worker-name.ts";
 
-export class UnknownProcessError extends EdgeError {
+class UnknownProcessError extends EdgeError {
   readonly code = "EDGE_UNKNOWN_PROCESS";
 }
 
 /** Some processes were not restarted: one before them did not become ready, or the edge stops. */
-export class RestartCutShortError extends EdgeError {
+class RestartCutShortError extends EdgeError {
   readonly code = "EDGE_RESTART_CUT_SHORT";
 }
 

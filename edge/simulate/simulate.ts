@@ -72,7 +72,7 @@ export interface Move {
   readonly connections: number;
 }
 
-export interface Reconnects {
+interface Reconnects {
   readonly connections: number;
   /** The peak; a drain is paced with jitter. */
   readonly perSecond: number;

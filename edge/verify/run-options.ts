@@ -6,7 +6,7 @@ import type { Credentials } from "./people/sign-in.ts";
 import type { HttpProbe } from "./probes/http.ts";
 
 /** The way to the store of the deployment. */
-export interface StoreAccess {
+interface StoreAccess {
   readonly withStore: <T>(use: (store: Store) => Promise<T>) => Promise<T>;
   /** Undefined: the store is embedded. */
   readonly redis:

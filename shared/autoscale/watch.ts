@@ -9,7 +9,7 @@ import { demandOf, type Resource, type ScalingTargets } from "./demand.ts";
 import { type Stabilized, stabilize, type Windows } from "./stabilize.ts";
 
 /** As `GET /autoscale` sends it. Fields are added, never changed. */
-export interface Wish {
+interface Wish {
   /** The number of workers, at least 1. */
   readonly wanted: number;
   /** Workers with a lease that do not drain. */

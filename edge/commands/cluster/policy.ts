@@ -12,7 +12,7 @@ import {
 } from "../../../shared/policy/find-person.ts";
 import type { Person } from "../../../shared/policy/policy.ts";
 import type { ReadPolicy } from "../../../shared/policy/policy-file.ts";
-import { CommandError } from "../../output/errors.ts";
+import { CommandError, mistakesIn } from "../../output/errors.ts";
 import {
   commandSettings,
   createCommand,
@@ -113,8 +113,7 @@ async function readPolicy(path: string): Promise<ReadPolicy> {
     return readPolicyFile(path);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
-    const problems = error.problems.map((problem) => `  ${escapeForTerminal(problem, MAX_CHARS)}`);
-    throw new CommandError([`${escapeForTerminal(path)} has mistakes:`, ...problems].join("\n"));
+    throw mistakesIn(path, error.problems);
   }
 }
 

@@ -87,7 +87,7 @@ async function runVerify(flags: Flags, url: string): Promise<Output> {
     );
   }
   const stop = new AbortController();
-  const interruption = listenForSignals(stop);
+  const interruptionStatus = listenForSignals(stop);
   const options: VerifyOptions = {
     target,
     ca: flags.ca === undefined ? undefined : readAuthorities(flags.ca),
@@ -108,7 +108,7 @@ async function runVerify(flags: Flags, url: string): Promise<Output> {
   return {
     json: verifyAnswer(report),
     out: reportText(report),
-    status: interruption.status() ?? statusOf(report, flags.strict),
+    status: interruptionStatus() ?? statusOf(report, flags.strict),
   };
 }
 
@@ -170,11 +170,9 @@ function progress({ json, kill }: Flags): (text: string) => void {
 
 const STATUS_BY_SIGNAL = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-/** The first signal ends the verification, which then closes what it has opened; the second ends the process. */
-function listenForSignals(stop: AbortController): {
-  status(): (typeof STATUS_BY_SIGNAL)[keyof typeof STATUS_BY_SIGNAL] | undefined;
-} {
-  let status: (typeof STATUS_BY_SIGNAL)[keyof typeof STATUS_BY_SIGNAL] | undefined;
+/** Returns what tells the exit status after a signal. The first one ends the verification, which then closes what it has opened; the second ends the process. */
+function listenForSignals(stop: AbortController): () => number | undefined {
+  let status: number | undefined;
   for (const [name, code] of Object.entries(STATUS_BY_SIGNAL)) {
     process.on(name, () => {
       if (status !== undefined) process.exit(status);
@@ -183,5 +181,5 @@ function listenForSignals(stop: AbortController): {
       stop.abort();
     });
   }
-  return { status: () => status };
+  return () => status;
 }

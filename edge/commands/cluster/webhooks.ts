@@ -7,7 +7,7 @@ import type { ReportedReceiver } from "../../../shared/cluster/status-reports.ts
 import { escapeForTerminal } from "../../../shared/logs/escape.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import type { Tried } from "../../../worker/webhooks/try-receiver.ts";
-import { CommandError } from "../../output/errors.ts";
+import { CommandError, mistakesIn } from "../../output/errors.ts";
 import { table } from "../../output/table.ts";
 import {
   commandOptions,
@@ -131,8 +131,7 @@ async function readFile(path: string, networks: readonly string[]) {
     return readReceiversAndRules(path, networks);
   } catch (error) {
     if (!(error instanceof ReceiversError)) throw error;
-    const problems = error.problems.map((one) => `  ${escapeForTerminal(one, MAX_CHARS)}`);
-    throw new CommandError([`${escapeForTerminal(path)} has mistakes:`, ...problems].join("\n"));
+    throw mistakesIn(path, error.problems);
   }
 }
 

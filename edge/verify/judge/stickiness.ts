@@ -100,7 +100,7 @@ function isSteady(tags: readonly (WorkerTag | undefined)[]): boolean {
 }
 
 /** The worker that most of the handshakes with this key reached; the path, which nothing strips, decides ties. */
-export function consensusOf({ tags }: Pick<KeyedHandshakes, "tags">): WorkerTag | undefined {
+function consensusOf({ tags }: Pick<KeyedHandshakes, "tags">): WorkerTag | undefined {
   const votes = new Map<WorkerTag, number>();
   for (const way of STICKY_WAYS) {
     for (const tag of seen(tags[way])) {

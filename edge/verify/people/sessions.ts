@@ -23,7 +23,7 @@ export type Played =
   | { readonly outcome: "failed"; readonly step: Step; readonly detail: string };
 
 /** Adds what must be undone. */
-export type OnCleanup = (undo: () => Promise<void>) => void;
+type OnCleanup = (undo: () => Promise<void>) => void;
 
 export interface SessionDeps {
   readonly http: HttpProbe;
@@ -39,7 +39,7 @@ const DEFAULT_TRANSPORTS: TransportNames = ["polling", "websocket"];
 const HEARD_TIMEOUT_MS = 8000;
 const FAILURE_POLL_MS = 50;
 /** Above what nginx accepts by default, 1 MiB. */
-export const FILE_BYTES = 2 * 1024 * 1024;
+const FILE_BYTES = 2 * 1024 * 1024;
 
 /** Rejects with `StepError`; what it had opened is closed then. */
 export async function openSession(
