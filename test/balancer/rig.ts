@@ -37,6 +37,7 @@ import { IS_LINKED } from "../support/link-mode.ts";
 import { createLinkedTransport } from "../support/linked-transport.ts";
 import { silentLog } from "../support/logs.ts";
 import { closed, listen, serveHttp } from "../support/servers.ts";
+import { BALANCER_DEFAULTS } from "../support/settings.ts";
 import { connectRaw, RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
@@ -241,11 +242,11 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const clients: RawSocket[] = [];
   const limits = {
     ...DEFAULT_HTTP_LIMITS,
+    ...BALANCER_DEFAULTS,
     headerTimeoutMs: 5000,
     bodyTimeoutMs: 5000,
     keepaliveTimeoutMs: 5000,
     upstreamTimeoutMs: 5000,
-    connectTimeoutMs: 1000,
     tlsHandshakeTimeoutMs: 5000,
     ...options.limits,
   };

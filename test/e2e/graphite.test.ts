@@ -2,6 +2,7 @@
  * What operators see in Graphite: a real edge, hot-shots, StatsD, carbon, whisper and the render API of graphite-web. Plus
  * the dashboards and settings of deploy/graphite.
  */
+
 import { readFileSync } from "node:fs";
 import { fetch } from "undici";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -15,6 +16,7 @@ import { hasProgram } from "../support/debian.ts";
 import { FLUSH_MS, type Graphite, startGraphite, statsdSettings } from "../support/graphite.ts";
 import { silentLog } from "../support/logs.ts";
 import { EXPECTED, play } from "../support/metrics-workload.ts";
+import { WORKER_DEFAULTS } from "../support/settings.ts";
 import { until } from "../support/until.ts";
 
 const INTERVAL_MS = 1000;
@@ -175,11 +177,10 @@ if (canRun) {
       counters.count("worker.sessions_created", "", 5);
       const publisher = startPublisher({
         settings: {
+          ...WORKER_DEFAULTS,
           metricsStatsdHost: "127.0.0.1",
           metricsStatsdPort: graphite.port,
           metricsStatsdProtocol: "tcp",
-          metricsStatsdOptional: false,
-          metricsStatsdTags: "none",
           metricsPrefix: "over.tcp",
           metricsIntervalMs: INTERVAL_MS,
         },

@@ -2,6 +2,7 @@
  * Metrics sent to StatsD while the server starts late, restarts, hangs, sends garbage or has no address: with real sockets,
  * and a stepped clock for rules about long times.
  */
+
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
@@ -15,6 +16,7 @@ import { readSettings } from "../../shared/settings/read-settings.ts";
 import { collectingLog, silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
+import { WORKER_DEFAULTS } from "../support/settings.ts";
 import { createStepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
 
@@ -448,11 +450,9 @@ function publish(options: {
   const { log, lines } = collectingLog();
   const publisher = startPublisher({
     settings: {
+      ...WORKER_DEFAULTS,
       metricsStatsdHost: "127.0.0.1",
       metricsStatsdPort: options.port,
-      metricsStatsdProtocol: "udp",
-      metricsStatsdOptional: false,
-      metricsStatsdTags: "none",
       metricsPrefix: "ct",
       metricsIntervalMs: INTERVAL_MS,
       ...options.more,

@@ -11,6 +11,7 @@ import type {
   Piece,
 } from "../../../balancer/transport/transport.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { BALANCER_DEFAULTS } from "../../support/settings.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
 
 /** A connection whose buffers are as full as the test sets them. */
@@ -89,6 +90,7 @@ function serve(): void {
       }),
       limits: {
         ...DEFAULT_HTTP_LIMITS,
+        ...BALANCER_DEFAULTS,
         headerTimeoutMs: 10_000,
         bodyTimeoutMs: 30_000,
         keepaliveTimeoutMs: 65_000,

@@ -1,4 +1,5 @@
 /** The warm-up of a balancer before its ports open. */
+
 import { expect, test } from "vitest";
 import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
@@ -7,11 +8,13 @@ import { createNetTransport } from "../../../balancer/transport/net.ts";
 import type { Transport } from "../../../balancer/transport/transport.ts";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { createLog } from "../../../shared/logs/log.ts";
+import { BALANCER_DEFAULTS } from "../../support/settings.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import { startRig } from "../rig.ts";
 
 const TIMEOUTS = {
+  ...BALANCER_DEFAULTS,
   headerTimeoutMs: 5000,
   bodyTimeoutMs: 5000,
   keepaliveTimeoutMs: 5000,

@@ -236,6 +236,17 @@ test("no setting and no variable is declared twice", () => {
   expect(variables.size).toBe(names.length);
 });
 
+test("every setting is read somewhere", () => {
+  const root = fileURLToPath(new URL("../../../", import.meta.url));
+  const code = ["balancer", "worker", "shared", "edge"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts") && !/settings\/\w+-settings\.ts$/.test(file))
+      .map((file) => readFileSync(join(root, folder, file), "utf8")),
+  );
+  const words = new Set(code.join("\n").match(/\b[a-z]\w+\b/gi));
+  expect(Object.keys(SETTINGS).filter((name) => !words.has(name))).toEqual([]);
+});
+
 test("an internal setting is read from the environment, and has no flag and no row in the README", () => {
   expect(readSettings({ role: "worker", env: { CT_RESTARTS: "3" } }).restarts).toBe(3);
   expect(readSettings({ role: "worker", env: {} }).restarts).toBeUndefined();

@@ -40,6 +40,7 @@ import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
 import { silentLog } from "../../support/logs.ts";
+import { WORKER_DEFAULTS } from "../../support/settings.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer, SECRET, type StoreFixture, startStore } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
@@ -152,6 +153,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     relayKeys: onlyKey(KEYS.relay),
     acceptsVersion: createVersionCheck(["0.3"]),
     settings: {
+      ...WORKER_DEFAULTS,
       maxSessionsPerUser: options.maxSessionsPerUser ?? 20,
       maxPeersPerSession: options.maxPeersPerSession ?? 50,
       maxBufferBytes: 1024 * 1024,
@@ -171,6 +173,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     access,
     resumeKeys: onlyKey(Buffer.alloc(32)),
     settings: {
+      ...WORKER_DEFAULTS,
       maxMessageBytes: 1024 * 1024,
       maxMessagesPerSecond: 500,
       maxAdmissionsPerSecond: 200,
@@ -194,10 +197,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
           ...parts,
           id,
           settings: {
-            noClients: false,
+            ...WORKER_DEFAULTS,
             clientsDir: options.clientsDir,
             dataDir: options.dataDir ?? `${options.clientsDir}/no-such-folder`,
-            storeSocket: undefined,
             serverUrl: options.serverUrl,
           },
         });
@@ -205,14 +207,13 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     ...parts,
     tokens: options.operatorTokens ?? [],
     settings: {
+      ...WORKER_DEFAULTS,
       dashboardUser: "ops",
       dashboardPassword: options.operatorPassword ?? "operator",
-      logsUser: undefined,
-      logsPassword: undefined,
     },
   });
   const dashboard = openDashboard({
-    settings: { logDir: options.logDir, storeSocket: "embedded" },
+    settings: { ...WORKER_DEFAULTS, logDir: options.logDir, storeSocket: "embedded" },
     self,
     leadership: { isLeading: false },
     store,
@@ -246,6 +247,7 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
     registry,
     origins,
     settings: {
+      ...WORKER_DEFAULTS,
       serverOwner: "Test Inc.",
       loginUnverifiedEmail: options.loginUnverifiedEmail ?? "drop",
       protocolVersion: options.protocolVersion ?? "0.3.1",

@@ -15,6 +15,7 @@ import { createLog, type Log } from "../../../shared/logs/log.ts";
 import { createRing, type Ring } from "../../../shared/membership/ring.ts";
 import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
+import type { Slice } from "../../../shared/settings/read-settings.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import { startStoreServer } from "../../../shared/store/embedded/server.ts";
@@ -28,11 +29,20 @@ import {
   createHandoverInbox,
   type HandoverInbox,
 } from "../../../worker/sessions/pending-messages.ts";
-import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
-import { attachSockets, type Sockets } from "../../../worker/sessions/transport/socket.ts";
+import {
+  createRegistry,
+  type REGISTRY_SETTINGS,
+  type Registry,
+} from "../../../worker/sessions/registry.ts";
+import {
+  attachSockets,
+  type SOCKET_SETTINGS,
+  type Sockets,
+} from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
+import { WORKER_DEFAULTS } from "../../support/settings.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
@@ -115,23 +125,9 @@ export interface WorkerOptions {
   readonly owners?: OwnerProbe["look"];
 }
 
-interface Limits {
-  maxSessionsPerUser: number;
-  maxPeersPerSession: number;
-  maxBufferBytes: number;
-  maxMessageBytes: number;
-  maxMessagesPerSecond: number;
-  maxAdmissionsPerSecond: number;
-}
+type Limits = Slice<typeof REGISTRY_SETTINGS> & Slice<typeof SOCKET_SETTINGS>;
 
-const LIMITS: Limits = {
-  maxSessionsPerUser: 20,
-  maxPeersPerSession: 50,
-  maxBufferBytes: 32 * 1024 * 1024,
-  maxMessageBytes: 16 * 1024 * 1024,
-  maxMessagesPerSecond: 500,
-  maxAdmissionsPerSecond: 200,
-};
+const LIMITS: Limits = { ...WORKER_DEFAULTS, maxAdmissionsPerSecond: 200 };
 
 export interface WorkerFixture {
   readonly url: string;
