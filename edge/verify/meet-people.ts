@@ -7,10 +7,11 @@ import type { Run } from "./run-options.ts";
 
 export interface People {
   readonly signIn: SignInAnswer;
-  readonly userToken: string | undefined;
-  readonly first: Played | undefined;
-  readonly second: Played | undefined;
-  readonly file: Played | undefined;
+  /** It and the others: undefined without a sign-in. */
+  readonly userToken?: string;
+  readonly first?: Played;
+  readonly second?: Played;
+  readonly file?: Played;
 }
 
 /** `signal` ends it early; what was begun is completed. Never rejects. */
@@ -29,27 +30,13 @@ export async function meetPeople(
     { http: patient, baseUrl, signal: patience, onAbandoned },
     credentials,
   );
-  if (answer.outcome !== "signed in") {
-    return {
-      signIn: answer,
-      userToken: undefined,
-      first: undefined,
-      second: undefined,
-      file: undefined,
-    };
-  }
+  if (answer.outcome !== "signed in") return { signIn: answer };
   const { token, by } = answer;
   // A token that was given stays valid.
   if (by !== "token") cleanup.add(() => signOut(patient, token));
-  const onCleanup: SessionDeps["onCleanup"] = (undo) => cleanup.add(undo);
-  const { upgrades } = seen;
   const deps: SessionDeps = {
-    http: patient,
-    userToken: token,
-    signal,
-    patience,
-    onCleanup,
-    upgrades,
+    ...{ http: patient, userToken: token, signal, patience, upgrades: seen.upgrades },
+    onCleanup: (undo) => cleanup.add(undo),
   };
   run.onProgress("opening sessions");
   const first = await playSession(target.baseUrl, deps);
