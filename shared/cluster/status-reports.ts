@@ -10,9 +10,9 @@ import type { WorkerId } from "../base/ids.ts";
 import { readJson } from "../base/json.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
-import { reportUnlessAway } from "../store/report-unless-away.ts";
 import { MAX_REPORT_BYTES } from "../store/schemas.ts";
 import type { Store } from "../store/store.ts";
+import { reportUnlessAway } from "../store/unless-away.ts";
 import { healthFields, withFormerHealth, withStatus } from "./former-health-names.ts";
 import { resumesSchema } from "./resume-reports.ts";
 

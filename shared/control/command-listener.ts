@@ -7,8 +7,8 @@ import type { WorkerId } from "../base/ids.ts";
 import { coalesced } from "../base/one-flight.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
-import { reportUnlessAway } from "../store/report-unless-away.ts";
 import type { Deferring, Store, Ticket } from "../store/store.ts";
+import { reportUnlessAway } from "../store/unless-away.ts";
 import {
   type CommandAnswer,
   type EdgeCommand,

@@ -6,8 +6,8 @@ import type { Clock } from "../base/clock.ts";
 import type { WorkerId } from "../base/ids.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
-import { reportUnlessAway } from "../store/report-unless-away.ts";
 import type { Deferring, Role, Store } from "../store/store.ts";
+import { reportUnlessAway } from "../store/unless-away.ts";
 
 /** The role of a dead leader expires after this long; another member takes it within `FOLLOW_MS` and a heartbeat more. */
 export const LEADERSHIP_MS = 5000;

@@ -212,15 +212,6 @@ export class StoreFullError extends StoreAwayError {
   }
 }
 
-/** Ignores a store that is away: the work is done when it is back. */
-export async function unlessAway(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!(error instanceof StoreAwayError)) throw error;
-  }
-}
-
 // --- types ---
 
 export const DEFERRABLE_OPERATIONS = [

@@ -13,6 +13,7 @@ import {
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { KEY_HEADER } from "../../shared/net/edge-headers.ts";
 import { StoreAwayError, type Ticket } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import { EDGE, ruleOf, ruleParty, userParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
@@ -270,14 +271,9 @@ async function findElsewhere(
   { registry }: Deps,
   sessionId: SessionId,
 ): Promise<Extract<Claim, { outcome: "elsewhere" }> | undefined> {
-  try {
-    const claim = await registry.claim(sessionId);
-    return claim.outcome === "elsewhere" ? claim : undefined;
-  } catch (error) {
-    // The poll waits for the store; an error would end the client's join request.
-    if (error instanceof StoreAwayError) return undefined;
-    throw error;
-  }
+  // The poll waits for the store; an error would end the client's join request.
+  const claim = await unlessAway(registry.claim(sessionId));
+  return claim?.outcome === "elsewhere" ? claim : undefined;
 }
 
 /** Whether a join request is the caller's own. */

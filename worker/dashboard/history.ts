@@ -8,9 +8,9 @@ import { readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import type { Store } from "../../shared/store/store.ts";
 import type { StreamName } from "../../shared/store/streams.ts";
+import { reportUnlessAway } from "../../shared/store/unless-away.ts";
 import type { HistoryRange, HistoryResponse } from "./responses.ts";
 
 /** The numbers of the edge at one moment; null: unknown. */

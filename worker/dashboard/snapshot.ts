@@ -12,7 +12,8 @@ import {
   sessionIds,
 } from "../../shared/cluster/read.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
-import { type SessionRecord, type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { SessionRecord, Store } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 
 export interface Snapshot extends Omit<ClusterSnapshot, "nowMs" | "storeLatencyMs"> {
   /** Store time; during an outage, that of the last successful read. Undefined before the first one. */
@@ -68,12 +69,8 @@ export function createSnapshots(deps: {
   /** The newest snapshot, at most 2 s old; during a store outage, the last one. */
   async function read(): Promise<Snapshot> {
     if (clock.nowMs() - readMs < FRESH_MS) return last;
-    try {
-      last = await readAll();
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
-      last = { ...last, isCurrent: false, storeLatencyMs: undefined, cluster: [] };
-    }
+    const read = await unlessAway(readAll());
+    last = read ?? { ...last, isCurrent: false, storeLatencyMs: undefined, cluster: [] };
     readMs = clock.nowMs();
     return last;
   }
@@ -95,12 +92,8 @@ export function createSnapshots(deps: {
       const now = clock.nowMs();
       const isStale = (id: SessionId): boolean =>
         (recordById.get(id)?.readMs ?? Number.NEGATIVE_INFINITY) <= now - RECORD_MS;
-      try {
-        await readStale(ids.filter(isStale));
-      } catch (error) {
-        // Records from earlier reads are shown.
-        if (!(error instanceof StoreAwayError)) throw error;
-      }
+      // While it is away, records from earlier reads are shown.
+      await unlessAway(readStale(ids.filter(isStale)));
       for (const id of recordById.keys()) if (!ownerById.has(id)) recordById.delete(id);
       return ids
         .flatMap((id) => recordById.get(id)?.record ?? [])

@@ -5,7 +5,8 @@
 import { BoundedMap } from "../../shared/base/bounded.ts";
 import type { Clock } from "../../shared/base/clock.ts";
 import { concurrently } from "../../shared/base/concurrently.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 
 /** About 4 MB. Beyond that the oldest are forgotten here; the store still has them. */
 const MAX_KNOWN = 20_000;
@@ -39,14 +40,9 @@ export function createRevocations(deps: {
      */
     async isRevoked(tokenId: string, untilMs: number): Promise<boolean> {
       if (untilById.has(tokenId)) return true;
-      try {
-        const isRevoked = (await store.get("revoked", tokenId)) !== undefined;
-        if (isRevoked) remember(tokenId, untilMs);
-        return isRevoked;
-      } catch (error) {
-        if (error instanceof StoreAwayError) return false;
-        throw error;
-      }
+      const isRevoked = (await unlessAway(store.get("revoked", tokenId))) !== undefined;
+      if (isRevoked) remember(tokenId, untilMs);
+      return isRevoked;
     },
     /** Writes the revoked tokens that this worker knows to the store again. Rejects with `StoreAwayError`. */
     async reassert(): Promise<void> {

@@ -16,7 +16,8 @@ import {
 } from "../../shared/settings/operator-credentials.ts";
 import { PERMISSIONS } from "../../shared/settings/operator-roles.ts";
 import type { OperatorToken } from "../../shared/settings/operator-tokens.ts";
-import { type Store, StoreAwayError } from "../../shared/store/store.ts";
+import type { Store } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import { createFailures } from "./failures.ts";
 import type { Operator } from "./operator.ts";
 
@@ -137,21 +138,18 @@ function createGeneratedPassword({ store, clock, log }: Deps) {
     if (cached === undefined) proposed ??= randomBytes(PASSWORD_BYTES).toString("base64url");
     // A store that was flushed gets the digest that this worker remembers.
     const proposal = (cached?.password ?? digest(proposed ?? "")).toString("hex");
-    try {
-      const kept = await store.put({ kind: "agreed", key: AGREEMENT, text: proposal });
-      if (!/^[0-9a-f]{64}$/.test(kept)) {
-        log.error(
-          { name: AGREEMENT },
-          "the store's digest of the dashboard's password is malformed, so no generated password is accepted; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD",
-        );
-        return cached;
-      }
-      if (proposed !== undefined) logOutcome(kept === proposal ? proposed : undefined);
-      proposed = undefined;
-      cached = { user: digest(DEFAULT_USER), password: Buffer.from(kept, "hex"), colons: 0 };
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
+    const kept = await unlessAway(store.put({ kind: "agreed", key: AGREEMENT, text: proposal }));
+    if (kept === undefined) return cached;
+    if (!/^[0-9a-f]{64}$/.test(kept)) {
+      log.error(
+        { name: AGREEMENT },
+        "the store's digest of the dashboard's password is malformed, so no generated password is accepted; set CT_DASHBOARD_USER and CT_DASHBOARD_PASSWORD",
+      );
+      return cached;
     }
+    if (proposed !== undefined) logOutcome(kept === proposal ? proposed : undefined);
+    proposed = undefined;
+    cached = { user: digest(DEFAULT_USER), password: Buffer.from(kept, "hex"), colons: 0 };
     return cached;
   });
 

@@ -3,7 +3,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { Limits } from "../../shared/policy/policy.ts";
-import { StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import type { LimitCause } from "../sessions/admission.ts";
 import type { Session } from "../sessions/session.ts";
 import { errorNotice } from "../sessions/wire/outbound.ts";
@@ -40,20 +40,11 @@ export function watchSessionLimits(deps: {
     for (const session of [...deps.sessions()]) {
       const host = presentHost(session);
       if (host === undefined || !session.isHeld) continue;
-      const limits = await limitsOf(host);
+      // While the store is away, no session is to end.
+      const limits = await unlessAway(access.timeLimitsOf(host));
       const cause = limits && reached(session, limits);
       // It may have moved meanwhile.
       if (cause !== undefined && session.isHeld) end(session, cause);
-    }
-  }
-
-  /** Undefined: there are none, or the store is away, when no session is to end. */
-  async function limitsOf(host: UserRecord): Promise<Limits | undefined> {
-    try {
-      return await access.timeLimitsOf(host);
-    } catch (error) {
-      if (error instanceof StoreAwayError) return undefined;
-      throw error;
     }
   }
 

@@ -20,7 +20,7 @@ import {
   STORE_HEADER,
 } from "../../shared/net/edge-headers.ts";
 import { createServer } from "../../shared/net/node-http.ts";
-import { StoreAwayError } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import type { Api } from "../api/api.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
 import {
@@ -368,17 +368,12 @@ async function findElsewhere(deps: Deps, req: IncomingMessage): Promise<HttpResp
   if (sidOf(req) !== undefined) return undefined;
   const sessionId = await deps.sockets.sessionOf(req);
   if (sessionId === undefined) return undefined;
-  try {
-    const claim = await claimInTime(deps, sessionId);
-    if (claim?.outcome !== "elsewhere") return undefined;
-    deps.counters.count("worker.requests_misdirected");
-    const owner = deps.balancerAuth.nameOwner(req, claim.owner);
-    return misdirectedResponse({ sessionId, owner, epoch: claim.epoch });
-  } catch (error) {
-    // The owner cannot be looked up now: the socket is accepted and waits.
-    if (error instanceof StoreAwayError) return undefined;
-    throw error;
-  }
+  // When the owner cannot be looked up now, the socket is accepted and waits.
+  const claim = await unlessAway(claimInTime(deps, sessionId));
+  if (claim?.outcome !== "elsewhere") return undefined;
+  deps.counters.count("worker.requests_misdirected");
+  const owner = deps.balancerAuth.nameOwner(req, claim.owner);
+  return misdirectedResponse({ sessionId, owner, epoch: claim.epoch });
 }
 
 async function claimInTime(

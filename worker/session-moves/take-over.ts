@@ -8,8 +8,8 @@ import { concurrently } from "../../shared/base/concurrently.ts";
 import type { WorkerId } from "../../shared/base/ids.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { MembershipView } from "../../shared/membership/view.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import type { Store } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/unless-away.ts";
 import type { Registry } from "../sessions/registry.ts";
 import { chooseSuccessor } from "./drain.ts";
 

@@ -14,14 +14,8 @@ import {
 import type { Ring } from "../../shared/membership/ring.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import { countedAs } from "../../shared/policy/person.ts";
-import {
-  type CreateSession,
-  type SessionRecord,
-  type Store,
-  StoreAwayError,
-  type UserRecord,
-  unlessAway,
-} from "../../shared/store/store.ts";
+import type { CreateSession, SessionRecord, Store, UserRecord } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import type { Origin } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { Tokens } from "../login/tokens.ts";
@@ -114,19 +108,15 @@ export function createSessionCreation(deps: SessionCreationDeps): SessionCreatio
   }
 
   async function createRecord(request: CreateSession): Promise<NewRecord | "quota"> {
-    try {
-      const created = await store.createSession(request);
-      if (created.outcome === "exists") {
-        return createRecord({ ...withoutAlias(request), sessionId: mintId() });
-      }
-      if (created.outcome === "quota") return "quota";
-      const session = deps.add(created.record);
-      session.start();
-      return { record: created.record, cause: "create" };
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
-      return createWithoutStore(request);
+    const created = await unlessAway(store.createSession(request));
+    if (created === undefined) return createWithoutStore(request);
+    if (created.outcome === "exists") {
+      return createRecord({ ...withoutAlias(request), sessionId: mintId() });
     }
+    if (created.outcome === "quota") return "quota";
+    const session = deps.add(created.record);
+    session.start();
+    return { record: created.record, cause: "create" };
   }
 
   /** A session can start while the store is away; it is recorded once the store is back. */

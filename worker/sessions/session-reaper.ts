@@ -14,8 +14,8 @@ import {
   ownersToReap,
   recordMissing,
 } from "../../shared/membership/missing-owners.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import type { Deferring, Store } from "../../shared/store/store.ts";
+import { reportUnlessAway } from "../../shared/store/unless-away.ts";
 import type { Registry } from "./registry.ts";
 
 const PERIOD_MS = 2000;

@@ -3,7 +3,6 @@
  * (another worker owns it, or this one stops). Three parts do the work: its peers (session-peers.ts), the relay between
  * them (peers/relay.ts) and its ownership (session-ownership.ts).
  */
-
 import { type Clock, sleep, type Timer } from "../../shared/base/clock.ts";
 import type { Incarnation, PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import type { Sender } from "../../shared/control/command.ts";
@@ -19,8 +18,8 @@ import {
   type Store,
   UNOPENED_SESSION_MS,
   type UserRecord,
-  unlessAway,
 } from "../../shared/store/store.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import { EDGE, operatorParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { RoomToken, Tokens } from "../login/tokens.ts";

@@ -16,7 +16,7 @@ import { openPort } from "../../shared/process/program.ts";
 import { openStatusPort, type StatusSource } from "../../shared/process/status-port.ts";
 import { VERSION } from "../../shared/process/version.ts";
 import type { WorkerLoad } from "../../shared/store/member.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
+import { reportUnlessAway } from "../../shared/store/unless-away.ts";
 import { operatorParty } from "../activity/parties.ts";
 import type { Activity } from "../activity/recorder.ts";
 import { downscalePage } from "../session-moves/downscale-page.ts";

@@ -18,14 +18,13 @@ import type { LoopLag } from "../../shared/metrics/loop-lag.ts";
 import type { MetricName } from "../../shared/metrics/metric-list.ts";
 import type { Series } from "../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import {
   type Deferring,
   HEARTBEAT_MS,
   HOSTED_COUNTER,
   type Store,
-  StoreAwayError,
 } from "../../shared/store/store.ts";
+import { reportUnlessAway, unlessAway } from "../../shared/store/unless-away.ts";
 import { readVersionTotals, TOTAL_DOWNLOADS } from "../clients/downloads.ts";
 import type { PeopleCounter, RecentPeople } from "./people.ts";
 import { type StoreTotal, UnsentTotals } from "./unsent-totals.ts";
@@ -109,12 +108,12 @@ export class Cluster {
 
   /** The same with the people. */
   async deferredUsage(): Promise<ClusterUsage> {
-    return describe(await this.#unlessAway(() => this.#read(this.#deps.store.deferred)));
+    return describe(await this.#readOrReport(() => this.#read(this.#deps.store.deferred)));
   }
 
   /** As `series`, with the people. */
   async usage(): Promise<ClusterUsage> {
-    return describe(await this.#unlessAway(() => this.#readCached()));
+    return describe(await this.#readOrReport(() => this.#readCached()));
   }
 
   /**
@@ -124,16 +123,12 @@ export class Cluster {
   async toSend(): Promise<{ readonly series: readonly Series[]; readonly sent: () => void }> {
     const nothing = { series: [], sent: () => {} };
     if (this.#deps.leadership?.isLeading !== true) return nothing;
-    const usage = await this.#unlessAway(() => this.#read(this.#deferred));
+    const usage = await this.#readOrReport(() => this.#read(this.#deferred));
     if (usage === undefined) return nothing;
-    try {
-      const { series, sent } = await this.#unsentTotals.count(usage.totals);
-      const gauges = [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "gauge", "gauge")];
-      return { series: [...gauges, ...series], sent };
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
-      return nothing;
-    }
+    const unsent = await unlessAway(this.#unsentTotals.count(usage.totals));
+    if (unsent === undefined) return nothing;
+    const gauges = [...sumsAsSeries(usage.sums), ...totalsAsSeries(usage, "gauge", "gauge")];
+    return { series: [...gauges, ...unsent.series], sent: unsent.sent };
   }
 
   close(): void {
@@ -179,7 +174,7 @@ export class Cluster {
   }
 
   /** Undefined while the store is away. */
-  async #unlessAway(readUsage: () => Promise<Usage>): Promise<Usage | undefined> {
+  async #readOrReport(readUsage: () => Promise<Usage>): Promise<Usage | undefined> {
     try {
       return await readUsage();
     } catch (error) {

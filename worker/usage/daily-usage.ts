@@ -9,9 +9,9 @@ import { readJson } from "../../shared/base/json.ts";
 import { startPeriodicTask } from "../../shared/base/periodic-task.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import type { LeaderElection } from "../../shared/membership/leader-election.ts";
-import { reportUnlessAway } from "../../shared/store/report-unless-away.ts";
 import type { Deferring, Store } from "../../shared/store/store.ts";
 import { STREAMS } from "../../shared/store/streams.ts";
+import { reportUnlessAway } from "../../shared/store/unless-away.ts";
 import { countsBetween, type Totals, totalsOf, USAGE_PREFIX, type UsageCounts } from "./counts.ts";
 import { UniquePeople } from "./unique-people.ts";
 

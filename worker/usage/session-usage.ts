@@ -3,18 +3,13 @@
  * were. Joins and ends are each counted by one worker, whichever has the session then; the counters in the store are written a
  * second later, all together.
  */
-
 import type { Clock, Timer } from "../../shared/base/clock.ts";
 import { readEvents } from "../../shared/cluster/history.ts";
 import type { Log } from "../../shared/logs/log.ts";
 import { createPendingCounts } from "../../shared/store/pending-counts.ts";
-import {
-  type SessionRecord,
-  type Store,
-  StoreAwayError,
-  type StoredEvent,
-} from "../../shared/store/store.ts";
+import type { SessionRecord, Store, StoredEvent } from "../../shared/store/store.ts";
 import { MAX_EVENTS } from "../../shared/store/streams.ts";
+import { unlessAway } from "../../shared/store/unless-away.ts";
 import type { UsageCounter } from "../sessions/session-usage.ts";
 import { endIncrements, joinIncrements } from "./counts.ts";
 import { ideGroupOf } from "./ide-groups.ts";
@@ -71,12 +66,8 @@ export function createSessionUsage(deps: {
   }
 
   async function mostBefore(record: SessionRecord, takenOverMs: number): Promise<number> {
-    try {
-      return mostPeople(record, await readHistory(takenOverMs));
-    } catch (error) {
-      if (!(error instanceof StoreAwayError)) throw error;
-      return 0;
-    }
+    const events = await unlessAway(readHistory(takenOverMs));
+    return events === undefined ? 0 : mostPeople(record, events);
   }
 
   function track(work: Promise<void>): void {

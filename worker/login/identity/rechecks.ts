@@ -16,8 +16,8 @@ import {
   type SignIn,
   userKey,
 } from "../../../shared/sign-ins/sign-in.ts";
-import { reportUnlessAway } from "../../../shared/store/report-unless-away.ts";
 import type { Store } from "../../../shared/store/store.ts";
+import { reportUnlessAway } from "../../../shared/store/unless-away.ts";
 import {
   type Claims,
   groupsOf,

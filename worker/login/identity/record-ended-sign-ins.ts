@@ -7,9 +7,9 @@ import { startPeriodicTask } from "../../../shared/base/periodic-task.ts";
 import type { Log } from "../../../shared/logs/log.ts";
 import type { LeaderElection } from "../../../shared/membership/leader-election.ts";
 import { type EndedSignIn, readEnded } from "../../../shared/sign-ins/sign-in.ts";
-import { reportUnlessAway } from "../../../shared/store/report-unless-away.ts";
 import type { Deferring, Store } from "../../../shared/store/store.ts";
 import { STREAM_START } from "../../../shared/store/streams.ts";
+import { reportUnlessAway } from "../../../shared/store/unless-away.ts";
 import { EDGE, operatorParty, userParty } from "../../activity/parties.ts";
 import type { Activity } from "../../activity/recorder.ts";
 

@@ -1,4 +1,4 @@
-/** Failures of work that is done again anyway. */
+/** Work that a store that is away must not make fail. */
 import type { Log } from "../logs/log.ts";
 import { StoreAwayError } from "./store.ts";
 
@@ -14,4 +14,14 @@ export function reportUnlessAway(
   return (error) => {
     if (!(error instanceof StoreAwayError)) log.error({ ...fields, err: error }, message);
   };
+}
+
+/** The result of `work`; undefined when the store is away. Rejects with any other failure. */
+export async function unlessAway<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof StoreAwayError) return undefined;
+    throw error;
+  }
 }
