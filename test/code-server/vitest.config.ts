@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    setupFiles: "test/support/setup.ts",
     include: ["test/code-server/*.check.ts"],
     testTimeout: 180_000,
     hookTimeout: 900_000,

@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
 import { type RawWorker, startRawWorker } from "../balancer/rig.ts";
 import { RawSocket } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 import { type Answer, ok } from "./case.ts";
 import { type Message, readAnswers, readRequests } from "./messages.ts";
 
@@ -116,11 +117,7 @@ export class Stage {
 
 /** Waits until `condition` holds; rejects with `what` on timeout. */
 export async function soon(condition: () => boolean, what: string): Promise<void> {
-  const endMs = performance.now() + WAIT_MS;
-  while (!condition()) {
-    if (performance.now() > endMs) throw new Error(`timeout waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+  await until(what, condition, WAIT_MS);
 }
 
 // --- workers ---

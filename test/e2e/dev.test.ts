@@ -3,13 +3,12 @@
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
 import { stillRunning } from "../support/processes.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -28,9 +27,8 @@ const WAIT_MS = 60_000;
 
 test("npm run dev starts the edge again with each change of a source, and goes on with the former one while the sources do not build", {
   timeout: TEST_MS,
-}, async ({ onTestFinished }) => {
-  const folder = await mkdtemp(join(tmpdir(), "ct-dev-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+}, async () => {
+  const folder = tempFolder();
   for (const name of COPIED) cpSync(join(root, name), join(folder, name), { recursive: true });
   copyPackages(folder);
   const edge = await startEdge({
@@ -39,7 +37,6 @@ test("npm run dev starts the edge again with each change of a source, and goes o
     args: ["--worker-count", "1"],
     startTimeoutMs: WAIT_MS,
   });
-  onTestFinished(() => edge.dispose());
   const summary = join(folder, "edge/start/summary.ts");
   const text = readFileSync(summary, "utf8");
   const isAlive = async (): Promise<boolean> => (await fetch(`${edge.httpUrl}/api/meta`)).ok;

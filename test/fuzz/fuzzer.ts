@@ -136,11 +136,7 @@ async function playCase(stage: FuzzStage, random: Random, index: number): Promis
   await send(client, speech);
   await checkNeighbour(stage, index);
   // Every case ends by itself or by a timeout.
-  await within(
-    CASE_MS,
-    () => client.ended || client.closed,
-    "the client's connection does not end",
-  );
+  await until("the client's connection ends", () => client.ended || client.closed, CASE_MS);
   client.socket.destroy();
 }
 
@@ -180,14 +176,6 @@ async function allEnds(rig: Rig): Promise<void> {
   await until("the end of all requests", () =>
     rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
   );
-}
-
-async function within(ms: number, condition: () => boolean, what: string): Promise<void> {
-  const endMs = performance.now() + ms;
-  while (!condition()) {
-    if (performance.now() > endMs) throw new Error(what);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 function describe(bug: unknown): string {

@@ -14,6 +14,10 @@ export function closeWith(keeper: (close: Close) => void): void {
 
 /** The last one first, before anything that was opened earlier. Each must bear that the test has closed it already. */
 export function atEnd(...closes: readonly Close[]): void {
+  // A configuration of Vitest without the setup file would leave everything open.
+  if (keep === undefined && "__vitest_worker__" in globalThis) {
+    throw new Error("setupFiles of this configuration of Vitest lacks test/support/setup.ts");
+  }
   for (const close of closes) keep?.(close);
 }
 

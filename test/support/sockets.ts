@@ -1,4 +1,5 @@
 /** Raw TCP and TLS peers: they send what no HTTP client would, and record what came and how the connection ended. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
@@ -123,6 +124,15 @@ export async function connectSocket(target: RawTarget): Promise<Socket> {
 
 export async function connectRaw(target: RawTarget): Promise<RawSocket> {
   return new RawSocket(await connectSocket(target));
+}
+
+/** Counts the connections that this process begins from now on, whether or not they are accepted. */
+export function watchConnects(): { readonly count: number } {
+  const seen = { count: 0 };
+  const onSocket = (): void => void seen.count++;
+  subscribe("net.client.socket", onSocket);
+  atEnd(() => unsubscribe("net.client.socket", onSocket));
+  return seen;
 }
 
 /** Sends `bytes` on a new connection, and resolves with all that came until its close. */

@@ -2,7 +2,7 @@
  * A former version and this one side by side: people type in sessions of unmodified clients while all processes are replaced by
  * those of the other version, forwards and back. FORMER_VERSION: a built copy of the former one (run.mjs).
  */
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
 import { startEdge } from "../support/edge-process.ts";
 import { type Front, startFront } from "../support/front.ts";
@@ -29,12 +29,9 @@ test("sessions go on, with the same people and all messages, while every process
     balancers: 0,
     env: { CT_DRAIN_DELAY_MS: "0" },
   });
-  onTestFinished(() => cluster.dispose());
   const before = await addProcesses(cluster, "former");
   const front = await startFront(before.balancer.port);
-  onTestFinished(() => front.close());
   const all = await openTeams({ count: 4, guests: 2, url: () => front.url });
-  onTestFinished(() => all.close());
   const known = whatTheyKnow(all.clients);
   all.startTyping(TYPING_MS);
 
@@ -50,9 +47,7 @@ test("sessions go on, with the same people and all messages, while every process
 
 test("an edge of one machine continues the sessions that the former version has journalled", async () => {
   const old = await startEdge({ root: former });
-  onTestFinished(() => old.dispose());
   const all = await openTeams({ count: 2, guests: 1, url: () => old.httpUrl });
-  onTestFinished(() => all.close());
   const known = whatTheyKnow(all.clients);
   all.startTyping(TYPING_MS);
   // Who has sent nothing yet is announced again.
@@ -63,7 +58,6 @@ test("an edge of one machine continues the sessions that the former version has 
 
   const ports = { CT_PORT: String(old.httpPort), CT_TLS_PORT: String(old.tlsPort) };
   const edge = await startEdge({ dataDir: old.dataDir, env: ports });
-  onTestFinished(() => edge.dispose());
 
   await until(
     "all are in their sessions",

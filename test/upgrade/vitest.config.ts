@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    setupFiles: "test/support/setup.ts",
     include: ["test/upgrade/*.check.ts"],
     testTimeout: 240_000,
     hookTimeout: 600_000,

@@ -1,12 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { replaceFile, replaceFileSync } from "../../../shared/base/replace-file.ts";
+import { tempFolder } from "../../support/temp-folder.ts";
 
 function folderWith(content: string): { readonly folder: string; readonly path: string } {
-  const folder = mkdtempSync(join(tmpdir(), "replace-file-"));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = tempFolder();
   const path = join(folder, "file");
   writeFileSync(path, content);
   return { folder, path };

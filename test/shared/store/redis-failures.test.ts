@@ -1,7 +1,7 @@
 /** The Redis store when Redis fails: what callers get, what operators read, and how soon it is over. */
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { createServer } from "node:net";
 import { generate } from "selfsigned";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   newIncarnation,
   newSessionId,
@@ -22,41 +22,19 @@ import {
   type TestRedis,
   type TestStore,
 } from "../../support/redis.ts";
+import { listen } from "../../support/servers.ts";
+import { watchConnects } from "../../support/sockets.ts";
+import { until } from "../../support/until.ts";
 
 const machine = watchMachine();
 
 const AWAY = { code: "EDGE_STORE_AWAY" };
 const PASSWORD = "correct-horse";
 
-let servers: TestRedis[];
-let stores: TestStore[];
-
-beforeEach(() => {
-  servers = [];
-  stores = [];
-});
-
-afterEach(async () => {
-  await Promise.all(stores.map(({ store }) => store.close()));
-  await Promise.all(servers.map((server) => server.close()));
-});
-
-async function start(options?: RedisOptions): Promise<TestRedis> {
-  const server = await startRedis(options);
-  servers.push(server);
-  return server;
-}
-
-function open(...args: Parameters<typeof openStore>): TestStore {
-  const opened = openStore(...args);
-  stores.push(opened);
-  return opened;
-}
-
 /** A store that is up on a new server. */
 async function startUp(options?: RedisOptions): Promise<TestStore & { redis: TestRedis }> {
-  const redis = await start(options);
-  const opened = open(redis.url);
+  const redis = await startRedis(options);
+  const opened = openStore(redis.url);
   await opened.store.timeMs();
   return { redis, ...opened };
 }
@@ -101,8 +79,8 @@ describe("a Redis that exits or hangs", () => {
     const startMs = performance.now();
     await expect(store.members()).rejects.toMatchObject(AWAY);
     expect(performance.now() - startMs).toBeLessThan(machine.limitMs(startMs, { promisedMs: 100 }));
-    // Long enough for several tries.
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    const tries = watchConnects();
+    await until("it has tried again several times", () => tries.count >= 3);
 
     await redis.start();
     await isUpWithin(1000, store);
@@ -143,7 +121,8 @@ describe("a Redis that exits or hangs", () => {
     expect(waitedMs).toBeLessThan(machine.limitMs(startMs, { promisedMs: 2600, waitsMs: 2000 }));
     expect(store.health).toMatchObject({ state: "away" });
     await expect(store.members()).rejects.toMatchObject(AWAY);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const tries = watchConnects();
+    await until("it has tried again", () => tries.count > 0);
     redis.resume();
     await isUpWithin(1000, store);
     expect((await store.members()).members).toHaveLength(1);
@@ -152,9 +131,9 @@ describe("a Redis that exits or hangs", () => {
   });
 
   it("a Redis may be absent at the start", async () => {
-    const redis = await start();
+    const redis = await startRedis();
     await redis.kill();
-    const { store, lines } = open(redis.url);
+    const { store, lines } = openStore(redis.url);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     await redis.start();
@@ -233,10 +212,10 @@ describe("a Redis that was flushed", () => {
 
 describe("rights", () => {
   it("the store logs a wrong password of Redis once without showing it, and comes up when it is right", async () => {
-    const redis = await start({
+    const redis = await startRedis({
       acl: ["user default on nopass ~* &* +@all", documentedUser("new")],
     });
-    const { store, lines } = open(redis.urlFor("ct", PASSWORD));
+    const { store, lines } = openStore(redis.urlFor("ct", PASSWORD));
     const failure: unknown = await store.timeMs().catch((error: unknown) => error);
     expect(failure).toMatchObject(AWAY);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
@@ -260,8 +239,8 @@ describe("rights", () => {
 
   it("the store works as each user of the documentation", async () => {
     for (const user of documentedUsers(PASSWORD)) {
-      const redis = await start({ acl: ["user default on nopass ~* &* +@all", user] });
-      const { store, lines } = open(redis.urlFor("ct", PASSWORD));
+      const redis = await startRedis({ acl: ["user default on nopass ~* &* +@all", user] });
+      const { store, lines } = openStore(redis.urlFor("ct", PASSWORD));
       await store.announce(worker("worker-1"));
       expect((await store.members()).members).toHaveLength(1);
       expect(store.health).toEqual({ state: "up" });
@@ -271,13 +250,13 @@ describe("rights", () => {
   });
 
   it("the store names the ACL rule that grants a missing permission", async () => {
-    const redis = await start({
+    const redis = await startRedis({
       acl: [
         "user default on nopass ~* &* +@all",
         "user ct on >pass ~{ct}:* &{ct}:* +@all -publish",
       ],
     });
-    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    const { store, lines } = openStore(redis.urlFor("ct", "pass"));
     await expect(store.announce(worker("worker-1"))).rejects.toMatchObject({
       code: "EDGE_STORE_REFUSED",
     });
@@ -288,10 +267,10 @@ describe("rights", () => {
   });
 
   it("the store logs which permission the user of Redis lacks", async () => {
-    const redis = await start({
+    const redis = await startRedis({
       acl: ["user default on nopass ~* &* +@all", "user ct on >pass ~other:* &* +@all"],
     });
-    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    const { store, lines } = openStore(redis.urlFor("ct", "pass"));
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "lacks a permission")).toHaveLength(1);
     // It keeps retrying and keeps reporting the reason.
@@ -305,13 +284,13 @@ describe("rights", () => {
   });
 
   it("the store continues without hints when the user of Redis may not subscribe", async () => {
-    const redis = await start({
+    const redis = await startRedis({
       acl: [
         "user default on nopass ~* &* +@all",
         "user ct on >pass ~* resetchannels &{ct}:x +@all",
       ],
     });
-    const { store, lines } = open(redis.urlFor("ct", "pass"));
+    const { store, lines } = openStore(redis.urlFor("ct", "pass"));
     await store.timeMs();
     await expect
       .poll(() => linesWith(lines, "no change notifications, polling once a second instead"))
@@ -323,42 +302,42 @@ describe("rights", () => {
 describe("TLS", () => {
   it("the store verifies the authority and the name of Redis's certificate", async () => {
     const [own, foreign] = await Promise.all([certificate(), certificate()]);
-    const redis = await start({ tls: { cert: own.cert, key: own.private } });
+    const redis = await startRedis({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
 
-    const trusted = open(url, { ca: own.cert });
+    const trusted = openStore(url, { ca: own.cert });
     await trusted.store.announce(worker("worker-1"));
     expect(trusted.store.health).toEqual({ state: "up" });
 
     for (const ca of [undefined, foreign.cert]) {
-      const { store, lines } = open(url, ca === undefined ? {} : { ca });
+      const { store, lines } = openStore(url, ca === undefined ? {} : { ca });
       await expect(store.timeMs()).rejects.toMatchObject(AWAY);
       expect(linesWith(lines, "certificate is not trusted; set CT_REDIS_CA")).toHaveLength(1);
     }
-    const misnamed = open(`rediss://127.0.0.1:${redis.tlsPort}`, { ca: own.cert });
+    const misnamed = openStore(`rediss://127.0.0.1:${redis.tlsPort}`, { ca: own.cert });
     await expect(misnamed.store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(misnamed.lines, "certificate is for another host name")).toHaveLength(1);
   });
 
   it("the store survives a socket with two errors: our rejected certificate, and the peer's alert", async () => {
     const own = await certificate();
-    const redis = await start({ tls: { cert: own.cert, key: own.private } });
+    const redis = await startRedis({ tls: { cert: own.cert, key: own.private } });
     const url = `rediss://localhost:${redis.tlsPort}`;
     // Whether the second failure arrives is a matter of luck; among so many it does.
     for (let i = 0; i < 100; i++) {
-      const { store } = open(url, { ca: (await certificate()).cert });
+      const { store } = openStore(url, { ca: (await certificate()).cert });
       await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     }
   });
 
   it("the store logs that only one end uses TLS", async () => {
     const { cert, private: key } = await certificate();
-    const redis = await start({ port: true, tls: { cert, key } });
+    const redis = await startRedis({ port: true, tls: { cert, key } });
     for (const [url, cure] of [
       [`rediss://127.0.0.1:${redis.port}`, "write redis:// in CT_REDIS_URL"],
       [`redis://127.0.0.1:${redis.tlsPort}`, "write rediss:// in CT_REDIS_URL"],
     ] as const) {
-      const { store, lines } = open(url);
+      const { store, lines } = openStore(url);
       await expect(store.timeMs()).rejects.toMatchObject(AWAY);
       await expect.poll(() => linesWith(lines, "store unavailable")).toHaveLength(1);
       expect(lines.join("")).toContain(cure);
@@ -437,9 +416,9 @@ describe("a Redis that refuses writes", () => {
   });
 
   it("the store waits on a replica until it is the primary", async () => {
-    const primary = await start({ port: true });
-    const redis = await start({ lines: [`replicaof 127.0.0.1 ${primary.port}`] });
-    const { store, lines } = open(redis.url);
+    const primary = await startRedis({ port: true });
+    const redis = await startRedis({ lines: [`replicaof 127.0.0.1 ${primary.port}`] });
+    const { store, lines } = openStore(redis.url);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "read-only replica")).toHaveLength(1);
     await redis.admin().replicaof("NO", "ONE");
@@ -468,14 +447,8 @@ describe("a Redis that refuses writes", () => {
 });
 
 describe("an unsupported server", () => {
-  const peers: Server[] = [];
-
-  afterEach(() => {
-    for (const server of peers.splice(0)) server.close();
-  });
-
   /** A server that answers each command by its name; `undefined`: with nothing. */
-  async function startPeer(answer: (command: string) => string | undefined): Promise<number> {
+  function startPeer(answer: (command: string) => string | undefined): Promise<number> {
     const server = createServer((socket) => {
       socket.on("error", () => {});
       socket.on("data", (data) => {
@@ -484,9 +457,7 @@ describe("an unsupported server", () => {
         }
       });
     });
-    peers.push(server);
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    return (server.address() as AddressInfo).port;
+    return listen(server);
   }
 
   it("the store logs that a Redis is too old, without a password that it repeats", async () => {
@@ -496,7 +467,7 @@ describe("an unsupported server", () => {
       if (command !== "hello") return "+OK\r\n";
       return `-ERR unknown command \`HELLO\`, with args beginning with: \`3\`, \`AUTH\`, \`ct\`, \`${PASSWORD}\`, \r\n`;
     });
-    const { store, lines } = open(`redis://ct:${PASSWORD}@127.0.0.1:${port}`);
+    const { store, lines } = openStore(`redis://ct:${PASSWORD}@127.0.0.1:${port}`);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "Redis 5.0.14 is too old; 6.2 or newer is needed")).toHaveLength(1);
     expect(lines.join("")).not.toContain(PASSWORD);
@@ -518,7 +489,7 @@ describe("an unsupported server", () => {
       if (command === "hello") return "-ERR unknown command `HELLO`\r\n";
       return command.startsWith("eval") ? "$2\r\nok\r\n" : "+OK\r\n";
     });
-    const { store } = open(`redis://127.0.0.1:${port}`);
+    const { store } = openStore(`redis://127.0.0.1:${port}`);
     await timeUntil(() => store.health.state === "up");
   });
 
@@ -529,7 +500,7 @@ describe("an unsupported server", () => {
       if (command !== "eval") return "+OK\r\n";
       return "-ERR Error running script (call to 5c4d62f4): @user_script:2: script tried accessing undeclared key, key: {ct}:boot\r\n";
     });
-    const { store, lines } = open(`redis://127.0.0.1:${port}`);
+    const { store, lines } = openStore(`redis://127.0.0.1:${port}`);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     expect(linesWith(lines, "--default_lua_flags=allow-undeclared-keys")).toHaveLength(1);
   });
@@ -543,10 +514,11 @@ describe("an unsupported server", () => {
     ["a huge array", "*2147483647\r\n"],
   ])("the store stays away from a server that answers %s", async (_what, answer) => {
     const port = await startPeer(() => answer);
-    const { store, lines } = open(`redis://127.0.0.1:${port}`);
+    const { store, lines } = openStore(`redis://127.0.0.1:${port}`);
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     await expect(store.members()).rejects.toMatchObject(AWAY);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const tries = watchConnects();
+    await until("it has tried again several times", () => tries.count >= 3);
     expect(store.health.state).toBe("away");
     expect(linesWith(lines, "store unavailable").length).toBeLessThanOrEqual(3);
   });
@@ -556,7 +528,7 @@ describe("many clients at once", () => {
   it("Redis never has two owners of a session under one epoch, with many clients at once", async () => {
     const { redis, store } = await startUp();
     await settle(redis.admin());
-    const clients = [store, ...[1, 2, 3].map(() => open(redis.url).store)];
+    const clients = [store, ...[1, 2, 3].map(() => openStore(redis.url).store)];
     const ids = Array.from({ length: 20 }, () => newSessionId());
     const ownersByEpoch = new Map<string, Set<string>>();
     let owned = 0;

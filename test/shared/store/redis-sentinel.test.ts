@@ -2,27 +2,19 @@
 import { describe, expect, it, vi } from "vitest";
 import { worker } from "../../contract/store.ts";
 import { freePort } from "../../support/ports.ts";
-import { openStore, startRedis, type TestRedis, type TestStore } from "../../support/redis.ts";
-
-async function start(...args: Parameters<typeof startRedis>): Promise<TestRedis> {
-  const redis = await startRedis(...args);
-  return redis;
-}
-
-function open(url: string): TestStore {
-  const opened = openStore(url);
-  return opened;
-}
+import { openStore, startRedis } from "../../support/redis.ts";
+import { watchConnects } from "../../support/sockets.ts";
+import { until } from "../../support/until.ts";
 
 /** A primary with a replica, and a Sentinel that watches them and asks for a password of its own. */
 async function startTrio() {
-  const primary = await start({ port: true, password: "data", lines: ["masterauth data"] });
-  const replica = await start({
+  const primary = await startRedis({ port: true, password: "data", lines: ["masterauth data"] });
+  const replica = await startRedis({
     port: true,
     password: "data",
     lines: ["masterauth data", `replicaof 127.0.0.1 ${primary.port}`],
   });
-  const sentinel = await start({
+  const sentinel = await startRedis({
     sentinel: true,
     port: await freePort(),
     password: "watch",
@@ -49,7 +41,7 @@ describe("behind Sentinels", () => {
   it("the store behind Sentinels continues on the new primary when the old one dies", async () => {
     const { primary, replica, sentinel } = await startTrio();
     const dead = await freePort();
-    const { store, lines } = open(
+    const { store, lines } = openStore(
       `redis+sentinel://:data@127.0.0.1:${dead},127.0.0.1:${sentinel.port}/edge?sentinel-password=watch`,
     );
     await store.announce(worker("worker-1"));
@@ -71,7 +63,7 @@ describe("behind Sentinels", () => {
 
   it("the store behind Sentinels follows a manual fail-over", async () => {
     const { replica, sentinel } = await startTrio();
-    const { store } = open(
+    const { store } = openStore(
       `redis+sentinel://:data@127.0.0.1:${sentinel.port}/edge?sentinel-password=watch`,
     );
     await store.announce(worker("worker-1"));
@@ -87,7 +79,11 @@ describe("behind Sentinels", () => {
   });
 
   it("the store logs once that no Sentinel responds, requires a password, or does not know the name", async () => {
-    const sentinel = await start({ sentinel: true, port: await freePort(), password: "watch" });
+    const sentinel = await startRedis({
+      sentinel: true,
+      port: await freePort(),
+      password: "watch",
+    });
     const dead = await freePort();
     for (const [url, reason] of [
       [`redis+sentinel://127.0.0.1:${dead}/edge`, "ECONNREFUSED"],
@@ -100,10 +96,11 @@ describe("behind Sentinels", () => {
         "does not know edge",
       ],
     ] as const) {
-      const { store, lines } = open(url);
+      const { store, lines } = openStore(url);
       await expect(store.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
       await expect(store.timeMs()).rejects.toMatchObject({ code: "EDGE_STORE_AWAY" });
-      await new Promise((resolve) => setTimeout(resolve, 1500));
+      const tries = watchConnects();
+      await until("it has tried again several times", () => tries.count >= 3);
       const away = lines.filter((line) => line.includes("store unavailable"));
       expect(away.join("")).toContain(reason);
       expect(away).toHaveLength(1);

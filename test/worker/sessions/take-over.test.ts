@@ -392,10 +392,11 @@ it("a session that the store assigned to a worker without its knowledge is close
 
 /** Advances time until the session is closed; at most two minutes. */
 async function untilClosed(worker: WorkerFixture, clock: SkipClock, id: SessionId): Promise<void> {
-  for (let seconds = 0; seconds < 120; seconds++) {
+  let seconds = 0;
+  await until("the session is closed", async () => {
     await pass(clock, 1000, [worker]);
-    if ((await worker.store.findSession(id))?.state === "closed") return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("it was not closed within two minutes");
+    seconds++;
+    return (await worker.store.findSession(id))?.state === "closed";
+  });
+  expect(seconds).toBeLessThanOrEqual(120);
 }
