@@ -2,12 +2,15 @@
  * Connects to the store that the settings select.
  */
 import type { Clock } from "../base/clock.ts";
-import { describeError } from "../base/errors.ts";
 import type { Log } from "../logs/log.ts";
 import type { Counters } from "../metrics/metrics.ts";
 import { isLoopback } from "../net/networks.ts";
-import { SettingError, type Settings, type Slice } from "../settings/read-settings.ts";
-import { readTextFile } from "../settings/text-file.ts";
+import {
+  readNamedFile,
+  SettingError,
+  type Settings,
+  type Slice,
+} from "../settings/read-settings.ts";
 import { connectEmbeddedStore } from "../store/embedded/client.ts";
 import { parseRedisUrl } from "../store/redis/connection/target.ts";
 import { connectRedisStore } from "../store/redis/store.ts";
@@ -67,14 +70,7 @@ export function storeReached(store: Pick<Store, "health" | "onHealth">): Promise
 }
 
 function readCa(path: string): string {
-  let pem: string;
-  try {
-    pem = readTextFile(path);
-  } catch (error) {
-    throw new SettingError(
-      `CT_REDIS_CA=${path}: cannot be read (${describeError(error)}); name a readable PEM file`,
-    );
-  }
+  const pem = readNamedFile("CT_REDIS_CA", path, "PEM file");
   // Node accepts any text as an authority and then rejects every certificate, with an error that does not name the cause.
   if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
     throw new SettingError(

@@ -4,7 +4,6 @@
 
 import type { KeyObject } from "node:crypto";
 import { existsSync } from "node:fs";
-import { describeError } from "../base/errors.ts";
 import type { Log } from "../logs/log.ts";
 import {
   judgeLicense,
@@ -13,8 +12,7 @@ import {
   parsePublicKey,
   readLicense,
 } from "./license.ts";
-import { SettingError, type Slice } from "./read-settings.ts";
-import { readTextFile } from "./text-file.ts";
+import { readNamedFile, type Slice } from "./read-settings.ts";
 
 export const LICENSE_SETTINGS = [
   "licensee",
@@ -52,15 +50,7 @@ export function findLicense(settings: LicenseSettings): FoundLicense {
 export function readLicenseFile(path: string | undefined): License | undefined {
   const file = path ?? STANDARD_FILE;
   if (path === undefined && !existsSync(file)) return undefined;
-  let text: string;
-  try {
-    text = readTextFile(file);
-  } catch (error) {
-    throw new SettingError(
-      `CT_LICENSE_FILE=${file}: cannot be read (${describeError(error)}); name a readable file`,
-    );
-  }
-  return readLicense(parseProperties(text));
+  return readLicense(parseProperties(readNamedFile("CT_LICENSE_FILE", file, "file")));
 }
 
 /** Logs the state of the license. Operators' scripts wait for the line of a valid license, so its text must not change. */

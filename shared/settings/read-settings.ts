@@ -192,7 +192,7 @@ function findRawValue(
     const path = values[`${setting.env}_FILE`];
     if (path !== undefined && path !== "") {
       return {
-        value: readValueFile(`${setting.env}_FILE`, path),
+        value: readNamedFile(`${setting.env}_FILE`, path, "file").trimEnd(),
         origin: `${setting.env}_FILE${suffix}`,
       };
     }
@@ -204,19 +204,20 @@ function findRawValue(
   return { value, origin: used.join(", ") };
 }
 
-function readValueFile(name: string, path: string): string {
+/** The text of the file that a setting names. Throws `SettingError`. */
+export function readNamedFile(name: string, path: string, kind: "file" | "PEM file"): string {
   try {
-    return readTextFile(path).trimEnd();
+    return readTextFile(path);
   } catch (error) {
     throw new SettingError(
-      `${name}=${path}: cannot be read (${describeError(error)}); name a readable file`,
+      `${name}=${path}: cannot be read (${describeError(error)}); name a readable ${kind}`,
     );
   }
 }
 
 function readConfigFile(path: unknown): Readonly<Record<string, string | undefined>> {
   if (typeof path !== "string") return {};
-  const values = parseEnv(readValueFile("--config", path)) as Record<string, string>;
+  const values = parseEnv(readNamedFile("--config", path, "file")) as Record<string, string>;
   const unknown =
     unknownSettings(values)[0] ?? Object.keys(values).find((name) => !name.startsWith("CT_"));
   if (unknown !== undefined) {

@@ -4,7 +4,6 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { auditFolder } from "../../shared/audit/files.ts";
 import { AUTOSCALE_SETTINGS } from "../../shared/autoscale/start.ts";
-import { describeError } from "../../shared/base/errors.ts";
 import { isWorkerId, type WorkerId } from "../../shared/base/ids.ts";
 import { defaultBind } from "../../shared/membership/worker-address.ts";
 import { PUBLISHER_SETTINGS } from "../../shared/metrics/statsd/publisher.ts";
@@ -20,9 +19,13 @@ import { LICENSE_SETTINGS } from "../../shared/settings/license-file.ts";
 import { CREDENTIAL_SETTINGS } from "../../shared/settings/operator-credentials.ts";
 import { parseRoleGroups } from "../../shared/settings/operator-roles.ts";
 import { parseOperatorTokens } from "../../shared/settings/operator-tokens.ts";
-import { SettingError, type Settings, slice } from "../../shared/settings/read-settings.ts";
+import {
+  readNamedFile,
+  SettingError,
+  type Settings,
+  slice,
+} from "../../shared/settings/read-settings.ts";
 import { parseSyslogTarget } from "../../shared/settings/syslog-target.ts";
-import { readTextFile } from "../../shared/settings/text-file.ts";
 import { API_SETTINGS } from "../api/api.ts";
 import type { AuditOptions } from "../audit/audit.ts";
 import { CLIENT_SETTINGS } from "../clients/clients.ts";
@@ -166,14 +169,7 @@ function readProviders(settings: Settings): readonly IdentityProvider[] {
 }
 
 function readAuthority(name: string, path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
-  try {
-    return readTextFile(path);
-  } catch (error) {
-    throw new SettingError(
-      `${name}=${JSON.stringify(path)} cannot be read: ${describeError(error)}`,
-    );
-  }
+  return path === undefined ? undefined : readNamedFile(name, path, "PEM file");
 }
 
 export function readPorts(settings: Settings) {

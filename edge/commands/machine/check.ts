@@ -17,13 +17,13 @@ import { findLicense } from "../../../shared/settings/license-file.ts";
 import {
   collectSettings,
   formatValue,
+  readNamedFile,
   SettingError,
   type Settings,
   settingOptions,
   settingsOf,
   unknownSettings,
 } from "../../../shared/settings/read-settings.ts";
-import { readTextFile } from "../../../shared/settings/text-file.ts";
 import { parseRedisUrl } from "../../../shared/store/redis/connection/target.ts";
 import { checkEdgeSettings, EDGE_DEFAULTS } from "../../start/edge-settings.ts";
 import { findSecret } from "../../start/secret-file.ts";
@@ -165,11 +165,9 @@ function problemsOfAudit(role: CheckedRole, settings: Settings): string[] {
   }
   const { auditSyslogCa } = settings;
   try {
-    if (auditSyslogCa !== undefined) readTextFile(auditSyslogCa);
+    if (auditSyslogCa !== undefined) readNamedFile("CT_AUDIT_SYSLOG_CA", auditSyslogCa, "PEM file");
   } catch (error) {
-    problems.push(
-      `CT_AUDIT_SYSLOG_CA=${JSON.stringify(auditSyslogCa)} cannot be read: ${describeError(error)}`,
-    );
+    problems.push(describeError(error));
   }
   return problems;
 }
