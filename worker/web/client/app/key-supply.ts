@@ -3,14 +3,7 @@ import type { Signal } from "@preact/signals";
 import type { WaitingStep } from "../model/app.ts";
 import { generateKeys, type Keys } from "../session/keys.ts";
 
-export interface KeySupply {
-  /** Begins to make a pair, while the user types a name. */
-  prepare(): void;
-  /** A pair that nobody else uses; `step` says so while it is not ready. */
-  take(step: Signal<WaitingStep>): Promise<Keys>;
-}
-
-export function createKeySupply(): KeySupply {
+export function createKeySupply() {
   let next: Promise<Keys> | undefined;
 
   function prepare(): Promise<Keys> {
@@ -20,8 +13,10 @@ export function createKeySupply(): KeySupply {
   }
 
   return {
-    prepare: () => void prepare(),
-    async take(step) {
+    /** Begins to make a pair, while the user types a name. */
+    prepare: (): void => void prepare(),
+    /** A pair that nobody else uses; `step` says so while it is not ready. */
+    async take(step: Signal<WaitingStep>): Promise<Keys> {
       const pending = prepare();
       next = undefined;
       const before = step.peek();

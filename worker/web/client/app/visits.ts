@@ -15,7 +15,7 @@ import type { Keys } from "../session/keys.ts";
 import type { TransportNames } from "../session/transport.ts";
 import type { Database } from "../storage/database.ts";
 import type { Entering } from "./enter.ts";
-import { createKeySupply, type KeySupply } from "./key-supply.ts";
+import { createKeySupply } from "./key-supply.ts";
 import { keepOpenTabs } from "./open-tabs.ts";
 import { setPageUrl } from "./page-url.ts";
 import { startSignIn } from "./sign-in.ts";
@@ -38,27 +38,7 @@ export interface VisitDeps {
   readonly transports: TransportNames;
 }
 
-export interface Visits {
-  readonly screen: Signal<Screen>;
-  readonly keys: KeySupply;
-  /** The session that the page is in, or enters. */
-  readonly session: EnteredSession | undefined;
-  showHome(): void;
-  /** Starts a visit; a failure is shown, and `again` tries once more. */
-  begin(purpose: Purpose, again: () => void, work: (visit: Visit) => Promise<void>): void;
-  /** Resolves with false when another tab is in the session as the same person. */
-  lock(roomId: string, visit: Visit): Promise<boolean>;
-  signIn(purpose: Purpose, roomId: string | undefined, visit: Visit): Promise<Entrance>;
-  showWaiting(purpose: Purpose): Signal<WaitingStep>;
-  /**
-   * Enters a session, and shows it when it is ready. `again`: how the user returns after its end, if there is a way.
-   */
-  enter(
-    options: EnterOptions,
-    visit: Visit,
-    start: (entering: Entering) => Promise<EnteredSession>,
-  ): Promise<void>;
-}
+export type Visits = ReturnType<typeof createVisits>;
 
 interface EnterOptions {
   readonly roomId: string;
@@ -66,7 +46,7 @@ interface EnterOptions {
   readonly again: (reason: EndReason) => (() => void) | undefined;
 }
 
-export function createVisits(deps: VisitDeps): Visits {
+export function createVisits(deps: VisitDeps) {
   const { place, edge, database } = deps;
   const { baseUrl } = place;
   const screen: Signal<Screen> = signal({ at: "starting" });
@@ -110,17 +90,20 @@ export function createVisits(deps: VisitDeps): Visits {
   return {
     screen,
     keys,
-    get session() {
+    /** The session that the page is in, or enters. */
+    get session(): EnteredSession | undefined {
       return session;
     },
     showHome,
-    begin(purpose, again, work) {
+    /** Starts a visit; a failure is shown, and `again` tries once more. */
+    begin(purpose: Purpose, again: () => void, work: (visit: Visit) => Promise<void>): void {
       const visit = startVisit();
       work(visit).catch((error: unknown) => {
         if (visit.isCurrent()) showFailure(error, purpose, again);
       });
     },
-    async lock(roomId, { isCurrent }) {
+    /** Resolves with false when another tab is in the session as the same person. */
+    async lock(roomId: string, { isCurrent }: Visit): Promise<boolean> {
       const taken = await lockSession(roomId, () => {
         if (session === undefined) showHome();
         else session.moveAway();
@@ -129,7 +112,7 @@ export function createVisits(deps: VisitDeps): Visits {
       else taken?.release();
       return taken !== undefined;
     },
-    async signIn(purpose, roomId, visit) {
+    async signIn(purpose: Purpose, roomId: string | undefined, visit: Visit): Promise<Entrance> {
       keys.prepare();
       const signIn = startSignIn({
         baseUrl,
@@ -144,12 +127,19 @@ export function createVisits(deps: VisitDeps): Visits {
       const { entrance } = await signIn.done;
       return entrance;
     },
-    showWaiting(purpose) {
+    showWaiting(purpose: Purpose): Signal<WaitingStep> {
       const step: Signal<WaitingStep> = signal("server");
       screen.value = { at: "waiting", purpose, step, cancel: showHome };
       return step;
     },
-    async enter(options, visit, start) {
+    /**
+     * Enters a session, and shows it when it is ready. `again`: how the user returns after its end, if there is a way.
+     */
+    async enter(
+      options: EnterOptions,
+      visit: Visit,
+      start: (entering: Entering) => Promise<EnteredSession>,
+    ): Promise<void> {
       let isReady = false;
       let entered: EnteredSession | undefined;
       // The session may be ready before `start` resolves.

@@ -7,26 +7,17 @@ import {
   Messages,
   NotificationMessage,
   type Peer,
-  type ProtocolBroadcastConnection,
 } from "open-collaboration-protocol";
 import { type Keys, privateKeyHandle } from "./keys.ts";
 import { checkSenders } from "./senders.ts";
 import { sleep, withinTime } from "./timing.ts";
-import { createTransport, type EdgeTransport, type TransportNames } from "./transport.ts";
+import { createTransport, type TransportNames } from "./transport.ts";
 
 const LEAVE_MS = 1000;
 /** As in the IDEs: a connection that is closed in the same moment takes its last message with it. */
 const LEAVE_GRACE_MS = 100;
 
-export interface Channel {
-  readonly connection: ProtocolBroadcastConnection;
-  readonly transport: EdgeTransport;
-  /** Restores what the connection knew before the page was reloaded: the server does not announce it again. */
-  restore(known: KnownPeers): void;
-  /** Tells the others, who then do not wait for this peer. Resolves within a second, whether they could be told or not. */
-  leave(): Promise<void>;
-  close(): void;
-}
+export type Channel = ReturnType<typeof openChannel>;
 
 export interface KnownPeers {
   readonly self: Peer;
@@ -47,7 +38,7 @@ export function openChannel(options: {
   readonly hostId: () => string | undefined;
   readonly transports: TransportNames;
   readonly tap?: ((message: Uint8Array) => void) | undefined;
-}): Channel {
+}) {
   const transport = createTransport({ ...options, publicKey: options.keys.publicKey });
   const connection = createConnection({
     privateKey: privateKeyHandle(options.keys),
@@ -64,7 +55,8 @@ export function openChannel(options: {
   return {
     connection,
     transport,
-    restore({ self, others, init, unanswered }) {
+    /** Restores what the connection knew before the page was reloaded: the server does not announce it again. */
+    restore({ self, others, init, unanswered }: KnownPeers): void {
       const joined = others.map((peer) =>
         Encoding.encode(BroadcastMessage.create(Messages.Room.Joined, peer.id, [peer])),
       );
@@ -78,11 +70,12 @@ export function openChannel(options: {
             ];
       transport.inject([...joined, ...sent, ...unanswered]);
     },
-    leave: () =>
+    /** Tells the others, who then do not wait for this peer. Resolves within a second, whether they could be told or not. */
+    leave: (): Promise<void> =>
       withinTime(
         connection.room.leave().then(() => sleep(LEAVE_GRACE_MS)),
         LEAVE_MS,
       ),
-    close: () => connection.dispose(),
+    close: (): void => connection.dispose(),
   };
 }

@@ -1,20 +1,7 @@
 /** The chat of a session. What is said while there is no connection is sent when there is one again. */
-import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { type Signal, signal } from "@preact/signals";
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import type { ChatLine, Person } from "../model/session.ts";
-
-export interface Chat {
-  readonly lines: ReadonlySignal<readonly ChatLine[]>;
-  readonly writing: ReadonlySignal<readonly string[]>;
-  readonly say: (text: string) => Promise<void>;
-  readonly noteWriting: () => void;
-  /** Receives from `connection`. */
-  attach(connection: ProtocolBroadcastConnection): void;
-  /** Sends through `connection` from now on. */
-  setLive(connection: ProtocolBroadcastConnection): void;
-  /** Waits. `isRefused`: the server did not accept the connection, and has dropped what was just sent. */
-  setAway(isRefused: boolean): void;
-}
 
 const MAX_LINES = 1000;
 const MAX_TEXT_CHARS = 10_000;
@@ -23,7 +10,7 @@ const WRITING_SHOWN_MS = 4000;
 /** A server that refuses a returning peer accepts its connection first; the refusal follows within this time. */
 const REFUSED_WITHIN_MS = 1000;
 
-export function createChat(personOf: (peerId: string) => Person | undefined): Chat {
+export function createChat(personOf: (peerId: string) => Person | undefined) {
   const lines: Signal<readonly ChatLine[]> = signal([]);
   const writing: Signal<readonly string[]> = signal([]);
   const writers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -61,18 +48,19 @@ export function createChat(personOf: (peerId: string) => Person | undefined): Ch
   return {
     lines,
     writing,
-    async say(text) {
+    say: async (text: string): Promise<void> => {
       const cut = text.slice(0, MAX_TEXT_CHARS);
       add(undefined, cut, false);
       unsent.push(cut);
       await send();
     },
-    noteWriting() {
+    noteWriting: (): void => {
       if (live === undefined || performance.now() - writingSentMs < WRITING_SENT_MS) return;
       writingSentMs = performance.now();
       live.chat.isWriting().catch(() => {});
     },
-    attach(connection) {
+    /** Receives from `connection`. */
+    attach(connection: ProtocolBroadcastConnection): void {
       connection.chat.onMessage((origin, text, isDirect) => {
         stopWriting(origin);
         const person = personOf(origin);
@@ -88,13 +76,15 @@ export function createChat(personOf: (peerId: string) => Person | undefined): Ch
         showWriters();
       });
     },
-    setLive(connection) {
+    /** Sends through `connection` from now on. */
+    setLive(connection: ProtocolBroadcastConnection): void {
       live = connection;
       liveSinceMs = performance.now();
       unsure = [];
       send().catch((error: unknown) => console.debug("a chat message was not sent", error));
     },
-    setAway(isRefused) {
+    /** Waits. `isRefused`: the server did not accept the connection, and has dropped what was just sent. */
+    setAway(isRefused: boolean): void {
       live = undefined;
       if (isRefused && performance.now() - liveSinceMs < REFUSED_WITHIN_MS) {
         unsent.unshift(...unsure);

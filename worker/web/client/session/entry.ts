@@ -2,13 +2,7 @@
  * The way into a session over HTTP: signing in, creating and joining, by the protocol package's `ConnectionProvider`. Its
  * errors become reasons that the page can explain.
  */
-import {
-  type AuthMetadata,
-  ConnectionProvider,
-  type CreateRoomResponse,
-  type JoinRoomResponse,
-  ServerError,
-} from "open-collaboration-protocol";
+import { type AuthMetadata, ConnectionProvider, ServerError } from "open-collaboration-protocol";
 import type { FailureReason } from "../model/app.ts";
 import { sleep } from "./timing.ts";
 
@@ -25,24 +19,13 @@ export class JoinError extends Error {
 const PATIENCE_MS = 60_000;
 const RETRY_MS = 1000;
 
-export interface Entrance {
-  /** Whether the token that was given, or was got by `signIn`, is valid. Rejects with `JoinError` when it cannot be asked. */
-  isSignedIn(): Promise<boolean>;
-  /**
-   * Signs a user in: `show` offers the methods to the user and submits the chosen one. Resolves with the user's token.
-   * Rejects with `JoinError`; "timeout" when nobody signed in for 5 minutes.
-   */
-  signIn(show: SignInForm, signal: AbortSignal): Promise<string>;
-  create(signal: AbortSignal): Promise<CreateRoomResponse>;
-  /** Resolves when the host has accepted; `onWaiting`: the host is being asked. */
-  join(roomId: string, signal: AbortSignal, onWaiting: () => void): Promise<JoinRoomResponse>;
-}
+export type Entrance = ReturnType<typeof createEntrance>;
 
 /** Resolves with whether the user could be sent to the sign-in; polling for its end goes on. */
 export type SignInForm = (token: string, metadata: AuthMetadata) => Promise<boolean>;
 
 /** `userToken`: of an earlier sign-in. */
-export function createEntrance(baseUrl: string, userToken: string | undefined): Entrance {
+export function createEntrance(baseUrl: string, userToken: string | undefined) {
   let show: SignInForm | undefined;
   const provider = new ConnectionProvider({
     url: baseUrl,
@@ -54,20 +37,26 @@ export function createEntrance(baseUrl: string, userToken: string | undefined): 
   });
 
   return {
-    async isSignedIn() {
+    /** Whether the token that was given, or was got by `signIn`, is valid. Rejects with `JoinError` when it cannot be asked. */
+    async isSignedIn(): Promise<boolean> {
       if (provider.authToken === undefined) return false;
       // The package takes a server that does not respond for a refusal.
       await explained(checkReachable(baseUrl));
       return provider.validate();
     },
-    async signIn(form, signal) {
+    /**
+     * Signs a user in: `show` offers the methods to the user and submits the chosen one. Resolves with the user's token.
+     * Rejects with `JoinError`; "timeout" when nobody signed in for 5 minutes.
+     */
+    async signIn(form: SignInForm, signal: AbortSignal): Promise<string> {
       show = form;
       const token = await explained(provider.login({ abortSignal: signal }));
       if (token === undefined) throw new JoinError("failed", "The server sent no token.");
       return token;
     },
-    create: (signal) => explained(provider.createRoom({ abortSignal: signal })),
-    join: (roomId, signal, onWaiting) =>
+    create: (signal: AbortSignal) => explained(provider.createRoom({ abortSignal: signal })),
+    /** Resolves when the host has accepted; `onWaiting`: the host is being asked. */
+    join: (roomId: string, signal: AbortSignal, onWaiting: () => void) =>
       explained(
         provider.joinRoom({
           roomId,

@@ -1,22 +1,12 @@
 /** The files of a host's session: served to guests, opened in the page's tabs, and saved where they come from. */
 import { signal } from "@preact/signals";
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
-import { createHostOpener, type HostOpener } from "../documents/host-opener.ts";
-import { createTabList, type TabList } from "../documents/tab-list.ts";
+import { createHostOpener } from "../documents/host-opener.ts";
+import { createTabList } from "../documents/tab-list.ts";
 import { serveFiles } from "../files/serve-files.ts";
 import type { Files } from "../model/files.ts";
 import { followFiles } from "./file-changes.ts";
 import type { LiveSession } from "./live-session.ts";
-
-export interface HostFiles {
-  readonly files: Files;
-  readonly tabs: TabList;
-  readonly opener: HostOpener;
-  /** Marks of what the files held last, by path. */
-  readonly saved: ReadonlyMap<string, string>;
-  /** Serves no more, saves what is not saved yet, and then ends. */
-  close(): void;
-}
 
 export function openHostFiles(
   options: {
@@ -29,7 +19,7 @@ export function openHostFiles(
   },
   live: LiveSession,
   connection: ProtocolBroadcastConnection,
-): HostFiles {
+) {
   const { documents } = live;
   const listed = new Set<string>();
   const sources = options.openFiles(() => [
@@ -69,8 +59,10 @@ export function openHostFiles(
     files,
     tabs,
     opener,
+    /** Marks of what the files held last, by path. */
     saved,
-    close() {
+    /** Serves no more, saves what is not saved yet, and then ends. */
+    close(): void {
       stopFiles();
       server.close();
       void opener.flush().then(() => {

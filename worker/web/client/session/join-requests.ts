@@ -3,14 +3,6 @@ import { type Signal, signal } from "@preact/signals";
 import { Encoding, RequestMessage, type User, type Workspace } from "open-collaboration-protocol";
 import type { JoinRequest } from "../model/session.ts";
 
-export interface JoinRequests {
-  readonly open: Signal<readonly JoinRequest[]>;
-  /** The server's messages that are not answered yet. */
-  readonly unanswered: readonly Uint8Array[];
-  readonly tap: (message: Uint8Array) => void;
-  ask(user: User): Promise<{ readonly workspace: Workspace } | undefined>;
-}
-
 /** The server answers a guest for a host that does not decide within this time. */
 const DECISION_MS = 300_000;
 /** Requests to join are small; larger messages are not searched for one. */
@@ -21,7 +13,7 @@ const MAX_REQUESTS = 100;
  * The server sends each request once, so the messages are kept: after a reload they are handled again. They are in plain text
  * and are handled in the order in which they arrive.
  */
-export function createJoinRequests(workspace: Workspace, remember: () => void): JoinRequests {
+export function createJoinRequests(workspace: Workspace, remember: () => void) {
   const open: Signal<readonly JoinRequest[]> = signal([]);
   const arrived: Uint8Array[] = [];
   const unanswered = new Map<string, Uint8Array>();
@@ -29,13 +21,14 @@ export function createJoinRequests(workspace: Workspace, remember: () => void): 
 
   return {
     open,
-    get unanswered() {
+    /** The server's messages that are not answered yet. */
+    get unanswered(): readonly Uint8Array[] {
       return [...unanswered.values()];
     },
-    tap(message) {
+    tap: (message: Uint8Array): void => {
       if (message.length <= MAX_REQUEST_BYTES && isJoinRequest(message)) arrived.push(message);
     },
-    ask(user) {
+    ask(user: User): Promise<{ readonly workspace: Workspace } | undefined> {
       const id = String(++lastId);
       const message = arrived.shift();
       if (open.peek().length >= MAX_REQUESTS) return Promise.resolve(undefined);

@@ -2,14 +2,14 @@
  * What a guest's and a host's session have in common: people, documents, chat, following, and the state of the connection.
  * guest-session.ts and host-session.ts build on it.
  */
-import { effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { effect, type ReadonlySignal, signal } from "@preact/signals";
 import { createSharedDocuments, type SharedDocuments } from "../documents/shared-documents.ts";
 import type { TabList } from "../documents/tab-list.ts";
 import type { Connection, EndReason, Notice, Session } from "../model/session.ts";
 import type { Channel } from "./channel.ts";
-import { type Chat, createChat } from "./chat.ts";
+import { createChat } from "./chat.ts";
 import type { Keys } from "./keys.ts";
-import { createPeople, type People } from "./people.ts";
+import { createPeople } from "./people.ts";
 import type { TransportNames, TransportStatus } from "./transport.ts";
 
 /** What happens outside the session. */
@@ -40,27 +40,7 @@ export type DocumentRules = Pick<
   "isPrivate" | "mayChange"
 >;
 
-export interface LiveSession {
-  readonly people: People;
-  readonly documents: SharedDocuments;
-  readonly chat: Chat;
-  readonly connection: Signal<Connection>;
-  readonly isReadOnly: Signal<boolean>;
-  /** The server's policy suggests it. */
-  readonly isReadOnlyHinted: Signal<boolean>;
-  readonly notices: Signal<readonly Notice[]>;
-  readonly following: ReadonlySignal<string | undefined>;
-  readonly follow: (personId: string | undefined) => void;
-  notify(kind: Notice["kind"], text: string): void;
-  readonly dismiss: (notice: Notice) => void;
-  /** A peer has left. */
-  removePeer(id: string): void;
-  /** Follows people into their files. */
-  setTabs(tabs: Pick<TabList, "show" | "active">): void;
-  /** Uses `channel` from now on, and the one before no more. */
-  use(channel: Channel, onRefused: () => void): void;
-  end(reason: EndReason): void;
-}
+export type LiveSession = ReturnType<typeof createLiveSession>;
 
 /** As long as the server keeps the place of a peer that is away. */
 const AWAY_MS = 30_000;
@@ -72,7 +52,7 @@ function away(): Connection {
 export function createLiveSession(
   environment: SessionEnvironment,
   rules: (isReadOnly: ReadonlySignal<boolean>) => DocumentRules,
-): LiveSession {
+) {
   const isReadOnly = signal(false);
   const isReadOnlyHinted = signal(false);
   const people = createPeople();
@@ -145,27 +125,31 @@ export function createLiveSession(
     chat,
     connection,
     isReadOnly,
+    /** The server's policy suggests it. */
     isReadOnlyHinted,
     notices,
     following,
-    follow(personId) {
+    follow: (personId: string | undefined): void => {
       following.value = personId;
       goToFollowed();
     },
     notify,
-    dismiss(notice) {
+    dismiss: (notice: Notice): void => {
       notices.value = notices.peek().filter(({ id }) => id !== notice.id);
     },
-    removePeer(id) {
+    /** A peer has left. */
+    removePeer(id: string): void {
       const gone = people.remove(id);
       documents.removePeer(id);
       if (gone !== undefined) notify("info", `${gone.name} has left`);
     },
-    setTabs(list) {
+    /** Follows people into their files. */
+    setTabs(list: Pick<TabList, "show" | "active">): void {
       tabs = list;
       stopTabs = effect(() => people.setOwnPath(list.active.value?.path));
     },
-    use(next, onRefused) {
+    /** Uses `channel` from now on, and the one before no more. */
+    use(next: Channel, onRefused: () => void): void {
       dropChannel();
       channel = next;
       next.connection.onError((text) => {
@@ -181,7 +165,7 @@ export function createLiveSession(
         });
       });
     },
-    end(given) {
+    end(given: EndReason): void {
       if (connection.peek().state === "ended") return;
       const isByServer = given === "closed" || given === "lost";
       const reason = isByServer && serverSays !== undefined ? { serverSays } : given;

@@ -1,26 +1,7 @@
 /** The people of a session: the peers that the server and the host announce, in the form in which the page shows them. */
-import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { computed, type Signal, signal } from "@preact/signals";
 import type { Peer } from "open-collaboration-protocol";
 import { CARET_COLORS, type Person } from "../model/session.ts";
-
-export interface People {
-  readonly self: ReadonlySignal<Person | undefined>;
-  /** The others: the host first, then by name. */
-  readonly others: ReadonlySignal<readonly Person[]>;
-  /** As the protocol describes them. */
-  readonly ownPeer: Peer | undefined;
-  readonly otherPeers: readonly Peer[];
-  setSelf(peer: Peer): void;
-  /** The file that this page shows. */
-  setOwnPath(path: string | undefined): void;
-  /** Returns false for a peer that is known already. */
-  add(peer: Peer): boolean;
-  remove(peerId: string): Peer | undefined;
-  /** Only these are there. */
-  replace(peers: readonly Peer[]): void;
-  readonly personOf: (peerId: string) => Person | undefined;
-  setPaths(pathOf: (peerId: string) => string | undefined): void;
-}
 
 /** Longer names are cut: they are claims of other people's clients. */
 const MAX_NAME_CHARS = 100;
@@ -30,7 +11,7 @@ interface Known {
   readonly color: number;
 }
 
-export function createPeople(): People {
+export function createPeople() {
   const own: Signal<Peer | undefined> = signal(undefined);
   const ownPath: Signal<string | undefined> = signal(undefined);
   const self = computed(() => own.value && describe(own.value, 0, ownPath.value));
@@ -44,33 +25,38 @@ export function createPeople(): People {
 
   return {
     self,
+    /** The others: the host first, then by name. */
     others,
-    get ownPeer() {
+    /** As the protocol describes them. */
+    get ownPeer(): Peer | undefined {
       return own.peek();
     },
-    get otherPeers() {
+    get otherPeers(): readonly Peer[] {
       return [...known.peek().values()].map(({ peer }) => peer);
     },
-    setSelf(peer) {
+    setSelf(peer: Peer): void {
       own.value = peer;
     },
-    setOwnPath(path) {
+    /** The file that this page shows. */
+    setOwnPath(path: string | undefined): void {
       ownPath.value = path;
     },
-    add(peer) {
+    /** Returns false for a peer that is known already. */
+    add(peer: Peer): boolean {
       if (peer.id === own.peek()?.id) return false;
       const before = known.peek().get(peer.id);
       const color = before?.color ?? freeColor(known.peek());
       known.value = new Map(known.peek()).set(peer.id, { peer, color });
       return before === undefined;
     },
-    remove(peerId) {
+    remove(peerId: string): Peer | undefined {
       const next = new Map(known.peek());
       const found = next.get(peerId);
       if (next.delete(peerId)) known.value = next;
       return found?.peer;
     },
-    replace(peers) {
+    /** Only these are there. */
+    replace(peers: readonly Peer[]): void {
       const next = new Map<string, Known>();
       for (const peer of peers) {
         if (peer.id === own.peek()?.id) continue;
@@ -79,8 +65,8 @@ export function createPeople(): People {
       }
       known.value = next;
     },
-    personOf: (peerId) => others.peek().find(({ id }) => id === peerId),
-    setPaths(pathOf) {
+    personOf: (peerId: string) => others.peek().find(({ id }) => id === peerId),
+    setPaths(pathOf: (peerId: string) => string | undefined): void {
       const next = new Map<string, string>();
       for (const id of known.peek().keys()) {
         const path = pathOf(id);

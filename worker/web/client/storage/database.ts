@@ -1,26 +1,12 @@
-/**
- * What this browser remembers between two loads of the page: sessions and their keys, the user who is signed in, the texts of
- * each session, and scratch workspaces. Several tabs may use it at once.
- */
-import type { ReadonlySignal } from "@preact/signals";
 import { type Backend, createMemoryBackend } from "./backend.ts";
 import { openIndexedDb } from "./indexed-db.ts";
 import { createProblemReport, problemOf, type StorageProblem } from "./problem.ts";
-import { createScratchStore, removeOldScratch, type ScratchStore } from "./scratch-store.ts";
-import { createSessionStore, removeOldSessions, type SessionStore } from "./session-store.ts";
-import { createUpdateStore, type UpdateStore } from "./update-store.ts";
-import { createUserStore, type UserStore } from "./user-store.ts";
+import { createScratchStore, removeOldScratch } from "./scratch-store.ts";
+import { createSessionStore, removeOldSessions } from "./session-store.ts";
+import { createUpdateStore } from "./update-store.ts";
+import { createUserStore } from "./user-store.ts";
 
-export interface Database {
-  /** Whether reloading the page may lose something: nothing is kept, or the last write failed. */
-  readonly isForgetful: ReadonlySignal<boolean>;
-  readonly problem: ReadonlySignal<StorageProblem | undefined>;
-  readonly sessions: SessionStore;
-  readonly users: UserStore;
-  readonly updates: UpdateStore;
-  readonly scratch: ScratchStore;
-  close(): void;
-}
+export type Database = Awaited<ReturnType<typeof openDatabase>>;
 
 /**
  * Never rejects: where the browser keeps nothing, the database works in memory and ends with the page. Sessions that were not
@@ -32,20 +18,21 @@ export async function openDatabase(
     /** Wall time in ms. */
     readonly now?: () => number;
   } = {},
-): Promise<Database> {
+) {
   const { name = "codetogether-edge", now = Date.now } = options;
   const { backend, problem } = await openBackend(name);
   const report = createProblemReport(problem);
   await report.write(removeOld(backend, now));
   const updates = createUpdateStore({ backend, report });
   return {
+    /** Whether reloading the page may lose something: nothing is kept, or the last write failed. */
     isForgetful: report.isForgetful,
     problem: report.problem,
     sessions: createSessionStore({ backend, report, now, onDelete: updates.drop }),
     users: createUserStore({ backend, report }),
     updates,
     scratch: createScratchStore({ backend, report, now }),
-    close() {
+    close(): void {
       updates.close();
       backend.close();
     },

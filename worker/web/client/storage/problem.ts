@@ -2,7 +2,7 @@
  * Why the browser does not keep what the page gives it. Problems are reported here and never thrown into the code that types
  * or draws.
  */
-import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 export type StorageProblem =
   /** Nothing can be kept: a private window, or storage is switched off. Ends with the page. */
@@ -14,18 +14,10 @@ export type StorageProblem =
   /** Some other failure; ends with the next success. */
   | "failed";
 
-export interface ProblemReport {
-  readonly problem: ReadonlySignal<StorageProblem | undefined>;
-  /** Whether reloading the page may lose something. */
-  readonly isForgetful: ReadonlySignal<boolean>;
-  /** Undefined after a failure, which is reported. */
-  read<T>(operation: Promise<T>): Promise<T | undefined>;
-  /** False after a failure, which is reported; a success ends an earlier problem. */
-  write(operation: Promise<void>): Promise<boolean>;
-}
+export type ProblemReport = ReturnType<typeof createProblemReport>;
 
 /** An `initial` problem stays: the database is in memory then. */
-export function createProblemReport(initial: StorageProblem | undefined): ProblemReport {
+export function createProblemReport(initial: StorageProblem | undefined) {
   const problem = signal(initial);
 
   function set(value: StorageProblem | undefined): void {
@@ -34,8 +26,10 @@ export function createProblemReport(initial: StorageProblem | undefined): Proble
 
   return {
     problem,
+    /** Whether reloading the page may lose something. */
     isForgetful: computed(() => problem.value !== undefined),
-    async read(operation) {
+    /** Undefined after a failure, which is reported. */
+    async read<T>(operation: Promise<T>): Promise<T | undefined> {
       try {
         return await operation;
       } catch (error) {
@@ -43,7 +37,8 @@ export function createProblemReport(initial: StorageProblem | undefined): Proble
         return undefined;
       }
     },
-    async write(operation) {
+    /** False after a failure, which is reported; a success ends an earlier problem. */
+    async write(operation: Promise<void>): Promise<boolean> {
       try {
         await operation;
         set(undefined);

@@ -27,26 +27,13 @@ export type ScratchChange =
   | { readonly remove: string };
 
 /** Functions reject when the browser refuses: what a user saves must not seem saved. Failures are reported as well. */
-export interface ScratchStore {
-  /** Newest first. */
-  list(): Promise<readonly ScratchWorkspace[]>;
-  /** Creates the workspace, or notes that it is used now. */
-  touch(id: string): Promise<void>;
-  /** With its files. */
-  delete(id: string): Promise<void>;
-  entry(id: string, path: string): Promise<ScratchEntry | undefined>;
-  /** All below `folder`, also in folders of it, without itself; of the whole workspace for "". */
-  below(id: string, folder: string): Promise<readonly ScratchEntry[]>;
-  content(id: string, path: string): Promise<Uint8Array | undefined>;
-  /** All or none. */
-  change(id: string, changes: readonly ScratchChange[]): Promise<void>;
-}
+export type ScratchStore = ReturnType<typeof createScratchStore>;
 
 export function createScratchStore(deps: {
   readonly backend: Backend;
   readonly report: ProblemReport;
   readonly now: () => number;
-}): ScratchStore {
+}) {
   const { backend, report, now } = deps;
 
   async function write(changes: readonly Change[]): Promise<void> {
@@ -56,25 +43,32 @@ export function createScratchStore(deps: {
   }
 
   return {
-    async list() {
+    /** Newest first. */
+    async list(): Promise<readonly ScratchWorkspace[]> {
       const workspaces = await readWorkspaces(backend);
       return workspaces.sort((a, b) => b.lastUsedMs - a.lastUsedMs);
     },
-    touch: (id) => write([{ store: "scratch", put: id, value: { id, lastUsedMs: now() } }]),
-    delete: (id) => write(removal(id)),
-    async entry(id, path) {
+    /** Creates the workspace, or notes that it is used now. */
+    touch: (id: string): Promise<void> =>
+      write([{ store: "scratch", put: id, value: { id, lastUsedMs: now() } }]),
+    /** With its files. */
+    delete: (id: string): Promise<void> => write(removal(id)),
+    async entry(id: string, path: string): Promise<ScratchEntry | undefined> {
       const value = await backend.get("entries", `${id}/${path}`);
       return value as ScratchEntry | undefined;
     },
-    async below(id, folder) {
+    /** All below `folder`, also in folders of it, without itself; of the whole workspace for "". */
+    async below(id: string, folder: string): Promise<readonly ScratchEntry[]> {
       const prefix = folder === "" ? `${id}/` : `${id}/${folder}/`;
       return (await backend.values("entries", prefix)) as readonly ScratchEntry[];
     },
-    async content(id, path) {
+    async content(id: string, path: string): Promise<Uint8Array | undefined> {
       const value = await backend.get("contents", `${id}/${path}`);
       return value instanceof Uint8Array ? value : undefined;
     },
-    change: (id, changes) => write(changes.flatMap((change) => changesOf(id, change))),
+    /** All or none. */
+    change: (id: string, changes: readonly ScratchChange[]): Promise<void> =>
+      write(changes.flatMap((change) => changesOf(id, change))),
   };
 }
 

@@ -25,39 +25,32 @@ export interface SessionRecord {
 }
 
 /** No function rejects: a failure is reported, and nothing is found. */
-export interface SessionStore {
-  get(roomId: string): Promise<SessionRecord | undefined>;
-  put(session: SessionRecord): Promise<void>;
-  /** With its updates. */
-  delete(roomId: string): Promise<void>;
-  /** Newest first. */
-  list(): Promise<readonly SessionRecord[]>;
-}
-
 export function createSessionStore(deps: {
   readonly backend: Backend;
   readonly report: ProblemReport;
   readonly now: () => number;
   readonly onDelete: (roomId: string) => void;
-}): SessionStore {
+}) {
   const { backend, report, now, onDelete } = deps;
   const isUsable = (value: unknown): value is SessionRecord =>
     isRecord(value) && value.lastUsedMs > now() - KEPT_MS;
 
   return {
-    async get(roomId) {
+    async get(roomId: string): Promise<SessionRecord | undefined> {
       const value = await report.read(backend.get("sessions", roomId));
       return isUsable(value) ? value : undefined;
     },
-    async put(session) {
+    async put(session: SessionRecord): Promise<void> {
       const change = { store: "sessions", put: session.roomId, value: session } as const;
       await report.write(backend.write([change]));
     },
-    async delete(roomId) {
+    /** With its updates. */
+    async delete(roomId: string): Promise<void> {
       onDelete(roomId);
       await report.write(backend.write(removal(roomId)));
     },
-    async list() {
+    /** Newest first. */
+    async list(): Promise<readonly SessionRecord[]> {
       const values = (await report.read(backend.values("sessions"))) ?? [];
       return values.filter(isUsable).sort((a, b) => b.lastUsedMs - a.lastUsedMs);
     },

@@ -9,27 +9,21 @@ export interface User {
 }
 
 /** No function rejects: a failure is reported, and nothing is found. */
-export interface UserStore {
-  get(baseUrl: string): Promise<User | undefined>;
-  put(baseUrl: string, user: User): Promise<void>;
-  delete(baseUrl: string): Promise<void>;
-}
-
 export function createUserStore(deps: {
   readonly backend: Backend;
   readonly report: ProblemReport;
-}): UserStore {
+}) {
   const { backend, report } = deps;
   return {
-    async get(baseUrl) {
+    async get(baseUrl: string): Promise<User | undefined> {
       const value = await report.read(backend.get("users", baseUrl));
       return isUser(value) ? value : undefined;
     },
-    async put(baseUrl, user) {
+    async put(baseUrl: string, user: User): Promise<void> {
       const change = { store: "users", put: baseUrl, value: user } as const;
       await report.write(backend.write([change]));
     },
-    async delete(baseUrl) {
+    async delete(baseUrl: string): Promise<void> {
       const change = { store: "users", remove: baseUrl } as const;
       await report.write(backend.write([change]));
     },

@@ -1,26 +1,19 @@
 /** What a button starts: while it runs the button rests, and a failure is shown beside it. */
-import { type ReadonlySignal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 
-export interface Action {
-  readonly isBusy: ReadonlySignal<boolean>;
-  /** Of the last run. */
-  readonly problem: ReadonlySignal<string | undefined>;
-  /** Does nothing while the last run is not finished. `onDone` is called after success. */
-  run(work: () => Promise<unknown>, onDone?: () => void): void;
-  /** Shows a problem that was found before anything was started; undefined removes it. */
-  report(problem: string | undefined): void;
-}
-
-export function useAction(): Action {
+export function useAction() {
   const isBusy = useSignal(false);
   const problem = useSignal<string | undefined>(undefined);
   return {
     isBusy,
+    /** Of the last run. */
     problem,
-    report: (text) => {
+    /** Shows a problem that was found before anything was started; undefined removes it. */
+    report: (text: string | undefined): void => {
       problem.value = text;
     },
-    run: (work, onDone) => {
+    /** Does nothing while the last run is not finished. `onDone` is called after success. */
+    run: (work: () => Promise<unknown>, onDone?: () => void): void => {
       if (isBusy.peek()) return;
       isBusy.value = true;
       problem.value = undefined;

@@ -1,35 +1,16 @@
 /** The state of the file tree: folders are read when they are expanded, and again when others changed them. */
-import { computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { Session } from "../../model/session.ts";
 import { folderOf } from "../controls/format.ts";
 import { messageOf } from "../controls/use-action.ts";
-import { type FolderState, type Row, rowsOf } from "./tree-rows.ts";
+import { type FolderState, rowsOf } from "./tree-rows.ts";
 
-export interface FileTree {
-  readonly rows: ReadonlySignal<readonly Row[]>;
-  /** Into `rows`; -1 when the selected entry is not shown. */
-  readonly selectedIndex: ReadonlySignal<number>;
-  select(path: string | undefined): void;
-  expand(folder: string): void;
-  collapse(folder: string): void;
-  /** Reads a folder again. */
-  load(folder: string): Promise<void>;
-  /** Reads all folders that are shown again. */
-  refresh(): Promise<void>;
-  /** Expands the folders above `path` and selects it. */
-  reveal(path: string): Promise<void>;
-  /** Where a new entry belongs: the selected folder, or the folder of the selected file. */
-  targetFolder(): string | undefined;
-  dispose(): void;
-}
+export type FileTree = ReturnType<typeof createFileTree>;
 
 /** Changes of a folder within this time are one reason to read it again. */
 const CHANGE_DELAY_MS = 150;
 
-export function createFileTree({
-  files,
-  workspace,
-}: Pick<Session, "files" | "workspace">): FileTree {
+export function createFileTree({ files, workspace }: Pick<Session, "files" | "workspace">) {
   const folders = signal<ReadonlyMap<string, FolderState>>(new Map());
   const expanded = signal<ReadonlySet<string>>(new Set());
   const selected = signal<string | undefined>(undefined);
@@ -49,6 +30,7 @@ export function createFileTree({
     folders.value = new Map(folders.peek()).set(folder, state);
   }
 
+  /** Reads a folder again. */
   async function load(folder: string): Promise<void> {
     const before = folders.peek().get(folder);
     const loading: FolderState = {
@@ -70,6 +52,7 @@ export function createFileTree({
     if (folders.peek().get(folder)?.state !== "ready") await load(folder);
   }
 
+  /** Expands the folders above `path` and selects it. */
   async function reveal(path: string): Promise<void> {
     const parts = path.split("/");
     for (let depth = 1; depth < parts.length; depth += 1) {
@@ -95,30 +78,33 @@ export function createFileTree({
 
   return {
     rows,
+    /** Into `rows`; -1 when the selected entry is not shown. */
     selectedIndex,
-    select: (path) => {
+    select: (path: string | undefined): void => {
       selected.value = path;
     },
-    expand: (folder) => void expand(folder),
-    collapse: (folder) => {
+    expand: (folder: string): void => void expand(folder),
+    collapse: (folder: string): void => {
       const rest = new Set(expanded.peek());
       rest.delete(folder);
       expanded.value = rest;
     },
     load,
-    refresh: async () => {
+    /** Reads all folders that are shown again. */
+    refresh: async (): Promise<void> => {
       const shown = [...folders.peek().keys()].filter((folder) => expanded.peek().has(folder));
       // What is collapsed is read when it is expanded again.
       folders.value = new Map([...folders.peek()].filter(([folder]) => shown.includes(folder)));
       await Promise.all(shown.map(load));
     },
     reveal,
-    targetFolder: () => {
+    /** Where a new entry belongs: the selected folder, or the folder of the selected file. */
+    targetFolder: (): string | undefined => {
       const row = rows.peek()[selectedIndex.peek()];
       if (row?.type !== "entry") return workspace.peek().folders[0];
       return row.kind === "folder" ? row.path : folderOf(row.path);
     },
-    dispose: () => {
+    dispose: (): void => {
       endRoots();
       endWatch();
       for (const timer of timers.values()) clearTimeout(timer);
