@@ -12,7 +12,7 @@ const SERVICES = [
   "test/edge/{check,clients,command-line,containers,webhooks,with-store}.test.ts",
   "test/shared/cluster/log-stream.test.ts",
   "test/worker/{audit/checkpoints,webhooks/docs}.test.ts",
-  "test/shared/store/{old-names,register,server,redis,redis-cost,redis-heartbeats,redis-ownership,redis-target,redis-values}.test.ts",
+  "test/shared/store/{old-names,records,register,server,redis,redis-cost,redis-heartbeats,redis-ownership,redis-target,redis-values}.test.ts",
 ];
 /**
  * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,

@@ -14,7 +14,7 @@ export type Lease =
       readonly sinceLastHeartbeatMs: number;
     };
 
-export type ResumeDecision =
+type ResumeDecision =
   /** The claimant becomes or stays the owner. `raise`: the epoch rises, because owner or incarnation changes. */
   | { readonly verdict: "own"; readonly cause: ResumeCause; readonly raise: boolean }
   | { readonly verdict: "elsewhere" }

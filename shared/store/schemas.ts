@@ -10,6 +10,7 @@ import {
   sessionKeySchema,
   workerIdSchema,
 } from "../base/id-schemas.ts";
+import { readJson } from "../base/json.ts";
 import { userRecordSchema } from "./user-record.ts";
 
 // --- parts ---
@@ -190,7 +191,7 @@ export type StoredTicket = Readonly<z.infer<typeof storedTicketSchema>>;
 // --- sign-ins ---
 
 /** Keys by which a sign-in is found. */
-export const MAX_SIGN_IN_KEYS = 4;
+const MAX_SIGN_IN_KEYS = 4;
 export const signInKeySchema = z.string().min(1).max(256);
 
 const signInFields = {
@@ -271,9 +272,5 @@ export type StoredEvent = Readonly<z.infer<typeof storedEventSchema>>;
 
 /** Undefined when `json` is no event. */
 export function parseEvent(json: string): EdgeEvent | undefined {
-  try {
-    return eventSchema.safeParse(JSON.parse(json)).data;
-  } catch {
-    return undefined;
-  }
+  return readJson(eventSchema, json);
 }

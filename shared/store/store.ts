@@ -131,7 +131,7 @@ export interface Store {
 
   // --- texts by key: values that are written once, revoked ids, reports of members (`newValueSchema`) ---
 
-  /** Resolves with the text that is stored under the key now: of `agreed` the first one, for all callers. */
+  /** Resolves with the text of `agreed` that is stored now, the first one for all callers; of other kinds with an empty one. */
   put(value: NewValue): Promise<string>;
   /** The text, unless it has expired; of `revoked` an empty one. */
   get(kind: ValueKind, key: string): Promise<string | undefined>;
@@ -228,7 +228,7 @@ export const DEFERRABLE_OPERATIONS = [
   "appendToStream",
   "readStream",
 ] as const;
-export type DeferrableOperation = (typeof DEFERRABLE_OPERATIONS)[number];
+type DeferrableOperation = (typeof DEFERRABLE_OPERATIONS)[number];
 
 /** What a part that defers some of its operations needs of the store for them. */
 export interface Deferring<Name extends DeferrableOperation> {
@@ -259,7 +259,7 @@ export type Changed<Change extends SessionChange> = Change extends { readonly ki
   ? number
   : "done";
 
-export type CreateOutcome =
+type CreateOutcome =
   | { readonly outcome: "created"; readonly record: SessionRecord }
   | { readonly outcome: "quota" }
   | { readonly outcome: "exists" };

@@ -244,7 +244,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const command = { state: "waiting", token: "c", question: 1 };
         const none = undefined;
         expect(others).toEqual([
-          ...[membership, "leading", [], [], [command], [], {}, none, [], "text", {}],
+          ...[membership, "leading", [], [], [command], [], {}, none, [], "", {}],
         ]);
         const written = await store.readStream("history-hour", { limit: 10 });
         expect(written.map(({ text }) => text)).toEqual(["one", "two"]);

@@ -161,11 +161,7 @@ function putInOldWords(value: NewValue): Translated {
       return call("buryToken", [value.key, value.untilMs], () => "");
     case "view":
     case "usage":
-      return call(
-        "report",
-        [oldKind(value.kind), value.key, value.text, value.ttlMs],
-        () => value.text,
-      );
+      return call("report", [oldKind(value.kind), value.key, value.text, value.ttlMs], () => "");
   }
 }
 

@@ -46,7 +46,7 @@ export function createValues(effects: Effects) {
         case "view":
         case "usage":
           reports.put(now, value.kind, value.key, value);
-          return value.text;
+          return "";
       }
     },
     get(now, kind, key) {

@@ -46,7 +46,7 @@ export interface Call {
   readonly args: readonly string[];
 }
 
-export interface HeartbeatReply {
+interface HeartbeatReply {
   /** Number of the store's last change, as published (feed.ts). */
   readonly version: number;
   readonly outcomes: readonly PromiseSettledResult<unknown>[];
@@ -54,7 +54,7 @@ export interface HeartbeatReply {
 
 export type Connection = ReturnType<typeof openConnection>;
 
-export interface ConnectionDeps {
+interface ConnectionDeps {
   readonly target: RedisTarget;
   readonly ca: string | undefined;
   readonly prefix: string;

@@ -27,7 +27,7 @@ export function connectorTo(
 }
 
 /** The message gives the result of each Sentinel. */
-export class NoPrimaryError extends Error {
+class NoPrimaryError extends Error {
   constructor(results: readonly string[]) {
     super(`no Sentinel names the primary: ${results.join("; ")}`);
   }

@@ -15,7 +15,7 @@ export interface Fault {
 }
 
 /** The oldest Redis with all features that the scripts use (ZADD GT, channel permissions). */
-export const OLDEST_REDIS = [6, 2] as const;
+const OLDEST_REDIS = [6, 2] as const;
 
 /** The server does not reply as Redis does. */
 export class NotRedisError extends Error {

@@ -31,7 +31,7 @@ export interface RedisTarget {
   readonly label: string;
 }
 
-export interface Login {
+interface Login {
   readonly user?: string;
   readonly password?: string;
 }

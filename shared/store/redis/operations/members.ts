@@ -1,6 +1,7 @@
 /**
  * Members, their leases and their roles in Redis.
  */
+import { BoundedMap } from "../../../base/bounded.ts";
 import type { WorkerId } from "../../../base/ids.ts";
 import type { MemberRecord } from "../../member.ts";
 import type { Store } from "../../store.ts";
@@ -18,18 +19,12 @@ export function createMembers(
   ignored: Ignored,
 ): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead"> {
   /** The visible parts of the members that this process announced. */
-  const announced = new Map<WorkerId, string>();
-
-  function remember(member: MemberRecord): void {
-    announced.set(member.id, visible(member));
-    const [oldest] = announced.keys();
-    if (announced.size > MAX_ANNOUNCED && oldest !== undefined) announced.delete(oldest);
-  }
+  const announced = new BoundedMap<WorkerId, string>(MAX_ANNOUNCED);
 
   return {
     async announce(member) {
       await connection.run("announce", member.id, member.incarnation, storedValue(member));
-      remember(member);
+      announced.set(member.id, visible(member));
     },
     async renew(member) {
       const isChange = announced.get(member.id) !== visible(member);
@@ -41,7 +36,7 @@ export function createMembers(
         isChange ? "1" : "0",
       );
       const outcome = expectWord(reply, ["renewed", "replaced", "expired"]);
-      if (outcome === "renewed") remember(member);
+      if (outcome === "renewed") announced.set(member.id, visible(member));
       return outcome;
     },
     async withdraw(id, incarnation) {

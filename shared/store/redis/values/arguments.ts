@@ -23,7 +23,7 @@ export function toMs(ms: number): string {
 }
 
 /** A value exceeds the limit that readers apply. Nothing was changed. */
-export class StoreValueError extends EdgeError {
+class StoreValueError extends EdgeError {
   readonly code = "EDGE_STORE_VALUE";
   constructor(what: string, maxBytes: number) {
     super(`${what} is larger than ${maxBytes} bytes and was not stored`);

@@ -8,7 +8,7 @@ import type { Counters } from "../../../metrics/metrics.ts";
 
 const PERIOD_MS = 60_000;
 
-export type IgnoredKind =
+type IgnoredKind =
   | "member"
   | "session"
   | "ticket"

@@ -33,7 +33,7 @@ export const recordSchema = z.tuple([
   repliesSchema,
   z.number(),
 ]);
-export type RecordReply = z.infer<typeof recordSchema>;
+type RecordReply = z.infer<typeof recordSchema>;
 
 /** The reply parsed by `schema`. Throws `StoreReplyError`. */
 export function expectReply<T>(schema: z.ZodType<T>, reply: unknown): T {
