@@ -8,16 +8,9 @@ import type { Log } from "../../shared/logs/log.ts";
 import type { Counters } from "../../shared/metrics/metrics.ts";
 import type { Settings, Slice } from "../../shared/settings/read-settings.ts";
 import type { Store } from "../../shared/store/store.ts";
-import { type Catalog, createCatalog } from "./catalog.ts";
-import { type Companion, createCompanion } from "./companion/companion.ts";
-import { createDownloads, type Downloads } from "./downloads.ts";
-
-export interface Clients {
-  readonly catalog: Catalog;
-  readonly companion: Pick<Companion, "state">;
-  readonly downloads: Downloads;
-  close(): Promise<void>;
-}
+import { createCatalog } from "./catalog.ts";
+import { createCompanion } from "./companion/companion.ts";
+import { createDownloads } from "./downloads.ts";
 
 /** In the data directory: what was read from the archives. */
 export const INDEX_FILE = "clients-index.json";
@@ -42,7 +35,7 @@ export function openClients(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-}): Clients | undefined {
+}) {
   const { settings, clock, log } = deps;
   if (settings.noClients) return undefined;
   const companion = createCompanion({
@@ -65,7 +58,7 @@ export function openClients(deps: {
     catalog,
     companion,
     downloads,
-    async close() {
+    async close(): Promise<void> {
       await Promise.all([catalog.close(), companion.close(), downloads.close()]);
     },
   };

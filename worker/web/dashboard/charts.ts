@@ -30,11 +30,7 @@ const LABELS = {
 const HEIGHT_PX = 150;
 const MIN_WIDTH_PX = 240;
 
-export interface Charts {
-  show(history: HistoryResponse): void;
-}
-
-export function createCharts(place: HTMLElement): Charts {
+export function createCharts(place: HTMLElement) {
   const charts = CHARTS.map((chart) => {
     const box = element("figure");
     box.append(element("figcaption", chart.title));
@@ -96,7 +92,7 @@ export function createCharts(place: HTMLElement): Charts {
   new ResizeObserver(redraw).observe(place);
 
   return {
-    show(history) {
+    show(history: HistoryResponse): void {
       last = history;
       draw(history);
     },

@@ -12,9 +12,7 @@ import type {
   WorkersResponse,
 } from "../../dashboard/responses.ts";
 
-export interface Feed {
-  close(): void;
-}
+export type Feed = ReturnType<typeof openFeed>;
 
 export interface Subscription {
   readonly topics: readonly Topic[];
@@ -37,7 +35,7 @@ const SILENCE_MS = 10_000;
 const RETRY_MS = 500;
 
 /** Receives events, reconnecting to any worker, until it is closed. */
-export function openFeed(wanted: Subscription, listener: FeedListener): Feed {
+export function openFeed(wanted: Subscription, listener: FeedListener) {
   const topics = `topics=${wanted.topics.join(",")}`;
   const url = `api/events?${topics}${wanted.log === undefined ? "" : `&log=${wanted.log}`}`;
   let source: EventSource | undefined;

@@ -6,17 +6,13 @@ import { byId, element } from "./elements.ts";
 import { getJson } from "./feed.ts";
 import { LEVELS, levelOf } from "./log-level.ts";
 
-export interface LogView {
-  readonly selected: LogId;
-  clear(): void;
-  append(lines: LogLines): void;
-}
+export type LogView = ReturnType<typeof createLogView>;
 
 /** Older lines are removed, so that a page that is left open does not grow. */
 const MAX_LINES = 1000;
 
 /** `onChange`: another log was selected. */
-export function createLogView(onChange: () => void): LogView {
+export function createLogView(onChange: () => void) {
   const select = byId("log-id", HTMLSelectElement);
   const level = byId("log-level", HTMLSelectElement);
   const filter = byId("log-filter", HTMLInputElement);
@@ -93,7 +89,7 @@ export function createLogView(onChange: () => void): LogView {
   listLogs().catch(() => {});
 
   return {
-    get selected() {
+    get selected(): LogId {
       return select.value as LogId;
     },
     clear,

@@ -7,21 +7,7 @@ import { enterAsHost, type HostWorkspace } from "./enter.ts";
 import { setPageUrl } from "./page-url.ts";
 import type { Visit, VisitDeps, Visits } from "./visits.ts";
 
-export interface Hosting {
-  /** Opens the browser's folder chooser for `folder`. */
-  start(kind: "scratch" | "folder"): void;
-  /** Enters a session of this page; `restored`: after a reload. */
-  enter(
-    options: {
-      readonly roomId: string;
-      readonly roomToken: string;
-      readonly keys: Keys;
-      readonly files: SharedFiles;
-      readonly restored: HostState | undefined;
-    },
-    visit: Visit,
-  ): Promise<void>;
-}
+export type Hosting = ReturnType<typeof createHosting>;
 
 export interface SharedFiles {
   readonly workspace: HostWorkspace;
@@ -29,9 +15,18 @@ export interface SharedFiles {
   readonly folder: string;
 }
 
+/** A session of this page that is entered; `restored`: after a reload. */
+interface HostEntry {
+  readonly roomId: string;
+  readonly roomToken: string;
+  readonly keys: Keys;
+  readonly files: SharedFiles;
+  readonly restored: HostState | undefined;
+}
+
 export function createHosting(
   deps: VisitDeps & { readonly visits: Visits; readonly showSession: (roomId: string) => void },
-): Hosting {
+) {
   const { visits, database } = deps;
 
   /** Undefined: with a new scratch workspace. */
@@ -61,7 +56,7 @@ export function createHosting(
     return { workspace: { kind: "scratch", id }, folder: SCRATCH_FOLDER };
   }
 
-  const enter: Hosting["enter"] = async (options, visit) => {
+  async function enter(options: HostEntry, visit: Visit): Promise<void> {
     const { roomId, keys, files } = options;
     await visits.enter(
       {
@@ -73,11 +68,12 @@ export function createHosting(
       visit,
       (entering) => enterAsHost({ ...options, ...files, ...entering }),
     );
-  };
+  }
 
   return {
     enter,
-    start(kind) {
+    /** Opens the browser's folder chooser for `folder`. */
+    start(kind: "scratch" | "folder"): void {
       if (kind === "scratch") {
         host(undefined);
         return;
