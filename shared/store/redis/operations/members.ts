@@ -14,10 +14,7 @@ import { expectReply, expectWord, membersSchema, pairsOf, readMember } from "../
 /** Ample: a process announces itself only. */
 const MAX_ANNOUNCED = 64;
 
-export function createMembers(
-  connection: Runner,
-  ignored: Ignored,
-): Pick<Store, "announce" | "renew" | "withdraw" | "members" | "lead"> {
+export function createMembers(connection: Runner, ignored: Ignored) {
   /** The visible parts of the members that this process announced. */
   const announced = new BoundedMap<WorkerId, string>(MAX_ANNOUNCED);
 
@@ -55,7 +52,7 @@ export function createMembers(
       const reply = await connection.run("lead", role, holder, toMs(ttlMs));
       return expectWord(reply, ["leading", "following"]);
     },
-  };
+  } satisfies Partial<Store>;
 }
 
 function storedValue(member: MemberRecord): string {

@@ -28,18 +28,7 @@ import {
 /** Stored beside a peer's record: its id and its place in the order of joining. */
 const PEER_MARGIN_BYTES = 256;
 
-type Sessions = Pick<
-  Store,
-  | "createSession"
-  | "resumeSession"
-  | "reassertSession"
-  | "findSession"
-  | "sessionsOf"
-  | "owners"
-  | "changeSession"
->;
-
-export function createSessions(connection: Runner, ignored: Ignored): Sessions {
+export function createSessions(connection: Runner, ignored: Ignored) {
   function toRecord(reply: unknown): SessionRecord | undefined {
     const read = readRecord(expectReply(recordSchema, reply));
     ignored.count("session", read.ignored);
@@ -114,7 +103,7 @@ export function createSessions(connection: Runner, ignored: Ignored): Sessions {
       const isClock = change.kind === "next-clock" && typeof reply === "number";
       return (isClock ? reply : expectWord(reply, ["done", "lost"])) as Changed<Change> | "lost";
     },
-  };
+  } satisfies Partial<Store>;
 }
 
 /** What change_session.lua needs. */
@@ -148,7 +137,8 @@ function toResumed(
   toRecord: (reply: unknown) => SessionRecord | undefined,
   ignored: Ignored,
 ): ResumeOutcome {
-  switch (expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"])) {
+  const word = expectWord(outcome, ["owned", "elsewhere", "closed", "unknown", "unsettled"]);
+  switch (word) {
     case "owned": {
       const record = toRecord(third);
       if (record === undefined) return { outcome: "unknown" };
@@ -161,11 +151,9 @@ function toResumed(
       return { outcome: "unknown" };
     }
     case "closed":
-      return { outcome: "closed" };
     case "unknown":
-      return { outcome: "unknown" };
     case "unsettled":
-      return { outcome: "unsettled" };
+      return { outcome: word };
   }
 }
 

@@ -11,11 +11,7 @@ import { expectReply, expectWord, parseJson, repliesSchema } from "../values/rep
 /** Id, revision, keys and data. */
 const FIELDS = 4;
 
-export function createSignIns(
-  connection: Runner,
-  ignored: Ignored,
-  clock: Pick<Clock, "wallMs">,
-): Pick<Store, "putSignIn" | "claimDueSignIns" | "findSignIns" | "endSignIn"> {
+export function createSignIns(connection: Runner, ignored: Ignored, clock: Pick<Clock, "wallMs">) {
   function readAll(reply: unknown): StoredSignIn[] {
     const flat = expectReply(repliesSchema, reply);
     const found: StoredSignIn[] = [];
@@ -55,5 +51,5 @@ export function createSignIns(
       // As in values.ts: it expires with the token, whose expiry is in this machine's time.
       await connection.run("endSignIn", id, toMs(untilMs - clock.wallMs()));
     },
-  };
+  } satisfies Partial<Store>;
 }

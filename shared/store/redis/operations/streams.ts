@@ -19,10 +19,7 @@ const ENTRY_ID = /^\d{1,20}-\d{1,20}$/;
 /** A UTF-16 unit takes at most three bytes in UTF-8; readers accept more (`MAX_VALUE_BYTES`). */
 const MAX_TEXT_BYTES = 3 * MAX_STREAM_TEXT_CHARS;
 
-export function createStreams(
-  connection: Runner,
-  ignored: Ignored,
-): Pick<Store, "appendToStream" | "readStream"> {
+export function createStreams(connection: Runner, ignored: Ignored) {
   const readStream: Store["readStream"] = async (stream, { after, limit }) => {
     if (limit <= 0 || (after !== undefined && !ENTRY_ID.test(after))) return [];
     const wanted = String(Math.min(limit, STREAMS[stream].keep));
@@ -44,7 +41,7 @@ export function createStreams(
       await connection.run("appendToStream", stream, keep, ...checked);
     },
     readStream,
-  };
+  } satisfies Partial<Store>;
 }
 
 /** An id begins with the store's time. */

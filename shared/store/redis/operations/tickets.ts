@@ -8,12 +8,7 @@ import type { Ignored } from "../values/ignored.ts";
 import { MAX_TICKET_BYTES } from "../values/limits.ts";
 import { expectReply, expectWord, pairsOf, parseJson, repliesSchema } from "../values/replies.ts";
 
-type Tickets = Pick<
-  Store,
-  "putTicket" | "readTicket" | "answerTicket" | "dropTicket" | "ticketsOf"
->;
-
-export function createTickets(connection: Runner, ignored: Ignored): Tickets {
+export function createTickets(connection: Runner, ignored: Ignored) {
   /** Treats an invalid ticket as missing. */
   function toTicket(token: string, question: string, answer?: string): Ticket | undefined {
     const asked = parseJson(question);
@@ -56,5 +51,5 @@ export function createTickets(connection: Runner, ignored: Ignored): Tickets {
       const waiting = pairsOf(expectReply(repliesSchema, reply));
       return waiting.flatMap(([token, question]) => toTicket(token, question) ?? []);
     },
-  };
+  } satisfies Partial<Store>;
 }

@@ -13,11 +13,7 @@ import { expectReply, expectText, pairsOf, repliesSchema } from "../values/repli
 /** What the scripts return for a report that readers reject. */
 const INVALID = "?";
 
-export function createValues(
-  connection: Runner,
-  ignored: Ignored,
-  clock: Pick<Clock, "wallMs">,
-): Pick<Store, "put" | "get" | "list"> {
+export function createValues(connection: Runner, ignored: Ignored, clock: Pick<Clock, "wallMs">) {
   async function put(...args: [kind: string, key: string, text: string, ttl: string]) {
     return expectText(await connection.run("put", ...args));
   }
@@ -62,5 +58,5 @@ export function createValues(
       ]);
       return { ...old, ...reports };
     },
-  };
+  } satisfies Partial<Store>;
 }
