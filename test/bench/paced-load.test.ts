@@ -1,8 +1,8 @@
 /** The load of the benchmarks at a fixed rate, with its own process, against a small server. */
-import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { createServer, type Socket } from "node:net";
+import { expect, test } from "vitest";
 import { openPacedLoad, type PacedOutcome } from "../../bench/support/paced-load.ts";
+import { listen } from "../support/servers.ts";
 
 const RESPONSE = `HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n${"x".repeat(64)}`;
 /** Sent in half a second. */
@@ -40,12 +40,7 @@ async function load(
   respond: (socket: Socket) => void,
 ): Promise<PacedOutcome> {
   const server = createServer((socket) => socket.on("data", () => respond(socket)));
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server);
   const run = await openPacedLoad({ port, perSecond: 2 * REQUESTS, seconds: 0.5, connections });
   return await run();
 }

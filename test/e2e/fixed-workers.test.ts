@@ -3,14 +3,14 @@
  * servers.
  */
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { fetch } from "undici";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
 import { type Cluster, launch, type Member, type Run, startCluster } from "../support/cluster.ts";
 import { playMainJob } from "../support/main-job.ts";
 import { everybodyHears, person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
+import { listen } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 
 function balance(workers: readonly string[], env: Record<string, string> = {}): Run {
@@ -111,12 +111,7 @@ describe("over any HTTP servers", () => {
 
   async function serve(name: string): Promise<string> {
     const server = createServer((_request, response) => response.end(name));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return `127.0.0.1:${await listen(server)}`;
   }
 
   test("a key sticks to one of any HTTP servers in a fixed list, and two balancers with the list in another order agree", async () => {

@@ -2,10 +2,8 @@
  * `ct-edge verify` against a good edge, which is green, for as long as a long poll lasts; and, while that is waited for, against
  * whatever is no edge. Faults: verify.test.ts.
  */
-import { once } from "node:events";
-import { createServer, type RequestListener } from "node:http";
-import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { createServer as createTcpServer, type Socket } from "node:net";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { VerifyAnswer } from "../../edge/verify/report.ts";
 import { statusOf } from "../../edge/verify/report.ts";
 import type { Cluster } from "../support/cluster.ts";
@@ -13,6 +11,7 @@ import { type CommandResult, runCommand } from "../support/command.ts";
 import { startFaultyFront } from "../support/faulty-front.ts";
 import { OPERATOR_TOKEN, startVerifiedCluster } from "../support/planted-faults.ts";
 import { freePort } from "../support/ports.ts";
+import { listen, serveHttp } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 import { idsIn, leftInStore, verifyUrl } from "../support/verify.ts";
 
@@ -33,29 +32,12 @@ beforeAll(async () => {
   };
 });
 
-async function serverThat(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
 async function peerThat(listener: (socket: Socket) => void): Promise<string> {
-  const sockets = new Set<Socket>();
   const server = createTcpServer((socket) => {
-    sockets.add(socket);
     socket.on("error", () => {});
     listener(socket);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://127.0.0.1:${await listen(server)}`;
 }
 
 describe.concurrent("what is no edge is named", () => {
@@ -63,7 +45,7 @@ describe.concurrent("what is no edge is named", () => {
     {
       what: "the default page of a web server",
       url: () =>
-        serverThat((_, res) =>
+        serveHttp((_, res) =>
           res.writeHead(404, { server: "nginx/1.22.1" }).end("<title>404 Not Found</title>"),
         ),
       cause: 'another server responds (status 404, by nginx/1.22.1, page "404 Not Found")',
@@ -71,24 +53,24 @@ describe.concurrent("what is no edge is named", () => {
     {
       what: "a captive portal",
       url: () =>
-        serverThat((_, res) =>
+        serveHttp((_, res) =>
           res.writeHead(302, { location: "http://portal.example/login" }).end(),
         ),
       cause: "another server redirects to http://portal.example/login (status 302)",
     },
     {
       what: "a login wall",
-      url: () => serverThat((_, res) => res.writeHead(401).end("<title>Sign in</title>")),
+      url: () => serveHttp((_, res) => res.writeHead(401).end("<title>Sign in</title>")),
       cause: 'something in front asks for a sign-in of its own (status 401, page "Sign in")',
     },
     {
       what: "a page that responds to everything",
-      url: () => serverThat((_, res) => res.end("<html><title>Welcome!</title>")),
+      url: () => serveHttp((_, res) => res.end("<html><title>Welcome!</title>")),
       cause: 'another server responds (status 200, page "Welcome!")',
     },
     {
       what: "a front without an upstream",
-      url: () => serverThat((_, res) => res.writeHead(502).end()),
+      url: () => serveHttp((_, res) => res.writeHead(502).end()),
       cause: "what is in front does not reach the edge (status 502)",
     },
     {
@@ -103,7 +85,7 @@ describe.concurrent("what is no edge is named", () => {
     },
     {
       what: "TLS towards a port without it",
-      url: async () => (await serverThat((_, res) => res.end())).replace("http://", "https://"),
+      url: async () => (await serveHttp((_, res) => res.end())).replace("http://", "https://"),
       cause: /^the TLS handshake failed \(/,
     },
     {
@@ -124,7 +106,7 @@ describe.concurrent("what is no edge is named", () => {
     {
       what: "a response that never ends",
       url: () =>
-        serverThat((_, res) => {
+        serveHttp((_, res) => {
           const more = (): void => {
             while (!res.destroyed && res.write("x".repeat(65_536)));
           };
@@ -161,7 +143,7 @@ test("a server that imitates an edge is told apart, and cannot keep verify busy"
     return JSON.stringify({ pollToken: "../x", auth: { loginPageUrl: "", providers: [form] } });
   };
   const report = await verifyUrl({
-    url: await serverThat((req, res) => res.end(bodyOf(req.url))),
+    url: await serveHttp((req, res) => res.end(bodyOf(req.url))),
     token: OPERATOR_TOKEN,
   });
   expect(statusOf(report)).toBe(1);
@@ -171,7 +153,7 @@ test("a server that imitates an edge is told apart, and cannot keep verify busy"
 });
 
 test("escape sequences of a server do not reach the terminal", async () => {
-  const url = await serverThat((_, res) =>
+  const url = await serveHttp((_, res) =>
     res.writeHead(404).end("<title>\u001b]0;owned\u0007\u001b[2J\u202e</title>"),
   );
   const { stdout, stderr, status } = await runCommand(["verify", url]);

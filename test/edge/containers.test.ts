@@ -13,6 +13,7 @@ import { REMOVED_SETTINGS } from "../../shared/settings/removed-settings.ts";
 import { SETTINGS } from "../../shared/settings/settings.ts";
 import { buildOnce } from "../support/build.ts";
 import { freePort } from "../support/ports.ts";
+import { listen } from "../support/servers.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 beforeAll(() => buildOnce());
@@ -135,15 +136,12 @@ async function statusPort(notReady: readonly string[], host = "127.0.0.1"): Prom
   return status.port;
 }
 
-async function rawPort(onSocket: (socket: Socket) => void): Promise<number> {
+function rawPort(onSocket: (socket: Socket) => void): Promise<number> {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     onSocket(socket);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  const address = server.address();
-  return typeof address === "object" && address !== null ? address.port : 0;
+  return listen(server);
 }
 
 function checkHealth(env: Record<string, string>): Promise<{ status: number; output: string }> {

@@ -1,11 +1,12 @@
 /** How long a command waits for a store, measured inside its process, without the time to start one. */
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type StoreLocation, withStore } from "../../edge/commands/with-store.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis } from "../support/redis.ts";
+import { listen } from "../support/servers.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 const machine = watchMachine();
@@ -32,16 +33,7 @@ test("a command gives up a Redis that hangs within 3 s", async () => {
 });
 
 test("a command gives up a server that accepts connections and never responds within 3 s", async () => {
-  const sockets: Socket[] = [];
-  const server = createServer((socket) => sockets.push(socket));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  const address = server.address();
-  const port = typeof address === "object" ? address?.port : 0;
-  await visitInVain(at(`redis://127.0.0.1:${port}`), /no answer /);
+  await visitInVain(at(`redis://127.0.0.1:${await listen(createServer())}`), /no answer /);
 });
 
 test("a command gives up a Redis that refuses connections or ends during the command at once", async () => {

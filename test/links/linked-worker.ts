@@ -1,7 +1,5 @@
 /** A worker of the test that accepts links and tells by which way each request came. */
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
@@ -10,6 +8,7 @@ import type { WorkerRecord } from "../../shared/store/member.ts";
 import { isLinkRequest, type LinkServer } from "../../worker/links/link-server.ts";
 import { LinkSocket } from "../../worker/links/link-socket.ts";
 import { switching } from "../conformance/case.ts";
+import { listen } from "../support/servers.ts";
 import { acceptLinks } from "./accept-links.ts";
 
 export interface LinkedWorker {
@@ -65,14 +64,8 @@ export async function startLinkedWorker(
     });
     socket.pipe(socket);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  onTestFinished(async () => {
-    accepted.links.close();
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
-  });
+  const port = await listen(server);
+  onTestFinished(() => accepted.links.close());
   return {
     port,
     links: accepted.links,

@@ -3,12 +3,13 @@ import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { generate } from "selfsigned";
 import { request } from "undici";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
+import { makeCertificate } from "../support/certificates.ts";
 import { launch, type Member, type ProcessOptions, type Run } from "../support/cluster.ts";
 import { watchMachine } from "../support/machine.ts";
+import { listen } from "../support/servers.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 import { cpuMs, residentBytes } from "./memory.ts";
@@ -29,20 +30,14 @@ let run: Run;
 beforeAll(async () => {
   await buildOnce();
   folder = tempFolder();
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
+  const made = await makeCertificate();
   await writeFile(join(folder, "cert.pem"), made.cert);
-  await writeFile(join(folder, "key.pem"), made.private);
-  worker.listen(0, "127.0.0.1");
-  await once(worker, "listening");
+  await writeFile(join(folder, "key.pem"), made.key);
+  await listen(worker);
 });
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
-});
-
-afterAll(async () => {
-  worker.closeAllConnections();
-  worker.close();
 });
 
 /** Starts the balancer as a separate process. */

@@ -1,8 +1,9 @@
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { connect, createServer, type Socket } from "node:net";
+import { beforeAll, expect, test } from "vitest";
 import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { get, head, post, upgrade } from "../conformance/case.ts";
+import { listen } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 import { holdings } from "./memory.ts";
 
@@ -22,17 +23,11 @@ const worker = createServer((socket) => {
 });
 
 beforeAll(async () => {
-  worker.listen(0, "127.0.0.1");
-  await once(worker, "listening");
+  const port = await listen(worker);
   rig = await startRig({
-    workers: [workerRecord("w1", (worker.address() as AddressInfo).port)],
+    workers: [workerRecord("w1", port)],
     probe: { async ask() {} },
   });
-});
-
-afterAll(async () => {
-  for (const socket of open) socket.destroy();
-  worker.close();
 });
 
 /** Bytes that clients send before they disconnect: none, parts and complete requests. */

@@ -12,12 +12,13 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { head } from "../conformance/case.ts";
 import { createRandom } from "../fuzz/random.ts";
-import { makeCertificate, type PemPair } from "../support/certificates.ts";
+import { makeCertificate } from "../support/certificates.ts";
+import { listen } from "../support/servers.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import { holdings } from "./memory.ts";
 
-let certificate: PemPair;
+const certificate = await makeCertificate();
 let rig: Rig;
 const sockets = new Set<Socket>();
 /** Bodies of requests that were complete and right, by stream. */
@@ -73,10 +74,7 @@ async function drip(socket: Socket, bytes: Buffer): Promise<void> {
 }
 
 beforeAll(async () => {
-  certificate = await makeCertificate();
-  worker.listen(0, "127.0.0.1");
-  await once(worker, "listening");
-  return () => worker.close();
+  await listen(worker);
 });
 
 beforeEach(async () => {

@@ -5,13 +5,14 @@
  */
 import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request as requestHttp } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { generate } from "selfsigned";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { WEBSOCKET_ACCEPT, WEBSOCKET_KEY } from "../conformance/case.ts";
+import { makeCertificate } from "../support/certificates.ts";
+import { listen } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 
 /** Linux acknowledges at once again after some chunks, so a stream is short. */
@@ -102,20 +103,15 @@ function delaysOf({ url = "" }: IncomingMessage): Delays {
 }
 
 beforeAll(async () => {
-  const made = await generate([{ name: "commonName", value: "localhost" }], { keySize: 2048 });
-  worker.listen(0, "127.0.0.1");
-  await once(worker, "listening");
-  workerPort = (worker.address() as AddressInfo).port;
+  workerPort = await listen(worker);
   rig = await startRig({
-    certificate: { cert: made.cert, key: made.private },
+    certificate: await makeCertificate(),
     workers: [workerRecord("w1", workerPort)],
     probe: { async ask() {} },
   });
 });
 
 afterAll(async () => {
-  for (const socket of open) socket.destroy();
-  worker.close();
   expect(rig.bugs).toEqual([]);
 });
 

@@ -6,10 +6,11 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterEach, beforeAll, expect, test } from "vitest";
 import { head } from "../conformance/case.ts";
 import { buildOnce } from "../support/build.ts";
 import { launch, type Member, type Run } from "../support/cluster.ts";
+import { listen } from "../support/servers.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import { residentBytes } from "./memory.ts";
@@ -34,17 +35,11 @@ const clients: Socket[] = [];
 
 beforeAll(async () => {
   await buildOnce();
-  worker.listen(0, "127.0.0.1");
-  await once(worker, "listening");
+  await listen(worker);
 });
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.destroy();
-});
-
-afterAll(() => {
-  worker.closeAllConnections();
-  worker.close();
 });
 
 async function start(): Promise<Member> {

@@ -16,6 +16,7 @@ import { readSettings } from "../../shared/settings/read-settings.ts";
 import { collectingLog, silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
+import { closed, listen } from "../support/servers.ts";
 import { WORKER_DEFAULTS } from "../support/settings.ts";
 import { createStepClock } from "../support/step-clock.ts";
 import { until } from "../support/until.ts";
@@ -496,22 +497,16 @@ async function tcpSink(port = 0, onSocket: (socket: Socket) => void = () => {}) 
     });
     onSocket(socket);
   });
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
+  const own = await listen(server, port);
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
-  const close = async () => {
-    if (!server.listening) return;
-    const closed = once(server, "close");
-    server.close();
+  const close = (): Promise<void> => {
     cut();
-    await closed;
+    return closed(server);
   };
-  onTestFinished(close);
-  const address = server.address();
   return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
+    port: own,
     lines: () => text.split("\n"),
     connections: () => connections,
     cut,

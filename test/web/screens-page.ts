@@ -1,11 +1,11 @@
 /** Serves the client's screens with sample data (fake-app.ts), under the content security policy of the product's pages. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { pageHeaders } from "../../worker/http/pages.ts";
+import { listen } from "../support/servers.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -30,7 +30,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
-export async function serveScreens(): Promise<{ url: string; close: () => void }> {
+export async function serveScreens(): Promise<string> {
   const { outputFiles } = await build({
     absWorkingDir: ROOT,
     stdin: { contents: SCRIPT, resolveDir: ROOT, loader: "ts" },
@@ -53,7 +53,5 @@ export async function serveScreens(): Promise<{ url: string; close: () => void }
     response.writeHead(body === undefined ? 404 : 200, { ...headers, "content-type": type });
     response.end(body);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  return { url: `http://127.0.0.1:${port}/`, close: () => server.close() };
+  return `http://127.0.0.1:${await listen(server)}/`;
 }

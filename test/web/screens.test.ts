@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { hasChromium, type Looker, launchChromium, openLooker } from "../support/browser.ts";
 import { until } from "../support/until.ts";
 import { MANY_FILES, MARKUP_NAME } from "./fake-session.ts";
@@ -61,7 +61,7 @@ const CONTRAST = "color-contrast";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let browser: Browser;
-let screens: Awaited<ReturnType<typeof serveScreens>>;
+let screens: string;
 let looker: Looker;
 let page: Page;
 
@@ -71,18 +71,13 @@ describe.skipIf(!hasChromium)("the client's screens", () => {
     looker = await openLooker(browser, { viewport: { width: 1280, height: 800 } });
     page = looker.page;
     page.setDefaultTimeout(5_000);
-    await page.goto(screens.url);
+    await page.goto(screens);
     await page.evaluate(axe);
   });
 
   beforeEach(async () => {
     await page.setViewportSize({ width: 1280, height: 800 });
     await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
-  });
-
-  afterAll(async () => {
-    await browser?.close();
-    screens?.close();
   });
 
   for (const colorScheme of ["light", "dark"] as const) {

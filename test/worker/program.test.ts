@@ -17,6 +17,7 @@ import { startServer } from "../support/embedded-store.ts";
 import { silentLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
+import { listen } from "../support/servers.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
 
@@ -104,10 +105,7 @@ test.each(["CT_WORKER_PORT", "CT_STATUS_PORT"])(
   "a worker whose %s is in use prints one line with what to do, for the operator and the edge",
   async (setting) => {
     const { socketPath } = await startStore();
-    const other = createServer().listen(0, "127.0.0.1");
-    onTestFinished(() => void other.close());
-    await once(other, "listening");
-    const { port } = other.address() as { port: number };
+    const port = await listen(createServer());
 
     const worker = run({ CT_STORE_SOCKET: socketPath, [setting]: String(port) });
 

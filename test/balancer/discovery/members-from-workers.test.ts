@@ -1,13 +1,13 @@
 /** Which member lists of workers a balancer accepts while its store is away. */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { askWorkersForMembers } from "../../../balancer/discovery/members-from-workers.ts";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { edgeProof, membersProof } from "../../../shared/net/edge-headers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
+import { listen } from "../../support/servers.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import { EDGE_KEY, workerRecord } from "../rig.ts";
@@ -24,12 +24,7 @@ async function startWorker(
     asked.push(req);
     answer(String(req.headers["x-ct-nonce"]), res);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { record: workerRecord(id, (server.address() as AddressInfo).port), asked };
+  return { record: workerRecord(id, await listen(server)), asked };
 }
 
 function says(workers: readonly unknown[]): (nonce: string, res: ServerResponse) => void {

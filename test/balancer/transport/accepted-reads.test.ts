@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { findDirectReads } from "../../../balancer/transport/accepted-reads.ts";
+import { listen } from "../../support/servers.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -26,10 +27,7 @@ test("bytes of an accepted socket arrive in the given buffers, and its end is re
       });
     });
   });
-  server.listen(0, "127.0.0.1");
-  onTestFinished(() => void server.close());
-  await once(server, "listening");
-  connect((server.address() as AddressInfo).port, "127.0.0.1").end("hello, world");
+  connect(await listen(server), "127.0.0.1").end("hello, world");
   await ended;
   expect(received).toEqual(["hell", "o, w", "orld"]);
 });

@@ -1,15 +1,16 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { askProcess } from "../../../shared/net/request-process.ts";
 import { freePort } from "../../support/ports.ts";
+import { listen } from "../../support/servers.ts";
 
 const LONG_MS = 10_000;
 const plain = { headers: {}, timeoutMs: LONG_MS, keepConnection: false };
 
 test("the request arrives unchanged, and the head of the response is returned", async () => {
   const seen: string[] = [];
-  const { url } = await listen((req, res) => {
+  const { url } = await start((req, res) => {
     let text = "";
     req.on("data", (chunk: Buffer) => {
       text += String(chunk);
@@ -31,7 +32,7 @@ test("the request arrives unchanged, and the head of the response is returned", 
 });
 
 test("the body of the response is returned if requested, up to a limit", async () => {
-  const { url } = await listen((_req, res) => void res.end("x".repeat(100_000)));
+  const { url } = await start((_req, res) => void res.end("x".repeat(100_000)));
   expect((await askProcess(url, plain)).body).toHaveLength(0);
   expect((await askProcess(url, { ...plain, maxBodyBytes: 100_000 })).body).toHaveLength(100_000);
   await expect(askProcess(url, { ...plain, maxBodyBytes: 99_999 })).rejects.toThrow();
@@ -45,7 +46,7 @@ test("a request to a closed port rejects with the system's code", async () => {
 });
 
 test("a request without a response, or with an unfinished one, times out", async () => {
-  const { url } = await listen((req, res) => {
+  const { url } = await start((req, res) => {
     if (req.url === "/half") res.writeHead(200).write("h");
   });
   for (const path of ["/none", "/half"]) {
@@ -56,7 +57,7 @@ test("a request without a response, or with an unfinished one, times out", async
 });
 
 test("requests share a connection with keepConnection, and have their own without", async () => {
-  const { url, sockets } = await listen((_req, res) => void res.writeHead(204).end());
+  const { url, sockets } = await start((_req, res) => void res.writeHead(204).end());
   const kept = { ...plain, keepConnection: true };
   for (const options of [kept, kept, plain, plain]) {
     expect(await askProcess(url, options)).toMatchObject({ status: 204 });
@@ -66,7 +67,7 @@ test("requests share a connection with keepConnection, and have their own withou
 
 test("a request on a reused connection that is being closed is sent once more on a new one", async () => {
   let requests = 0;
-  const { url, sockets } = await listen((req, res) => {
+  const { url, sockets } = await start((req, res) => {
     requests++;
     // The second request arrives on a connection that is being closed.
     if (requests === 2) req.socket.resetAndDestroy();
@@ -80,7 +81,7 @@ test("a request on a reused connection that is being closed is sent once more on
 
 test("a request to a server that resets each connection is not repeated indefinitely", async () => {
   let requests = 0;
-  const { url } = await listen((req) => {
+  const { url } = await start((req) => {
     requests++;
     req.socket.resetAndDestroy();
   });
@@ -89,16 +90,9 @@ test("a request to a server that resets each connection is not repeated indefini
   expect(requests).toBe(1);
 });
 
-async function listen(handle: RequestListener): Promise<{ url: string; sockets: Socket[] }> {
+async function start(handle: RequestListener): Promise<{ url: string; sockets: Socket[] }> {
   const server: Server = createServer(handle);
   const sockets: Socket[] = [];
   server.on("connection", (socket: Socket) => sockets.push(socket));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const address = server.address();
-  if (typeof address !== "object" || address === null) throw new Error("no address");
-  return { url: `http://127.0.0.1:${address.port}`, sockets };
+  return { url: `http://127.0.0.1:${await listen(server)}`, sockets };
 }

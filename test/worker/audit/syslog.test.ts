@@ -1,19 +1,19 @@
 /** Syslog over UDP and TLS, with receivers that read what a syslog server reads. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import { generate } from "selfsigned";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import { parseSyslogTarget } from "../../../shared/settings/syslog-target.ts";
 import { createSyslog, formatMessage, type Syslog } from "../../../worker/audit/syslog.ts";
 import { auditEvent } from "../../support/audit.ts";
+import { makeCertificate } from "../../support/certificates.ts";
 import { collectingLog } from "../../support/logs.ts";
+import { closed, listen } from "../../support/servers.ts";
 import { until } from "../../support/until.ts";
 
-const certificate = await generate([{ name: "commonName", value: "localhost" }]);
+const certificate = await makeCertificate();
 
 const RFC_5424 =
   /^<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\S{1,255}) codetogether-edge (\d+) (\S{1,32}) - (.*)$/s;
@@ -38,7 +38,7 @@ async function receiver(port = 0) {
   const messages: string[] = [];
   const sockets: TLSSocket[] = [];
   const state = { isPaused: false };
-  const server: Server = createServer({ key: certificate.private, cert: certificate.cert });
+  const server: Server = createServer({ key: certificate.key, cert: certificate.cert });
   server.on("secureConnection", (socket) => {
     sockets.push(socket);
     let buffer = Buffer.alloc(0);
@@ -55,16 +55,11 @@ async function receiver(port = 0) {
       }
     });
   });
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
-  async function close(): Promise<void> {
+  const close = (): Promise<void> => {
     for (const socket of sockets) socket.destroy();
-    if (!server.listening) return;
-    server.close();
-    await once(server, "close");
-  }
-  onTestFinished(close);
-  return { messages, sockets, state, close, port: (server.address() as AddressInfo).port };
+    return closed(server);
+  };
+  return { messages, sockets, state, close, port: await listen(server, port) };
 }
 
 test("a message is one of RFC 5424: the kind as its id, and the event as JSON", () => {

@@ -1,14 +1,14 @@
 /** Proofs of balancers over real sockets: the address that a socket is bound to counts. */
 
 import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import { request } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof, EDGE_HEADER, edgeProof } from "../../../shared/net/edge-headers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import { deriveKeys } from "../../../shared/settings/secret.ts";
 import { createBalancerAuth } from "../../../worker/balancers/balancer-auth.ts";
+import { listen } from "../../support/servers.ts";
 
 const EDGE_KEY = deriveKeys("a secret of thirty-two characters").edge;
 const SELF = { id: "worker-1" as WorkerId, incarnation: "i".repeat(16) as Incarnation };
@@ -27,12 +27,7 @@ async function startWorker(more: { bind?: string; url?: string } = {}) {
     const names = [OTHER, "worker-9" as WorkerId].map((id) => balancerAuth.nameOwner(req, id));
     res.end(JSON.stringify([balancerAuth.judge(req), ...names]));
   });
-  await new Promise<void>((resolve) => server.listen(0, more.bind ?? "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server, 0, more.bind);
   return {
     port,
     async ask(proof: string | string[] | undefined, host = "127.0.0.1") {

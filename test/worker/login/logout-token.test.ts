@@ -1,10 +1,9 @@
 /** Logout tokens of an identity provider, and what is not one. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { createLogoutVerifier } from "../../../worker/login/identity/logout-token.ts";
 import { ProviderError } from "../../../worker/login/identity/provider-error.ts";
+import { serveHttp } from "../../support/servers.ts";
 
 const ISSUER = "https://id.example.com";
 const CLIENT_ID = "edge";
@@ -26,17 +25,11 @@ async function startKeys(): Promise<{ issuer: string; jwks_uri: string; requests
   const body = JSON.stringify({
     keys: [{ ...(await exportJWK(key.publicKey)), kid: "1", alg: "RS256", use: "sig" }],
   });
-  const server = createServer((_req, res) => {
+  const url = await serveHttp((_req, res) => {
     requests++;
     res.setHeader("content-type", "application/json").end(body);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
-  return { issuer: ISSUER, jwks_uri: `http://127.0.0.1:${port}/`, requests: () => requests };
+  return { issuer: ISSUER, jwks_uri: `${url}/`, requests: () => requests };
 }
 
 interface Signing {

@@ -1,8 +1,7 @@
 /** An identity provider that is wrong, lies, or is slow: nobody is signed in by it. */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
-import { afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { IdentityProvider } from "../../../shared/settings/identity-providers.ts";
 import { createOutboundFetch } from "../../../worker/http/outbound-fetch.ts";
@@ -11,6 +10,7 @@ import {
   type ProviderClient,
 } from "../../../worker/login/identity/provider-client.ts";
 import { freePort } from "../../support/ports.ts";
+import { serveHttp } from "../../support/servers.ts";
 
 const VERIFIER = "v".repeat(43);
 const NONCE = "nonce-1";
@@ -103,13 +103,7 @@ async function start(first: Lies = {}): Promise<FakeProvider> {
     }
   }
 
-  const server = createServer((req, res) => void respond(req, res));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  issuer = await serveHttp((req, res) => void respond(req, res));
   const provider: IdentityProvider = {
     ...{ type: "oidc", id: "oidc", label: "Example ID", issuer },
     ...{ clientId: CLIENT.id, clientSecret: CLIENT.secret },

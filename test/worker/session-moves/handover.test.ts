@@ -1,8 +1,7 @@
 /** The requests by which a session goes from one worker to another, in today's form and in that of the version before. */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { decode, encode } from "@msgpack/msgpack";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { SessionId } from "../../../shared/base/ids.ts";
 import { askProcess } from "../../../shared/net/request-process.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
@@ -14,6 +13,7 @@ import {
   sendResume,
 } from "../../../worker/session-moves/handover.ts";
 import type { PendingMessages } from "../../../worker/sessions/pending-messages.ts";
+import { serveHttp } from "../../support/servers.ts";
 
 const SESSION = "a".repeat(24) as SessionId;
 const KEY = Buffer.alloc(32, 7);
@@ -30,20 +30,17 @@ const PENDING = {
 } as unknown as PendingMessages;
 const SENT = [{ own: true, bytes: HELLO }];
 
-async function listen(
+async function start(
   handle: (req: IncomingMessage, res: ServerResponse) => unknown,
 ): Promise<WorkerRecord> {
-  const server = createServer((req, res) => void handle(req, res));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => server.close().closeAllConnections());
-  const { port } = server.address() as AddressInfo;
-  return { id: "w2", incarnation: "1", url: `http://127.0.0.1:${port}` } as unknown as WorkerRecord;
+  const url = await serveHttp((req, res) => void handle(req, res));
+  return { id: "w2", incarnation: "1", url } as unknown as WorkerRecord;
 }
 
 /** A worker that answers 404 to all paths but those that begin with `path`, and what it was sent. */
 async function startReceiver(path: string) {
   const received: { method: string; url: string; body: unknown }[] = [];
-  const record = await listen(async (req, res) => {
+  const record = await start(async (req, res) => {
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk as Buffer);
     const bytes = Buffer.concat(chunks);
@@ -68,7 +65,7 @@ async function startWorker() {
     },
     isOpen: () => true,
   });
-  const { url } = await listen((req, res) =>
+  const { url } = await start((req, res) =>
     isHandover(req) ? handovers.handle(req, res) : res.writeHead(404).end(),
   );
   const send = async (method: "PUT" | "POST", path: string, body?: Uint8Array) => {

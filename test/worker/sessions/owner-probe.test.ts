@@ -1,7 +1,6 @@
 /** Probes of real ports: one that responds, refuses, is silent, or is another process's. */
-import { createServer, type RequestListener } from "node:http";
-import { type AddressInfo, createServer as createNetServer, type Server } from "node:net";
-import { expect, it, onTestFinished } from "vitest";
+import { createServer as createNetServer } from "node:net";
+import { expect, it } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
@@ -11,6 +10,8 @@ import {
   OWNER_TIMEOUT_MS,
 } from "../../../worker/sessions/owner-probe.ts";
 import { worker } from "../../contract/store.ts";
+import { freePort } from "../../support/ports.ts";
+import { listen, serveHttp } from "../../support/servers.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
 const EDGE_KEY = Buffer.from("a key for tests");
@@ -34,21 +35,9 @@ function setUp(record: WorkerRecord | undefined, membersRead?: Promise<void>) {
   return { clock, owners };
 }
 
-async function listening(server: Server): Promise<string> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-function answering(listener: RequestListener): Promise<string> {
-  return listening(createServer(listener));
-}
-
 it("a worker that is probed by its id and incarnation is seen to answer", async () => {
   const asked: unknown[] = [];
-  const url = await answering((req, res) => {
+  const url = await serveHttp((req, res) => {
     asked.push([req.url, req.headers["x-ct-edge"], req.headers["x-ct-balancer"]]);
     res.writeHead(204).end();
   });
@@ -63,7 +52,7 @@ it("a worker that is probed by its id and incarnation is seen to answer", async 
 });
 
 it("a probe waits for the first read of the members, because a worker that has just started has none", async () => {
-  const url = await answering((_req, res) => res.writeHead(204).end());
+  const url = await serveHttp((_req, res) => res.writeHead(204).end());
   let read = (): void => {};
   const { owners } = setUp(
     { ...worker("worker-1"), url },
@@ -87,23 +76,20 @@ it.each([
   ["another process has its address", 421],
   ["it may not act for its sessions", 503],
 ])("a probe does not take it for an answer that %s", async (_why, status) => {
-  const url = await answering((_req, res) => res.writeHead(status).end());
+  const url = await serveHttp((_req, res) => res.writeHead(status).end());
   const { owners } = setUp({ ...worker("worker-1"), url });
   expect((await owners.look("worker-1" as WorkerId)).seen).toBe("silent");
 });
 
 it("a port that refuses connections is distinguished from one that is silent", async () => {
-  const closed = createNetServer();
-  const refusing = await listening(closed);
-  await new Promise((resolve) => closed.close(resolve));
-  const record = { ...worker("worker-1"), url: refusing };
+  const record = { ...worker("worker-1"), url: `http://127.0.0.1:${await freePort()}` };
   expect(await setUp(record).owners.look(record.id)).toEqual({
     seen: "refuses",
     evidence: "refused",
     incarnation: record.incarnation,
   });
-  const silent = await listening(createNetServer((socket) => socket.on("error", () => {})));
-  const hung = { ...worker("worker-1"), url: silent };
+  const silent = await listen(createNetServer((socket) => socket.on("error", () => {})));
+  const hung = { ...worker("worker-1"), url: `http://127.0.0.1:${silent}` };
   expect(await setUp(hung).owners.look(hung.id)).toEqual({
     seen: "silent",
     incarnation: hung.incarnation,
@@ -127,7 +113,7 @@ it("an owner that is no member is reported as silent", async () => {
 
 it("concurrent calls share one probe, and a later call probes again", async () => {
   let asked = 0;
-  const url = await answering((_req, res) => {
+  const url = await serveHttp((_req, res) => {
     asked++;
     res.writeHead(204).end();
   });

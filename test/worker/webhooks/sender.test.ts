@@ -2,8 +2,7 @@
 import type { lookup as dnsLookup } from "node:dns";
 import { createServer as createHttpServer, type RequestListener } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { generate } from "selfsigned";
+import { connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { parseAddressRules } from "../../../worker/webhooks/receiver-addresses.ts";
@@ -15,6 +14,9 @@ import {
   type SenderDeps,
 } from "../../../worker/webhooks/sender.ts";
 import { parseSecret } from "../../../worker/webhooks/signature.ts";
+import { makeCertificate } from "../../support/certificates.ts";
+import { freePort } from "../../support/ports.ts";
+import { listen } from "../../support/servers.ts";
 import { until } from "../../support/until.ts";
 import { newSecret, startWebhookReceiver } from "../../support/webhook-receiver.ts";
 
@@ -54,12 +56,6 @@ function sendTo(url: string, more: Partial<SenderDeps> = {}): Promise<Attempt> {
   return senderTo(url, more).send({ id: "event-1", body: '{"id":"event-1"}' });
 }
 
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  return (server.address() as AddressInfo).port;
-}
-
 /** A receiver that answers as `respond` does, byte by byte. */
 async function raw(respond: (socket: Socket) => void): Promise<{ url: string; sockets: Socket[] }> {
   const sockets: Socket[] = [];
@@ -67,9 +63,6 @@ async function raw(respond: (socket: Socket) => void): Promise<{ url: string; so
     sockets.push(socket);
     socket.on("error", () => {});
     socket.once("data", () => respond(socket));
-  });
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
   });
   return { url: `http://127.0.0.1:${await listen(server)}/`, sockets };
 }
@@ -217,10 +210,9 @@ describe("a receiver that misbehaves", () => {
   });
 
   test("a receiver that is not there has failed", async () => {
-    const server = createServer();
-    const port = await listen(server);
-    server.close();
-    expect(await sendTo(`http://127.0.0.1:${port}/`)).toMatchObject({ cause: "no connection" });
+    expect(await sendTo(`http://127.0.0.1:${await freePort()}/`)).toMatchObject({
+      cause: "no connection",
+    });
   });
 
   test("a receiver that misbehaves does not keep a sender that stops from stopping", async () => {
@@ -308,9 +300,7 @@ describe("addresses", () => {
   });
 
   test("a certificate of an authority of the receiver's own is trusted, another is not", async () => {
-    const { private: key, cert } = await generate([{ name: "commonName", value: "127.0.0.1" }], {
-      extensions: [{ name: "subjectAltName", altNames: [{ type: 7, ip: "127.0.0.1" }] }],
-    });
+    const { key, cert } = await makeCertificate({ names: [], addresses: ["127.0.0.1"] });
     const server = createHttpsServer({ key, cert }, (_, response) => response.end());
     const url = `https://127.0.0.1:${await listen(server)}/`;
     expect(await sendTo(url)).toMatchObject({ cause: "TLS" });

@@ -1,9 +1,9 @@
 /** Closes connections of engine.io itself: the code relies on its internals. */
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { attach, type Socket } from "engine.io";
 import { expect, onTestFinished, test } from "vitest";
 import { closeConnection } from "../../../../worker/sessions/transport/engine-internals.ts";
+import { listen } from "../../../support/servers.ts";
 import { until } from "../../../support/until.ts";
 
 /** A connection whose client polls once and never again, so that output stays in the buffer. */
@@ -12,12 +12,8 @@ async function connection(): Promise<Socket> {
   const engine = attach(http, {});
   const accepted: Socket[] = [];
   engine.on("connection", (socket: Socket) => accepted.push(socket));
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    engine.close();
-    http.close();
-  });
-  const { port } = http.address() as AddressInfo;
+  const port = await listen(http);
+  onTestFinished(() => void engine.close());
   await (await fetch(`http://127.0.0.1:${port}/engine.io/?EIO=4&transport=polling`)).text();
   const [socket] = accepted;
   if (socket === undefined) throw new Error("no connection came");

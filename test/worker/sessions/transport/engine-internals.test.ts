@@ -1,23 +1,22 @@
 /** What we rely on in `ws` beyond its interface. */
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { releaseRead } from "../../../../worker/sessions/transport/engine-internals.ts";
+import { listen } from "../../../support/servers.ts";
 import { until } from "../../../support/until.ts";
 
 /** A WebSocket of the server, and the client at its other end. */
 async function openWebSocket(): Promise<{ served: WebSocket; client: WebSocket }> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const server = createServer();
+  const port = await listen(server);
   const sockets = new WebSocketServer({ server });
   const connected = once(sockets, "connection") as Promise<[WebSocket]>;
-  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const client = new WebSocket(`ws://127.0.0.1:${port}`);
   onTestFinished(() => {
     client.terminate();
     sockets.close();
-    server.close();
   });
   const [[served]] = await Promise.all([connected, once(client, "open")]);
   return { served, client };
