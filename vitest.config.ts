@@ -5,8 +5,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const LONG =
   /\/test\/(e2e|model|packages)\/|\/(redis-(failures|sentinel)|delivery|receivers-watch|browser-cases)\.test\.ts$/;
 /**
- * Of the files below, those that need Redis or a process. Like them, they change nothing global and leave nothing running, so
- * they share what they import.
+ * Files of the list below that need Redis or a process: with all others that are in no list, they are the project "services".
  */
 const SERVICES = [
   "test/edge/{check,clients,command-line,containers,webhooks,with-store}.test.ts",
@@ -14,11 +13,7 @@ const SERVICES = [
   "test/worker/{audit/checkpoints,webhooks/docs}.test.ts",
   "test/shared/store/{old-names,records,register,server,redis,redis-cost,redis-heartbeats,redis-ownership,redis-target,redis-values}.test.ts",
 ];
-/**
- * Files that change nothing global and leave nothing running; they share what they import. Not those with unmodified clients,
- * whose package keeps timers for a minute after they are closed, and not those that measure memory or time. Without those above
- * they are `npm run test:unit`.
- */
+/** Files that need no service and start no process, without those above: `npm run test:unit`. */
 const UNITS = [
   "test/{structure,word-list,contributors-documents}.test.ts",
   "test/web/{carets,documents/!(shared-documents),files/!(workspaces|shared-files),model/*}.test.ts",
@@ -42,17 +37,30 @@ const UNITS = [
   "test/bench/!(paced-load|run-benchmark).test.ts",
 ];
 
+/** Files that replace modules or what is global, or that measure the memory of their process: each has a process of its own. */
+const ISOLATED = [
+  "test/{model,model-moves,robustness}/*.test.ts",
+  "test/balancer/{acme/ca-jobs,proxy/exchange,server/listener,server/warm-up,transport/accepted-reads}.test.ts",
+  "test/edge/idle.test.ts",
+  "test/shared/{statsd,turn}.test.ts",
+  "test/shared/store/{redis-failures,redis-sentinel}.test.ts",
+];
+
 /**
  * Takes more of the kernel's memory for TCP (net.ipv4.tcp_mem) than from which on it closes the windows of all connections of the
  * machine: slow readers of other files would look as if they had stopped.
  */
 const ALONE = ["test/robustness/unread-responses.test.ts"];
 
+/** A process goes on with another file only if that is the next one, so the files of a project follow each other. */
+const PROJECTS = ["isolated", "services", "services of units", "units"];
+
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.test(moduleId);
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+    const rank = ({ moduleId, project }: TestSpecification): number =>
+      PROJECTS.indexOf(project.name) * 2 + (LONG.test(moduleId) ? 0 : 1);
+    return sorted.toSorted((a, b) => rank(a) - rank(b));
   }
 }
 
@@ -66,31 +74,39 @@ export default defineConfig({
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
     setupFiles: "test/support/setup.ts",
+    // Files of a process share what they import, unless they are isolated: half of a small file's time is its imports.
+    isolate: false,
     projects: [
       {
         extends: true,
         test: {
-          name: "processes",
+          name: "services",
           include: ["test/**/*.test.ts"],
-          exclude: [...UNITS, ...SERVICES, ...ALONE, "**/node_modules/**"],
+          exclude: [...UNITS, ...ISOLATED, ...ALONE, "**/node_modules/**"],
         },
       },
-      // After the others.
       {
         extends: true,
-        test: { name: "alone", include: ALONE, sequence: { groupOrder: 1 } },
+        test: { name: "services of units", include: SERVICES },
       },
-      { extends: true, test: { name: "services", include: SERVICES, isolate: false } },
       {
         extends: true,
         test: {
           name: "units",
           include: UNITS,
-          exclude: [...SERVICES, "**/node_modules/**"],
-          isolate: false,
+          exclude: [...SERVICES, ...ISOLATED, "**/node_modules/**"],
           // Whose helpers then refuse to start a process.
           env: { TEST_UNITS: "on" },
         },
+      },
+      {
+        extends: true,
+        test: { name: "isolated", include: ISOLATED, exclude: ALONE, isolate: true },
+      },
+      // After the others.
+      {
+        extends: true,
+        test: { name: "alone", include: ALONE, isolate: true, sequence: { groupOrder: 1 } },
       },
     ],
   },
