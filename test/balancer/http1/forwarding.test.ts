@@ -239,12 +239,13 @@ describe("a trusted proxy", () => {
   });
 
   test("a Forwarded of 30,000 bytes is parsed in linear time", () => {
+    /** In ms of CPU. */
     const timeOnce = (text: string): number => {
-      const startedMs = performance.now();
+      const before = process.cpuUsage();
       for (let i = 0; i < 5; i++) fromProxy(`Forwarded: ${text}`);
-      return performance.now() - startedMs;
+      return process.cpuUsage(before).user / 1000;
     };
-    /** The best of several runs, until one is below `enoughMs`: other load on the machine only makes a run slower. */
+    /** The best of several runs, until one is below `enoughMs`: what else this process does only makes a run slower. */
     const time = (text: string, enoughMs = 0): number => {
       let best = Number.POSITIVE_INFINITY;
       for (let run = 0; run < 7 || (run < 50 && best >= enoughMs && enoughMs > 0); run++) {

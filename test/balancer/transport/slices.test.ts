@@ -101,11 +101,11 @@ async function createOpener(): Promise<(kind: Kind) => Promise<Pair>> {
   }
 
   async function accept(isSecure: boolean): Promise<Pair> {
-    const { port, next } = isSecure ? secure : plain;
+    const listener = isSecure ? secure : plain;
     const tls = isSecure ? {} : undefined;
-    const peer = await connectSocket({ port, allowHalfOpen: !isSecure, tls });
+    const peer = await connectSocket({ port: listener.port, allowHalfOpen: !isSecure, tls });
     peer.pause();
-    return { peer, connection: await next() };
+    return { peer, connection: await listener.next() };
   }
 
   return async (kind) => {
