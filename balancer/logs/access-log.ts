@@ -6,7 +6,7 @@
  * Always exactly one line of ASCII, whatever a client sends: `"`, `\` and unprintable bytes are written as `\xHH`. Only the
  * first characters of credentials (keys, tokens, ids) are shown. Pure.
  */
-import { readBasic } from "../../shared/net/basic-auth.ts";
+import { claimedUser } from "../../shared/net/basic-auth.ts";
 import { clientAddress, type TrustedProxies } from "../http1/forwarding.ts";
 import type { RequestHead, RequestValues } from "../http1/head.ts";
 
@@ -48,7 +48,7 @@ export function accessLine(served: Served, trusted: TrustedProxies, time: string
 
 /** The user name of Basic authentication (RFC 7617); only the worker verifies the password. */
 function basicUser(authorization: string): string {
-  const user = readBasic(authorization)?.user.toString("latin1") ?? "";
+  const user = claimedUser(authorization);
   // Spaces separate the parts, and this is the only part from a client without quotes or brackets.
   return formatPart(user).replaceAll(" ", "\\x20");
 }

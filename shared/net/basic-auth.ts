@@ -19,3 +19,10 @@ export function readBasic(authorization: string, colonsInUser = 0): BasicCredent
   if (colon < 0) return undefined;
   return { user: bytes.subarray(0, colon), password: bytes.subarray(colon + 1) };
 }
+
+/** The user name that a request claims, as latin1, for a log: also of credentials that are malformed. Empty: none. */
+export function claimedUser(authorization: string): string {
+  if (!/^basic /i.test(authorization)) return "";
+  const decoded = Buffer.from(authorization.slice(6), "base64").toString("latin1");
+  return decoded.slice(0, Math.max(0, decoded.indexOf(":")));
+}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readBasic } from "../../../shared/net/basic-auth.ts";
+import { claimedUser, readBasic } from "../../../shared/net/basic-auth.ts";
 
 function read(text: string, colonsInUser?: number): string[] | undefined {
   const found = readBasic(`Basic ${Buffer.from(text).toString("base64")}`, colonsInUser);
@@ -27,4 +27,10 @@ test.each(["", "Basic", "Basic ", "Basic !!!", "Bearer YTpi", "Basic YTpi extra"
 
 test("the scheme of Basic credentials may have letters of either case", () => {
   expect(readBasic("bASIC   YTpi ")?.user.toString()).toBe("a");
+});
+
+test("a log names the user of malformed Basic credentials as far as they can be decoded", () => {
+  expect(claimedUser("Basic YWRhOnNlYpoch: 7")).toBe("ada");
+  expect(claimedUser("Basic YWRh")).toBe("");
+  expect(claimedUser("Bearer YTpi")).toBe("");
 });
