@@ -24,6 +24,7 @@ import { type ResumeTicket, signResumeTicket } from "../../worker/sessions/resum
 import type { Session } from "../../worker/sessions/session.ts";
 import { frame, fromClient, OPCODE } from "../balancer/websocket/frames.ts";
 import { Recorder } from "../shared/link/memory-wire.ts";
+import { startStore } from "../support/embedded-store.ts";
 import { RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 import { startWorker, type Worker } from "../worker/api/fixture.ts";
@@ -33,7 +34,6 @@ import {
   joinAnswer,
   rawPeer,
   requestJoin,
-  startStore,
 } from "../worker/sessions/fixture.ts";
 import type { RawPeer } from "../worker/sessions/raw-peer.ts";
 

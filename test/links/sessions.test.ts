@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { startRig } from "../balancer/rig.ts";
 import { createRandom } from "../fuzz/random.ts";
 import { until } from "../support/until.ts";
-import { KEYS, startWorker } from "../worker/api/fixture.ts";
+import { startWorker } from "../worker/api/fixture.ts";
 import {
   HOST_USER,
   isJoinRequest,
@@ -12,6 +12,7 @@ import {
   requestJoin,
 } from "../worker/sessions/fixture.ts";
 import type { RawPeer } from "../worker/sessions/raw-peer.ts";
+import { KEYS } from "../worker/worker-parts.ts";
 import { linkTargets } from "./accept-links.ts";
 
 const GUESTS = 4;

@@ -4,13 +4,8 @@ import { type Clock, systemClock } from "../../shared/base/clock.ts";
 import { type Rig, startRig } from "../balancer/rig.ts";
 import { post } from "../conformance/case.ts";
 import { until } from "../support/until.ts";
-import {
-  KEYS,
-  pollsWait,
-  startTwoWorkers,
-  startWorker,
-  type Worker,
-} from "../worker/api/fixture.ts";
+import { pollsWait, startTwoWorkers, startWorker, type Worker } from "../worker/api/fixture.ts";
+import { KEYS } from "../worker/worker-parts.ts";
 import { linkTargets } from "./accept-links.ts";
 
 /** A balancer that knows `worker`, and whether it has links. */

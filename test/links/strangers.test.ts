@@ -18,7 +18,8 @@ import { startRig } from "../balancer/rig.ts";
 import { head, upgrade } from "../conformance/case.ts";
 import { RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
-import { KEYS, startWorker, type Worker } from "../worker/api/fixture.ts";
+import { startWorker, type Worker } from "../worker/api/fixture.ts";
+import { KEYS } from "../worker/worker-parts.ts";
 
 const OTHER_KEYS = deriveKeys("another secret for tests, and for tests only");
 

@@ -6,8 +6,9 @@ import { createMigrateRequests } from "../../../balancer/upstreams/migrate-clien
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { addressProof } from "../../../shared/net/edge-headers.ts";
 import { until } from "../../support/until.ts";
-import { KEYS, startWorker } from "../../worker/api/fixture.ts";
+import { startWorker } from "../../worker/api/fixture.ts";
 import { rawPeer } from "../../worker/sessions/fixture.ts";
+import { KEYS } from "../../worker/worker-parts.ts";
 import { startRawWorker, startSimpleWorker, workerRecord } from "../rig.ts";
 
 const migrate = createMigrateRequests("balancer-1" as WorkerId);

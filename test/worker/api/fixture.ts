@@ -4,17 +4,15 @@
 
 import { Agent, request } from "undici";
 import { onTestFinished } from "vitest";
-import { type Clock, systemClock } from "../../../shared/base/clock.ts";
-import { newIncarnation, type WorkerId } from "../../../shared/base/ids.ts";
-import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
+import type { Clock } from "../../../shared/base/clock.ts";
+import type { WorkerId } from "../../../shared/base/ids.ts";
+import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import { LINK_VERSION } from "../../../shared/link/frames.ts";
-import { createRing } from "../../../shared/membership/ring.ts";
-import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import { onlyKey } from "../../../shared/settings/keyring.ts";
 import type { RoleGroups } from "../../../shared/settings/operator-roles.ts";
 import type { OperatorToken } from "../../../shared/settings/operator-tokens.ts";
-import { deriveKeys } from "../../../shared/settings/secret.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import type { Activity } from "../../../worker/activity/recorder.ts";
@@ -30,25 +28,20 @@ import { createOrigins } from "../../../worker/http/origins.ts";
 import { basePathOf } from "../../../worker/http/routes.ts";
 import type { ProviderClient } from "../../../worker/login/identity/provider-client.ts";
 import { createSignInRecords } from "../../../worker/login/identity/sign-in-records.ts";
-import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
+import type { Tokens } from "../../../worker/login/tokens.ts";
 import { createCredentials } from "../../../worker/operators/credentials.ts";
-import { createAccess } from "../../../worker/policy/access.ts";
+import type { createAccess } from "../../../worker/policy/access.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
 import { createHandovers } from "../../../worker/session-moves/handover.ts";
-import { createRegistry, type Registry } from "../../../worker/sessions/registry.ts";
-import { attachSockets } from "../../../worker/sessions/transport/socket.ts";
-import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
-import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
-import { silentLog } from "../../support/logs.ts";
+import type { Registry } from "../../../worker/sessions/registry.ts";
+import { type StoreFixture, startStore } from "../../support/embedded-store.ts";
 import { WORKER_DEFAULTS } from "../../support/settings.ts";
 import { until } from "../../support/until.ts";
-import { rawPeer, SECRET, type StoreFixture, startStore } from "../sessions/fixture.ts";
+import { rawPeer } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
+import { createWorkerParts, KEYS, OPEN_FENCE } from "../worker-parts.ts";
 
 export const API_KEY = "an api key for tests";
-export const KEYS = deriveKeys(SECRET);
-
-const OPEN_FENCE = { look: () => "open" as const, hold() {} };
 
 export interface WorkerOptions {
   readonly store?: StoreFixture;
@@ -135,50 +128,23 @@ export interface Worker {
 }
 
 export async function startWorker(options: WorkerOptions = {}): Promise<Worker> {
-  const clock = options.clock ?? systemClock;
-  const storeFixture = options.store ?? (await startStore(clock));
-  const store = storeFixture.connect();
-  const counters = createCounters();
-  const log = silentLog();
-  const id = (options.id ?? "worker-1") as WorkerId;
-  const self = { id, incarnation: newIncarnation() };
-  const tag = workerTag(self.id, self.incarnation);
-  const tokens = createTokens({ keys: onlyKey(KEYS.token), clock, store });
-  const ring = createRing([{ id, weight: 1 }], KEYS.ring);
-  const parts = { store, clock, log, counters, tokens, tag };
-  const registry = createRegistry({
-    usage: NO_USAGE,
-    activity: options.activity ?? NO_ACTIVITY,
-    ...parts,
-    relayKeys: onlyKey(KEYS.relay),
-    acceptsVersion: createVersionCheck(["0.3"]),
+  const all = await createWorkerParts({
+    ...options,
+    resumeKey: Buffer.alloc(32),
+    handoverInbox: { take: () => undefined },
     settings: {
       ...WORKER_DEFAULTS,
       maxSessionsPerUser: options.maxSessionsPerUser ?? 20,
       maxPeersPerSession: options.maxPeersPerSession ?? 50,
       maxBufferBytes: 1024 * 1024,
-    },
-    self,
-    ring: () => ring,
-    fence: OPEN_FENCE,
-    owners: { look: async () => ({ seen: "answers" }) },
-    handoverInbox: { take: () => undefined },
-  });
-  const access = createAccess({ policy: options.policy, store, clock });
-  const sockets = attachSockets({
-    ...parts,
-    activity: options.activity ?? NO_ACTIVITY,
-    registry,
-    fence: OPEN_FENCE,
-    access,
-    resumeKeys: onlyKey(Buffer.alloc(32)),
-    settings: {
-      ...WORKER_DEFAULTS,
       maxMessageBytes: 1024 * 1024,
       maxMessagesPerSecond: 500,
       maxAdmissionsPerSecond: 200,
     },
   });
+  const { storeFixture, self, registry, access, sockets, ...parts } = all;
+  const { store, clock, counters, tokens, tag } = parts;
+  const { id } = self;
   const serverUrl = options.serverUrl === undefined ? undefined : new URL(options.serverUrl);
   const origins = createOrigins({
     serverOrigin: serverUrl?.origin,
@@ -232,7 +198,6 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   });
   const api = await createApi({
     ...parts,
-    activity: options.activity ?? NO_ACTIVITY,
     clients,
     metricsPage: options.metricsPage,
     credentials,

@@ -3,9 +3,10 @@
  */
 import { connect } from "node:net";
 import { expect, test } from "vitest";
+import { startStore } from "../../support/embedded-store.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { until } from "../../support/until.ts";
-import { isJoinRequest, startStore } from "../sessions/fixture.ts";
+import { isJoinRequest } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
 import { createSkipClock } from "../sessions/skip-clock.ts";
 import {

@@ -4,6 +4,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { identityProviders } from "../../../shared/settings/identity-providers.ts";
 import { createOutboundFetch } from "../../../worker/http/outbound-fetch.ts";
 import { createProviderClient } from "../../../worker/login/identity/provider-client.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { type Front, startFront } from "../../support/front.ts";
 import {
   type Account,
@@ -12,7 +13,6 @@ import {
   TestBrowser,
   type TestProvider,
 } from "../../support/identity-provider.ts";
-import { startStore } from "../sessions/fixture.ts";
 import { startWorker, type Worker, type WorkerOptions } from "./fixture.ts";
 
 const YES = { name: "answer", value: "yes" };

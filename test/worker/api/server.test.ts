@@ -10,7 +10,8 @@ import { watchMachine } from "../../support/machine.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer } from "../sessions/fixture.ts";
 import { rawPublicKey } from "../sessions/raw-peer.ts";
-import { KEYS, pollsWait, refusal, startTwoWorkers, startWorker, type Worker } from "./fixture.ts";
+import { KEYS } from "../worker-parts.ts";
+import { pollsWait, refusal, startTwoWorkers, startWorker, type Worker } from "./fixture.ts";
 
 const machine = watchMachine();
 

@@ -13,6 +13,7 @@ import {
   createProviderClient,
   type ProviderClient,
 } from "../../../worker/login/identity/provider-client.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { type Front, startFront } from "../../support/front.ts";
 import {
   CLIENT,
@@ -22,7 +23,6 @@ import {
   type TestProvider,
 } from "../../support/identity-provider.ts";
 import { freePort } from "../../support/ports.ts";
-import { startStore } from "../sessions/fixture.ts";
 import { startWorker, type Worker } from "./fixture.ts";
 
 const YES = { name: "answer", value: "yes" };

@@ -2,114 +2,37 @@
  * The sessions of one worker over a plain HTTP server, with a real embedded store: what the tests of this folder start.
  */
 
-import { rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createNetServer, type Socket } from "node:net";
-import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { onTestFinished } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
-import { newIncarnation, type SessionId, type WorkerId } from "../../../shared/base/ids.ts";
-import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
-import { createLog, type Log } from "../../../shared/logs/log.ts";
-import { createRing, type Ring } from "../../../shared/membership/ring.ts";
-import { type Counters, createCounters } from "../../../shared/metrics/metrics.ts";
-import { onlyKey } from "../../../shared/settings/keyring.ts";
+import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
+import type { Ring } from "../../../shared/membership/ring.ts";
+import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { Slice } from "../../../shared/settings/read-settings.ts";
-import { deriveKeys } from "../../../shared/settings/secret.ts";
-import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
-import { startStoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
-import { createTokens, type Tokens } from "../../../worker/login/tokens.ts";
-import { createAccess } from "../../../worker/policy/access.ts";
-import type { Fence } from "../../../worker/sessions/fence.ts";
+import type { Tokens } from "../../../worker/login/tokens.ts";
 import type { OwnerProbe } from "../../../worker/sessions/owner-probe.ts";
 import {
   createHandoverInbox,
   type HandoverInbox,
 } from "../../../worker/sessions/pending-messages.ts";
-import {
-  createRegistry,
-  type REGISTRY_SETTINGS,
-  type Registry,
-} from "../../../worker/sessions/registry.ts";
-import {
-  attachSockets,
-  type SOCKET_SETTINGS,
-  type Sockets,
-} from "../../../worker/sessions/transport/socket.ts";
+import type { REGISTRY_SETTINGS, Registry } from "../../../worker/sessions/registry.ts";
+import type { SOCKET_SETTINGS, Sockets } from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
-import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
-import { NO_ACTIVITY, NO_USAGE } from "../../support/activity.ts";
+import { atEnd } from "../../support/at-end.ts";
+import type { StoreFixture } from "../../support/embedded-store.ts";
+import { closed, listen } from "../../support/servers.ts";
 import { WORKER_DEFAULTS } from "../../support/settings.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
+import { createWorkerParts } from "../worker-parts.ts";
 import { RawPeer, type RawPeerOptions, type WireMessage } from "./raw-peer.ts";
 
 const RESUME_KEY = Buffer.alloc(32, "resume");
 
-export const SECRET = "a secret for tests, and for tests only";
-const KEYS = deriveKeys(SECRET);
-
 export const HOST_USER: UserRecord = { id: "user-host", name: "Host", email: "host@example.com" };
 export const GUEST_USER: UserRecord = { id: "user-guest", name: "Guest" };
-
-export interface StoreFixture {
-  /** Another client of the same store. */
-  connect(): Store;
-  /** Stops the store; `start` brings it back with the data of its journal. */
-  stop(): Promise<void>;
-  start(): Promise<void>;
-  /** Stops it, deletes its data, and starts it. */
-  wipe(): Promise<void>;
-}
-
-/** A real embedded store, stopped when the test ends. */
-export async function startStore(clock: Clock = systemClock): Promise<StoreFixture> {
-  const folder = tempFolder();
-  const dataDir = join(folder, "data");
-  const log = silentLog();
-  let server = await startStoreServer({ dataDir, clock, log });
-  // Each start of the store listens on another socket; its clients get one path that stays.
-  const socketPath = join(folder, "store.sock");
-  const door = createNetServer((client) => pipeBoth(client, connect(server.socketPath)));
-  await new Promise<void>((resolve) => door.listen(socketPath, resolve));
-  const stores: Store[] = [];
-  onTestFinished(async () => {
-    for (const store of stores) await store.close();
-    door.close();
-    await server.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  return {
-    connect() {
-      const store = connectEmbeddedStore({ socketPath, clock, log });
-      stores.push(store);
-      return store;
-    },
-    stop: () => server.close(),
-    async start() {
-      server = await startStoreServer({ dataDir, clock, log });
-    },
-    async wipe() {
-      await server.close();
-      rmSync(dataDir, { recursive: true });
-      server = await startStoreServer({ dataDir, clock, log });
-    },
-  };
-}
-
-function pipeBoth(a: Socket, b: Socket): void {
-  for (const [from, to] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    from.on("error", () => to.destroy());
-    from.on("close", () => to.destroy());
-    from.pipe(to);
-  }
-}
 
 export interface WorkerOptions {
   readonly store?: StoreFixture;
@@ -165,51 +88,17 @@ export interface WorkerFixture {
 export async function startWorker(
   options: WorkerOptions & { port?: number } = {},
 ): Promise<WorkerFixture> {
-  const clock = options.clock ?? systemClock;
-  const storeFixture = options.store ?? (await startStore());
-  const store = storeFixture.connect();
-  const counters = createCounters();
-  const log = silentLog();
-  const settings = { ...LIMITS, ...options.settings };
-  const self = { id: (options.id ?? "worker-1") as WorkerId, incarnation: newIncarnation() };
-  const tokens = createTokens({ keys: onlyKey(KEYS.token), clock, store });
-  const ring = createRing([{ id: self.id, weight: 1 }], KEYS.ring);
-  const fence: Pick<Fence, "look" | "hold"> = {
-    look: () => ((options.fence?.() ?? true) ? "open" : "shut"),
-    hold() {},
-  };
-  const handoverInbox = createHandoverInbox({ clock });
-  const registry = createRegistry({
-    usage: NO_USAGE,
-    activity: NO_ACTIVITY,
-    acceptsVersion: createVersionCheck(options.protocolVersions ?? ["0.3"]),
-    store,
-    clock,
-    log,
-    counters,
-    tokens,
-    relayKeys: onlyKey(KEYS.relay),
-    settings,
-    self,
-    ring: options.ring ?? (() => ring),
-    fence,
-    handoverInbox,
-    owners: { look: options.owners ?? (async () => ({ seen: "answers" })) },
-  });
-  const tag = workerTag(self.id, self.incarnation);
-  const sockets = attachSockets({
-    activity: NO_ACTIVITY,
-    registry,
-    tokens,
-    counters,
-    log,
-    clock,
-    fence,
-    access: createAccess({ policy: undefined, store, clock }),
-    settings,
-    tag,
-    resumeKeys: onlyKey(RESUME_KEY),
-  });
+  const handoverInbox = createHandoverInbox({ clock: options.clock ?? systemClock });
+  const { fence, owners, settings } = options;
+  const { storeFixture, store, counters, self, tokens, registry, tag, sockets } =
+    await createWorkerParts({
+      ...options,
+      handoverInbox,
+      resumeKey: RESUME_KEY,
+      settings: { ...LIMITS, ...settings },
+      fence: { look: () => ((fence?.() ?? true) ? "open" : "shut"), hold() {} },
+      owners: owners && { look: owners },
+    });
   const record = memberRecord(self);
   await store.announce(record);
   const http = createServer((req, res) => sockets.handleRequest(req, res));
@@ -239,7 +128,7 @@ export async function startWorker(
     await registry.close();
   }
 
-  onTestFinished(stop);
+  atEnd(stop);
   const worker: WorkerFixture = {
     url,
     port,
@@ -287,7 +176,7 @@ export async function startWorker(
 /** A client that is closed when the test ends. */
 export function rawPeer(options: RawPeerOptions): RawPeer {
   const peer = new RawPeer(options);
-  onTestFinished(() => peer.close());
+  atEnd(() => peer.close());
   return peer;
 }
 
@@ -313,14 +202,6 @@ export function isJoinRequest(message: WireMessage): boolean {
   return (message.content as { method?: string } | undefined)?.method === "peer/join";
 }
 
-export function silentLog(): Log {
-  return createLog({ name: "test", level: "error", format: "text", sink: { write: report } });
-}
-
-function report(line: string): void {
-  process.stderr.write(line);
-}
-
 function memberRecord(self: {
   id: WorkerId;
   incarnation: MemberRecord["incarnation"];
@@ -340,16 +221,7 @@ function memberRecord(self: {
   };
 }
 
-function listen(server: Server, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => resolve((server.address() as AddressInfo).port));
-  });
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
-  });
+async function closeServer(server: Server): Promise<void> {
+  server.closeAllConnections();
+  await closed(server);
 }

@@ -8,8 +8,9 @@ import type { PeerId, SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import type { PendingMessages } from "../../../worker/sessions/pending-messages.ts";
 import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outbound.ts";
 import { openLine } from "../../support/cut.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
+import { HOST_USER, startWorker, type WorkerFixture } from "./fixture.ts";
 import { type RawPeer, rawPublicKey, sealed, type WireMessage } from "./raw-peer.ts";
 
 interface Pair {

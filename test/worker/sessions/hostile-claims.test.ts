@@ -5,8 +5,9 @@
 import { generateKeyPairSync } from "node:crypto";
 import { expect, it } from "vitest";
 import { newPeerId, newSessionId, type PeerId } from "../../../shared/base/ids.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, rawPeer, startStore, startWorker, type WorkerFixture } from "./fixture.ts";
+import { HOST_USER, rawPeer, startWorker, type WorkerFixture } from "./fixture.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
 /** A second worker that takes over from the first, whose lease has expired, when a client asks for the session. */

@@ -1,8 +1,9 @@
 /** An operator locks a session: no new guests. */
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { startStore, startWorker } from "./fixture.ts";
+import { startWorker } from "./fixture.ts";
 
 const USER = { id: "user-b", name: "B" };
 

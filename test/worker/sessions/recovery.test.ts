@@ -8,6 +8,7 @@ import type { Reassertion } from "../../../shared/store/store.ts";
 import { createRecovery } from "../../../worker/sessions/recovery.ts";
 import { TOMBSTONE_MS } from "../../../worker/sessions/session-ownership.ts";
 import { holdings } from "../../robustness/memory.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
@@ -17,7 +18,6 @@ import {
   joinAnswer,
   rawPeer,
   requestJoin,
-  startStore,
   startWorker,
   type WorkerFixture,
 } from "./fixture.ts";

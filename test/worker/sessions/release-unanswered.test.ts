@@ -2,9 +2,10 @@
 import { expect, it, vi } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { interceptChange } from "../../support/intercept-change.ts";
 import { until } from "../../support/until.ts";
-import { isJoinRequest, joinAnswer, requestJoin, startStore, startWorker } from "./fixture.ts";
+import { isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
 
 const SUCCESSOR = "worker-2" as WorkerId;
 

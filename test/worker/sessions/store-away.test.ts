@@ -1,8 +1,9 @@
 /** The store is away: running sessions go on and are recorded later. */
 import { expect, it } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
+import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, startStore, startWorker } from "./fixture.ts";
+import { HOST_USER, startWorker } from "./fixture.ts";
 
 it("while the store is away a running session goes on, and its peers leave and come back", async () => {
   const worker = await startWorker();

@@ -7,6 +7,7 @@ import { createLeaderElection } from "../../../shared/membership/leader-election
 import { StoreRefusedError } from "../../../shared/store/embedded/client.ts";
 import type { OwnerReport } from "../../../worker/sessions/owner-probe.ts";
 import { startReaper } from "../../../worker/sessions/session-reaper.ts";
+import { type StoreFixture, startStore } from "../../support/embedded-store.ts";
 import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
@@ -15,8 +16,6 @@ import {
   isJoinRequest,
   joinAnswer,
   requestJoin,
-  type StoreFixture,
-  startStore,
   startWorker,
   type WorkerFixture,
 } from "./fixture.ts";

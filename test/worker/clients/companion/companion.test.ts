@@ -7,12 +7,12 @@ import { beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../../shared/base/clock.ts";
 import { createCompanion } from "../../../../worker/clients/companion/companion.ts";
 import { COMPANION_ID } from "../../../../worker/clients/companion/package.ts";
+import { startStore } from "../../../support/embedded-store.ts";
 import { silentLog } from "../../../support/logs.ts";
 import { put, vsix } from "../../../support/plugins.ts";
 import { tempFolder } from "../../../support/temp-folder.ts";
 import { until } from "../../../support/until.ts";
 import { startWorker, type Worker, type WorkerOptions } from "../../api/fixture.ts";
-import { startStore } from "../../sessions/fixture.ts";
 
 let folder: string;
 beforeEach(() => {

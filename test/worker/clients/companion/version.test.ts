@@ -3,7 +3,7 @@ import semver from "semver";
 import { expect, test } from "vitest";
 import type { NewValue, Store } from "../../../../shared/store/store.ts";
 import { agreeOnTime, versionAt } from "../../../../worker/clients/companion/version.ts";
-import { startStore } from "../../sessions/fixture.ts";
+import { startStore } from "../../../support/embedded-store.ts";
 
 const A = { serverUrl: "https://a.example.com", dependency: "typefox.open-collaboration-tools" };
 const B = { ...A, serverUrl: "https://b.example.com" };
