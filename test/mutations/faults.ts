@@ -217,8 +217,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "a process that keeps failing restarts without a longer delay",
     file: "shared/children/backoff.ts",
-    code: "FIRST_MS * 2 ** (ends - 1)",
-    instead: "FIRST_MS",
+    code: "backoffMs(BACKOFF, ends - 1, random)",
+    instead: "backoffMs(BACKOFF, 0, random)",
     tests: ["test/shared/children/backoff.test.ts"],
   },
   {
