@@ -46,24 +46,24 @@ export interface Answer {
 
 /** Only the given properties are compared. */
 export interface SeenRequest {
-  readonly line?: string;
+  readonly line?: string | undefined;
   /** Field lines `Name: value`; the case of the name is ignored. */
-  readonly has?: readonly string[];
+  readonly has?: readonly string[] | undefined;
   /** Names of fields, in lower case. */
-  readonly lacks?: readonly string[];
+  readonly lacks?: readonly string[] | undefined;
   /** Without its framing. */
-  readonly body?: string;
+  readonly body?: string | undefined;
   /** Trailer lines, `name: value` with the name in lower case. */
-  readonly trailers?: readonly string[];
+  readonly trailers?: readonly string[] | undefined;
 }
 
 export interface SeenAnswer {
   /** Any of several statuses is correct. */
   readonly status: number | readonly number[];
-  readonly has?: readonly string[];
-  readonly lacks?: readonly string[];
-  readonly body?: string;
-  readonly trailers?: readonly string[];
+  readonly has?: readonly string[] | undefined;
+  readonly lacks?: readonly string[] | undefined;
+  readonly body?: string | undefined;
+  readonly trailers?: readonly string[] | undefined;
 }
 
 /** Cases of one subject, and the configuration of the balancer for them. */
@@ -102,43 +102,45 @@ export function refused(
   };
 }
 
-/** The request reaches the worker as `seen`, gets a response, and the client's connection stays open. */
+/** The request reaches the worker with what the last argument names, gets a response, and the client's connection stays open. */
 export function forwarded(
   name: string,
   source: string,
   sends: Case["sends"],
-  seen: SeenRequest,
-  more: More = {},
+  { line, has, lacks, body, trailers, ...more }: SeenRequest & More,
 ): Case {
   return {
     name,
     source,
     kind: "rule",
     sends,
-    worker: [seen],
+    worker: [{ line, has, lacks, body, trailers }],
     client: [{ status: 200, body: "fine" }],
     leaves: "open",
     ...more,
   };
 }
 
-/** The worker's response to a plain GET reaches the client as `seen`. */
+/** One response, or in `client` several. */
+type Seen =
+  | SeenAnswer
+  | (Required<Pick<Case, "client">> & { readonly [Name in keyof SeenAnswer]?: never });
+
+/** The worker's response to a plain GET reaches the client with what the last argument names. */
 export function answered(
   name: string,
   source: string,
   answer: string | Answer,
-  seen: SeenAnswer | readonly SeenAnswer[],
-  more: More & { readonly sends?: Case["sends"] } = {},
+  { status = 200, has, lacks, body, trailers, ...more }: Seen & More & Partial<Pick<Case, "sends">>,
 ): Case {
   const bytes = typeof answer === "string" ? { bytes: answer } : answer;
-  const client = "status" in seen ? [seen] : seen;
   return {
     name,
     source,
     kind: "rule",
     sends: head("GET / HTTP/1.1", "Host: h"),
     answers: [bytes],
-    client,
+    client: [{ status, has, lacks, body, trailers }],
     leaves: "open",
     ...more,
   };

@@ -133,12 +133,7 @@ function compareAnswer(expected: SeenAnswer, got: Message): string[] {
 }
 
 function compareFields(
-  expected: {
-    readonly has?: readonly string[];
-    readonly lacks?: readonly string[];
-    readonly body?: string;
-    readonly trailers?: readonly string[];
-  },
+  expected: Pick<SeenRequest, "has" | "lacks" | "body" | "trailers">,
   got: Message,
 ): string[] {
   const wrong: string[] = [];

@@ -2,10 +2,9 @@
  * The environment of a case: scripted workers behind the tested balancer, raw clients in front of it. All connections are
  * closed after a case, so the next one starts without a connection to any worker.
  */
-import { connect } from "node:net";
-import { connect as connectTls, TLSSocket } from "node:tls";
+import { TLSSocket } from "node:tls";
 import { type RawWorker, startRawWorker } from "../balancer/rig.ts";
-import { RawSocket } from "../support/sockets.ts";
+import { connectRaw, type RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 import { type Answer, ok } from "./case.ts";
 import { type Message, readAnswers, readRequests } from "./messages.ts";
@@ -40,16 +39,37 @@ export class Stage {
 
   async client(): Promise<RawSocket> {
     const { httpPort, tlsPort } = this.#target;
-    const socket = this.secure
-      ? connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false })
-      : connect({ port: httpPort, host: "127.0.0.1", allowHalfOpen: true });
-    const client = new RawSocket(socket);
+    const client = await connectRaw(
+      this.secure ? { port: tlsPort, tls: {} } : { port: httpPort, allowHalfOpen: true },
+    );
     this.#clients.push(client);
-    await new Promise<void>((resolve, reject) => {
-      socket.once(this.secure ? "secureConnect" : "connect", resolve);
-      socket.once("error", reject);
-    });
     return client;
+  }
+
+  /** A client that has sent `bytes`. */
+  async send(bytes: string | Buffer): Promise<RawSocket> {
+    const client = await this.client();
+    client.write(bytes);
+    return client;
+  }
+
+  /** A client that has sent `request`, and the worker's connection that has got it and responds by hand. */
+  async exchange(
+    request: string,
+  ): Promise<{ readonly client: RawSocket; readonly worker: WorkerConnection }> {
+    this.answersByHand();
+    const client = await this.send(request);
+    await this.requestsCome(1);
+    return { client, worker: await this.connection(0) };
+  }
+
+  /** A client that has sent half a body, and the worker's connection that has got it and responds by hand. */
+  async halfABody(request: string): Promise<Awaited<ReturnType<Stage["exchange"]>>> {
+    this.answersByHand();
+    const client = await this.send(request);
+    const worker = await this.connection(0);
+    await worker.raw.has("half");
+    return { client, worker };
   }
 
   /** Sets the responses of the workers to their first, second … request. */

@@ -7,12 +7,8 @@ const cases: Case[] = [
     "a client that disconnects while the worker is processing",
     "policy: aborts and backpressure",
     async (stage) => {
-      stage.answersByHand();
-      const client = await stage.client();
-      client.write(get());
-      await stage.requestsCome(1);
+      const { client, worker } = await stage.exchange(get());
       client.socket.destroy();
-      const worker = await stage.connection(0);
       await worker.raw.end();
     },
     { kind: "choice" },
@@ -21,31 +17,19 @@ const cases: Case[] = [
     "a client that disconnects within its body",
     "policy: aborts and backpressure, RFC 9112 §8",
     async (stage) => {
-      stage.answersByHand();
-      const client = await stage.client();
-      client.write(post("half", "Content-Length: 10"));
-      const worker = await stage.connection(0);
-      await worker.raw.has("half");
+      const { client, worker } = await stage.halfABody(post("half", "Content-Length: 10"));
       client.socket.destroy();
       await worker.raw.end();
     },
   ),
   played("a client that disconnects within a chunk", "RFC 9112 §8", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(chunked("a\r\nhalf"));
-    const worker = await stage.connection(0);
-    await worker.raw.has("half");
+    const { client, worker } = await stage.halfABody(chunked("a\r\nhalf"));
     client.socket.destroy();
     await worker.raw.end();
     stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
   }),
   played("a client that sends FIN within its body", "RFC 9112 §8", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(post("half", "Content-Length: 10"));
-    const worker = await stage.connection(0);
-    await worker.raw.has("half");
+    const { client, worker } = await stage.halfABody(post("half", "Content-Length: 10"));
     client.socket.end();
     await worker.raw.end();
     stage.check(!stage.requests.some(({ complete }) => complete), "the worker takes half for all");
@@ -54,11 +38,7 @@ const cases: Case[] = [
     "a client that disconnects within the response",
     "policy: aborts and backpressure",
     async (stage) => {
-      stage.answersByHand();
-      const client = await stage.client();
-      client.write(get());
-      await stage.requestsCome(1);
-      const worker = await stage.connection(0);
+      const { client, worker } = await stage.exchange(get());
       worker.write(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("4\r\nhalf\r\n"));
       await client.has("half");
       client.socket.destroy();
@@ -73,11 +53,9 @@ const cases: Case[] = [
     "a client that disconnects within its head",
     "policy: aborts and backpressure",
     async (stage) => {
-      const client = await stage.client();
-      client.write("GET / HTTP/1.1\r\nHo");
+      const client = await stage.send("GET / HTTP/1.1\r\nHo");
       client.socket.destroy();
-      const next = await stage.client();
-      next.write(get());
+      const next = await stage.send(get());
       await stage.answersCome(next, 1);
       stage.check(stage.requests.length === 1, "half a head reached a worker");
     },
@@ -87,8 +65,7 @@ const cases: Case[] = [
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "end" });
-      const client = await stage.client();
-      client.write(post("x", "Content-Length: 1"));
+      const client = await stage.send(post("x", "Content-Length: 1"));
       const [answer] = await stage.answersCome(client, 1);
       stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
       stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
@@ -99,8 +76,7 @@ const cases: Case[] = [
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "reset" });
-      const client = await stage.client();
-      client.write(post("x", "Content-Length: 1"));
+      const client = await stage.send(post("x", "Content-Length: 1"));
       const [answer] = await stage.answersCome(client, 1);
       stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
       stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
@@ -110,8 +86,7 @@ const cases: Case[] = [
     "a closed keep-alive connection is not noticed by the client",
     "RFC 9112 §9.3.1",
     async (stage) => {
-      const client = await stage.client();
-      client.write(get());
+      const client = await stage.send(get());
       await stage.answersCome(client, 1);
       const worker = await stage.connection(0);
       worker.raw.socket.end();
@@ -123,11 +98,7 @@ const cases: Case[] = [
     },
   ),
   played("a response before the end of the request body", "RFC 9110 §7.5", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(post("half", "Content-Length: 1000000"));
-    const worker = await stage.connection(0);
-    await worker.raw.has("half");
+    const { client, worker } = await stage.halfABody(post("half", "Content-Length: 1000000"));
     worker.write(
       head("HTTP/1.1 413 Too Large", "Content-Length: 3", "Connection: close").concat("big"),
     );
@@ -144,16 +115,11 @@ const cases: Case[] = [
     "a complete response and the end of the connection during the request body",
     "RFC 9112 §9.6",
     async (stage) => {
-      stage.answersByHand();
-      const client = await stage.client();
-      client.write(post("half", "Content-Length: 100"));
-      const worker = await stage.connection(0);
-      await worker.raw.has("half");
+      const { client, worker } = await stage.halfABody(post("half", "Content-Length: 100"));
       worker.write(ok("early"));
       await client.has("early");
       stage.answers({ bytes: ok("fine") });
-      const other = await stage.client();
-      other.write(get());
+      const other = await stage.send(get());
       await stage.answersCome(other, 1);
       stage.check(other.text.endsWith("fine"), `another client got ${other.text}`);
       // The first worker connection waits for 96 bytes of a body, so a request on it would be lost.
@@ -165,12 +131,10 @@ const cases: Case[] = [
     "policy: other clients do not notice",
     async (stage) => {
       for (let i = 0; i < 100; i++) {
-        const rude = await stage.client();
-        rude.write(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
+        const rude = await stage.send(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
         reset(rude);
       }
-      const client = await stage.client();
-      client.write(get());
+      const client = await stage.send(get());
       await stage.answersCome(client, 1);
       stage.check(client.text.endsWith("fine"), `got ${client.text}`);
     },

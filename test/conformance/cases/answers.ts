@@ -10,12 +10,16 @@ function bad(
   answer: string | Answer,
   more: Partial<Case> = {},
 ): Case {
-  return answered(name, source, answer, { status: 502 }, { leaves: "any", ...more });
+  return answered(name, source, answer, { status: 502, leaves: "any", ...more });
 }
 
 /** The client can detect that the response is incomplete. */
 function cut(name: string, source: string, answer: Answer, more: Partial<Case> = {}): Case {
-  const { client: _, ...one } = answered(name, source, answer, [], { leaves: "cut", ...more });
+  const { client: _, ...one } = answered(name, source, answer, {
+    client: [],
+    leaves: "cut",
+    ...more,
+  });
   return one;
 }
 
@@ -44,9 +48,7 @@ const cases: Case[] = [
     "status 600",
     "RFC 9110 §15: 100 to 599",
     end("HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n"),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   bad(
     "a control byte in the reason",
@@ -66,25 +68,19 @@ const cases: Case[] = [
     "a space before a colon",
     "RFC 9112 §5.1: remove or refuse",
     end("HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nx"),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   bad(
     "a folded field",
     "RFC 9112 §5.2: refuse or unfold",
     end("HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   bad(
     "a field without colon",
     "RFC 9112 §5",
     end("HTTP/1.1 200 OK\r\nfield\r\nContent-Length: 0\r\n\r\n"),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   bad(
     "NUL in a value",
@@ -110,9 +106,7 @@ const cases: Case[] = [
     "length and chunks",
     "RFC 9112 §6.3: must be an error or handled as one",
     end(head("HTTP/1.1 200 OK", "Content-Length: 3", TE).concat("0\r\n\r\n")),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   bad(
     "two lengths",
@@ -123,9 +117,7 @@ const cases: Case[] = [
     "the same length twice",
     "RFC 9112 §6.3 ¶5: refuse or take one",
     end(head("HTTP/1.1 200 OK", "Content-Length: 1", "Content-Length: 1").concat("x")),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   ...["+1", "-1", "0x1", "1, 2", "1 1", "abc", "99999999999999999999", "1\x0b"].map((value) =>
     bad(
@@ -155,9 +147,7 @@ const cases: Case[] = [
     "chunks in HTTP/1.0",
     "RFC 9112 §6.1: treat as faulty",
     end(head("HTTP/1.0 200 OK", TE).concat("0\r\n\r\n")),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
 
   // --- truncated bodies ---
@@ -191,16 +181,10 @@ const cases: Case[] = [
     "a malformed trailer",
     "RFC 9112 §7.1.2",
     end(chunkedOk("4\r\nhalf\r\n0\r\nno colon\r\n\r\n")),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   played("a reset in a body that is framed by the end", "RFC 9112 §8", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(get());
-    await stage.requestsCome(1);
-    const worker = await stage.connection(0);
+    const { client, worker } = await stage.exchange(get());
     worker.write(head("HTTP/1.1 200 OK").concat("half"));
     await client.has("half");
     resetConnection(worker.raw);
@@ -230,21 +214,13 @@ const cases: Case[] = [
     "a body framed by the end of the connection",
     "RFC 9112 §6.3 ¶8",
     end(head("HTTP/1.1 200 OK").concat("all")),
-    { status: 200, body: "all" },
-    {
-      leaves: "closed",
-      kind: "choice",
-    },
+    { status: 200, body: "all", leaves: "closed", kind: "choice" },
   ),
   answered(
     "HTTP/1.0 without a length",
     "RFC 9112 §6.3 ¶8",
     end(head("HTTP/1.0 200 OK").concat("all")),
-    { status: 200, body: "all" },
-    {
-      leaves: "closed",
-      kind: "choice",
-    },
+    { status: 200, body: "all", leaves: "closed", kind: "choice" },
   ),
   answered(
     "HTTP/1.0 with a length",
@@ -283,8 +259,7 @@ const cases: Case[] = [
     "204 with a length of 0",
     "RFC 9110 §8.6: must not be sent",
     end(head("HTTP/1.1 204 No Content", "Content-Length: 0")),
-    { status: 204, lacks: ["content-length"] },
-    { kind: "choice" },
+    { status: 204, lacks: ["content-length"], kind: "choice" },
   ),
   answered(
     "204 with chunks",
@@ -307,42 +282,23 @@ const cases: Case[] = [
   answered("304 without a length", "RFC 9110 §15.4.5", head("HTTP/1.1 304 Not Modified"), {
     status: 304,
   }),
-  answered(
-    "HEAD with a length",
-    "RFC 9110 §9.3.2",
-    head("HTTP/1.1 200 OK", "Content-Length: 10"),
-    { status: 200, has: ["Content-Length: 10"] },
-    {
-      sends: head("HEAD / HTTP/1.1", "Host: h"),
-    },
-  ),
-  answered(
-    "HEAD with announced chunks",
-    "RFC 9112 §6.1",
-    head("HTTP/1.1 200 OK", TE),
-    { status: 200 },
-    {
-      sends: head("HEAD / HTTP/1.1", "Host: h"),
-    },
-  ),
-  answered(
-    "HEAD without a length",
-    "RFC 9110 §9.3.2",
-    head("HTTP/1.1 200 OK"),
-    { status: 200 },
-    {
-      sends: head("HEAD / HTTP/1.1", "Host: h"),
-    },
-  ),
-  answered(
-    "HEAD with a forbidden body",
-    "RFC 9110 §9.3.2",
-    end(ok("body")),
-    { status: 200 },
-    {
-      sends: head("HEAD / HTTP/1.1", "Host: h"),
-    },
-  ),
+  answered("HEAD with a length", "RFC 9110 §9.3.2", head("HTTP/1.1 200 OK", "Content-Length: 10"), {
+    status: 200,
+    has: ["Content-Length: 10"],
+    sends: head("HEAD / HTTP/1.1", "Host: h"),
+  }),
+  answered("HEAD with announced chunks", "RFC 9112 §6.1", head("HTTP/1.1 200 OK", TE), {
+    status: 200,
+    sends: head("HEAD / HTTP/1.1", "Host: h"),
+  }),
+  answered("HEAD without a length", "RFC 9110 §9.3.2", head("HTTP/1.1 200 OK"), {
+    status: 200,
+    sends: head("HEAD / HTTP/1.1", "Host: h"),
+  }),
+  answered("HEAD with a forbidden body", "RFC 9110 §9.3.2", end(ok("body")), {
+    status: 200,
+    sends: head("HEAD / HTTP/1.1", "Host: h"),
+  }),
   answered(
     "fields, including repeated ones, in their order",
     "RFC 9110 §5.3",
@@ -370,38 +326,29 @@ const cases: Case[] = [
     "x-ct-* fields of workers do not reach clients",
     "policy: words between balancer and worker",
     ok("", "x-ct-session: s", "x-ct-epoch: 1", "x-ct-owner: w"),
-    {
-      status: 200,
-      lacks: ["x-ct-session", "x-ct-epoch", "x-ct-owner"],
-    },
-    { kind: "own" },
+    { status: 200, lacks: ["x-ct-session", "x-ct-epoch", "x-ct-owner"], kind: "own" },
   ),
-  answered(
-    "no chunks to HTTP/1.0",
-    "RFC 9112 §7.1",
-    chunkedOk("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
-    { status: 200, body: "abc", lacks: ["transfer-encoding"] },
-    {
-      sends: "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
-      leaves: "closed",
-    },
-  ),
+  answered("no chunks to HTTP/1.0", "RFC 9112 §7.1", chunkedOk("2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), {
+    status: 200,
+    body: "abc",
+    lacks: ["transfer-encoding"],
+    sends: "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+    leaves: "closed",
+  }),
   answered(
     "no chunks to HTTP/1.0 that keeps its connection",
     "RFC 9112 §7.1",
     chunkedOk("2\r\nab\r\n0\r\n\r\n"),
-    { status: 200, body: "ab", lacks: ["transfer-encoding"] },
     {
+      status: 200,
+      body: "ab",
+      lacks: ["transfer-encoding"],
       sends: "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n",
       leaves: "closed",
     },
   ),
   played("parts are forwarded as they arrive", "policy: aborts and backpressure", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(get());
-    await stage.requestsCome(1);
-    const worker = await stage.connection(0);
+    const { client, worker } = await stage.exchange(get());
     worker.write(chunkedOk("5\r\nfirst\r\n"));
     await client.has("first");
     worker.write("6\r\nsecond\r\n");
@@ -411,11 +358,7 @@ const cases: Case[] = [
     stage.check(answer?.body === "firstsecond", `got ${client.text}`);
   }),
   played("a response byte by byte", "RFC 9112 §2.2", async (stage) => {
-    stage.answersByHand();
-    const client = await stage.client();
-    client.write(get());
-    await stage.requestsCome(1);
-    const worker = await stage.connection(0);
+    const { client, worker } = await stage.exchange(get());
     for (const byte of chunkedOk("5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n")) {
       worker.write(byte);
       await new Promise((resolve) => setImmediate(resolve));

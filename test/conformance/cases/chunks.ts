@@ -9,8 +9,7 @@ function broken(name: string, source: string, bytes: string, more: Partial<Case>
     kind: "rule",
     sends: "",
     async play(stage) {
-      const client = await stage.client();
-      client.write(chunked(`${bytes}GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n`));
+      const client = await stage.send(chunked(`${bytes}GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n`));
       await client.end();
       stage.check(
         !/^HTTP\/1\.1 [23]/.test(client.text),
@@ -71,9 +70,7 @@ const cases: Case[] = [
     "an extension of 20,000 bytes",
     "CVE-2024-22019",
     `3;${"a".repeat(20_000)}\r\nabc\r\n${END}`,
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   broken(
     "extensions of 40 KB in small chunks",
@@ -85,9 +82,7 @@ const cases: Case[] = [
     "a size of 13 digits",
     "CVE-2024-22019: sizes have limits",
     `0000000000003\r\nabc\r\n${END}`,
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   broken("data after a size of 0", "RFC 9112 §7.1.2", "0\r\nabc\r\n\r\n"),
   broken("a body that ends immediately", "RFC 9112 §7.1", "GET /hidden HTTP/1.1\r\n\r\n"),
@@ -126,17 +121,13 @@ const cases: Case[] = [
     "a chunk of 60,000 bytes",
     "RFC 9112 §7.1",
     chunked(`ea60\r\n${"x".repeat(60_000)}\r\n${END}`),
-    {
-      body: "x".repeat(60_000),
-    },
+    { body: "x".repeat(60_000) },
   ),
   forwarded(
     "a thousand chunks of one byte",
     "RFC 9112 §7.1",
     chunked(`${"1\r\nx\r\n".repeat(1000)}${END}`),
-    {
-      body: "x".repeat(1000),
-    },
+    { body: "x".repeat(1000) },
   ),
 ];
 

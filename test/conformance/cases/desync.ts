@@ -6,8 +6,7 @@ const HIDDEN = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /** Another client sends a request and must get its own response. */
 async function neighbourIsFine(stage: Stage): Promise<void> {
-  const other = await stage.client();
-  other.write("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");
+  const other = await stage.send("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");
   await stage.answersCome(other, 1);
   stage.check(other.text.endsWith("\r\n\r\nafter"), `a neighbour got ${other.text}`);
   stage.check(!stage.workerBytes.includes("GET /hidden HTTP/1.1\r\nhost"), "a hidden request ran");
@@ -19,8 +18,7 @@ function attack(name: string, source: string, sends: string, more: Partial<Case>
     name,
     source,
     async (stage) => {
-      const attacker = await stage.client();
-      attacker.write(sends);
+      const attacker = await stage.send(sends);
       await stage.answersCome(attacker, 1).catch(() => []);
       await neighbourIsFine(stage);
       await neighbourIsFine(stage);
@@ -36,8 +34,7 @@ function poison(name: string, bytes: string, more: Partial<Case> = {}): Case {
     "CVE-2026-48931: answer queue poisoning",
     async (stage) => {
       stage.answers({ bytes: ok("mine") + bytes });
-      const client = await stage.client();
-      client.write(get());
+      const client = await stage.send(get());
       await stage.answersCome(client, 1);
       stage.check(client.text.endsWith("mine"), `the client got ${client.text}`);
       stage.answers({ bytes: ok("fine") });
@@ -117,8 +114,7 @@ const cases: Case[] = [
   poison("a response followed by a head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
   poison("a response followed by garbage", "\x00\x01garbage\r\n\r\n"),
   played("an unsolicited response on an idle connection", "CVE-2026-48931", async (stage) => {
-    const client = await stage.client();
-    client.write(get());
+    const client = await stage.send(get());
     await stage.answersCome(client, 1);
     const worker = await stage.connection(0);
     worker.write(ok("poison"));
@@ -127,8 +123,7 @@ const cases: Case[] = [
   }),
   played("a body after 204", "RFC 9112 §6.3", async (stage) => {
     stage.answers({ bytes: `${head("HTTP/1.1 204 No Content", "Content-Length: 6")}poison` });
-    const client = await stage.client();
-    client.write(get());
+    const client = await stage.send(get());
     await stage.answersCome(client, 1);
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
@@ -137,16 +132,14 @@ const cases: Case[] = [
     stage.answers({
       bytes: `${head("HTTP/1.1 304 Not Modified", "Content-Length: 6")}${ok("poison")}`,
     });
-    const client = await stage.client();
-    client.write(get());
+    const client = await stage.send(get());
     await stage.answersCome(client, 1);
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
   played("a body after HEAD", "RFC 9110 §9.3.2", async (stage) => {
     stage.answers({ bytes: ok("poison") });
-    const client = await stage.client();
-    client.write(head("HEAD / HTTP/1.1", "Host: h"));
+    const client = await stage.send(head("HEAD / HTTP/1.1", "Host: h"));
     await stage.answersCome(client, 1, ["HEAD"]);
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
@@ -155,8 +148,7 @@ const cases: Case[] = [
     stage.answers({
       bytes: `${head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")}1\r\nx\r\n0\r\n\r\n${ok("poison")}`,
     });
-    const client = await stage.client();
-    client.write(get());
+    const client = await stage.send(get());
     await stage.answersCome(client, 1);
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
@@ -190,8 +182,7 @@ const cases: Case[] = [
         bytes: head("HTTP/1.1 200 OK", "Content-Length: 10").concat("half"),
         closes: "reset",
       });
-      const client = await stage.client();
-      client.write(get());
+      const client = await stage.send(get());
       await client.end();
       stage.answers({ bytes: ok("fine") });
       await neighbourIsFine(stage);

@@ -5,8 +5,7 @@ import type { Stage } from "../stage.ts";
 /** Plays a request to a worker that closes the connection without a response; resolves with the response of the balancer. */
 async function failure(stage: Stage, request: string): Promise<string> {
   stage.answers({ bytes: "", closes: "end" });
-  const client = await stage.client();
-  client.write(request);
+  const client = await stage.send(request);
   await stage.answersCome(client, 1, [request.split(" ", 1)[0] ?? "GET"]);
   return client.text;
 }
@@ -16,8 +15,7 @@ const cases: Case[] = [
     "the health path reports a healthy worker without an error",
     "policy: own errors",
     async (stage) => {
-      const client = await stage.client();
-      client.write(head("GET /ct-health/ HTTP/1.1", "Host: h"));
+      const client = await stage.send(head("GET /ct-health/ HTTP/1.1", "Host: h"));
       await stage.answersCome(client, 1);
       stage.check(client.text.includes('"status":"ok"'), `got ${client.text}`);
       stage.check(stage.workerBytes === "", "a worker was asked");
@@ -63,8 +61,7 @@ const cases: Case[] = [
     { kind: "own" },
   ),
   played("400 repeats nothing that the client sent", "bug class: reflection", async (stage) => {
-    const client = await stage.client();
-    client.write(head("GET /<script>alert(1)</script> HTTP/1.1", "X: <b>"));
+    const client = await stage.send(head("GET /<script>alert(1)</script> HTTP/1.1", "X: <b>"));
     await client.end();
     stage.check(
       /^HTTP\/1\.1 400 /.test(client.text) && !client.text.includes("<script>alert"),
@@ -79,8 +76,9 @@ const cases: Case[] = [
     "400 arrives although the client sent much more",
     "RFC 9112 §9.6: no reset over the answer",
     async (stage) => {
-      const client = await stage.client();
-      client.write(`${head("POST / HTTP/1.1", "Content-Length: 1000000")}${"x".repeat(500_000)}`);
+      const client = await stage.send(
+        `${head("POST / HTTP/1.1", "Content-Length: 1000000")}${"x".repeat(500_000)}`,
+      );
       await client.end();
       stage.check(
         /^HTTP\/1\.1 400 /.test(client.text),

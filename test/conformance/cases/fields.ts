@@ -60,8 +60,7 @@ const cases: Case[] = [
       `${name}, which CGI confuses with another field, is removed`,
       "bug class: name mangling",
       get(`${name}: 1`),
-      { lacks: [name.toLowerCase()] },
-      { kind: "choice" },
+      { lacks: [name.toLowerCase()], kind: "choice" },
     ),
   ),
   ...["x_ct_edge", "X_Ct_Key", "x-ct_session", "x+ct+owner"].map((name) =>
@@ -69,8 +68,7 @@ const cases: Case[] = [
       `${name}, which CGI confuses with an x-ct-* field, is removed`,
       "bug class: name mangling",
       get(`${name}: forged`),
-      { lacks: [name.toLowerCase()] },
-      { kind: "own" },
+      { lacks: [name.toLowerCase()], kind: "own" },
     ),
   ),
 

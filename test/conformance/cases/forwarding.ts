@@ -14,8 +14,7 @@ function becomes(
     name,
     source,
     async (stage) => {
-      const client = await stage.client();
-      client.write(get(sent));
+      await stage.send(get(sent));
       const [request] = await stage.requestsCome(1);
       const lines = (request?.fields ?? []).filter((line) =>
         line.toLowerCase().startsWith(`${lower}:`),
@@ -43,28 +42,19 @@ const strangerCases: Case[] = [
     "a forged address precedes the real one",
     "policy: who the client is",
     get("X-Forwarded-For: 1.2.3.4"),
-    {
-      has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1"],
-    },
-    { kind: "choice" },
+    { has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1"], kind: "choice" },
   ),
   forwarded(
     "forged addresses in two fields precede the real one",
     "policy: who the client is",
     get("X-Forwarded-For: 1.1.1.1", "X-Forwarded-For: 2.2.2.2"),
-    {
-      has: ["X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1"],
-    },
-    { kind: "choice" },
+    { has: ["X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1"], kind: "choice" },
   ),
   forwarded(
     "an empty X-Forwarded-For adds nothing",
     "policy: who the client is",
     get("X-Forwarded-For:"),
-    {
-      has: ["X-Forwarded-For: 127.0.0.1"],
-    },
-    { kind: "choice" },
+    { has: ["X-Forwarded-For: 127.0.0.1"], kind: "choice" },
   ),
   becomes(
     "a forged scheme is replaced",
@@ -78,17 +68,13 @@ const strangerCases: Case[] = [
     "a forged host is replaced",
     "policy: who the client is",
     get("X-Forwarded-Host: evil"),
-    {
-      has: ["X-Forwarded-Host: h"],
-    },
+    { has: ["X-Forwarded-Host: h"] },
   ),
   forwarded(
     "a forged X-Real-IP is replaced",
     "policy: who the client is",
     get("X-Real-IP: 1.2.3.4"),
-    {
-      has: ["X-Real-IP: 127.0.0.1"],
-    },
+    { has: ["X-Real-IP: 127.0.0.1"] },
   ),
   becomes(
     "a forged Forwarded is replaced",
@@ -101,10 +87,7 @@ const strangerCases: Case[] = [
     "a forged x-ct-edge is removed",
     "policy: words between balancer and worker",
     get("x-ct-edge: forged", "x-ct-session: s", "x-ct-anything: x"),
-    {
-      lacks: ["x-ct-session", "x-ct-anything"],
-    },
-    { kind: "own" },
+    { lacks: ["x-ct-session", "x-ct-anything"], kind: "own" },
   ),
   becomes(
     "a forged request id is replaced",
@@ -122,38 +105,22 @@ const trustedCases: Case[] = [
     "its chain is kept and its address appended",
     "policy: who the client is",
     get("X-Forwarded-For: 1.2.3.4"),
-    {
-      has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1", "X-Real-IP: 1.2.3.4"],
-    },
-    { kind: "own" },
+    { has: ["X-Forwarded-For: 1.2.3.4, 127.0.0.1", "X-Real-IP: 1.2.3.4"], kind: "own" },
   ),
   forwarded(
     "the last untrusted address is the client's",
     "policy: who the client is",
     get("X-Forwarded-For: 6.6.6.6, 1.2.3.4, 127.0.0.1"),
-    {
-      has: ["X-Real-IP: 1.2.3.4"],
-    },
-    { kind: "own" },
+    { has: ["X-Real-IP: 1.2.3.4"], kind: "own" },
   ),
-  forwarded(
-    "its scheme is kept",
-    "policy: who the client is",
-    get("X-Forwarded-Proto: https"),
-    { has: ["X-Forwarded-Proto: https"] },
-    {
-      kind: "own",
-    },
-  ),
-  forwarded(
-    "its host is kept",
-    "policy: who the client is",
-    get("X-Forwarded-Host: outside"),
-    { has: ["X-Forwarded-Host: outside"] },
-    {
-      kind: "own",
-    },
-  ),
+  forwarded("its scheme is kept", "policy: who the client is", get("X-Forwarded-Proto: https"), {
+    has: ["X-Forwarded-Proto: https"],
+    kind: "own",
+  }),
+  forwarded("its host is kept", "policy: who the client is", get("X-Forwarded-Host: outside"), {
+    has: ["X-Forwarded-Host: outside"],
+    kind: "own",
+  }),
   ...(
     [
       ["1.2.3.4:50718", "1.2.3.4"],
@@ -170,8 +137,7 @@ const trustedCases: Case[] = [
       `X-Forwarded-For: ${said} names ${address}`,
       "RFC 7239 §6",
       get(`X-Forwarded-For: ${said}`),
-      { has: [`X-Forwarded-For: ${said}, 127.0.0.1`, `X-Real-IP: ${address}`] },
-      { kind: "own" },
+      { has: [`X-Forwarded-For: ${said}, 127.0.0.1`, `X-Real-IP: ${address}`], kind: "own" },
     ),
   ),
   forwarded(
@@ -185,8 +151,8 @@ const trustedCases: Case[] = [
         "X-Forwarded-Proto: https",
         "X-Forwarded-Host: edge.example",
       ],
+      kind: "own",
     },
-    { kind: "own" },
   ),
   becomes(
     "a Forwarded with an open quote, which would hide ours, is not forwarded",
@@ -199,8 +165,7 @@ const trustedCases: Case[] = [
     "its X-Real-IP is ignored if there is X-Forwarded-For",
     "bug class: fields that a proxy hands on as its client made them up",
     get("X-Real-IP: 6.6.6.6", "X-Forwarded-For: 1.2.3.4"),
-    { has: ["X-Real-IP: 1.2.3.4"] },
-    { kind: "own" },
+    { has: ["X-Real-IP: 1.2.3.4"], kind: "own" },
   ),
   ...(
     [
@@ -214,8 +179,7 @@ const trustedCases: Case[] = [
       `its scheme ${said} means ${proto}`,
       "policy: who the client is",
       get(`X-Forwarded-Proto: ${said}`),
-      { has: [`X-Forwarded-Proto: ${proto}`] },
-      { kind: "own" },
+      { has: [`X-Forwarded-Proto: ${proto}`], kind: "own" },
     ),
   ),
   becomes(

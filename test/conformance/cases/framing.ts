@@ -83,17 +83,13 @@ const cases: Case[] = [
     "length and chunks",
     "RFC 9112 §6.1: smuggling",
     post("0\r\n\r\n", "Content-Length: 5", TE),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   refused(
     "chunks and length",
     "RFC 9112 §6.1: smuggling",
     post("0\r\n\r\n", TE, "Content-Length: 5"),
-    {
-      kind: "choice",
-    },
+    { kind: "choice" },
   ),
   refused(
     "length and chunks, and a request hidden in them",
@@ -155,9 +151,7 @@ const cases: Case[] = [
     "a body in several segments",
     "RFC 9112 §6.2",
     [post("a", "Content-Length: 4"), "b", "cd"],
-    {
-      body: "abcd",
-    },
+    { body: "abcd" },
   ),
   forwarded("POST without a length", "RFC 9112 §6.3 ¶7: no body", post(""), { body: "" }),
   forwarded("a body with GET", "RFC 9110 §9.3.1", `${get("Content-Length: 4")}abcd`, {
@@ -167,9 +161,7 @@ const cases: Case[] = [
     "a body with DELETE",
     "RFC 9110 §9.3.5",
     `${head("DELETE / HTTP/1.1", "Host: h", "Content-Length: 4")}abcd`,
-    {
-      body: "abcd",
-    },
+    { body: "abcd" },
   ),
   forwarded("chunks", "RFC 9112 §7.1", chunked("4\r\nabcd\r\n0\r\n\r\n"), { body: "abcd" }),
   forwarded("chunks with GET", "RFC 9110 §9.3.1", `${get(TE)}2\r\nab\r\n0\r\n\r\n`, { body: "ab" }),
@@ -177,9 +169,7 @@ const cases: Case[] = [
     "the coding in another case",
     "RFC 9112 §7",
     post("2\r\nab\r\n0\r\n\r\n", "Transfer-Encoding: Chunked"),
-    {
-      body: "ab",
-    },
+    { body: "ab" },
   ),
   forwarded(
     "a body that looks like a request",
@@ -206,10 +196,7 @@ const cases: Case[] = [
     "a body of HTTP/1.0",
     "RFC 9112 §6.2",
     `${head("POST / HTTP/1.0", "Host: h", "Content-Length: 4")}abcd`,
-    {
-      body: "abcd",
-    },
-    { leaves: "closed" },
+    { body: "abcd", leaves: "closed" },
   ),
 ];
 

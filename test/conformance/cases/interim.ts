@@ -6,63 +6,43 @@ const HINTS = head("HTTP/1.1 103 Early Hints", "Link: </a>; rel=preload");
 const OLD = "GET / HTTP/1.0\r\nHost: h\r\n\r\n";
 
 const cases: Case[] = [
-  answered(
-    "103 before the response",
-    "RFC 8297 §2",
-    HINTS + ok("x"),
-    [
+  answered("103 before the response", "RFC 8297 §2", HINTS + ok("x"), {
+    client: [
       { status: 103, has: ["Link: </a>; rel=preload"] },
       { status: 200, body: "x" },
     ],
-    {
-      kind: "choice",
-    },
-  ),
-  answered(
-    "102 before the response",
-    "RFC 9110 §15.2",
-    head("HTTP/1.1 102 Processing") + ok("x"),
-    [{ status: 102 }, { status: 200, body: "x" }],
-    {
-      kind: "choice",
-    },
-  ),
-  answered(
-    "an unsolicited 100",
-    "RFC 9110 §15.2.1",
-    CONTINUE + ok("x"),
-    [{ status: 100 }, { status: 200, body: "x" }],
-    { kind: "choice" },
-  ),
-  answered(
-    "three interim responses",
-    "RFC 9110 §15.2",
-    CONTINUE + HINTS + HINTS + ok("x"),
-    [{ status: 100 }, { status: 103 }, { status: 103 }, { status: 200, body: "x" }],
-    {
-      kind: "choice",
-    },
-  ),
-  answered(
-    "no interim response to HTTP/1.0",
-    "RFC 9110 §15.2",
-    HINTS + ok("x"),
-    { status: 200, body: "x" },
-    { sends: OLD, leaves: "closed" },
-  ),
-  answered(
-    "no 100 to HTTP/1.0",
-    "RFC 9110 §15.2",
-    CONTINUE + ok("x"),
-    { status: 200, body: "x" },
-    { sends: OLD, leaves: "closed" },
-  ),
+    kind: "choice",
+  }),
+  answered("102 before the response", "RFC 9110 §15.2", head("HTTP/1.1 102 Processing") + ok("x"), {
+    client: [{ status: 102 }, { status: 200, body: "x" }],
+    kind: "choice",
+  }),
+  answered("an unsolicited 100", "RFC 9110 §15.2.1", CONTINUE + ok("x"), {
+    client: [{ status: 100 }, { status: 200, body: "x" }],
+    kind: "choice",
+  }),
+  answered("three interim responses", "RFC 9110 §15.2", CONTINUE + HINTS + HINTS + ok("x"), {
+    client: [{ status: 100 }, { status: 103 }, { status: 103 }, { status: 200, body: "x" }],
+    kind: "choice",
+  }),
+  answered("no interim response to HTTP/1.0", "RFC 9110 §15.2", HINTS + ok("x"), {
+    status: 200,
+    body: "x",
+    sends: OLD,
+    leaves: "closed",
+  }),
+  answered("no 100 to HTTP/1.0", "RFC 9110 §15.2", CONTINUE + ok("x"), {
+    status: 200,
+    body: "x",
+    sends: OLD,
+    leaves: "closed",
+  }),
   answered(
     "an interim response before the end is not a response",
     "RFC 9112 §8",
     { bytes: HINTS, closes: "end" },
-    [{ status: 103 }, { status: 502 }],
     {
+      client: [{ status: 103 }, { status: 502 }],
       leaves: "any",
       kind: "choice",
       sends: post("", "Content-Length: 0"),
@@ -76,19 +56,14 @@ const cases: Case[] = [
         CONTINUE + head("HTTP/1.1 101 Switching Protocols", "Upgrade: h2c", "Connection: Upgrade"),
       closes: "end",
     },
-    [{ status: 100 }, { status: 502 }],
-    {
-      leaves: "any",
-      kind: "choice",
-    },
+    { client: [{ status: 100 }, { status: 502 }], leaves: "any", kind: "choice" },
   ),
   played(
     "a client that waits for 100 continues after it",
     "RFC 9110 §10.1.1",
     async (stage) => {
       stage.answersByHand();
-      const client = await stage.client();
-      client.write(post("", "Content-Length: 4", "Expect: 100-continue"));
+      const client = await stage.send(post("", "Content-Length: 4", "Expect: 100-continue"));
       const worker = await Promise.race([
         stage.connection(0),
         // Some proxies send 100 themselves and contact the worker once they have the body, which is correct too.
@@ -108,8 +83,7 @@ const cases: Case[] = [
     "Expect reaches the worker",
     "RFC 9110 §10.1.1: forward it",
     async (stage) => {
-      const client = await stage.client();
-      client.write(post("", "Content-Length: 4", "Expect: 100-continue"));
+      await stage.send(post("", "Content-Length: 4", "Expect: 100-continue"));
       const worker = await stage.connection(0);
       await worker.raw.has("\r\n\r\n");
       stage.check(/\r\nexpect: 100-continue\r\n/i.test(worker.all), `the worker got ${worker.all}`);
@@ -121,8 +95,7 @@ const cases: Case[] = [
     "RFC 9110 §10.1.1",
     async (stage) => {
       stage.answersByHand();
-      const client = await stage.client();
-      client.write(post("", "Content-Length: 4", "Expect: 100-continue"));
+      const client = await stage.send(post("", "Content-Length: 4", "Expect: 100-continue"));
       const worker = await stage.connection(0);
       await worker.raw.has("\r\n\r\n");
       worker.write(head("HTTP/1.1 413 Too Large", "Content-Length: 0"));
@@ -139,8 +112,7 @@ const cases: Case[] = [
   ),
   played("100 after a complete body is harmless", "RFC 9110 §15.2.1", async (stage) => {
     stage.answers({ bytes: CONTINUE + ok("x") });
-    const client = await stage.client();
-    client.write(post("abcd", "Content-Length: 4", "Expect: 100-continue"));
+    const client = await stage.send(post("abcd", "Content-Length: 4", "Expect: 100-continue"));
     await client.has("\r\n\r\nx");
     client.text = "";
     client.write("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");

@@ -138,8 +138,7 @@ const cases: Case[] = [
   },
   played("the first response comes first, even if it is slow", "RFC 9112 §9.3.2", async (stage) => {
     stage.answersByHand();
-    const client = await stage.client();
-    client.write(ask("/1") + ask("/2"));
+    const client = await stage.send(ask("/1") + ask("/2"));
     await stage.requestsCome(1);
     const first = await stage.connection(0);
     first.write(head("HTTP/1.1 200 OK", "Content-Length: 3").concat("on"));

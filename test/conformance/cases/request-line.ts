@@ -50,9 +50,7 @@ const cases: Case[] = [
     "a TLS handshake",
     "RFC 9112 §3",
     "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    {
-      status: 400,
-    },
+    { status: 400 },
   ),
   refused(
     "the HTTP/2 preface",
@@ -115,24 +113,14 @@ const cases: Case[] = [
       status: [400, 505],
     },
   ),
-  forwarded(
-    "HTTP/1.0 with Host",
-    "RFC 9112 §2.3",
-    head("GET /x HTTP/1.0", H),
-    { line: "GET /x HTTP/1.1" },
-    {
-      leaves: "closed",
-    },
-  ),
-  forwarded(
-    "HTTP/1.0 without Host",
-    "RFC 9112 §3.2",
-    "GET /x HTTP/1.0\r\n\r\n",
-    { line: "GET /x HTTP/1.1" },
-    {
-      leaves: "closed",
-    },
-  ),
+  forwarded("HTTP/1.0 with Host", "RFC 9112 §2.3", head("GET /x HTTP/1.0", H), {
+    line: "GET /x HTTP/1.1",
+    leaves: "closed",
+  }),
+  forwarded("HTTP/1.0 without Host", "RFC 9112 §3.2", "GET /x HTTP/1.0\r\n\r\n", {
+    line: "GET /x HTTP/1.1",
+    leaves: "closed",
+  }),
 
   // --- method ---
   ...["GET", "OPTIONS", "DELETE", "PATCH", "PROPFIND", "M-SEARCH", "QUERY"].map((method) =>
@@ -140,16 +128,11 @@ const cases: Case[] = [
       line: `${method} /x HTTP/1.1`,
     }),
   ),
-  forwarded(
-    "method HEAD",
-    "RFC 9110 §9.3.2",
-    line("HEAD /x HTTP/1.1"),
-    { line: "HEAD /x HTTP/1.1" },
-    {
-      client: [{ status: 200, body: "" }],
-      answers: [{ bytes: "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" }],
-    },
-  ),
+  forwarded("method HEAD", "RFC 9110 §9.3.2", line("HEAD /x HTTP/1.1"), {
+    line: "HEAD /x HTTP/1.1",
+    client: [{ status: 200, body: "" }],
+    answers: [{ bytes: "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" }],
+  }),
   forwarded("methods are case-sensitive", "RFC 9110 §9.1", line("get /x HTTP/1.1"), {
     line: "get /x HTTP/1.1",
   }),
@@ -182,9 +165,7 @@ const cases: Case[] = [
     "CONNECT",
     "RFC 9110 §9.3.6: not a tunnel for strangers",
     line("CONNECT h:443 HTTP/1.1"),
-    {
-      status: [400, 405, 501],
-    },
+    { status: [400, 405, 501] },
   ),
   refused("CONNECT with an origin-form", "RFC 9112 §3.2.3", line("CONNECT /x HTTP/1.1"), {
     status: [400, 405, 501],

@@ -32,11 +32,7 @@ const cases: Case[] = [
     "of a request are forwarded",
     "RFC 9110 §6.5: may be dropped",
     withTrailers("X-Sum: 1", "x-other:2"),
-    {
-      body: "ab",
-      trailers: ["x-sum: 1", "x-other: 2"],
-    },
-    { kind: "choice" },
+    { body: "ab", trailers: ["x-sum: 1", "x-other: 2"], kind: "choice" },
   ),
   forwarded("do not become header fields", "RFC 9110 §6.5.1", withTrailers("X-Sum: 1"), {
     body: "ab",
@@ -64,8 +60,7 @@ const cases: Case[] = [
     "x-ct-edge is not forwarded",
     "policy: words between balancer and worker",
     withTrailers("x-ct-edge: forged"),
-    { trailers: [] },
-    { kind: "own" },
+    { trailers: [], kind: "own" },
   ),
   answered(
     "of a response are forwarded",
@@ -73,12 +68,7 @@ const cases: Case[] = [
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: X-Sum").concat(
       "2\r\nab\r\n0\r\nX-Sum: 1\r\n\r\n",
     ),
-    {
-      status: 200,
-      body: "ab",
-      trailers: ["x-sum: 1"],
-    },
-    { kind: "choice" },
+    { status: 200, body: "ab", trailers: ["x-sum: 1"], kind: "choice" },
   ),
   answered(
     "Set-Cookie in a response's trailers is not forwarded",
@@ -109,11 +99,7 @@ const cases: Case[] = [
     "are dropped for HTTP/1.0",
     "RFC 9112 §7.1",
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked").concat("2\r\nab\r\n0\r\nX: y\r\n\r\n"),
-    {
-      status: 200,
-      body: "ab",
-    },
-    { sends: "GET / HTTP/1.0\r\nHost: h\r\n\r\n", leaves: "closed" },
+    { status: 200, body: "ab", sends: "GET / HTTP/1.0\r\nHost: h\r\n\r\n", leaves: "closed" },
   ),
 ];
 

@@ -17,11 +17,7 @@ import { reset, type Stage } from "../stage.ts";
 
 /** Plays the handshake; resolves with both ends of the tunnel. */
 async function open(stage: Stage, request = upgrade(), answer = switching()) {
-  stage.answersByHand();
-  const client = await stage.client();
-  client.write(request);
-  await stage.requestsCome(1);
-  const worker = await stage.connection(0);
+  const { client, worker } = await stage.exchange(request);
   worker.write(answer);
   await client.has("\r\n\r\n");
   const got = client.takeHead() ?? "";
@@ -44,8 +40,7 @@ function notOne(name: string, source: string, sends: string, more: Partial<Case>
     async (stage) => {
       // The worker accepts everything: an attacker may control it, or it may be deceived.
       stage.answers({ bytes: switching() });
-      const client = await stage.client();
-      client.write(sends);
+      const client = await stage.send(sends);
       await stage.answersCome(client, 1);
       stage.check(!client.text.startsWith("HTTP/1.1 101"), "the client got a tunnel");
     },
@@ -72,13 +67,13 @@ const lines = (over: Record<string, string | undefined>): string => {
 
 /** A worker's 101 that does not match the handshake. */
 function falseAgreement(name: string, answer: string, more: Partial<Case> = {}): Case {
-  return answered(
-    name,
-    "RFC 6455 §4.1, bug class: tunnels as smuggling",
-    answer,
-    { status: 502 },
-    { sends: upgrade(), leaves: "any", kind: "choice", ...more },
-  );
+  return answered(name, "RFC 6455 §4.1, bug class: tunnels as smuggling", answer, {
+    status: 502,
+    sends: upgrade(),
+    leaves: "any",
+    kind: "choice",
+    ...more,
+  });
 }
 
 const cases: Case[] = [
@@ -175,9 +170,7 @@ const cases: Case[] = [
     },
     { kind: "own" },
   ),
-  notOne("an empty Upgrade", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," }), {
-    kind: "choice",
-  }),
+  notOne("an empty Upgrade", "RFC 6455 §4.2.1", lines({ Upgrade: ", ," }), { kind: "choice" }),
   notOne(
     "another protocol before websocket, in its own line",
     "bug class: tunnels as smuggling",
@@ -246,40 +239,23 @@ const cases: Case[] = [
   falseAgreement("another protocol", switching().replace("websocket", "h2c")),
   falseAgreement("no Upgrade", switching().replace("Upgrade: websocket\r\n", "")),
   falseAgreement("no Connection", switching().replace("Connection: Upgrade\r\n", "")),
-  answered(
-    "an unsolicited 101",
-    "RFC 9110 §15.2.2",
-    switching(),
-    { status: 502 },
-    { leaves: "any" },
-  ),
+  answered("an unsolicited 101", "RFC 9110 §15.2.2", switching(), { status: 502, leaves: "any" }),
   answered(
     "a refusal is a plain response",
     "RFC 6455 §4.2.2",
     head("HTTP/1.1 403 Forbidden", "Content-Length: 2").concat("no"),
-    {
-      status: 403,
-      body: "no",
-      lacks: ["upgrade"],
-    },
-    { sends: upgrade() },
+    { status: 403, body: "no", lacks: ["upgrade"], sends: upgrade() },
   ),
-  answered(
-    "200 is a plain response",
-    "RFC 6455 §4.1",
-    ok("plain"),
-    { status: 200, body: "plain" },
-    { sends: upgrade() },
-  ),
+  answered("200 is a plain response", "RFC 6455 §4.1", ok("plain"), {
+    status: 200,
+    body: "plain",
+    sends: upgrade(),
+  }),
   answered(
     "426 names the required version",
     "RFC 9110 §15.5.22",
     head("HTTP/1.1 426 Upgrade Required", "Sec-WebSocket-Version: 13", "Content-Length: 0"),
-    {
-      status: 426,
-      has: ["Sec-WebSocket-Version: 13"],
-    },
-    { sends: upgrade() },
+    { status: 426, has: ["Sec-WebSocket-Version: 13"], sends: upgrade() },
   ),
 
   // --- the tunnel ---
@@ -351,26 +327,16 @@ const cases: Case[] = [
     "bytes after a handshake that the worker ignores are not answered",
     "RFC 6455 §4.1",
     async (stage) => {
-      stage.answersByHand();
-      const client = await stage.client();
-      client.write(`${upgrade()}\x81\x05hello`);
-      await stage.requestsCome(1);
-      const worker = await stage.connection(0);
+      const { client, worker } = await stage.exchange(`${upgrade()}\x81\x05hello`);
       worker.write(head("HTTP/1.1 400 Bad Request", "Content-Length: 0", "Connection: close"));
       const [answer] = await stage.answersCome(client, 1);
       stage.check(answer?.line.includes(" 400 ") === true, `got ${client.text}`);
     },
   ),
-  forwarded(
-    "a plain request after a refused handshake",
-    "RFC 9112 §9.3",
-    upgrade(),
-    {},
-    {
-      answers: [{ bytes: head("HTTP/1.1 404 Not Found", "Content-Length: 0") }],
-      client: [{ status: 404 }],
-    },
-  ),
+  forwarded("a plain request after a refused handshake", "RFC 9112 §9.3", upgrade(), {
+    answers: [{ bytes: head("HTTP/1.1 404 Not Found", "Content-Length: 0") }],
+    client: [{ status: 404 }],
+  }),
 ];
 
 export const webSocket: Subject = { name: "a WebSocket:", cases };
