@@ -71,8 +71,7 @@ describe("an order", () => {
 
   test("an order agrees to the terms and gives the contact", async () => {
     const authority = await startFakeAuthority();
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority, { email: "a@example.com" }), takeStep));
+    expectIssued(await runOrder(authority, { email: "a@example.com" }));
     expect(authority.accounts).toMatchObject([
       { contact: ["mailto:a@example.com"], termsOfServiceAgreed: true },
     ]);
@@ -80,8 +79,7 @@ describe("an order", () => {
 
   test("an order gives no contact where none is set", async () => {
     const authority = await startFakeAuthority();
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority), takeStep));
+    expectIssued(await runOrder(authority));
     expect(authority.accounts).toMatchObject([
       { contact: undefined, termsOfServiceAgreed: true, bindingKeyId: undefined },
     ]);
@@ -124,24 +122,21 @@ describe("an order", () => {
   test("an order is for all names in one certificate", async () => {
     const authority = await startFakeAuthority();
     const domains = [DOMAIN, "b.example.com", "c.example.com"];
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority, { domains }), takeStep), domains);
+    expectIssued(await runOrder(authority, { domains }), domains);
     expect(authority.orders).toHaveLength(1);
   });
 
   test("an order waits for an authority that takes its time with the order and with the certificate", async () => {
     const authority = await startFakeAuthority();
     authority.isSlow = true;
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority), takeStep));
+    expectIssued(await runOrder(authority));
     expect(waits).toEqual([1000, 1000]);
   });
 
   test("an order that ends without a certificate fails with the authority's reason", async () => {
     const authority = await startFakeAuthority();
     authority.refusal = new Refusal(403, "caa", "a CAA record forbids it");
-    const { takeStep } = createLeader(authority);
-    expect(await runJob(orderJob(authority), takeStep)).toMatchObject({
+    expect(await runOrder(authority)).toMatchObject({
       kind: "refused",
       detail: "a CAA record forbids it (caa)",
     });
@@ -150,8 +145,7 @@ describe("an order", () => {
   test("an order that ends with a certificate for another key fails", async () => {
     const { authority, cert } = await withCertificate();
     authority.fail("certificate", { body: cert });
-    const { takeStep } = createLeader(authority);
-    expect(await runJob(orderJob(authority), takeStep)).toMatchObject({
+    expect(await runOrder(authority)).toMatchObject({
       kind: "internal",
       detail: "the authority has issued something other than a certificate for the key",
     });
@@ -325,8 +319,7 @@ describe("a challenge", () => {
   test("a challenge of no kind that can be used ends the job", async () => {
     const authority = await startFakeAuthority();
     authority.offers = ["dns-01"];
-    const { takeStep } = createLeader(authority);
-    expect(await runJob(orderJob(authority), takeStep)).toMatchObject({
+    expect(await runOrder(authority)).toMatchObject({
       kind: "challenge",
       detail: `${DOMAIN}: the authority does not offer http-01 · ${DOMAIN}: the authority does not offer tls-alpn-01`,
     });
@@ -341,16 +334,14 @@ describe("an authority that requires an external account", () => {
   test("an authority that requires an external account gets the binding that is set", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority, { binding }), takeStep));
+    expectIssued(await runOrder(authority, { binding }));
     expect(authority.accounts).toMatchObject([{ bindingKeyId: "key-7" }]);
   });
 
   test("an authority that requires an external account leads to the setting when no binding is set", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
-    const { takeStep } = createLeader(authority);
-    expect(await runJob(orderJob(authority), takeStep)).toMatchObject({
+    expect(await runOrder(authority)).toMatchObject({
       kind: "refused",
       detail:
         "an external account is required; set CT_ACME_EAB to the id and key that it gives you",
@@ -360,9 +351,8 @@ describe("an authority that requires an external account", () => {
   test("an authority that requires an external account refuses a binding with another key", async () => {
     const authority = await startFakeAuthority();
     authority.binding = binding;
-    const { takeStep } = createLeader(authority);
     const wrong = { ...binding, key: "YW5vdGhlcg" };
-    expect(await runJob(orderJob(authority, { binding: wrong }), takeStep)).toMatchObject({
+    expect(await runOrder(authority, { binding: wrong })).toMatchObject({
       kind: "refused",
       detail: "unknown external account (unauthorized)",
     });
@@ -427,8 +417,7 @@ describe("an authority that is unreachable", () => {
     const authority = await startFakeAuthority();
     authority.fail("new-account", new Refusal(400, "badNonce", "it is too old"));
     authority.fail("new-order", "closed");
-    const { takeStep } = createLeader(authority);
-    const result = await runJob(orderJob(authority), takeStep);
+    const result = await runOrder(authority);
     expect(result).toMatchObject({ kind: "unreachable", detail: "socket hang up" });
   });
 
@@ -476,8 +465,7 @@ describe("an authority that is unreachable", () => {
 describe("an authority that is not trusted", () => {
   test("an authority that is not trusted leads to the setting, also after a job that trusted it", async () => {
     const authority = await startFakeAuthority();
-    const { takeStep } = createLeader(authority);
-    expectIssued(await runJob(orderJob(authority), takeStep));
+    expectIssued(await runOrder(authority));
     const result = await runJob(orderJob(authority, { ca: undefined }), neverTaken);
     expect(result).toMatchObject({ outcome: "failed", kind: "untrusted" });
     expect(result).toHaveProperty(
@@ -523,36 +511,29 @@ test("a nonce that the authority refuses is replaced", async () => {
   for (const resource of ["new-account", "new-order", "finalize"] as const) {
     authority.fail(resource, new Refusal(400, "badNonce", "it is too old"));
   }
-  const { takeStep } = createLeader(authority);
-  expectIssued(await runJob(orderJob(authority), takeStep));
+  expectIssued(await runOrder(authority));
 });
 
 // --- renewals ---
 
 describe("an order that replaces a certificate", () => {
   test("an order that replaces a certificate names it, so that the authority does not count it", async () => {
-    const { authority, account, cert, id } = await withCertificate();
-    const { takeStep } = createLeader(authority);
-    const job = orderJob(authority, {}, { account, replaces: cert });
-    expectIssued(await runJob(job, takeStep));
+    const { authority, replace, id } = await withCertificate();
+    expectIssued(await replace());
     expect(authority.orders.map(({ replaces }) => replaces)).toEqual([undefined, id]);
   });
 
   test("an order that replaces a certificate does not name it to an authority without renewal information", async () => {
-    const { authority, account, cert } = await withCertificate();
+    const { authority, replace } = await withCertificate();
     authority.hasRenewalInfo = false;
-    const { takeStep } = createLeader(authority);
-    const job = orderJob(authority, {}, { account, replaces: cert });
-    expectIssued(await runJob(job, takeStep));
+    expectIssued(await replace());
     expect(authority.orders.map(({ replaces }) => replaces)).toEqual([undefined, undefined]);
   });
 
   test("an order that replaces a certificate is made without its name when that was replaced before", async () => {
-    const { authority, account, cert, id } = await withCertificate();
-    const { takeStep } = createLeader(authority);
-    const job = orderJob(authority, {}, { account, replaces: cert });
-    expectIssued(await runJob(job, takeStep));
-    expectIssued(await runJob(job, takeStep));
+    const { authority, replace, id } = await withCertificate();
+    expectIssued(await replace());
+    expectIssued(await replace());
     expect(authority.orders.map(({ replaces }) => replaces)).toEqual([undefined, id, undefined]);
   });
 
@@ -562,11 +543,9 @@ describe("an order that replaces a certificate", () => {
   ] as const)(
     "an order that replaces a certificate keeps its name when the authority %s",
     async (_name, fault, kind) => {
-      const { authority, account, cert } = await withCertificate();
+      const { authority, replace } = await withCertificate();
       authority.fail("new-order", fault);
-      const { takeStep } = createLeader(authority);
-      const job = orderJob(authority, {}, { account, replaces: cert });
-      expect(await runJob(job, takeStep)).toMatchObject({ kind, retryAfterMs: 60_000 });
+      expect(await replace()).toMatchObject({ kind, retryAfterMs: 60_000 });
       expect(authority.orders).toHaveLength(1);
     },
   );
@@ -796,6 +775,15 @@ function orderJob(
   };
 }
 
+/** How an order ends whose steps a leader stores. */
+function runOrder(
+  authority: FakeAuthority,
+  wanted: Partial<Wanted> = {},
+  changes: Partial<OrderJob> = {},
+): Promise<CaResult> {
+  return runJob(orderJob(authority, wanted, changes), createLeader(authority).takeStep);
+}
+
 /** The order that `first` has begun leads to a certificate. */
 async function continueAfter(first: Leader, authority: FakeAuthority): Promise<Leader> {
   const { account, open } = first;
@@ -821,7 +809,7 @@ function expectIssued(result: CaResult, domains: readonly string[] = [DOMAIN]): 
 async function failAt(resource: Resource, fault: Fault): Promise<CaFailure> {
   const authority = await startFakeAuthority();
   authority.fail(resource, fault);
-  const result = await runJob(orderJob(authority), createLeader(authority).takeStep);
+  const result = await runOrder(authority);
   if (result.outcome !== "failed") throw new Error(`it is ${result.outcome}`);
   return result;
 }
@@ -833,7 +821,10 @@ async function withCertificate() {
   const [issued] = authority.issued;
   if (result.outcome !== "issued" || issued === undefined) throw new Error("no certificate");
   const { id, serial } = issued;
-  return { authority, account: leader.account, cert: result.cert, id, serial };
+  const { cert } = result;
+  const { account } = leader;
+  const replace = () => runOrder(authority, {}, { account, replaces: cert });
+  return { authority, cert, replace, id, serial };
 }
 
 function inspect(authority: FakeAuthority, cert: string): Promise<CaResult> {

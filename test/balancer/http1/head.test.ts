@@ -11,6 +11,7 @@ import { HeadCollector } from "../../../balancer/http1/head-collector.ts";
 import { DEFAULT_HTTP_LIMITS } from "../../../balancer/http1/limits.ts";
 import { parseRequestHead } from "../../../balancer/http1/request-head.ts";
 import { parseResponseHead } from "../../../balancer/http1/response-head.ts";
+import { get, head } from "../../conformance/case.ts";
 import { watchMachine } from "../../support/machine.ts";
 
 const machine = watchMachine();
@@ -43,99 +44,49 @@ function readResponse(text: string, method = "GET") {
 }
 
 const H = "Host: h\r\n";
+const line = (text: string): string => head(text, "Host: h");
+const post = (...fields: string[]): string => head("POST / HTTP/1.1", "Host: h", ...fields);
 
 describe("a refused request head", () => {
   test.each<[name: string, bytes: string, expected: string]>([
     [
       "length and chunks",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      post("Content-Length: 1", "Transfer-Encoding: chunked"),
       "400 Content-Length with Transfer-Encoding",
     ],
     [
       "chunks and length",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n`,
+      post("Transfer-Encoding: chunked", "Content-Length: 1"),
       "400 Content-Length with Transfer-Encoding",
     ],
-    [
-      "two lengths",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\nContent-Length: 2\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    [
-      "the same length twice",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 1\r\ncontent-length: 1\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    [
-      "a list of lengths",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 1, 1\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    ["a signed length", `POST / HTTP/1.1\r\n${H}Content-Length: +1\r\n\r\n`, "400 Content-Length"],
-    [
-      "a negative length",
-      `POST / HTTP/1.1\r\n${H}Content-Length: -1\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    [
-      "a hexadecimal length",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 0x1\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    ["an empty length", `POST / HTTP/1.1\r\n${H}Content-Length:\r\n\r\n`, "400 Content-Length"],
-    [
-      "a length with a space inside",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 1 1\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    [
-      "a length of 16 digits",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 9999999999999999\r\n\r\n`,
-      "400 Content-Length",
-    ],
-    [
-      "two codings",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: gzip, chunked\r\n\r\n`,
-      "400 Transfer-Encoding",
-    ],
+    ["two lengths", post("Content-Length: 1", "Content-Length: 2"), "400 Content-Length"],
+    ["the same length twice", post("Content-Length: 1", "content-length: 1"), "400 Content-Length"],
+    ["a list of lengths", post("Content-Length: 1, 1"), "400 Content-Length"],
+    ["a signed length", post("Content-Length: +1"), "400 Content-Length"],
+    ["a negative length", post("Content-Length: -1"), "400 Content-Length"],
+    ["a hexadecimal length", post("Content-Length: 0x1"), "400 Content-Length"],
+    ["an empty length", post("Content-Length:"), "400 Content-Length"],
+    ["a length with a space inside", post("Content-Length: 1 1"), "400 Content-Length"],
+    ["a length of 16 digits", post("Content-Length: 9999999999999999"), "400 Content-Length"],
+    ["two codings", post("Transfer-Encoding: gzip, chunked"), "400 Transfer-Encoding"],
     [
       "an empty coding before chunked",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: , chunked\r\n\r\n`,
+      post("Transfer-Encoding: , chunked"),
       "400 Transfer-Encoding",
     ],
     [
       "chunked twice",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
       "400 Transfer-Encoding",
     ],
-    [
-      "identity",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: identity\r\n\r\n`,
-      "400 Transfer-Encoding",
-    ],
-    [
-      "xchunked",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: xchunked\r\n\r\n`,
-      "400 Transfer-Encoding",
-    ],
-    [
-      "chunked with a parameter",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked;a=b\r\n\r\n`,
-      "400 Transfer-Encoding",
-    ],
-    [
-      "chunked with a vertical tab",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: \x0bchunked\r\n\r\n`,
-      "400 field value",
-    ],
-    [
-      "an empty coding",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding:\r\n\r\n`,
-      "400 Transfer-Encoding",
-    ],
+    ["identity", post("Transfer-Encoding: identity"), "400 Transfer-Encoding"],
+    ["xchunked", post("Transfer-Encoding: xchunked"), "400 Transfer-Encoding"],
+    ["chunked with a parameter", post("Transfer-Encoding: chunked;a=b"), "400 Transfer-Encoding"],
+    ["chunked with a vertical tab", post("Transfer-Encoding: \x0bchunked"), "400 field value"],
+    ["an empty coding", post("Transfer-Encoding:"), "400 Transfer-Encoding"],
     [
       "an empty coding beside a length",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding:\r\nContent-Length: 1\r\n\r\n`,
+      post("Transfer-Encoding:", "Content-Length: 1"),
       "400 Transfer-Encoding",
     ],
     [
@@ -143,70 +94,62 @@ describe("a refused request head", () => {
       `POST / HTTP/1.0\r\n${H}Transfer-Encoding: chunked\r\n\r\n`,
       "400 Transfer-Encoding",
     ],
-    ["a folded field", `GET / HTTP/1.1\r\n${H}A: b\r\n c\r\n\r\n`, "400 folded field"],
+    ["a folded field", get("A: b", " c"), "400 folded field"],
     ["a folded first field", `GET / HTTP/1.1\r\n A: b\r\n${H}\r\n`, "400 folded field"],
     ["a space before the colon", `GET / HTTP/1.1\r\nHost : h\r\n\r\n`, "400 field name"],
-    ["a field without colon", `GET / HTTP/1.1\r\n${H}A\r\n\r\n`, "400 field without colon"],
-    ["a field without name", `GET / HTTP/1.1\r\n${H}: a\r\n\r\n`, "400 field name"],
+    ["a field without colon", get("A"), "400 field without colon"],
+    ["a field without name", get(": a"), "400 field name"],
     ["a bare LF after a field", `GET / HTTP/1.1\r\nHost: h\nA: b\r\n\r\n`, "400 bare LF"],
     ["a bare LF as blank line", `GET / HTTP/1.1\r\n${H}\n`, "400 bare LF"],
     ["bare LFs only", "GET / HTTP/1.1\nHost: h\n\n", "400 bare LF"],
-    ["a bare CR in a value", `GET / HTTP/1.1\r\n${H}A: b\rC: d\r\n\r\n`, "400 field value"],
+    ["a bare CR in a value", get("A: b\rC: d"), "400 field value"],
     ["a bare CR in the request line", `GET /\r HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["NUL in a value", `GET / HTTP/1.1\r\n${H}A: b\0c\r\n\r\n`, "400 field value"],
-    ["NUL in a name", `GET / HTTP/1.1\r\n${H}A\0: b\r\n\r\n`, "400 field name"],
-    ["a control byte in a value", `GET / HTTP/1.1\r\n${H}A: \x01\r\n\r\n`, "400 field value"],
-    ["DEL in a value", `GET / HTTP/1.1\r\n${H}A: \x7f\r\n\r\n`, "400 field value"],
-    ["a high byte in a name", `GET / HTTP/1.1\r\n${H}\xe4: b\r\n\r\n`, "400 field name"],
+    ["NUL in a value", get("A: b\0c"), "400 field value"],
+    ["NUL in a name", get("A\0: b"), "400 field name"],
+    ["a control byte in a value", get("A: \x01"), "400 field value"],
+    ["DEL in a value", get("A: \x7f"), "400 field value"],
+    ["a high byte in a name", get("\xe4: b"), "400 field name"],
     ["HTTP/0.9", "GET /\r\n\r\n", "400 request line"],
-    ["HTTP/2.0", `GET / HTTP/2.0\r\n${H}\r\n`, "400 version"],
-    ["HTTP/1.2", `GET / HTTP/1.2\r\n${H}\r\n`, "400 version"],
-    ["HTTP/1.01", `GET / HTTP/1.01\r\n${H}\r\n`, "400 version"],
-    ["a version in lower case", `GET / http/1.1\r\n${H}\r\n`, "400 version"],
+    ["HTTP/2.0", line("GET / HTTP/2.0"), "400 version"],
+    ["HTTP/1.2", line("GET / HTTP/1.2"), "400 version"],
+    ["HTTP/1.01", line("GET / HTTP/1.01"), "400 version"],
+    ["a version in lower case", line("GET / http/1.1"), "400 version"],
     ["no Host", "GET / HTTP/1.1\r\n\r\n", "400 no Host field"],
-    ["two Hosts", `GET / HTTP/1.1\r\n${H}Host: h\r\n\r\n`, "400 two Host fields"],
+    ["two Hosts", get("Host: h"), "400 two Host fields"],
     ["an empty Host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", "400 Host field"],
     ["a Host with a path", "GET / HTTP/1.1\r\nHost: h/x\r\n\r\n", "400 Host field"],
     ["a Host with a user", "GET / HTTP/1.1\r\nHost: u@h\r\n\r\n", "400 Host field"],
     ["a list of Hosts", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400 Host field"],
     ["a Host with a bad port", "GET / HTTP/1.1\r\nHost: h:x\r\n\r\n", "400 Host field"],
     ["a Host with a quote", 'GET / HTTP/1.1\r\nHost: h"\r\n\r\n', "400 Host field"],
-    ["a space in the target", `GET /a b HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["two spaces after the method", `GET  / HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["a tab as separator", `GET\t/ HTTP/1.1\r\n${H}\r\n`, "400 request line"],
-    ["a leading space", ` GET / HTTP/1.1\r\n${H}\r\n`, "400 method"],
-    ["a fragment", `GET /a#b HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["a high byte in the target", `GET /\xe4 HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["a target without slash", `GET a HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["a star with GET", `GET * HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["CONNECT", `CONNECT h:443 HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["another scheme", `GET ftp://h/ HTTP/1.1\r\n${H}\r\n`, "400 target"],
+    ["a space in the target", line("GET /a b HTTP/1.1"), "400 target"],
+    ["two spaces after the method", line("GET  / HTTP/1.1"), "400 target"],
+    ["a tab as separator", line("GET\t/ HTTP/1.1"), "400 request line"],
+    ["a leading space", line(" GET / HTTP/1.1"), "400 method"],
+    ["a fragment", line("GET /a#b HTTP/1.1"), "400 target"],
+    ["a high byte in the target", line("GET /\xe4 HTTP/1.1"), "400 target"],
+    ["a target without slash", line("GET a HTTP/1.1"), "400 target"],
+    ["a star with GET", line("GET * HTTP/1.1"), "400 target"],
+    ["CONNECT", line("CONNECT h:443 HTTP/1.1"), "400 target"],
+    ["another scheme", line("GET ftp://h/ HTTP/1.1"), "400 target"],
     [
       "an absolute target for another Host",
-      `GET http://g/ HTTP/1.1\r\n${H}\r\n`,
+      line("GET http://g/ HTTP/1.1"),
       "400 Host differs from the target",
     ],
-    ["an absolute target with a user", `GET http://u@h/ HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["an absolute target without a host", `GET http:///x HTTP/1.1\r\n${H}\r\n`, "400 target"],
-    ["a method with a separator", `G(T / HTTP/1.1\r\n${H}\r\n`, "400 method"],
+    ["an absolute target with a user", line("GET http://u@h/ HTTP/1.1"), "400 target"],
+    ["an absolute target without a host", line("GET http:///x HTTP/1.1"), "400 target"],
+    ["a method with a separator", line("G(T / HTTP/1.1"), "400 method"],
     ["a method of 33 bytes", `${"A".repeat(33)} / HTTP/1.1\r\n${H}\r\n`, "400 method"],
     ["two leading empty lines", `\r\n\r\nGET / HTTP/1.1\r\n${H}\r\n`, "400 empty line"],
-    [
-      "a target of 8193 bytes",
-      `GET /${"a".repeat(8192)} HTTP/1.1\r\n${H}\r\n`,
-      "414 target too long",
-    ],
+    ["a target of 8193 bytes", line(`GET /${"a".repeat(8192)} HTTP/1.1`), "414 target too long"],
     ["a request line without end", `GET /${"a".repeat(9000)}`, "414 request line too long"],
     [
       "too many fields",
       `GET / HTTP/1.1\r\n${"A: b\r\n".repeat(DEFAULT_HTTP_LIMITS.maxFields)}${H}\r\n`,
       "431 too many fields",
     ],
-    [
-      "one field too long",
-      `GET / HTTP/1.1\r\n${H}A: ${"b".repeat(33_000)}\r\n\r\n`,
-      "431 head too long",
-    ],
+    ["one field too long", get(`A: ${"b".repeat(33_000)}`), "431 head too long"],
     [
       "a head without end",
       `GET / HTTP/1.1\r\n${H}${"A: bbbbbbbbbbbbbbbb\r\n".repeat(2000)}`,
@@ -237,23 +180,15 @@ describe("an accepted request head", () => {
     ["one leading empty line", `\r\nGET / HTTP/1.1\r\n${H}\r\n`, { method: "GET", target: "/" }],
     [
       "all characters in the target that browsers leave unescaped",
-      `GET //a/../b|c^{d}"<>\`\\?e=[f]&&g HTTP/1.1\r\n${H}\r\n`,
+      line(`GET //a/../b|c^{d}"<>\`\\?e=[f]&&g HTTP/1.1`),
       { target: '//a/../b|c^{d}"<>`\\?e=[f]&&g' },
     ],
-    ["an absolute target", `GET http://H/a?b HTTP/1.1\r\n${H}\r\n`, { target: "/a?b", host: "h" }],
-    ["an absolute target without path", `GET https://h HTTP/1.1\r\n${H}\r\n`, { target: "/" }],
-    [
-      "an absolute target with a query only",
-      `GET http://h?q HTTP/1.1\r\n${H}\r\n`,
-      { target: "/?q" },
-    ],
-    ["a star", `OPTIONS * HTTP/1.1\r\n${H}\r\n`, { target: "*" }],
-    [
-      "an absolute target for the whole server",
-      `OPTIONS http://h HTTP/1.1\r\n${H}\r\n`,
-      { target: "*" },
-    ],
-    ["an unknown method", `BREW /pot HTTP/1.1\r\n${H}\r\n`, { method: "BREW" }],
+    ["an absolute target", line("GET http://H/a?b HTTP/1.1"), { target: "/a?b", host: "h" }],
+    ["an absolute target without path", line("GET https://h HTTP/1.1"), { target: "/" }],
+    ["an absolute target with a query only", line("GET http://h?q HTTP/1.1"), { target: "/?q" }],
+    ["a star", line("OPTIONS * HTTP/1.1"), { target: "*" }],
+    ["an absolute target for the whole server", line("OPTIONS http://h HTTP/1.1"), { target: "*" }],
+    ["an unknown method", line("BREW /pot HTTP/1.1"), { method: "BREW" }],
     [
       "HTTP/1.0 without Host",
       "GET / HTTP/1.0\r\n\r\n",
@@ -266,27 +201,15 @@ describe("an accepted request head", () => {
     ],
     [
       "Connection: close",
-      `GET / HTTP/1.1\r\n${H}Connection: x, Close\r\n\r\n`,
+      get("Connection: x, Close"),
       { keepAlive: false, connection: ["x", "close"] },
     ],
-    [
-      "a length",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 007\r\n\r\n`,
-      { framing: { kind: "length", length: 7 } },
-    ],
-    [
-      "a length of 0",
-      `POST / HTTP/1.1\r\n${H}Content-Length: 0\r\n\r\n`,
-      { framing: { kind: "length", length: 0 } },
-    ],
-    [
-      "chunks",
-      `POST / HTTP/1.1\r\n${H}Transfer-Encoding: Chunked\r\n\r\n`,
-      { framing: { kind: "chunked" } },
-    ],
+    ["a length", post("Content-Length: 007"), { framing: { kind: "length", length: 7 } }],
+    ["a length of 0", post("Content-Length: 0"), { framing: { kind: "length", length: 0 } }],
+    ["chunks", post("Transfer-Encoding: Chunked"), { framing: { kind: "chunked" } }],
     ["an IPv6 host", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", { host: "[::1]:80" }],
     ["a Host with an empty port", "GET / HTTP/1.1\r\nHost: h:\r\n\r\n", { host: "h:" }],
-    ["8192 bytes of target", `GET /${"a".repeat(8191)} HTTP/1.1\r\n${H}\r\n`, { method: "GET" }],
+    ["8192 bytes of target", line(`GET /${"a".repeat(8191)} HTTP/1.1`), { method: "GET" }],
   ])("a request head is accepted with %s", (_name, bytes, expected) => {
     expect(readRequest(bytes)).toMatchObject(expected);
     expect(readRequest(...bytes.split(""))).toEqual(readRequest(bytes));
@@ -294,7 +217,7 @@ describe("an accepted request head", () => {
 
   test("parsed fields keep their names, order, repetition and bytes", () => {
     const head = readRequest(
-      `GET / HTTP/1.1\r\n${H}__proto__: a\r\nX-Y:\t b c \t\r\nx-y: \xe4\xff\r\nEmpty:\r\nconstructor: z\r\n\r\n`,
+      get("__proto__: a", "X-Y:\t b c \t", "x-y: \xe4\xff", "Empty:", "constructor: z"),
     ) as RequestHead;
     expect(head.fields.map(({ name, value }) => [name, value])).toEqual([
       ["Host", "h"],
