@@ -4,15 +4,7 @@
 import { describe, expect, test } from "vitest";
 import { makeCertificate } from "../support/certificates.ts";
 import { connectRaw, type RawSocket } from "../support/sockets.ts";
-import {
-  ok,
-  type RawWorker,
-  type Rig,
-  type RigOptions,
-  startRawWorker,
-  startRig,
-  workerRecord,
-} from "./rig.ts";
+import { ok, type RawWorker, type Rig, type RigOptions, startRawRig } from "./rig.ts";
 
 const certificate = await makeCertificate();
 
@@ -34,17 +26,15 @@ async function play(
   onHead?: (head: string, socket: RawSocket) => void,
   options: RigOptions = {},
 ): Promise<Played> {
-  const worker = await startRawWorker((socket) => {
-    if (onHead === undefined) return;
-    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
-      onHead(head, socket);
-    }
-  });
-  const rig = await startRig({
-    certificate,
-    workers: [workerRecord("w1", worker.port)],
-    ...options,
-  });
+  const { worker, rig } = await startRawRig(
+    (socket) => {
+      if (onHead === undefined) return;
+      for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+        onHead(head, socket);
+      }
+    },
+    { certificate, ...options },
+  );
   return {
     worker,
     rig,
@@ -168,8 +158,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.write(`POST / HTTP/1.1\r\nHost: h\r\n${expect100}Transfer-Encoding: chunked\r\n\r\n`);
-      const upstream = await worker.connection(0);
-      await upstream.head();
+      const upstream = await worker.withHead(0);
       upstream.write(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
       );
@@ -203,8 +192,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.socket.end(`${get("/1")}GET /2 HTTP/1.1\r\nHo`);
-      const upstream = await worker.connection(0);
-      await upstream.head();
+      const upstream = await worker.withHead(0);
       upstream.write(ok("first"));
       await one.end();
       expect(one.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
@@ -215,8 +203,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       const { client, worker } = await play(scheme);
       const one = await client();
       one.socket.end(`${get("/1")}POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf`);
-      const upstream = await worker.connection(0);
-      await upstream.head();
+      const upstream = await worker.withHead(0);
       upstream.write(ok("first"));
       await one.end();
       await upstream.end();
@@ -228,8 +215,7 @@ describe.each<Scheme>(["http", "https"])("over %s", (scheme) => {
       });
       const one = await client();
       one.socket.end(`${get("/1")}${get("/2")}`);
-      const upstream = await worker.connection(0);
-      await upstream.head();
+      const upstream = await worker.withHead(0);
       upstream.write(ok("first"));
       await upstream.head();
       await upstream.close();

@@ -107,6 +107,8 @@ export interface RawWorker {
   readonly connections: RawSocket[];
   /** The `index`-th connection, once it is there. */
   connection(index: number): Promise<RawSocket>;
+  /** The same once it has got a head, which is taken out of its text. */
+  withHead(index: number): Promise<RawSocket>;
   /** Refuses new connections; open ones stay. */
   stopListening(): void;
   close(): Promise<void>;
@@ -127,6 +129,11 @@ export async function startRawWorker(
     port: await listen(server, port),
     connections,
     connection: (index) => until(`connection ${index} of a worker`, () => connections[index]),
+    async withHead(index) {
+      const connection = await worker.connection(index);
+      await connection.head();
+      return connection;
+    },
     stopListening: () => void server.close(),
     close() {
       for (const { socket } of connections) socket.destroy();
@@ -180,6 +187,8 @@ export interface Rig {
   lookups: number;
   /** A raw connection to the HTTP port, or to another one, by IPv4 or by another address. */
   client(port?: number, host?: string): Promise<RawSocket>;
+  /** Such a connection to the HTTP port, which has sent `request`. */
+  send(request: string | Buffer): Promise<RawSocket>;
   /** Sends `request` on a new connection and returns all that came until its end. */
   ask(request: string): Promise<string>;
   /** Also done at the end, where `bugs` fail the test. */
@@ -325,9 +334,13 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       clients.push(client);
       return client;
     },
-    async ask(request) {
+    async send(request) {
       const client = await rig.client();
       client.write(request);
+      return client;
+    },
+    async ask(request) {
+      const client = await rig.send(request);
       await client.end();
       client.socket.destroy();
       return client.text;
@@ -346,6 +359,47 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     if (bugs.length > 0) throw new AggregateError(bugs, "exceptions came out of handlers");
   });
   return rig;
+}
+
+/** A rig with one worker, `w1`. */
+export interface Single {
+  readonly worker: RawWorker;
+  readonly record: WorkerRecord;
+  readonly rig: Rig;
+}
+
+async function startSingle(worker: RawWorker, options: RigOptions): Promise<Single> {
+  const record = workerRecord("w1", worker.port);
+  return { worker, record, rig: await startRig({ ...options, workers: [record] }) };
+}
+
+/** The worker is that of `startRawWorker`. */
+export async function startRawRig(
+  onData?: (socket: RawSocket, worker: RawWorker) => void,
+  options: RigOptions = {},
+): Promise<Single> {
+  return startSingle(await startRawWorker(onData), options);
+}
+
+/** The worker is that of `startSimpleWorker`. */
+export async function startSimpleRig(
+  response: (head: string, index: number) => string,
+  options: RigOptions = {},
+): Promise<Single> {
+  return startSingle(await startSimpleWorker(response), options);
+}
+
+/** A key that the ring leads to `worker` first. */
+export function keyFor(rig: Rig, worker: string): SessionKey {
+  for (let i = 0; ; i++) {
+    const key = `key-${i}` as SessionKey;
+    if (rig.view.ring.first(key) === worker) return key;
+  }
+}
+
+/** The status of the first response in `text`. */
+export function statusOf(text: string): number {
+  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(text)?.[1]);
 }
 
 /** A complete response with this body. */

@@ -15,6 +15,7 @@ import type { SessionRecord } from "../../shared/store/store.ts";
 import { watchMachine } from "../support/machine.ts";
 import type { RawSocket } from "../support/sockets.ts";
 import {
+  keyFor,
   ok,
   type RawWorker,
   type Rig,
@@ -112,14 +113,6 @@ function record(owner: string, epoch: number): SessionRecord {
   };
 }
 
-/** A key that the ring leads to `worker` first. */
-function keyFor(rig: Rig, worker: string): SessionKey {
-  for (let i = 0; ; i++) {
-    const key = `key-${i}` as SessionKey;
-    if (rig.view.ring.first(key) === worker) return key;
-  }
-}
-
 describe("a worker that is stopped", () => {
   test("a stopped worker gets no requests after 3 s though it accepts, and gets requests again once it responds", async () => {
     const a = await stoppable("a");
@@ -147,8 +140,7 @@ describe("a worker that is stopped", () => {
     const a = await stoppable("a", () => accepted(3));
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
-    const client = await rig.client();
-    client.write(upgrade(keyFor(rig, "a")));
+    const client = await rig.send(upgrade(keyFor(rig, "a")));
     expect(await client.head()).toContain("101");
     a.stop();
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
@@ -346,8 +338,7 @@ describe("a worker that refuses and was taken over", () => {
     const b = await stoppable("b");
     const rig = await rigWith([a.record, b.record], { probe: PROBE, isLinked: false });
     const key = keyFor(rig, "a");
-    const tunnel = await rig.client();
-    tunnel.write(upgrade(key));
+    const tunnel = await rig.send(upgrade(key));
     expect(await tunnel.head()).toContain("101");
     const waiting = rig.ask(get(key));
     await expect.poll(() => rig.path.router.byId(a.record.id)?.requests).toBe(1);
@@ -384,8 +375,7 @@ describe("a lower epoch", () => {
 
   test("a 101 with a lower epoch gives the client a tunnel to the owner instead", async () => {
     const { rig } = await stale(() => accepted(7));
-    const client = await rig.client();
-    client.write(upgrade(keyFor(rig, "a")));
+    const client = await rig.send(upgrade(keyFor(rig, "a")));
     expect(await client.head()).toContain("101");
     await expect.poll(() => rig.path.router.byId("b" as WorkerId)?.inFlight).toBe(1);
     expect(rig.counters.value("balancer.outdated")).toBe(1);
@@ -400,8 +390,7 @@ describe("a lower epoch", () => {
   test("a response with a lower epoch to a request that only its worker can serve is refused", async () => {
     const { a, rig } = await stale(() => accepted(7));
     const sid = taggedId(workerTag(a.record.id, a.record.incarnation));
-    const client = await rig.client();
-    client.write(upgrade("another", `/socket.io/?transport=websocket&sid=${sid}`));
+    const client = await rig.send(upgrade("another", `/socket.io/?transport=websocket&sid=${sid}`));
     expect(await client.head()).toContain("503 Service Unavailable");
   });
 
@@ -417,13 +406,11 @@ describe("a lower epoch", () => {
 
   test("an open tunnel with a lower epoch ends, and one to the owner does not", async () => {
     const { b, rig } = await stale(() => accepted(9));
-    const before = await rig.client();
-    before.write(upgrade(keyFor(rig, "a")));
+    const before = await rig.send(upgrade(keyFor(rig, "a")));
     expect(await before.head()).toContain("101");
     rig.path.router.learn(ROOM, b.record.id, 10);
     await before.end();
-    const after = await rig.client();
-    after.write(upgrade(ROOM));
+    const after = await rig.send(upgrade(ROOM));
     expect(await after.head()).toContain("101");
     rig.path.router.learn(ROOM, b.record.id, 11);
     after.write("still there");
@@ -436,8 +423,7 @@ describe("a lower epoch", () => {
   test("a lower epoch at the same worker ends nothing", async () => {
     const a = await stoppable("a", () => accepted(7));
     const rig = await rigWith([a.record]);
-    const client = await rig.client();
-    client.write(upgrade(ROOM));
+    const client = await rig.send(upgrade(ROOM));
     expect(await client.head()).toContain("101");
     rig.path.router.learn(ROOM, a.record.id, 8);
     client.write("still there");
@@ -458,8 +444,7 @@ test("many tunnels to a worker that is down end in steps, all within a little mo
   const rig = await rigWith([a.record]);
   const clients = await Promise.all(
     Array.from({ length: count }, async () => {
-      const client = await rig.client();
-      client.write(upgrade(ROOM));
+      const client = await rig.send(upgrade(ROOM));
       await client.head();
       return client;
     }),

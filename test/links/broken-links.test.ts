@@ -81,14 +81,12 @@ async function converse({ rig, clock }: Setup): Promise<void> {
   ] as const;
   await Promise.all([
     ...requests.map(async ([request, isWhole]) => {
-      const client = await rig.client();
-      client.write(request);
+      const client = await rig.send(request);
       await passing(clock, "an answer", () => isWhole(client) || isFailed(client));
       client.socket.destroy();
     }),
     ...(["end", "be closed", "reset"] as const).map(async (how) => {
-      const client = await rig.client();
-      client.write(WEBSOCKET);
+      const client = await rig.send(WEBSOCKET);
       await passing(clock, "a switch", () => client.text.includes("\r\n\r\n") || isFailed(client));
       client.write("echo");
       await passing(clock, "an echo", () => client.text.endsWith("echo") || isFailed(client));
@@ -185,8 +183,7 @@ test("a link that is cut anywhere in a conversation leaves no request without an
   const cutInside = new Set(proxy.links.flatMap(kindsCutInside));
   expect([...cutInside]).toEqual(expect.arrayContaining(["data", "credit", "reset"]));
   await renew(setup);
-  const client = await rig.client();
-  client.write(SMALL_GET);
+  const client = await rig.send(SMALL_GET);
   await passing(clock, "an answer", () => isAnswered(100)(client));
   expect(client.text).toMatch(/^way: link/m);
   await until("the worker has one link", () => worker.links.links === 1);
@@ -217,11 +214,9 @@ async function renewOrCut({ worker, clock, proxy, isOpen }: Setup, what: string)
 test("a link that has become silent is given up within its heartbeats, its streams end, and plain connections serve", async () => {
   const setup = await start();
   const { rig, clock, worker, proxy, isOpen } = setup;
-  const socket = await rig.client();
-  socket.write(WEBSOCKET);
+  const socket = await rig.send(WEBSOCKET);
   await socket.head();
-  const waiting = await rig.client();
-  waiting.write(at("/api/session/poll/x?hold", get()));
+  const waiting = await rig.send(at("/api/session/poll/x?hold", get()));
   await until("the request waits", () => worker.held.length === 1);
   // Heartbeats keep it open.
   for (let beat = 0; beat < 10; beat++) {
@@ -249,15 +244,13 @@ test("a link that has become silent is given up within its heartbeats, its strea
   );
   worker.held[1]?.end("answered");
   await passing(clock, "an answer", () => isFailed(waiting) || waiting.text.endsWith("answered"));
-  const client = await rig.client();
-  client.write(SMALL_GET);
+  const client = await rig.send(SMALL_GET);
   await passing(clock, "an answer", () => isAnswered(100)(client));
   expect(client.text).toMatch(/^way: plain/m);
 
   proxy.isRefusing = false;
   await passing(clock, "the link is open again", isOpen);
-  const next = await rig.client();
-  next.write(SMALL_GET);
+  const next = await rig.send(SMALL_GET);
   await passing(clock, "an answer", () => isAnswered(100)(next));
   expect(next.text).toMatch(/^way: link/m);
   expect([...rig.bugs, ...worker.bugs]).toEqual([]);
@@ -265,10 +258,8 @@ test("a link that has become silent is given up within its heartbeats, its strea
 
 test("a request that may be repeated goes to the same worker over a connection of its own when its link breaks", async () => {
   const { rig, clock, worker, proxy, isOpen } = await start();
-  const repeatable = await rig.client();
-  repeatable.write(at("/api/session/poll/x?hold", get()));
-  const once = await rig.client();
-  once.write(at("/api/session/create?hold", post("", "Content-Length: 0")));
+  const repeatable = await rig.send(at("/api/session/poll/x?hold", get()));
+  const once = await rig.send(at("/api/session/create?hold", post("", "Content-Length: 0")));
   await until("the requests wait", () => worker.held.length === 2);
   proxy.isRefusing = true;
   worker.links.close();
@@ -294,8 +285,7 @@ test("a request that may be repeated survives the end of both links to its worke
   await until("there is a second link", () => links?.links === 2);
   for (let count = 0; count < 256; count++) links?.open();
   await until("the worker has all streams", () => worker.links.streams === 257 + 256);
-  const client = await rig.client();
-  client.write(at("/api/meta?hold", get()));
+  const client = await rig.send(at("/api/meta?hold", get()));
   await until("the request waits", () => worker.held.length === 1);
   worker.links.close();
   await until("a second attempt or an error", () => worker.held.length === 2 || isFailed(client));

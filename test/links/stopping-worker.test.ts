@@ -59,8 +59,7 @@ test.each(WAYS)(
   async (_, hasLinks) => {
     const worker = await startWorker({ hasLinks });
     const rig = await startBalancer(worker);
-    const client = await rig.client();
-    client.write(at(`/api/login/poll/${await worker.begin()}`));
+    const client = await rig.send(at(`/api/login/poll/${await worker.begin()}`));
     await pollsWait(worker, 1);
     const stopped = worker.stop();
     expect(await client.head()).toMatch(/^HTTP\/1\.1 20/);
@@ -76,8 +75,7 @@ test.each(WAYS)(
     const user = await worker.signIn("Ann");
     const { host } = await worker.openSession();
     const creates = holdCreates(worker);
-    const client = await rig.client();
-    client.write(at("/api/session/create", `x-oct-jwt: ${user}`));
+    const client = await rig.send(at("/api/session/create", `x-oct-jwt: ${user}`));
     await until("it is at work", () => creates.waiting === 1);
     const stopped = worker.stop();
     await until("clients are disconnected", () => host.disconnects.length === 1);
@@ -92,15 +90,13 @@ test("a request that comes over a link while its worker stops is not executed th
   const rig = await startBalancer(stopping);
   const user = await stopping.signIn("Ann");
   const creates = holdCreates(stopping);
-  const slow = await rig.client();
-  slow.write(at("/api/session/create", `x-oct-jwt: ${user}`));
+  const slow = await rig.send(at("/api/session/create", `x-oct-jwt: ${user}`));
   await until("it is at work", () => creates.waiting === 1);
   const stopped = stopping.stop();
   // The stopping one has fewer sessions.
   const load = { ...other.record.load, sessions: 1000 };
   rig.view.set([stopping.record, { ...other.record, load }]);
-  const client = await rig.client();
-  client.write(at("/api/session/create", `x-oct-jwt: ${user}`));
+  const client = await rig.send(at("/api/session/create", `x-oct-jwt: ${user}`));
   expect(await client.head()).toMatch(/^HTTP\/1\.1 200 /);
   expect(stopping.counters.value("worker.link.resets")).toBe(1);
   expect(creates.waiting).toBe(1);

@@ -160,8 +160,7 @@ test("a client cannot open a link through a balancer, whichever headers it sends
     upgrade(...claims).replace(" / ", ` ${LINK_PATH} `),
     upgrade(`Upgrade: ${LINK_PROTOCOL}`, ...claims).replace(" / ", ` ${LINK_PATH} `),
   ]) {
-    const client = await rig.client();
-    client.write(request);
+    const client = await rig.send(request);
     expect(await client.head()).toMatch(/^HTTP\/1\.1 404 /);
   }
 });

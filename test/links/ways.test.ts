@@ -29,8 +29,7 @@ async function linkIs(rig: Rig, state: LinkState): Promise<void> {
 
 /** The way by which a request reached the worker, as the worker saw it. */
 async function wayOf(rig: Rig, request: string): Promise<string | undefined> {
-  const client = await rig.client();
-  client.write(request);
+  const client = await rig.send(request);
   await client.has("\r\n\r\n");
   const way = /^way: (\w+)/im.exec(client.text)?.[1];
   client.socket.destroy();
@@ -58,8 +57,7 @@ test("WebSockets and small requests of the product's paths take the link, all ot
   expect(await wayOf(rig, at("/api/session/join/x", chunked("1\r\nx\r\n0\r\n\r\n")))).toBe("plain");
   expect(await wayOf(rig, at("/plugins/vscode.vsix", get()))).toBe("plain");
 
-  const client = await rig.client();
-  client.write(at("/socket.io/?EIO=4&transport=websocket", upgrade()));
+  const client = await rig.send(at("/socket.io/?EIO=4&transport=websocket", upgrade()));
   await client.head();
   client.write("over the link");
   await client.has("over the link");
@@ -105,8 +103,7 @@ test("a client whose worker has closed its WebSocket is noticed when it goes awa
   const worker = await startLinkedWorker();
   const rig = await startBalancer(worker.record());
   await linkIs(rig, "open");
-  const client = await rig.client();
-  client.write(at("/socket.io/?EIO=4&transport=websocket", upgrade()));
+  const client = await rig.send(at("/socket.io/?EIO=4&transport=websocket", upgrade()));
   await client.head();
   for (const tunnel of worker.tunnels) tunnel.destroy();
   await client.end();

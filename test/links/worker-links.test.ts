@@ -141,8 +141,7 @@ test("a worker that does not respond is given up after 3 s, and asked again", as
   const worker = await startRawWorker();
   onTestFinished(() => worker.close());
   const { links, clock } = start(targetAt(worker.port));
-  const first = await worker.connection(0);
-  await first.head();
+  const first = await worker.withHead(0);
   clock.advance(2999);
   expect(links.state).toBe("connecting");
   clock.advance(1);

@@ -75,8 +75,7 @@ describe("a client that sends FIN", () => {
     ["within the last chunk", `${chunkedHead}4\r\nbody\r\n0\r\n`],
   ])("a client that sends FIN %s is disconnected, and its worker too", async (_name, bytes) => {
     respond = () => {};
-    const client = await rig.client();
-    client.write(bytes);
+    const client = await rig.send(bytes);
     const upstream = await worker.connection(0);
     client.socket.end();
     await client.end();
@@ -88,8 +87,7 @@ describe("a client that sends FIN", () => {
 
   test("a client that sends FIN within a response gets all of it", async () => {
     respond = (socket) => socket.write(`${head("HTTP/1.1 200 OK", "Content-Length: 8")}half`);
-    const client = await rig.client();
-    client.write(get());
+    const client = await rig.send(get());
     await client.has("half");
     client.socket.end();
     const upstream = await worker.connection(0);
@@ -120,8 +118,7 @@ describe("a worker that sends FIN", () => {
     ["behind an interim response", head("HTTP/1.1 103 Early Hints")],
   ])("a worker that sends FIN %s causes a 502", async (_name, bytes) => {
     respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
-    const client = await rig.client();
-    client.write(head("POST / HTTP/1.1", "Host: h", "Content-Length: 0"));
+    const client = await rig.send(head("POST / HTTP/1.1", "Host: h", "Content-Length: 0"));
     await client.has("HTTP/1.1 502 ");
     client.socket.end();
     await client.end();
@@ -137,8 +134,7 @@ describe("a worker that sends FIN", () => {
     "a worker that sends FIN %s never makes an incomplete response look complete",
     async (_name, bytes) => {
       respond = (socket) => socket.socket.end(Buffer.from(bytes, "latin1"));
-      const client = await rig.client();
-      client.write(get());
+      const client = await rig.send(get());
       await client.end();
       expect(client.text).not.toMatch(/0\r\n\r\n$/);
       expect(statuses(client.text).length).toBeLessThanOrEqual(1);
@@ -150,8 +146,7 @@ describe("a worker that sends FIN", () => {
   test("a worker that sends FIN at the end of a response without a length completes it", async () => {
     respond = (socket) =>
       socket.socket.end(Buffer.from(`${head("HTTP/1.1 200 OK")}until the end`, "latin1"));
-    const client = await rig.client();
-    client.write(get());
+    const client = await rig.send(get());
     await client.has("until the end");
     client.socket.end();
     await client.end();
@@ -175,8 +170,7 @@ describe("a worker that sends FIN", () => {
       socket.write(switching());
       socket.socket.end("last");
     };
-    const client = await rig.client();
-    client.write(upgrade());
+    const client = await rig.send(upgrade());
     await client.has("last");
     await client.end();
     client.socket.end("more");

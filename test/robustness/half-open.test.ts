@@ -27,10 +27,8 @@ afterEach(async () => {
 
 test("a tunnel whose client has sent FIN still forwards the bytes of the worker", async () => {
   await start();
-  const client = await rig.client();
-  client.write(upgrade());
-  const upstream = await worker.connection(0);
-  await upstream.head();
+  const client = await rig.send(upgrade());
+  const upstream = await worker.withHead(0);
   upstream.write(switching());
   await client.head();
   client.socket.end("last words");
@@ -46,10 +44,8 @@ test("a tunnel whose client has sent FIN still forwards the bytes of the worker"
 
 test("a client that only ends its own side does not keep its connection open", async () => {
   await start();
-  const client = await rig.client();
-  client.write(get());
-  const upstream = await worker.connection(0);
-  await upstream.head();
+  const client = await rig.send(get());
+  const upstream = await worker.withHead(0);
   client.socket.end();
   upstream.write(ok("fine"));
   await client.has("fine");
@@ -58,10 +54,8 @@ test("a client that only ends its own side does not keep its connection open", a
 
 test("a worker that ends its side within a response ends the client's connection immediately", async () => {
   await start();
-  const client = await rig.client();
-  client.write(get());
-  const upstream = await worker.connection(0);
-  await upstream.head();
+  const client = await rig.send(get());
+  const upstream = await worker.withHead(0);
   upstream.write(`${head("HTTP/1.1 200 OK", "Content-Length: 10")}half`);
   upstream.socket.end();
   await client.close();
@@ -71,8 +65,7 @@ test("a worker that ends its side within a response ends the client's connection
 
 test("a worker that ends its side during the request body fails the request", async () => {
   await start();
-  const client = await rig.client();
-  client.write(`${head("POST / HTTP/1.1", "Host: h", "Content-Length: 10")}half`);
+  const client = await rig.send(`${head("POST / HTTP/1.1", "Host: h", "Content-Length: 10")}half`);
   const upstream = await worker.connection(0);
   await upstream.has("half");
   upstream.socket.end();

@@ -41,8 +41,7 @@ afterEach(async () => {
 
 test("a GET that waits for a silent worker is sent to another one", async () => {
   const key = await start(false);
-  const client = await rig.client();
-  client.write(head("GET /x HTTP/1.1", "Host: h", key));
+  const client = await rig.send(head("GET /x HTTP/1.1", "Host: h", key));
   await (await silent.connection(0)).head();
   answersProbes = false;
   await client.has("from the other");
@@ -67,10 +66,8 @@ test("many waiting GETs are not all sent to another worker at the same moment", 
 
 test("a POST that waits for a silent worker keeps waiting, and is not sent twice", async () => {
   const key = await start(false);
-  const client = await rig.client();
-  client.write(head("POST /x HTTP/1.1", "Host: h", key, "Content-Length: 0"));
-  const upstream = await silent.connection(0);
-  await upstream.head();
+  const client = await rig.send(head("POST /x HTTP/1.1", "Host: h", key, "Content-Length: 0"));
+  const upstream = await silent.withHead(0);
   answersProbes = false;
   await expect.poll(() => rig.path.router.upstreams[0]?.health.state).toBe("unhealthy");
   upstream.write(ok("late"));
@@ -80,10 +77,8 @@ test("a POST that waits for a silent worker keeps waiting, and is not sent twice
 
 test("a GET waits for the owner of its session when workers have leases", async () => {
   const key = await start(true);
-  const client = await rig.client();
-  client.write(head("GET /x HTTP/1.1", "Host: h", key));
-  const upstream = await silent.connection(0);
-  await upstream.head();
+  const client = await rig.send(head("GET /x HTTP/1.1", "Host: h", key));
+  const upstream = await silent.withHead(0);
   answersProbes = false;
   await expect.poll(() => rig.path.router.upstreams[0]?.health.state).toBe("unhealthy");
   upstream.write(ok("late"));

@@ -6,14 +6,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { describe, expect, test } from "vitest";
-import {
-  ok,
-  type RawWorker,
-  type Rig,
-  startRawWorker,
-  startRig,
-  workerRecord,
-} from "../balancer/rig.ts";
+import { ok, type RawWorker, type Rig, startRawRig } from "../balancer/rig.ts";
 import { makeCertificate } from "../support/certificates.ts";
 import { until } from "../support/until.ts";
 
@@ -30,13 +23,10 @@ const certificate = await makeCertificate();
 /** A test with a balancer and a worker of its own. The tests wait most of the time, so they run concurrently. */
 function testBalancer(title: string, run: (worker: RawWorker, rig: Rig) => Promise<void>): void {
   test.concurrent(title, { timeout: 60_000 }, async () => {
-    const worker = await startRawWorker();
-    const rig = await startRig({
+    const { worker, rig } = await startRawRig(undefined, {
       certificate,
-      workers: [workerRecord("w1", worker.port)],
       limits: { bodyTimeoutMs: LIMIT_MS, upstreamTimeoutMs: LIMIT_MS },
       probe: { async ask() {} },
-      // The far end of a link would read what the worker does not.
       isLinked: false,
     });
     try {
@@ -97,8 +87,7 @@ describe.concurrent.each(["http", "https"])("over %s", (scheme) => {
     async (worker, rig) => {
       const client = await open(scheme, rig);
       client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-      const upstream = await worker.connection(0);
-      await upstream.head();
+      const upstream = await worker.withHead(0);
       upstream.write(ok("x".repeat(SIZE)));
       expect(await readSlowly(client, SIZE)).toBeGreaterThanOrEqual(SIZE);
       client.destroy();
@@ -108,8 +97,7 @@ describe.concurrent.each(["http", "https"])("over %s", (scheme) => {
   testBalancer("a download whose client stops reading is cut", async (worker, rig) => {
     const client = await open(scheme, rig);
     client.write("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     upstream.write(ok("x".repeat(4 * SIZE)));
     await upstream.close();
     await until("the end of the client's connection", () => rig.path.listener.connections === 0);
@@ -123,8 +111,7 @@ testBalancer(
     const client = await rig.client();
     const size = SIZE + UNSEEN_BYTES;
     client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     upstream.socket.removeAllListeners("data");
     upstream.socket.pause();
     client.write(Buffer.alloc(size));
@@ -137,10 +124,10 @@ testBalancer(
 );
 
 testBalancer("an upload is aborted when the worker stops reading", async (worker, rig) => {
-  const client = await rig.client();
-  client.write(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${4 * SIZE}\r\n\r\n`);
-  const upstream = await worker.connection(0);
-  await upstream.head();
+  const client = await rig.send(
+    `POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${4 * SIZE}\r\n\r\n`,
+  );
+  const upstream = await worker.withHead(0);
   upstream.socket.pause();
   client.write(Buffer.alloc(4 * SIZE));
   await client.has("HTTP/1.1 504 ");

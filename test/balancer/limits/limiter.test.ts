@@ -14,15 +14,7 @@ import { holdings } from "../../robustness/memory.ts";
 import { proxyV2 } from "../../support/proxy-header.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
-import {
-  ok,
-  type Rig,
-  type RigOptions,
-  startRig,
-  startSimpleWorker,
-  TOKEN_KEY,
-  workerRecord,
-} from "../rig.ts";
+import { ok, type Rig, type RigOptions, startSimpleRig, TOKEN_KEY } from "../rig.ts";
 
 describe("a bucket", () => {
   test("a bucket gives what is allowed at once, and then as much per minute", () => {
@@ -61,15 +53,13 @@ test("a bucket does not keep the request head that its address came in", () => {
 
 async function start(options: RigOptions): Promise<{ rig: Rig; heads: string[] }> {
   const heads: string[] = [];
-  const worker = await startSimpleWorker((head) => {
-    heads.push(head);
-    return ok("fine");
-  });
-  const rig = await startRig({
-    trusted: ["127.0.0.1"],
-    workers: [workerRecord("w1", worker.port)],
-    ...options,
-  });
+  const { rig } = await startSimpleRig(
+    (head) => {
+      heads.push(head);
+      return ok("fine");
+    },
+    { trusted: ["127.0.0.1"], ...options },
+  );
   return { rig, heads };
 }
 

@@ -7,7 +7,7 @@ import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import { BALANCER_SETTINGS } from "../../../shared/settings/balancer-settings.ts";
 import { sign } from "../../../shared/settings/secret.ts";
 import { proxyV2 } from "../../support/proxy-header.ts";
-import { ok, type Rig, startRawWorker, startRig, TOKEN_KEY, workerRecord } from "../rig.ts";
+import { ok, type Rig, startRawRig, TOKEN_KEY } from "../rig.ts";
 
 const PEOPLE = 500;
 /** All of them come from 192.0.2.1. */
@@ -31,20 +31,20 @@ const UPGRADED =
   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 async function start(): Promise<{ rig: Rig; sid: string }> {
-  const worker = await startRawWorker((socket) => {
-    for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
-      socket.write(head.includes("Upgrade: websocket") ? UPGRADED : ok("fine"));
-    }
-  });
-  const record = workerRecord("w1", worker.port);
-  const rig = await startRig({
-    trusted: ["127.0.0.1"],
-    takesProxyHeaders: true,
-    addressLimits: DEFAULTS,
-    maxConnections: BALANCER_SETTINGS.limitConnections.default,
-    maxRequestsPerWorker: BALANCER_SETTINGS.maxRequestsPerWorker.default,
-    workers: [record],
-  });
+  const { record, rig } = await startRawRig(
+    (socket) => {
+      for (let head = socket.takeHead(); head !== undefined; head = socket.takeHead()) {
+        socket.write(head.includes("Upgrade: websocket") ? UPGRADED : ok("fine"));
+      }
+    },
+    {
+      trusted: ["127.0.0.1"],
+      takesProxyHeaders: true,
+      addressLimits: DEFAULTS,
+      maxConnections: BALANCER_SETTINGS.limitConnections.default,
+      maxRequestsPerWorker: BALANCER_SETTINGS.maxRequestsPerWorker.default,
+    },
+  );
   return { rig, sid: taggedId(workerTag(record.id, record.incarnation)) };
 }
 

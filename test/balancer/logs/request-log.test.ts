@@ -101,8 +101,7 @@ describe("each request has exactly one line", () => {
       limits: { headerTimeoutMs: 150 },
     });
     const silent = await rig.client();
-    const slow = await rig.client();
-    slow.write("GET /slow HTTP/1.1\r\nHo");
+    const slow = await rig.send("GET /slow HTTP/1.1\r\nHo");
     await slow.end();
     await silent.end();
     await expect.poll(logged).toEqual([expect.stringMatching(/^"GET \/slow HTTP\/1\.1" 408 \d+$/)]);
@@ -116,13 +115,11 @@ describe("each request has exactly one line", () => {
       }
     });
     const rig = await rigWith(worker);
-    const before = await rig.client();
-    before.write("GET /before HTTP/1.1\r\nHost: h\r\n\r\n");
+    const before = await rig.send("GET /before HTTP/1.1\r\nHost: h\r\n\r\n");
     await (await worker.connection(0)).has("/before");
     before.socket.resetAndDestroy();
     await expect.poll(logged).toEqual(['"GET /before HTTP/1.1" 499 0']);
-    const within = await rig.client();
-    within.write("GET /half HTTP/1.1\r\nHost: h\r\n\r\n");
+    const within = await rig.send("GET /half HTTP/1.1\r\nHost: h\r\n\r\n");
     await within.has("half");
     within.socket.resetAndDestroy();
     await expect.poll(logged).toContain('"GET /half HTTP/1.1" 200 4');
@@ -163,8 +160,7 @@ describe("each request has exactly one line", () => {
       );
     });
     const rig = await rigWith(worker);
-    const client = await rig.client();
-    client.write(
+    const client = await rig.send(
       "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );

@@ -18,14 +18,18 @@ import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
 import {
   EDGE_KEY,
+  keyFor,
   ok,
   type RawWorker,
   type Rig,
   type RigOptions,
   startLiveStatus,
+  startRawRig,
   startRawWorker,
   startRig,
+  startSimpleRig,
   startSimpleWorker,
+  statusOf,
   workerRecord,
 } from "../rig.ts";
 
@@ -35,16 +39,6 @@ function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Pr
   return startRig({ ...options, workers });
 }
 
-/** A worker and a rig that has only this one. */
-async function single(
-  onData?: (socket: RawSocket, worker: RawWorker) => void,
-  options: RigOptions = {},
-): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
-  const worker = await startRawWorker(onData);
-  const record = workerRecord("w1", worker.port);
-  return { worker, record, rig: await rigWith([record], options) };
-}
-
 const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const GET_AND_CLOSE = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -52,23 +46,10 @@ function post(body: string, more = ""): string {
   return `POST / HTTP/1.1\r\nHost: h\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
 }
 
-/** A request whose key the ring leads to `worker`. */
-function keyFor(rig: Rig, worker: string): SessionKey {
-  for (let i = 0; ; i++) {
-    const key = `key-${i}` as SessionKey;
-    if (rig.view.ring.first(key) === worker) return key;
-  }
-}
-
-function statusOf(response: string): number {
-  return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(response)?.[1]);
-}
-
 describe("what the worker sees", () => {
   test("a worker gets one checked head with the headers of the hop", async () => {
-    const { worker, rig, record } = await single();
-    const client = await rig.client();
-    client.write(
+    const { worker, rig, record } = await startRawRig();
+    await rig.send(
       "GET //a/../b?c HTTP/1.1\r\nHOST: h:1\r\nx-ct-edge: forged\r\nAccept:  */*  \r\nKeep-Alive: 1\r\n\r\n",
     );
     const head = (await (await worker.connection(0)).head()).split("\r\n");
@@ -81,18 +62,16 @@ describe("what the worker sees", () => {
   });
 
   test("a worker gets HTTP/1.1 with a Host also for an HTTP/1.0 client", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write("GET /x HTTP/1.0\r\n\r\n");
+    const { worker, rig } = await startRawRig();
+    await rig.send("GET /x HTTP/1.0\r\n\r\n");
     const head = await (await worker.connection(0)).head();
     expect(head).toContain("GET /x HTTP/1.1\r\n");
     expect(head).toContain(`Host: 127.0.0.1:${worker.port}\r\n`);
   });
 
   test("a worker gets the key that the client chose, and the path without it", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(
+    const { worker, rig } = await startRawRig();
+    await rig.send(
       "POST /k/my%20key/api/session/create?x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
     );
     const head = await (await worker.connection(0)).head();
@@ -109,7 +88,7 @@ describe("what the worker sees", () => {
     ["too long a head", `GET / HTTP/1.1\r\nHost: h\r\nA: ${"b".repeat(40_000)}\r\n\r\n`, 431],
     ["too many fields", `GET / HTTP/1.1\r\nHost: h\r\n${"A: b\r\n".repeat(201)}\r\n`, 431],
   ])("a worker gets nothing of %s", async (_name, bytes, status) => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const response = await rig.ask(bytes);
     expect(statusOf(response)).toBe(status);
     expect(response).toContain("Connection: close\r\n");
@@ -118,7 +97,7 @@ describe("what the worker sees", () => {
   });
 
   test("a worker gets nothing of what a client hid behind a bad chunk", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const response = await rig.ask(
       "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n",
     );
@@ -134,23 +113,20 @@ describe("what the worker sees", () => {
 
 describe("a connection to the worker", () => {
   test("a connection to a worker is reused, also for other clients", async () => {
-    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { worker, rig } = await startSimpleRig((_head, index) => ok(`response ${index}`));
     for (let i = 0; i < 5; i++) expect(await rig.ask(GET_AND_CLOSE)).toContain(`response ${i}`);
     expect(worker.connections).toHaveLength(1);
   });
 
   test("a connection to a worker is not reused after Connection: close", async () => {
-    const worker = await startSimpleWorker(() => ok("x", "Connection: close\r\n"));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { worker, rig } = await startSimpleRig(() => ok("x", "Connection: close\r\n"));
     await rig.ask(GET_AND_CLOSE);
     await rig.ask(GET_AND_CLOSE);
     expect(worker.connections).toHaveLength(2);
   });
 
   test("an idle connection to a worker is closed when unexpected bytes come", async () => {
-    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { worker, rig } = await startSimpleRig((_head, index) => ok(`response ${index}`));
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
     first.write(ok("poison"));
@@ -160,10 +136,9 @@ describe("a connection to the worker", () => {
   });
 
   test("a connection to a worker is closed when more than the response came", async () => {
-    const worker = await startSimpleWorker(
+    const { rig } = await startSimpleRig(
       (_head, index) => ok(`response ${index}`) + (index === 0 ? ok("poison") : ""),
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     const first = await rig.ask(GET_AND_CLOSE);
     expect(first).toContain("response 0");
     expect(first).not.toContain("poison");
@@ -171,8 +146,7 @@ describe("a connection to the worker", () => {
   });
 
   test("clients do not notice that a worker closed an idle connection", async () => {
-    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { worker, rig } = await startSimpleRig((_head, index) => ok(`response ${index}`));
     await rig.ask(GET_AND_CLOSE);
     const first = await worker.connection(0);
     first.socket.end();
@@ -182,10 +156,10 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is not reused after the idle time that the worker announced, whatever the request", async () => {
     const clock = createStepClock();
-    const worker = await startSimpleWorker((_head, index) =>
-      ok(`response ${index}`, "Keep-Alive: timeout=5\r\n"),
+    const { worker, rig } = await startSimpleRig(
+      (_head, index) => ok(`response ${index}`, "Keep-Alive: timeout=5\r\n"),
+      { clock },
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
     const ask = () => rig.ask(post("x", "Connection: close\r\n"));
     expect(await ask()).toContain("response 0");
     clock.advance(3900);
@@ -204,8 +178,9 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is closed when it is not reused within the announced time", async () => {
     const clock = createStepClock();
-    const worker = await startSimpleWorker(() => ok("fine", "Keep-Alive: timeout=5\r\n"));
-    const rig = await rigWith([workerRecord("w1", worker.port)], { clock });
+    const { worker, rig } = await startSimpleRig(() => ok("fine", "Keep-Alive: timeout=5\r\n"), {
+      clock,
+    });
     await rig.ask(GET_AND_CLOSE);
     clock.advance(20_000);
     await (await worker.connection(0)).end();
@@ -213,21 +188,18 @@ describe("a connection to the worker", () => {
 
   test("a connection to a worker is not kept when the worker announces no idle time or no further request", async () => {
     const hints = ["timeout=0", "timeout=5, max=0", "timeout=5, max=1"];
-    const worker = await startSimpleWorker((_head, index) =>
+    const { worker, rig } = await startSimpleRig((_head, index) =>
       ok("fine", `Keep-Alive: ${hints[index]}\r\n`),
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     for (let i = 0; i < 3; i++) await rig.ask(GET_AND_CLOSE);
     expect(worker.connections).toHaveLength(3);
     expect(worker.connections[2]?.ended).toBe(false);
   });
 
   test("a connection to a worker is not kept when the worker became unhealthy before the response came", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(GET);
-    const slow = await worker.connection(0);
-    await slow.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(GET);
+    const slow = await worker.withHead(0);
     const failing = rig.ask(post("x", "Connection: close\r\n"));
     (await worker.connection(1)).socket.destroy();
     expect(statusOf(await failing)).toBe(502);
@@ -236,8 +208,7 @@ describe("a connection to the worker", () => {
     await client.has("late");
     await slow.end();
     client.write("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
-    const fresh = await worker.connection(2);
-    await fresh.head();
+    const fresh = await worker.withHead(2);
     fresh.write(ok("fresh"));
     await client.has("fresh");
   });
@@ -245,7 +216,7 @@ describe("a connection to the worker", () => {
   test("a connection that a worker closes as a request arrives costs a GET a retry and a POST a 502", async () => {
     // Responds to the first request of each connection and closes at the second.
     const served = new Set<RawSocket>();
-    const { rig } = await single((socket) => {
+    const { rig } = await startRawRig((socket) => {
       if (socket.takeHead() === undefined) return;
       if (served.has(socket)) socket.socket.destroy();
       else socket.write(ok("fine"));
@@ -261,9 +232,10 @@ describe("a connection to the worker", () => {
 
 describe("bodies", () => {
   test("bodies are forwarded in both directions as they come", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(
+      "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    );
     const upstream = await worker.connection(0);
     await upstream.has("\r\n\r\n3\r\nabc\r\n");
     // The worker responds before it has the whole body.
@@ -282,7 +254,7 @@ describe("bodies", () => {
   test("bodies of many MiB arrive complete in both directions", async () => {
     const size = 20 * 1024 * 1024;
     const block = Buffer.alloc(size, "0123456789abcdefghijklmnopqrstuvwxyz");
-    const worker = await startRawWorker((socket) => {
+    const { rig } = await startRawRig((socket) => {
       // Searching the text at each chunk would copy all of it each time.
       if (socket.socket.bytesRead < size) return;
       const at = socket.text.indexOf("\r\n\r\n");
@@ -292,9 +264,7 @@ describe("bodies", () => {
       socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
       socket.socket.write(block);
     });
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write(
+    const client = await rig.send(
       `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
     );
     client.socket.write(block);
@@ -305,13 +275,12 @@ describe("bodies", () => {
   });
 
   test("bodies in one-byte chunks are buffered at no more than a few times their size", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const chunks = "1\r\nx\r\n".repeat(8000);
     const before = usedBytes();
     const count = 50;
     for (let i = 0; i < count; i++) {
-      const client = await rig.client();
-      client.write(`POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`);
+      await rig.send(`POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`);
       const upstream = await worker.connection(i);
       await until("the chunks", () => upstream.text.length > chunks.length);
     }
@@ -319,12 +288,11 @@ describe("bodies", () => {
   });
 
   test("a response body pauses at the worker while the client does not read", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const client = await rig.client();
     client.socket.pause();
     client.write(GET_AND_CLOSE);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     const size = 64 * 1024 * 1024;
     upstream.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
     upstream.socket.write(Buffer.alloc(size, "x"));
@@ -343,12 +311,11 @@ describe("bodies", () => {
   }, 20_000);
 
   test("a request body pauses at the client while the worker does not read", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const client = await rig.client();
     const size = 64 * 1024 * 1024;
     client.write(`PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     upstream.socket.pause();
     client.socket.write(Buffer.alloc(size, "x"));
     let before = -1;
@@ -366,14 +333,12 @@ describe("bodies", () => {
 
 describe("a response", () => {
   test("a response without a body is complete at its head", async () => {
-    const worker = await startSimpleWorker((head) => {
+    const { worker, rig } = await startSimpleRig((head) => {
       if (head.startsWith("HEAD")) return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
       if (head.startsWith("GET /204")) return "HTTP/1.1 204 No Content\r\n\r\n";
       return 'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\nETag: "a"\r\n\r\n';
     });
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write(
+    const client = await rig.send(
       "HEAD / HTTP/1.1\r\nHost: h\r\n\r\nGET /204 HTTP/1.1\r\nHost: h\r\n\r\nGET /304 HTTP/1.1\r\nHost: h\r\n\r\n",
     );
     expect(await client.head()).toMatch(/200 OK\r\nContent-Length: 5/);
@@ -383,11 +348,10 @@ describe("a response", () => {
   });
 
   test("an HTTP/1.0 client gets a chunked response without chunks, ended by the connection", async () => {
-    const worker = await startSimpleWorker(
+    const { rig } = await startSimpleRig(
       () =>
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: x\r\n\r\n",
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     const response = await rig.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     expect(response).not.toMatch(/transfer-encoding/i);
     expect(response).toContain("Connection: close\r\n");
@@ -395,10 +359,8 @@ describe("a response", () => {
   });
 
   test("a response with a length keeps the connection of an HTTP/1.0 client that asks for it", async () => {
-    const worker = await startSimpleWorker((_head, index) => ok(`response ${index}`));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    const { rig } = await startSimpleRig((_head, index) => ok(`response ${index}`));
+    const client = await rig.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     await client.has("response 0");
     expect(client.text).toContain("Connection: keep-alive\r\n");
     client.write("GET / HTTP/1.0\r\n\r\n");
@@ -407,7 +369,7 @@ describe("a response", () => {
   });
 
   test("an HTTP/1.0 response without a length ends when the worker closes", async () => {
-    const { rig } = await single((socket) => {
+    const { rig } = await startRawRig((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.socket.end("HTTP/1.0 200 OK\r\nTrailer: x\r\n\r\nall of it");
     });
@@ -418,10 +380,9 @@ describe("a response", () => {
   });
 
   test("interim responses (1xx) are relayed, but not to HTTP/1.0 clients", async () => {
-    const worker = await startSimpleWorker(
+    const { rig } = await startSimpleRig(
       () => `HTTP/1.1 103 Early Hints\r\nLink: a\r\nx-ct-epoch: 1\r\n\r\n${ok("done")}`,
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(await rig.ask(GET_AND_CLOSE)).toMatch(
       /^HTTP\/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP\/1.1 200 OK/,
     );
@@ -429,9 +390,10 @@ describe("a response", () => {
   });
 
   test("a 100 reaches a client that waits for it, and its body the worker", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(
+      "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    );
     const upstream = await worker.connection(0);
     expect(await upstream.head()).toContain("Expect: 100-continue");
     upstream.write("HTTP/1.1 100 Continue\r\n\r\n");
@@ -443,12 +405,13 @@ describe("a response", () => {
   });
 
   test("an early error response ends the connection without a reset", async () => {
-    const { worker, rig } = await single((socket) => {
+    const { worker, rig } = await startRawRig((socket) => {
       if (socket.takeHead() !== undefined)
         socket.write("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\n\r\nbig");
     });
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
+    const client = await rig.send(
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome",
+    );
     await client.has("big");
     await client.end();
     // What the client still sends does not damage the response.
@@ -471,7 +434,7 @@ describe("a response", () => {
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ],
   ])("a response that %s becomes a 502", async (_name, bytes) => {
-    const { worker, rig } = await single((socket) => {
+    const { worker, rig } = await startRawRig((socket) => {
       if (socket.takeHead() !== undefined) socket.write(bytes);
     });
     const response = await rig.ask(GET_AND_CLOSE);
@@ -487,22 +450,19 @@ describe("a response that is cut", () => {
     ["in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"],
     ["within a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"],
   ])("a response cut %s is cut for the client too", async (_name, bytes) => {
-    const { rig } = await single((socket) => {
+    const { rig } = await startRawRig((socket) => {
       if (socket.takeHead() !== undefined) socket.socket.end(bytes);
     });
-    const client = await rig.client();
-    client.write(GET);
+    const client = await rig.send(GET);
     await client.close();
     expect(client.text).toContain("half");
     expect(client.error).toBe("ECONNRESET");
   });
 
   test("a response without a length is reset for the client when the worker reset it", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(GET);
+    const upstream = await worker.withHead(0);
     upstream.write("HTTP/1.0 200 OK\r\n\r\nhalf");
     await client.has("half");
     upstream.socket.resetAndDestroy();
@@ -511,12 +471,11 @@ describe("a response that is cut", () => {
   });
 
   test("a response with an invalid chunk is cut for the client", async () => {
-    const { rig, worker } = await single((socket) => {
+    const { rig, worker } = await startRawRig((socket) => {
       if (socket.takeHead() === undefined) return;
       socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
     });
-    const client = await rig.client();
-    client.write(GET);
+    const client = await rig.send(GET);
     await client.has("half");
     (await worker.connection(0)).write("zz\r\n");
     await client.close();
@@ -527,21 +486,17 @@ describe("a response that is cut", () => {
 
 describe("a client that gives up", () => {
   test("a client that gives up while it waits ends the request at the worker within two seconds", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(GET);
+    const upstream = await worker.withHead(0);
     client.socket.destroy();
     await upstream.close();
   });
 
   test("a client that resets its connection ends the request at the worker at once", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(GET);
+    const upstream = await worker.withHead(0);
     const startedMs = performance.now();
     client.socket.resetAndDestroy();
     await upstream.close();
@@ -551,9 +506,8 @@ describe("a client that gives up", () => {
   });
 
   test("a client that gives up within its body ends the request at the worker", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
     const upstream = await worker.connection(0);
     await upstream.has("half");
     client.socket.end();
@@ -562,11 +516,9 @@ describe("a client that gives up", () => {
   });
 
   test("a client that gives up within a long response ends it at the worker", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(GET);
+    const upstream = await worker.withHead(0);
     upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     const ticking = setInterval(() => upstream.write("1\r\nx\r\n"), 10);
     await client.has("1\r\nx");
@@ -575,11 +527,10 @@ describe("a client that gives up", () => {
   });
 
   test("a client that only ends its side still gets its response", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     const client = await rig.client();
     client.socket.end(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     upstream.write(ok("still there"));
     await client.has("still there");
     await client.end();
@@ -662,8 +613,7 @@ describe("a worker that fails", () => {
 
   test("a request gets 503 and keeps its connection when there are no workers", async () => {
     const rig = await rigWith([]);
-    const client = await rig.client();
-    client.write(GET);
+    const client = await rig.send(GET);
     await client.has("EDGE_NO_UPSTREAM");
     expect(client.text).toContain("Retry-After: 1\r\n");
     client.text = "";
@@ -672,22 +622,21 @@ describe("a worker that fails", () => {
   });
 
   test("a worker that does not respond in time costs a 504", async () => {
-    const { worker, rig } = await single(undefined, { limits: { upstreamTimeoutMs: 200 } });
+    const { worker, rig } = await startRawRig(undefined, { limits: { upstreamTimeoutMs: 200 } });
     const response = await rig.ask(GET_AND_CLOSE);
     expect(statusOf(response)).toBe(504);
     await (await worker.connection(0)).close();
   });
 
   test("a response that stops half way is cut after the time limit", async () => {
-    const { rig } = await single(
+    const { rig } = await startRawRig(
       (socket) => {
         if (socket.takeHead() !== undefined)
           socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
       },
       { limits: { upstreamTimeoutMs: 200 } },
     );
-    const client = await rig.client();
-    client.write(GET);
+    const client = await rig.send(GET);
     await client.close();
     expect(client.error).toBe("ECONNRESET");
   });
@@ -740,8 +689,7 @@ describe("421", () => {
 
   test("a 421 is followed while the body is still arriving", async () => {
     const { rig, key, b } = await pair();
-    const client = await rig.client();
-    client.write(
+    const client = await rig.send(
       `POST / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nContent-Length: 10\r\n\r\nfirst`,
     );
     const upstream = await b.connection(0);
@@ -848,8 +796,7 @@ describe("a session whose owner cannot be reached", () => {
         },
       },
     });
-    const client = await rig.client();
-    client.write(POLL);
+    const client = await rig.send(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     await startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("back")), port);
     isBack = true;
@@ -859,8 +806,7 @@ describe("a session whose owner cannot be reached", () => {
 
   test("requests for a session wait until another worker owns it", async () => {
     const { rig, b } = await orphan();
-    const client = await rig.client();
-    client.write(POLL);
+    const client = await rig.send(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     const c = await startSimpleWorker(() => ok("taken over"));
     rig.view.set([...rig.view.workers.filter(({ id }) => id !== "a"), workerRecord("c", c.port)]);
@@ -875,8 +821,7 @@ describe("a session whose owner cannot be reached", () => {
       clock,
       limits: { upstreamTimeoutMs: 60_000, keepaliveTimeoutMs: 60_000 },
     });
-    const client = await rig.client();
-    client.write(POLL);
+    const client = await rig.send(POLL);
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     const stepping = setInterval(() => clock.advance(100), 5);
     await client.end().finally(() => clearInterval(stepping));
@@ -887,8 +832,9 @@ describe("a session whose owner cannot be reached", () => {
   test("a sign-in waits while there is no worker", async () => {
     const port = await freePort();
     const rig = await rigWith([workerRecord("a", port)]);
-    const client = await rig.client();
-    client.write("POST /api/login/simple HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}");
+    const client = await rig.send(
+      "POST /api/login/simple HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+    );
     await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
     await startRawWorker((socket) => socket.text.endsWith("{}") && socket.write(ok("Ok!")), port);
     await client.has("Ok!");
@@ -959,7 +905,7 @@ describe("session headers of responses", () => {
   });
 
   test("session headers with an invalid epoch or id are ignored", async () => {
-    const worker = await startSimpleWorker((_head, index) =>
+    const { rig } = await startSimpleRig((_head, index) =>
       ok(
         "x",
         index === 0
@@ -967,7 +913,6 @@ describe("session headers of responses", () => {
           : "x-ct-session: short\r\nx-ct-epoch: 1\r\n",
       ),
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     const known = rig.path.router.choose(
@@ -985,8 +930,7 @@ describe("session headers of responses", () => {
   });
 
   test("a create makes the balancer forget that its key was unknown", async () => {
-    const worker = await startSimpleWorker(() => ok("{}"));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { rig } = await startSimpleRig(() => ok("{}"));
     const key = "my-key" as SessionKey;
     const meta = `GET /k/${key}/api/meta HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`;
     await rig.ask(meta);
@@ -1002,8 +946,7 @@ describe("session headers of responses", () => {
 
 describe("a request with a tag of a worker that was replaced", () => {
   test("a request with the tag of a replaced worker goes to its replacement", async () => {
-    const worker = await startSimpleWorker(() => ok("new one"));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { rig } = await startSimpleRig(() => ok("new one"));
     const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
     expect(
       await rig.ask(`GET /socket.io/?sid=${old} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
@@ -1032,9 +975,8 @@ async function settled(read: () => number): Promise<void> {
 
 describe("pipelined requests", () => {
   test("pipelined requests are sent one at a time, and their responses come in order", async () => {
-    const { worker, rig } = await single();
-    const client = await rig.client();
-    client.write(
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(
       `GET /1 HTTP/1.1\r\nHost: h\r\n\r\n${post("two")}GET /3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /4 HTTP/1.1\r\nHost: h\r\n\r\n`,
     );
     const upstream = await worker.connection(0);
@@ -1050,29 +992,25 @@ describe("pipelined requests", () => {
   });
 
   test("pipelined requests before an invalid one get their responses", async () => {
-    const worker = await startSimpleWorker(() => ok("fine"));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { rig } = await startSimpleRig(() => ok("fine"));
     const response = await rig.ask(`${GET}GET / HTTP/1.1\r\nHost : h\r\n\r\n${GET}`);
     expect(response).toMatch(/200 OK[\s\S]*fine[\s\S]*400 Bad Request/);
     expect(response.match(/HTTP\/1.1 /g)).toHaveLength(2);
   });
 
   test("a thousand pipelined requests all get a response", async () => {
-    const worker = await startSimpleWorker((_head, index) => ok(`<${index}>`));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write(GET.repeat(3000));
+    const { rig } = await startSimpleRig((_head, index) => ok(`<${index}>`));
+    const client = await rig.send(GET.repeat(3000));
     await client.has("<2999>");
   });
 
   test("pipelined requests are not forwarded while the client does not take the responses", async () => {
     let asked = 0;
     const body = "x".repeat(60_000);
-    const worker = await startSimpleWorker(() => {
+    const { rig } = await startSimpleRig(() => {
       asked++;
       return ok(body);
     });
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
     const client = await rig.client();
     client.socket.pause();
     // The last one ends the connection, so that its end is the end of all responses.
@@ -1093,8 +1031,7 @@ describe("a worker at its request limit", () => {
       workers: workers.map(({ port }, index) => workerRecord(`w${index}`, port)),
       maxRequestsPerWorker: 1,
     });
-    const first = await rig.client();
-    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    const first = await rig.send("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
     await until("the first request", () =>
       workers.some(({ connections }) => connections.length > 0),
     );
@@ -1120,8 +1057,7 @@ describe("a worker at its request limit", () => {
 
   test("a request without a key avoids a worker at its limit", async () => {
     const { rig, free } = await busy();
-    const client = await rig.client();
-    client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const client = await rig.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     const elsewhere = await free.connection(0);
     expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
       "EDGE_WORKER_BUSY",
@@ -1131,9 +1067,7 @@ describe("a worker at its request limit", () => {
   });
 
   test("a worker at its limit still gets requests of existing engine.io connections, up to twice the limit", async () => {
-    const worker = await startRawWorker();
-    const record = workerRecord("w0", worker.port);
-    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 2 });
+    const { worker, record, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 2 });
     const sid = taggedId(workerTag(record.id, record.incarnation));
     const request = (target: string) => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
     for (const target of ["/a", "/b", `/socket.io/?sid=${sid}`, `/socket.io/?sid=${sid}`]) {
@@ -1141,20 +1075,16 @@ describe("a worker at its request limit", () => {
     }
     await until("all four", () => worker.connections.length === 4);
     for (const target of ["/c", `/socket.io/?sid=${sid}`]) {
-      const refused = await rig.client();
-      refused.write(request(target));
+      const refused = await rig.send(request(target));
       await refused.has("EDGE_WORKER_BUSY");
     }
     expect(worker.connections).toHaveLength(4);
   });
 
   test("a worker near its limit first gets no new sessions, then no join requests, and goes on with what it has", async () => {
-    const worker = await startRawWorker();
-    const record = workerRecord("w0", worker.port);
-    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 10 });
+    const { worker, record, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 10 });
     const begin = async (line: string): Promise<RawSocket> => {
-      const client = await rig.client();
-      client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n`);
+      const client = await rig.send(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n`);
       return client;
     };
     const [create, join] = ["POST /api/session/create", `POST /api/session/join/${"A".repeat(24)}`];
@@ -1177,13 +1107,12 @@ describe("a worker at its request limit", () => {
   });
 
   test("people who sign in, and polls of it, leave room for those who return to their sessions", async () => {
-    const worker = await startRawWorker();
-    const record = workerRecord("w0", worker.port);
-    const rig = await startRig({ workers: [record], maxRequestsPerWorker: 4 });
+    const { worker, record, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 4 });
     const tag = workerTag(record.id, record.incarnation);
     const begin = async (line: string, fields = ""): Promise<RawSocket> => {
-      const client = await rig.client();
-      client.write(`${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n${fields}\r\n`);
+      const client = await rig.send(
+        `${line} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n${fields}\r\n`,
+      );
       return client;
     };
     const reaches = (count: number): Promise<true> =>
@@ -1212,19 +1141,14 @@ describe("a worker at its request limit", () => {
   });
 
   test("a worker that may have one request gets it, whatever it begins", async () => {
-    const worker = await startRawWorker();
-    const rig = await startRig({
-      workers: [workerRecord("w0", worker.port)],
-      maxRequestsPerWorker: 1,
-    });
-    const client = await rig.client();
-    client.write("POST /api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    const { worker, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 1 });
+    await rig.send("POST /api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     await until("the request", () => worker.connections.length === 1);
   });
 });
 
 test("the balancer responds to health checks itself", async () => {
-  const { worker, rig, record } = await single();
+  const { worker, rig, record } = await startRawRig();
   const ask = (method: string) =>
     rig.ask(`${method} /ct-health/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
   expect(await ask("GET")).toMatch(/^HTTP\/1.1 200 OK[\s\S]*{"status":"ok"}$/);
@@ -1237,7 +1161,7 @@ test("the balancer responds to health checks itself", async () => {
 test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
   "the balancer responds to a health check at %s",
   async (target) => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     expect(await rig.ask(`GET ${target} HTTP/1.0\r\n\r\n`)).toMatch(/"status":"ok"}$/);
     expect(worker.connections).toHaveLength(0);
   },
@@ -1246,8 +1170,7 @@ test.each(["/ct-health/?x=1", "/ct-health?x=1", "/ct-health", "/ct-health/"])(
 test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
   "%s is not a health check and goes to a worker",
   async (target) => {
-    const worker = await startSimpleWorker(() => ok("of the worker"));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { rig } = await startSimpleRig(() => ok("of the worker"));
     expect(
       await rig.ask(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
     ).toContain("of the worker");
@@ -1258,8 +1181,7 @@ describe("the page at /", () => {
   const requests = ["GET / HTTP/1.0", "HEAD /?from=lb HTTP/1.0", "OPTIONS / HTTP/1.0"];
 
   test.each(requests)("the page at / comes from a worker: %s without a Host", async (line) => {
-    const worker = await startSimpleWorker(() => ok(""));
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
+    const { rig } = await startSimpleRig(() => ok(""));
     expect(statusOf(await rig.ask(`${line}\r\n\r\n`))).toBe(200);
   });
 
@@ -1267,7 +1189,7 @@ describe("the page at /", () => {
     "the page at / is a 503 at once while no worker is healthy: %s without a Host",
     async (line) => {
       // It accepts and never responds.
-      const { worker, rig } = await single();
+      const { worker, rig } = await startRawRig();
       rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
       const response = await rig.ask(`${line}\r\n\r\n`);
       expect(response).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
@@ -1277,18 +1199,16 @@ describe("the page at /", () => {
   );
 
   test("a request for / with a session goes to its owner", async () => {
-    const { worker, rig } = await single();
+    const { worker, rig } = await startRawRig();
     rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
-    const client = await rig.client();
-    client.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await rig.send("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
     await (await worker.connection(0)).has("ctstickiness: one");
   });
 
   test("with a fixed list of workers the page at / comes from a server, also while it is unhealthy", async () => {
-    const { worker, rig } = await single(undefined, { isLeased: false });
+    const { worker, rig } = await startRawRig(undefined, { isLeased: false });
     rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
-    const client = await rig.client();
-    client.write(GET);
+    await rig.send(GET);
     await (await worker.connection(0)).head();
   });
 });

@@ -1,16 +1,17 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { SessionId, SessionKey, WorkerId } from "../../../shared/base/ids.ts";
+import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
-import type { RawSocket } from "../../support/sockets.ts";
 import { until } from "../../support/until.ts";
 import {
+  keyFor,
   ok,
-  type RawWorker,
   type Rig,
+  startRawRig,
   startRawWorker,
   startRig,
+  startSimpleRig,
   startSimpleWorker,
   workerRecord,
 } from "../rig.ts";
@@ -18,14 +19,6 @@ import {
 const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const SESSION = "T".repeat(24) as SessionId;
-
-async function setUp(
-  onData?: (socket: RawSocket, worker: RawWorker) => void,
-): Promise<{ worker: RawWorker; rig: Rig; record: WorkerRecord }> {
-  const worker = await startRawWorker(onData);
-  const record = workerRecord("w1", worker.port);
-  return { worker, record, rig: await rigWith([record]) };
-}
 
 function rigWith(workers: readonly WorkerRecord[]): Promise<Rig> {
   return startRig({ workers });
@@ -41,11 +34,9 @@ function accepted(more = ""): string {
 
 /** An open tunnel: the client's end and the worker's. */
 async function open(more = "") {
-  const { worker, rig, record } = await setUp();
-  const client = await rig.client();
-  client.write(upgrade());
-  const upstream = await worker.connection(0);
-  await upstream.head();
+  const { worker, rig, record } = await startRawRig();
+  const client = await rig.send(upgrade());
+  const upstream = await worker.withHead(0);
   upstream.write(accepted(more));
   const head = await client.head();
   return { worker, rig, record, client, upstream, head };
@@ -53,9 +44,8 @@ async function open(more = "") {
 
 describe("a handshake", () => {
   test("a handshake reaches the worker with its headers, and the 101 comes back without internal ones", async () => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(
       upgrade(
         "Sec-WebSocket-Extensions: permessage-deflate\r\nCookie: a=b\r\n",
         "/k/K/socket.io/?x",
@@ -94,9 +84,8 @@ describe("a handshake", () => {
     ["HTTP/1.0", upgrade().replace("HTTP/1.1", "HTTP/1.0")],
     ["a body", upgrade("Content-Length: 1\r\n").concat("x")],
   ])("a handshake with %s is a plain request", async (_name, bytes) => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(bytes);
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(bytes);
     const upstream = await worker.connection(0);
     expect(await upstream.head()).not.toMatch(/\r\n(Upgrade|Connection):/i);
     // A 101 in response to it is invalid.
@@ -112,11 +101,9 @@ describe("a handshake", () => {
     ["another protocol", accepted().replace("Upgrade: websocket", "Upgrade: h2c")],
     ["no Connection option", accepted().replace("Connection: Upgrade\r\n", "")],
   ])("a handshake that gets %s fails", async (_name, bytes) => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(upgrade());
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(upgrade());
+    const upstream = await worker.withHead(0);
     upstream.write(bytes);
     await client.has("HTTP/1.1 502 ");
     await upstream.close();
@@ -124,14 +111,12 @@ describe("a handshake", () => {
   });
 
   test("a worker's refusal of a handshake is a plain response, and the connection stays open", async () => {
-    const worker = await startSimpleWorker((head) =>
+    const { worker, rig } = await startSimpleRig((head) =>
       head.includes("Upgrade")
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         : ok("plain"),
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write(upgrade());
+    const client = await rig.send(upgrade());
     await client.has("\r\n\r\nno");
     client.write("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     await client.has("plain");
@@ -139,11 +124,9 @@ describe("a handshake", () => {
   });
 
   test("bytes behind a handshake are held until the worker agrees", async () => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(`${upgrade()}early`);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(`${upgrade()}early`);
+    const upstream = await worker.withHead(0);
     client.write(" and more");
     await new Promise((resolve) => setImmediate(resolve));
     expect(upstream.text).toBe("");
@@ -153,13 +136,11 @@ describe("a handshake", () => {
   });
 
   test("a limited number of bytes behind a handshake is held, and none is lost", async () => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(upgrade());
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(upgrade());
     const size = 8 * 1024 * 1024;
     client.socket.write(Buffer.alloc(size, "e"));
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     let before = -1;
     await until("the client is held back", () => {
       const now = client.socket.writableLength;
@@ -173,14 +154,12 @@ describe("a handshake", () => {
   });
 
   test("bytes behind a refused handshake are the next request", async () => {
-    const worker = await startSimpleWorker((head) =>
+    const { rig } = await startSimpleRig((head) =>
       head.includes("Upgrade")
         ? "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
         : ok("next"),
     );
-    const rig = await rigWith([workerRecord("w1", worker.port)]);
-    const client = await rig.client();
-    client.write(`${upgrade()}GET / HTTP/1.1\r\nHost: h\r\n\r\n`);
+    const client = await rig.send(`${upgrade()}GET / HTTP/1.1\r\nHost: h\r\n\r\n`);
     await client.has("next");
   });
 
@@ -191,10 +170,7 @@ describe("a handshake", () => {
     const gone = await startRawWorker();
     await gone.close();
     const rig = await rigWith([workerRecord("gone", gone.port), workerRecord("w1", worker.port)]);
-    let key = 0;
-    while (rig.view.ring.first(`k${key}` as SessionKey) !== "gone") key++;
-    const client = await rig.client();
-    client.write(upgrade(`ctstickiness: k${key}\r\n`));
+    const client = await rig.send(upgrade(`ctstickiness: ${keyFor(rig, "gone")}\r\n`));
     expect(await client.head()).toContain("101");
   });
 });
@@ -215,10 +191,7 @@ describe("421 to a handshake", () => {
 
   test("a 421 to a handshake is followed to the owner, with the bytes behind it", async () => {
     const { rig, b } = await pair();
-    let key = 0;
-    while (rig.view.ring.first(`k${key}` as SessionKey) !== "a") key++;
-    const client = await rig.client();
-    client.write(`${upgrade(`ctstickiness: k${key}\r\n`)}early`);
+    const client = await rig.send(`${upgrade(`ctstickiness: ${keyFor(rig, "a")}\r\n`)}early`);
     expect(await client.head()).toContain("101");
     await (await b.connection(0)).has("early");
   });
@@ -226,8 +199,7 @@ describe("421 to a handshake", () => {
   test("a 421 to a handshake with an engine.io id is passed to the client", async () => {
     const { rig, b, recordA } = await pair();
     const sid = taggedId(workerTag(recordA.id as WorkerId, recordA.incarnation));
-    const client = await rig.client();
-    client.write(upgrade("", `/socket.io/?transport=websocket&sid=${sid}`));
+    const client = await rig.send(upgrade("", `/socket.io/?transport=websocket&sid=${sid}`));
     expect(await client.head()).toContain("421 Misdirected Request");
     expect(b.connections).toHaveLength(0);
   });
@@ -299,20 +271,20 @@ describe("an open tunnel", () => {
   });
 
   test("a tunnel outlives every time limit", async () => {
-    const worker = await startRawWorker((socket) => {
-      if (socket.takeHead() !== undefined) socket.write(accepted());
-    });
-    const rig = await startRig({
-      workers: [workerRecord("w1", worker.port)],
-      limits: {
-        headerTimeoutMs: 100,
-        bodyTimeoutMs: 100,
-        keepaliveTimeoutMs: 100,
-        upstreamTimeoutMs: 100,
+    const { worker, rig } = await startRawRig(
+      (socket) => {
+        if (socket.takeHead() !== undefined) socket.write(accepted());
       },
-    });
-    const client = await rig.client();
-    client.write(upgrade());
+      {
+        limits: {
+          headerTimeoutMs: 100,
+          bodyTimeoutMs: 100,
+          keepaliveTimeoutMs: 100,
+          upstreamTimeoutMs: 100,
+        },
+      },
+    );
+    const client = await rig.send(upgrade());
     await client.head();
     // Idle connections are closed meanwhile: the limits work.
     for (let i = 0; i < 2; i++) await (await rig.client()).end();
@@ -331,11 +303,9 @@ describe("an open tunnel", () => {
   });
 
   test("a tunnel ends at once when its worker agreed after it left the membership", async () => {
-    const { worker, rig } = await setUp();
-    const client = await rig.client();
-    client.write(upgrade());
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const { worker, rig } = await startRawRig();
+    const client = await rig.send(upgrade());
+    const upstream = await worker.withHead(0);
     rig.view.set([]);
     upstream.write(accepted());
     expect(await client.head()).toContain("101 Switching");

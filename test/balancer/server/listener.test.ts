@@ -26,8 +26,9 @@ import {
   ok,
   type Rig,
   type RigOptions,
-  startRawWorker,
+  startRawRig,
   startRig,
+  startSimpleRig,
   startSimpleWorker,
   workerRecord,
 } from "../rig.ts";
@@ -73,10 +74,10 @@ async function tlsClient(
 
 describe("the HTTPS port", () => {
   test("the HTTPS port accepts TLS 1.2 and 1.3, and forwards the scheme https to the worker", async () => {
-    const worker = await startSimpleWorker((head) =>
-      ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
+    const { rig } = await startSimpleRig(
+      (head) => ok(/X-Forwarded-Proto: (\w+)/.exec(head)?.[1] ?? ""),
+      { certificates },
     );
-    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
     for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
       const { raw, tls } = await tlsClient(rig, { minVersion: version, maxVersion: version });
       expect(tls.getProtocol()).toBe(version);
@@ -154,12 +155,7 @@ describe("the HTTPS port", () => {
 
   test("a plain HTTP request to the HTTPS port gets an explanation, and error.log too", async () => {
     const logDir = tempFolder();
-    const worker = await startRawWorker();
-    const rig = await startRig({
-      certificates,
-      logDir,
-      workers: [workerRecord("w1", worker.port)],
-    });
+    const { worker, rig } = await startRawRig(undefined, { certificates, logDir });
     const port = rig.path.listener.tlsPort ?? 0;
     const bodied = "OPTIONS /x HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello";
     for (const parts of [[GET], GET.split(""), [bodied], [`\r\n${GET}`], [GET.repeat(3)]]) {
@@ -236,12 +232,10 @@ describe("the HTTPS port", () => {
   });
 
   test("the HTTPS port cuts a response such that the client notices", async () => {
-    const worker = await startRawWorker();
-    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const { worker, rig } = await startRawRig(undefined, { certificates });
     const { raw } = await tlsClient(rig);
     raw.write(GET);
-    const upstream = await worker.connection(0);
-    await upstream.head();
+    const upstream = await worker.withHead(0);
     // This response has no length: it ends with the connection.
     upstream.write("HTTP/1.1 200 OK\r\n\r\nhalf");
     await raw.has("half");
@@ -252,14 +246,16 @@ describe("the HTTPS port", () => {
   });
 
   test("a tunnel over the HTTPS port moves 8 MiB each way", async () => {
-    const worker = await startRawWorker((socket) => {
-      if (socket.takeHead() !== undefined) {
-        socket.write(
-          "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-        );
-      }
-    });
-    const rig = await startRig({ certificates, workers: [workerRecord("w1", worker.port)] });
+    const { worker, rig } = await startRawRig(
+      (socket) => {
+        if (socket.takeHead() !== undefined) {
+          socket.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+          );
+        }
+      },
+      { certificates },
+    );
     const { raw } = await tlsClient(rig);
     raw.write(
       "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -298,12 +294,10 @@ describe("a PROXY protocol header", () => {
     "a PROXY protocol header %s on the %s port is refused, and error.log names it",
     async (_name, kind, parts) => {
       const logDir = tempFolder();
-      const worker = await startRawWorker();
-      const rig = await startRig({
+      const { worker, rig } = await startRawRig(undefined, {
         certificates,
         logDir,
         trusted: ["127.0.0.1"],
-        workers: [workerRecord("w1", worker.port)],
       });
       const port = kind === "HTTP" ? rig.port : rig.path.listener.tlsPort;
       const client = kind === "TLS" ? (await tlsClient(rig)).raw : await rig.client(port);
@@ -528,8 +522,7 @@ describe("time limits", () => {
 
   test("a head that never ends gets 408, however slowly it comes", async () => {
     const rig = await simple({ limits: { headerTimeoutMs: 300 } });
-    const client = await rig.client();
-    client.write("GET / HTTP/1.1\r\nHost: h\r\n");
+    const client = await rig.send("GET / HTTP/1.1\r\nHost: h\r\n");
     const dripping = setInterval(() => client.write("A: b\r\n"), 50);
     await client.end().finally(() => clearInterval(dripping));
     expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
@@ -537,28 +530,21 @@ describe("time limits", () => {
   });
 
   test("a body that stops gets 408, and ends at the worker", async () => {
-    const worker = await startRawWorker();
-    const rig = await startRig({
-      workers: [workerRecord("w1", worker.port)],
-      limits: { bodyTimeoutMs: 150 },
-    });
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    const { worker, rig } = await startRawRig(undefined, { limits: { bodyTimeoutMs: 150 } });
+    const client = await rig.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
     await client.end();
     expect(client.text).toContain("HTTP/1.1 408 Request Timeout\r\n");
     await (await worker.connection(0)).close();
   });
 
   test("a slow body is waited for", async () => {
-    const worker = await startRawWorker((socket) => {
-      if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
-    });
-    const rig = await startRig({
-      workers: [workerRecord("w1", worker.port)],
-      limits: { bodyTimeoutMs: 300 },
-    });
-    const client = await rig.client();
-    client.write("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
+    const { rig } = await startRawRig(
+      (socket) => {
+        if (socket.text.endsWith("0123456789")) socket.write(ok("got it"));
+      },
+      { limits: { bodyTimeoutMs: 300 } },
+    );
+    const client = await rig.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
     let next = 0;
     const dripping = setInterval(() => {
       if (next < 10) client.write(String(next++));
@@ -567,15 +553,14 @@ describe("time limits", () => {
   });
 
   test("a client that does not take its response is disconnected", async () => {
-    const worker = await startRawWorker((socket) => {
-      if (socket.takeHead() === undefined) return;
-      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
-      socket.socket.write(Buffer.alloc(64 * 1024 * 1024));
-    });
-    const rig = await startRig({
-      workers: [workerRecord("w1", worker.port)],
-      limits: { bodyTimeoutMs: 200 },
-    });
+    const { worker, rig } = await startRawRig(
+      (socket) => {
+        if (socket.takeHead() === undefined) return;
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${64 * 1024 * 1024}\r\n\r\n`);
+        socket.socket.write(Buffer.alloc(64 * 1024 * 1024));
+      },
+      { limits: { bodyTimeoutMs: 200 } },
+    );
     const client = await rig.client();
     client.socket.pause();
     client.write(GET);
@@ -585,8 +570,7 @@ describe("time limits", () => {
 
   test("a connection that is idle between requests is closed", async () => {
     const rig = await simple({ limits: { keepaliveTimeoutMs: 150 } });
-    const client = await rig.client();
-    client.write(GET);
+    const client = await rig.send(GET);
     await client.has("fine");
     await client.end();
     expect(client.error).toBeUndefined();
@@ -610,11 +594,9 @@ describe("time limits", () => {
 describe("the number of connections", () => {
   test("the number of connections is limited over both ports; one that ends makes room", async () => {
     const rig = await simple({ certificates, maxConnections: 2 });
-    const first = await rig.client();
-    first.write(GET);
+    const first = await rig.send(GET);
     await first.has("fine");
-    const second = await rig.client();
-    second.write(GET);
+    const second = await rig.send(GET);
     await second.has("fine");
     const third = await rig.client();
     await third.end();
@@ -680,11 +662,9 @@ test("a port in use is an error that names the setting", async () => {
 });
 
 test("closing the data path ends idle and busy connections", async () => {
-  const worker = await startRawWorker();
-  const rig = await startRig({ workers: [workerRecord("w1", worker.port)] });
+  const { worker, rig } = await startRawRig();
   const idle = await rig.client();
-  const busy = await rig.client();
-  busy.write(GET);
+  const busy = await rig.send(GET);
   await (await worker.connection(0)).head();
   rig.path.close();
   await idle.end();

@@ -39,8 +39,7 @@ async function tunnels(count: number, migrateRequests?: MigrateRequests) {
   const rig = await rigOver(worker, migrateRequests);
   const clients: RawSocket[] = [];
   for (let i = 0; i < count; i++) {
-    const client = await rig.client();
-    client.write(UPGRADE);
+    const client = await rig.send(UPGRADE);
     await client.head();
     clients.push(client);
   }
@@ -88,8 +87,7 @@ test("a graceful shutdown first fails health checks and still serves requests", 
 
 test("during a graceful shutdown a request on a kept connection gets a response that closes it", async () => {
   const rig = await rigOver(await startSimpleWorker(() => ok("served")));
-  const client = await rig.client();
-  client.write(GET);
+  const client = await rig.send(GET);
   await client.has("served");
   client.text = "";
   const left = rig.path.shutDown({ delayMs: 0, timeoutMs: 60_000 });
@@ -229,8 +227,7 @@ test("a worker that keeps sending does not keep a tunnel open whose client has g
 test("a graceful shutdown takes no longer than its timeout", async () => {
   const worker = await startRawWorker();
   const rig = await rigOver(worker);
-  const client = await rig.client();
-  client.write(GET);
+  await rig.send(GET);
   await (await worker.connection(0)).head();
   await rig.path.shutDown({ delayMs: 0, timeoutMs: 100 });
   expect(rig.path.listener.connections).toBe(1);
