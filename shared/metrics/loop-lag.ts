@@ -5,13 +5,7 @@
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { Clock } from "../base/clock.ts";
 
-export interface LoopLag {
-  /** Mean delay in ms over the last full second; 0 during the first. */
-  readonly meanMs: number;
-  /** The last 10 s. */
-  readonly recent: LoopDelay;
-  close(): void;
-}
+export type LoopLag = ReturnType<typeof watchLoopLag>;
 
 export interface LoopDelay {
   readonly meanMs: number;
@@ -32,7 +26,7 @@ const RESOLUTION_MS = 20;
 const NS_PER_MS = 1e6;
 const US_PER_MS = 1e3;
 
-export function watchLoopLag(clock: Clock): LoopLag {
+export function watchLoopLag(clock: Clock) {
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delays.enable();
   let lastUse = performance.eventLoopUtilization();
@@ -59,13 +53,15 @@ export function watchLoopLag(clock: Clock): LoopLag {
     delays.reset();
   });
   return {
-    get meanMs() {
+    /** Mean delay in ms over the last full second; 0 during the first. */
+    get meanMs(): number {
       return seconds.at(-1)?.meanMs ?? 0;
     },
-    get recent() {
+    /** The last 10 s. */
+    get recent(): LoopDelay {
       return summarize(seconds);
     },
-    close() {
+    close(): void {
       period.cancel();
       delays.disable();
     },

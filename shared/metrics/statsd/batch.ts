@@ -25,31 +25,19 @@ export interface Source {
   readonly id: string;
 }
 
-interface Batch {
-  readonly lines: readonly Line[];
-  /** Names of gauges that were left out because their value is negative or not finite. */
-  readonly invalid: readonly string[];
-  /** Call it after the lines were sent; until then the next batch includes their counts again. */
-  commit(): void;
-}
-
-interface Batches {
-  /** The lines for `series`. Metrics of the cluster are sent without the source. */
-  next(series: readonly Series[]): Batch;
-}
-
 export function createBatches(options: {
   readonly prefix: string;
   readonly tags: TagStyle;
   readonly source: Source;
   readonly scopes: readonly Scope[];
-}): Batches {
+}) {
   const sentCounts = new Map<string, number>();
   const sentDistributions = new Map<string, Distribution>();
   const lineOf = createLineFormat(options);
 
   return {
-    next(series) {
+    /** The lines for `series`. Metrics of the cluster are sent without the source. */
+    next(series: readonly Series[]) {
       const lines: Line[] = [];
       const invalid: string[] = [];
       const counts = new Map<string, number>();
@@ -82,8 +70,10 @@ export function createBatches(options: {
       }
       return {
         lines,
+        /** Names of gauges that were left out because their value is negative or not finite. */
         invalid,
-        commit() {
+        /** Call it after the lines were sent; until then the next batch includes their counts again. */
+        commit(): void {
           for (const [key, sent] of counts) sentCounts.set(key, sent);
           for (const [key, sent] of distributions) sentDistributions.set(key, sent);
         },

@@ -6,15 +6,16 @@
  * it is given an address; it reads `DD_*` from the environment, so each such option is set; and it keeps sending to a peer
  * that does not read, so the socket's buffer is checked first.
  */
+import { lookup } from "node:dns/promises";
 import { connect, isIP, type Socket } from "node:net";
 import { StatsD } from "hot-shots";
 import { backoffMs, HALF_RANDOM } from "../../base/backoff.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { describeError } from "../../base/errors.ts";
+import { oneFlight } from "../../base/one-flight.ts";
 import { cut } from "../../logs/escape.ts";
 import type { Log } from "../../logs/log.ts";
 import type { Line } from "./batch.ts";
-import { createResolver, type Resolver } from "./resolver.ts";
 
 export interface Sink {
   /**
@@ -47,6 +48,14 @@ interface SinkOptions {
   readonly onReconnect: () => void;
   /** Default: the system's resolver. */
   readonly resolver?: Resolver;
+}
+
+interface Resolver {
+  /**
+   * The host's addresses, IPv4 first, because a StatsD server that listens on one family only usually listens on IPv4.
+   * Rejects with the system's error.
+   */
+  resolve(): Promise<readonly string[]>;
 }
 
 /** Fits into one packet on any Ethernet or VPN; over TCP it is the size of a write. */
@@ -228,6 +237,20 @@ function openTcp(options: SinkOptions, report: Report): Sink {
   };
 }
 
+/**
+ * Lookups are shared: a name server that does not answer blocks one of the few threads with which Node also reads files, and
+ * it must not block them all.
+ */
+function createResolver(host: string): Resolver {
+  if (isIP(host) !== 0) return { resolve: () => Promise.resolve([host]) };
+  return {
+    resolve: oneFlight(async () => {
+      const addresses = await lookup(host, { all: true, verbatim: false });
+      return addresses.map(({ address }) => address);
+    }),
+  };
+}
+
 // --- hot-shots ---
 
 function createClient(
@@ -256,19 +279,15 @@ function sendLines(client: StatsD, lines: readonly Line[]): void {
 
 // --- log lines and health ---
 
-interface Report {
-  away(error: unknown): void;
-  back(): void;
-  readonly health: SinkHealth;
-}
+type Report = ReturnType<typeof createReport>;
 
 /** Logs one line when StatsD becomes unreachable and one when it is reachable again. */
-function createReport({ host, port, protocol, isOptional, clock, log }: SinkOptions): Report {
+function createReport({ host, port, protocol, isOptional, clock, log }: SinkOptions) {
   const statsd = `${protocol}://${host}:${port}`;
   let isAway = false;
   let last: { readonly reason: string; readonly atMs: number } | undefined;
   return {
-    away(error) {
+    away(error: unknown): void {
       last = { reason: cut(describeError(error), MAX_REASON_CHARS), atMs: clock.nowMs() };
       if (isAway) return;
       isAway = true;
@@ -278,17 +297,17 @@ function createReport({ host, port, protocol, isOptional, clock, log }: SinkOpti
         "StatsD cannot be reached; check CT_METRICS_STATSD_HOST, _PORT and _PROTOCOL",
       );
     },
-    back() {
+    back(): void {
       if (isAway && isOptional !== true) log.info({ statsd }, "StatsD can be reached again");
       isAway = false;
     },
-    get health() {
+    get health(): SinkHealth {
       const lastError = last && {
         reason: last.reason,
         agoMs: Math.round(clock.nowMs() - last.atMs),
       };
       return {
-        state: isAway ? ("away" as const) : ("sending" as const),
+        state: isAway ? "away" : "sending",
         ...(lastError !== undefined && { lastError }),
       };
     },
