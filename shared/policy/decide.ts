@@ -15,24 +15,7 @@ import {
 } from "./policy.ts";
 import { createRuleIndex, type RuleIndex } from "./rule-index.ts";
 
-export interface Decider {
-  mayHost(person: Person): Decision;
-  /** Whether `person` may join, or ask to join, a session that `host` hosts. */
-  mayJoin(person: Person, host: Person): Decision;
-  /** Of the sessions that `host` hosts. */
-  limitsOf(host: Person): Limits;
-  /** The same, with the rule of each. */
-  limitRulesOf(host: Person): readonly LimitRule[];
-  /** Why `person` should use a newer client, by what the client says of itself; undefined: the policy has nothing against it. */
-  clientProblem(person: Person, client: string): Refusal | undefined;
-  /**
-   * The rule by which our own page opens the session of `host` read-only for `person`; undefined: none. A hint: other clients do not
-   * know it, and the host decides about every change.
-   */
-  readOnlyHint(person: Person, host: Person): string | undefined;
-  /** Whether there are limits of time, so that sessions have to be watched. */
-  readonly hasTimeLimits: boolean;
-}
+export type Decider = ReturnType<typeof createDecider>;
 
 export interface LimitRule {
   readonly name: LimitName;
@@ -43,7 +26,7 @@ export interface LimitRule {
 /** What a rule may say something about. */
 type Subject = Action | LimitName | "clients" | "readOnly";
 
-export function createDecider(policy: Policy, prefixes: readonly number[]): Decider {
+export function createDecider(policy: Policy, prefixes: readonly number[]) {
   const subjects: readonly Subject[] = ["host", "join", "clients", "readOnly", ...LIMIT_NAMES];
   const indexes = new Map<Subject, RuleIndex>();
   for (const subject of subjects) {
@@ -101,18 +84,22 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
     return strictest;
   }
 
+  /** The limits of the sessions that `host` hosts, each with its rule. */
   function limitRulesOf(host: Person): readonly LimitRule[] {
     const keys = keysOf(host, prefixes);
     return LIMIT_NAMES.flatMap((name) => limitOf(name, keys) ?? []);
   }
 
   return {
-    mayHost: (person) => decide("host", person),
-    mayJoin: (person, host) => decide("join", person, host),
+    mayHost: (person: Person) => decide("host", person),
+    /** Whether `person` may join, or ask to join, a session that `host` hosts. */
+    mayJoin: (person: Person, host: Person) => decide("join", person, host),
     limitRulesOf,
-    limitsOf: (host) =>
+    /** The same, without the rules. */
+    limitsOf: (host: Person): Limits =>
       Object.fromEntries(limitRulesOf(host).map(({ name, value }) => [name, value])),
-    clientProblem(person, client) {
+    /** Why `person` should use a newer client, by what the client says of itself; undefined: the policy has nothing against it. */
+    clientProblem(person: Person, client: string): Refusal | undefined {
       const keys = keysOf(person, prefixes);
       let problem: Refusal | undefined;
       for (const { name: rule, who, clients } of candidates("clients", keys)) {
@@ -124,7 +111,11 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
       }
       return problem;
     },
-    readOnlyHint(person, host) {
+    /**
+     * The rule by which our own page opens the session of `host` read-only for `person`; undefined: none. A hint: other clients do
+     * not know it, and the host decides about every change.
+     */
+    readOnlyHint(person: Person, host: Person): string | undefined {
       const keys = keysOf(person, prefixes);
       const hostKeys = keysOf(host, prefixes);
       for (const rule of candidates("readOnly", keys, hostKeys)) {
@@ -137,6 +128,7 @@ export function createDecider(policy: Policy, prefixes: readonly number[]): Deci
       }
       return undefined;
     },
+    /** Whether there are limits of time, so that sessions have to be watched. */
     hasTimeLimits,
   };
 }

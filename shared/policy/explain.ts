@@ -6,28 +6,7 @@ import type { LimitRule } from "./decide.ts";
 import type { Decision, Person, Policy, Rule } from "./policy.ts";
 import type { ReadPolicy } from "./policy-file.ts";
 
-/** The JSON of both. Fields are added, never changed. */
-export interface PolicyAnswer {
-  readonly policy: string;
-  readonly rules: number;
-  readonly warnings: readonly string[];
-  /** Names of the rules that rest on what clients say of themselves, or are hints to our own page; at most `MAX_GUIDANCE`. */
-  readonly guidance: readonly string[];
-  readonly person?: {
-    readonly id: string;
-    readonly email?: string;
-    readonly groups?: readonly string[];
-    readonly apiKey?: string;
-    readonly isVerified: boolean;
-  };
-  readonly host?: Decision;
-  /** With a room. */
-  readonly join?: Decision;
-  /** With a room in which our own page opens everything read-only, by this rule. */
-  readonly readOnlyHint?: { readonly rule: string };
-  /** Of the sessions that the person hosts. */
-  readonly limits?: readonly LimitRule[];
-}
+export type PolicyAnswer = ReturnType<typeof explainPolicy>;
 
 /** Whose session the person wants to join. */
 export interface NamedHost extends Person {
@@ -36,22 +15,26 @@ export interface NamedHost extends Person {
 
 const MAX_GUIDANCE = 100;
 
+/** The JSON of both. Fields are added, never changed. */
 export function explainPolicy(
   { policy, decider, digest }: Pick<ReadPolicy, "policy" | "decider" | "digest">,
   person?: Person,
   host?: NamedHost,
-): PolicyAnswer {
+) {
   const readOnly = person && host && decider.readOnlyHint(person, host);
   return {
     policy: digest,
     rules: policy.rules.length,
     warnings: policy.warnings,
+    /** Names of the rules that rest on what clients say of themselves, or are hints to our own page; at most `MAX_GUIDANCE`. */
     guidance: guidanceOf(policy),
     ...(person !== undefined && {
       person: describe(person),
       host: decider.mayHost(person),
+      /** Of the sessions that the person hosts. */
       limits: decider.limitRulesOf(person),
     }),
+    /** With a room, and whether our own page opens everything in it read-only. */
     ...(person !== undefined && host !== undefined && { join: decider.mayJoin(person, host) }),
     ...(readOnly !== undefined && { readOnlyHint: { rule: readOnly } }),
   };

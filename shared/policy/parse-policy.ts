@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { invalid, readYaml } from "../settings/yaml-text.ts";
 import { ADDRESSES, normalAddress, normalDomain, normalName, parseNetwork } from "./keys.ts";
-import type { ClientRequirement, Conditions, Limits, Policy, Rule } from "./policy.ts";
+import type { Conditions, Limits, Policy, Rule } from "./policy.ts";
 
 export type ParsedPolicy =
   | {
@@ -131,16 +131,16 @@ const ruleSchema = z
     name: shown.describe("Shown by `policy check`; each rule has its own."),
     who: whoSchema.describe("Whom the rule is for; without it, everyone.").optional(),
     hosts: hostsSchema.describe("Whose sessions the rule is about; without it, all.").optional(),
-    host: verdict.describe("Whether such people may host.").optional(),
+    host: verdict.describe("Whether such people may host.").exactOptional(),
     join: z
       .enum(["allow", "deny", "without-asking"])
       .describe("Whether they may ask to join, or come in and the host is told.")
-      .optional(),
+      .exactOptional(),
     readOnly: z
       .boolean()
       .describe("A hint to the browser page of this server. Other clients do not know it.")
-      .optional(),
-    reason: shown.describe("For people who are refused by this rule.").optional(),
+      .exactOptional(),
+    reason: shown.describe("For people who are refused by this rule.").exactOptional(),
     guests: count.min(0).describe("People beside the host.").optional(),
     sessions: count.min(1).describe("Open at the same time, for each host.").optional(),
     longest: duration.describe("A session ends that long after it began.").optional(),
@@ -255,8 +255,7 @@ function problemsOf(rule: WrittenRule): string[] {
 }
 
 function toRule(written: WrittenRule): Rule {
-  const { name, who, hosts, host, join, readOnly, reason, guests, sessions, longest, idle, alone } =
-    written;
+  const { who, hosts, guests, sessions, longest, idle, alone, clients = {}, ...said } = written;
   const limits: Limits = {
     ...(guests !== undefined && { guests }),
     ...(sessions !== undefined && { sessions }),
@@ -264,19 +263,15 @@ function toRule(written: WrittenRule): Rule {
     ...(idle !== undefined && { idleMs: idle }),
     ...(alone !== undefined && { aloneMs: alone }),
   };
-  const clients: ClientRequirement[] = Object.entries(written.clients ?? {}).map(
-    ([client, atLeast]) => ({ name: client.toLowerCase(), atLeast }),
-  );
   return {
-    name,
+    ...said,
     who: toConditions(who),
     hosts: toConditions(hosts),
-    ...(host !== undefined && { host }),
-    ...(join !== undefined && { join }),
-    ...(readOnly !== undefined && { readOnly }),
-    ...(reason !== undefined && { reason }),
     limits,
-    clients,
+    clients: Object.entries(clients).map(([client, atLeast]) => ({
+      name: client.toLowerCase(),
+      atLeast,
+    })),
   };
 }
 

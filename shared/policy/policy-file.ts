@@ -32,15 +32,7 @@ export interface PolicyState {
   readonly problem: string | undefined;
 }
 
-export interface PolicyFile {
-  /** The policy in force. */
-  readonly current: ReadPolicy;
-  readonly state: PolicyState;
-  readonly path: string;
-  /** Since when the policy is in force here; wall time in ms. */
-  readonly loadedMs: number;
-  close(): void;
-}
+export type PolicyFile = ReturnType<typeof openPolicyFile>;
 
 const DIGEST_CHARS = 12;
 
@@ -105,7 +97,7 @@ export function openPolicyFile(deps: {
   }) => void;
   /** The file has mistakes. */
   readonly onProblem: (problem: string) => void;
-}): PolicyFile {
+}) {
   const { path, keptPath, clock, log } = deps;
   const watch = watchFile(path, { clock, log, onChange: readAgain });
   let problem: string | undefined;
@@ -204,17 +196,19 @@ export function openPolicyFile(deps: {
   }
 
   return {
-    get current() {
+    /** The policy in force. */
+    get current(): ReadPolicy {
       return current;
     },
-    get state() {
+    get state(): PolicyState {
       return { digest: current.digest, problem };
     },
     path,
-    get loadedMs() {
+    /** Since when the policy is in force here; wall time in ms. */
+    get loadedMs(): number {
       return loadedMs;
     },
-    close() {
+    close(): void {
       isClosed = true;
       watch.close();
     },

@@ -43,27 +43,20 @@ export type Conditions = Readonly<Partial<Record<ConditionKind, ReadonlySet<stri
 export const CONDITION_KINDS = ["users", "apiKeys", "domains", "groups", "networks"] as const;
 export type ConditionKind = (typeof CONDITION_KINDS)[number];
 
-export interface Limits {
-  /** People beside the host. */
-  readonly guests?: number;
-  /** Open at the same time, for each person. */
-  readonly sessions?: number;
-  /** A session ends that long after it began, in ms. */
-  readonly longestMs?: number;
-  /** It ends when nobody has sent anything for that long, in ms. */
-  readonly idleMs?: number;
-  /** It ends when its host was alone for that long, in ms. */
-  readonly aloneMs?: number;
-}
-
-export type LimitName = keyof Limits;
 export const LIMIT_NAMES = [
+  /** People beside the host. */
   "guests",
+  /** Open at the same time, for each person. */
   "sessions",
+  /** A session ends that long after it began, in ms. */
   "longestMs",
+  /** It ends when nobody has sent anything for that long, in ms. */
   "idleMs",
+  /** It ends when its host was alone for that long, in ms. */
   "aloneMs",
-] as const satisfies readonly LimitName[];
+] as const;
+export type LimitName = (typeof LIMIT_NAMES)[number];
+export type Limits = Readonly<Partial<Record<LimitName, number>>>;
 
 /** Clients whose name begins with `name` (in lower case) must have at least this version. */
 export interface ClientRequirement {
