@@ -9,14 +9,7 @@ import type { Counters } from "../metrics/metrics.ts";
 import type { Store } from "../store/store.ts";
 import { MAX_STREAM_TEXT_CHARS, type StreamName } from "../store/streams.ts";
 
-export interface LogStream extends LineSink {
-  /** Writes a line, with or without its line feed. */
-  write(line: string): void;
-  /** Whether there is room for another line. If not, counts the line as left out, so that it need not be formatted. */
-  hasRoom(): boolean;
-  /** Sends pending lines. */
-  close(): Promise<void>;
-}
+export type LogStream = ReturnType<typeof createLogStream>;
 
 export type LogStreamName = Extract<StreamName, `log-${string}`>;
 
@@ -36,7 +29,7 @@ export function createLogStream(deps: {
   readonly source: string;
   readonly clock: Clock;
   readonly counters: Pick<Counters, "count">;
-}): LogStream {
+}) {
   const { store, stream, source, clock, counters } = deps;
   let waiting: string[] = [];
   /** Lines left out since the last note about them. */
@@ -81,7 +74,8 @@ export function createLogStream(deps: {
   }
 
   return {
-    write(line) {
+    /** Writes a line, with or without its line feed. */
+    write(line: string): void {
       if (waiting.length >= MAX_LINES) {
         leaveOut(1);
         return;
@@ -89,12 +83,14 @@ export function createLogStream(deps: {
       waiting.push(line.trimEnd());
       sendSoon();
     },
-    hasRoom() {
+    /** Whether there is room for another line. If not, counts the line as left out, so that it need not be formatted. */
+    hasRoom(): boolean {
       if (waiting.length < MAX_LINES) return true;
       leaveOut(1);
       return false;
     },
-    async close() {
+    /** Sends pending lines. */
+    async close(): Promise<void> {
       await sending;
       timer?.cancel();
       if (waiting.length > 0) await send();
@@ -108,15 +104,17 @@ export function parseLogText(text: string): { readonly source: string; readonly 
   return { source: text.slice(0, Math.max(0, at)), line: text.slice(at + 1) };
 }
 
+export type SharedSink = ReturnType<typeof createSharedSink>;
+
 /** The sink of a program's own log: writes to `own`, and also to the store once there is a stream. */
-export function createSharedSink(own: LineSink): SharedSink {
+export function createSharedSink(own: LineSink) {
   let shared: LogStream | undefined;
   return {
-    write(line) {
+    write(line: string): void {
       own.write(line);
       shared?.write(line);
     },
-    shareWith(stream) {
+    shareWith(stream: LogStream): void {
       shared = stream;
     },
   };
@@ -137,8 +135,4 @@ export function createProgramSink(output: Writable, counters: Pick<Counters, "co
       else counters.count("log.lines_dropped");
     },
   });
-}
-
-export interface SharedSink extends LineSink {
-  shareWith(stream: LogStream): void;
 }

@@ -7,30 +7,6 @@ import { incarnationSchema } from "../base/id-schemas.ts";
 import type { Incarnation, WorkerId } from "../base/ids.ts";
 import { readJson } from "../base/json.ts";
 
-/** The report of one worker to the others, of the kind `usage` in the store. */
-export interface WorkerReport {
-  readonly incarnation: Incarnation;
-  /** Hashes of the users with an open connection. */
-  readonly users: ReadonlySet<string>;
-  /** Of those who have come in within the last minute. */
-  readonly recent: ReadonlySet<string>;
-  readonly sessions: number;
-  readonly connections: number;
-  readonly lagMs: number;
-}
-
-export interface ClusterSums {
-  readonly workers: number;
-  readonly users: number;
-  /** Hashes of the users, and of those who were here a moment ago. */
-  readonly people: ReadonlySet<string>;
-  readonly sessions: number;
-  readonly connections: number;
-  /** Mean over the workers. */
-  readonly lagMs: number;
-  readonly worstLagMs: number;
-}
-
 /** Characters of a user's hash: 66 bits, so that a collision among a million users has a probability of 10^-8. */
 export const HASH_CHARS = 11;
 /** As many as the connections of a worker; a report with this many is within the size limit of the store. */
@@ -43,17 +19,22 @@ const hashes = (max: number) =>
   z
     .string()
     .max(max * HASH_CHARS)
-    .regex(/^([A-Za-z0-9_-]{11})*$/);
+    .regex(/^([A-Za-z0-9_-]{11})*$/)
+    .transform((joined): ReadonlySet<string> => new Set(joined.match(/.{11}/g)));
 
 const reportSchema = z.object({
   incarnation: incarnationSchema,
+  /** Of the users with an open connection. */
   users: hashes(MAX_USERS),
-  /** Workers of the version before do not report them. */
-  recent: hashes(MAX_RECENT).default(""),
+  /** Of those who have come in within the last minute. Workers of the version before do not report them. */
+  recent: hashes(MAX_RECENT).prefault(""),
   sessions: z.number().int().nonnegative(),
   connections: z.number().int().nonnegative(),
   lagMs: z.number().nonnegative(),
 });
+
+/** The report of one worker to the others, of the kind `usage` in the store. */
+export type WorkerReport = Readonly<z.infer<typeof reportSchema>>;
 
 export function writeReport(report: WorkerReport): string {
   const users = [...report.users].slice(0, MAX_USERS).join("");
@@ -63,15 +44,10 @@ export function writeReport(report: WorkerReport): string {
 
 /** Undefined if `text` is not a valid report; programs that can write to the store may be hostile. */
 export function parseReport(text: string): WorkerReport | undefined {
-  const report = readJson(reportSchema, text);
-  if (report === undefined) return undefined;
-  const { users, recent, ...numbers } = report;
-  return { ...numbers, users: setOf(users), recent: setOf(recent) };
+  return readJson(reportSchema, text);
 }
 
-function setOf(joined: string): ReadonlySet<string> {
-  return new Set(joined.match(/.{11}/g));
-}
+export type ClusterSums = ReturnType<typeof sumReports>;
 
 /**
  * The sums over the reports of live workers. A report of an earlier incarnation is ignored, so a worker that ended or
@@ -80,7 +56,7 @@ function setOf(joined: string): ReadonlySet<string> {
 export function sumReports(
   reports: Readonly<Record<string, WorkerReport>>,
   isLive: (worker: WorkerId, incarnation: Incarnation) => boolean,
-): ClusterSums {
+) {
   const users = new Set<string>();
   const recent = new Set<string>();
   let workers = 0;
@@ -99,6 +75,16 @@ export function sumReports(
     for (const user of report.recent) recent.add(user);
   }
   const mean = workers === 0 ? 0 : Math.round((lagMs / workers) * 1000) / 1000;
-  const people = new Set([...users, ...recent]);
-  return { workers, users: users.size, people, sessions, connections, lagMs: mean, worstLagMs };
+  const people: ReadonlySet<string> = new Set([...users, ...recent]);
+  return {
+    workers,
+    users: users.size,
+    /** Hashes of the users, and of those who were here a moment ago. */
+    people,
+    sessions,
+    connections,
+    /** Mean over the workers. */
+    lagMs: mean,
+    worstLagMs,
+  };
 }

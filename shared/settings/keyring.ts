@@ -24,26 +24,7 @@ export interface KnownSecrets {
   readonly nextSecretFingerprint?: string | undefined;
 }
 
-export interface Keyring {
-  readonly token: PurposeKeys;
-  readonly edge: PurposeKeys;
-  readonly relay: PurposeKeys;
-  readonly signIn: PurposeKeys;
-  readonly audit: PurposeKeys;
-  readonly acme: PurposeKeys;
-  /** People that were counted with the previous key are not counted again while it is known. */
-  readonly people: Buffer;
-  /** For this process's own record. */
-  readonly known: KnownSecrets;
-  /** Fingerprints of the secrets of members that can be worked with. */
-  readonly fingerprints: readonly string[];
-  /** The edge key that `member` accepts. */
-  readonly edgeKeyFor: (member: Pick<MemberRecord, "secretFingerprint">) => Buffer;
-  /** The ring's key now that these are the members, this process perhaps among them. Decides which secret is used. */
-  readonly ringKeyFor: (members: readonly KnownSecrets[]) => Buffer;
-}
-
-type Purpose = "token" | "edge" | "relay" | "signIn" | "audit" | "acme";
+export type Keyring = ReturnType<typeof createKeyring>;
 
 /** Throws `SettingError`. */
 export function checkSecrets({
@@ -67,13 +48,13 @@ export function checkSecrets({
 export function createKeyring(
   secrets: { readonly secret: string; readonly previous?: string | undefined },
   onSwitch: (isNew: boolean) => void = () => {},
-): Keyring {
+) {
   const current = deriveKeys(secrets.secret);
   const previous = secrets.previous === undefined ? undefined : deriveKeys(secrets.previous);
   const all: readonly EdgeKeys[] = previous === undefined ? [current] : [current, previous];
   let used = previous ?? current;
 
-  function keysFor(purpose: Purpose): PurposeKeys {
+  function keysFor(purpose: Exclude<keyof EdgeKeys, "fingerprint">): PurposeKeys {
     const accepted = all.map((keys) => keys[purpose]);
     return {
       get signing() {
@@ -97,17 +78,22 @@ export function createKeyring(
     signIn: keysFor("signIn"),
     audit: keysFor("audit"),
     acme: keysFor("acme"),
+    /** People that were counted with the previous key are not counted again while it is known. */
     people: (previous ?? current).people,
-    get known() {
+    /** For this process's own record. */
+    get known(): KnownSecrets {
       const secretFingerprint = used.fingerprint;
       return used === current
         ? { secretFingerprint }
         : { secretFingerprint, nextSecretFingerprint: current.fingerprint };
     },
+    /** Fingerprints of the secrets of members that can be worked with. */
     fingerprints: all.map(({ fingerprint }) => fingerprint),
-    edgeKeyFor: ({ secretFingerprint }) =>
+    /** The edge key that the member accepts. */
+    edgeKeyFor: ({ secretFingerprint }: Pick<MemberRecord, "secretFingerprint">): Buffer =>
       (all.find(({ fingerprint }) => fingerprint === secretFingerprint) ?? used).edge,
-    ringKeyFor(members) {
+    /** The ring's key now that these are the members, this process perhaps among them. Decides which secret is used. */
+    ringKeyFor(members: readonly KnownSecrets[]): Buffer {
       const next = choose(members);
       if (next !== used) onSwitch(next === current);
       used = next;

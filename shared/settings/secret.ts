@@ -4,41 +4,31 @@
  */
 import { createHmac, hkdfSync } from "node:crypto";
 
-/** Keys of one edge. The same secret gives the same keys in every process. 32 bytes each. */
-export interface EdgeKeys {
-  /** Signs user and room tokens (HS256). */
-  readonly token: Buffer;
-  /** Authenticates a balancer to the worker that it addresses (`x-ct-edge`). */
-  readonly edge: Buffer;
-  /** Hashes session keys before they reach the ring, so that an attacker cannot aim keys at one worker. */
-  readonly ring: Buffer;
-  /** Authenticates the ids of relayed requests. */
-  readonly relay: Buffer;
-  /** Encrypts what identity providers give for asking them again. */
-  readonly signIn: Buffer;
-  /** Signs the lines of the audit log, and what is recorded about them in the store. */
-  readonly audit: Buffer;
-  /** Encrypts the account and the certificates of the public ports (CT_ACME_DOMAINS). */
-  readonly acme: Buffer;
-  /** Hashes identities, so that people can be counted without their names in the store. */
-  readonly people: Buffer;
-  /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
-  readonly fingerprint: string;
-}
-
 /** Shortest secret that is accepted, in bytes; HS256 requires as many (RFC 7518 §3.2). */
 export const MIN_SECRET_BYTES = 32;
 
-export function deriveKeys(secret: string): EdgeKeys {
+export type EdgeKeys = ReturnType<typeof deriveKeys>;
+
+/** Keys of one edge. The same secret gives the same keys in every process. 32 bytes each. */
+export function deriveKeys(secret: string) {
   return {
+    /** Signs user and room tokens (HS256). */
     token: derive(secret, "token"),
+    /** Authenticates a balancer to the worker that it addresses (`x-ct-edge`). */
     edge: derive(secret, "edge"),
+    /** Hashes session keys before they reach the ring, so that an attacker cannot aim keys at one worker. */
     ring: derive(secret, "ring"),
+    /** Authenticates the ids of relayed requests. */
     relay: derive(secret, "relay"),
+    /** Encrypts what identity providers give for asking them again. */
     signIn: derive(secret, "sign-in"),
+    /** Signs the lines of the audit log, and what is recorded about them in the store. */
     audit: derive(secret, "audit"),
+    /** Encrypts the account and the certificates of the public ports (CT_ACME_DOMAINS). */
     acme: derive(secret, "acme"),
+    /** Hashes identities, so that people can be counted without their names in the store. */
     people: derive(secret, "people"),
+    /** Distinguishes secrets without revealing them: 8 hexadecimal digits, safe to log. */
     fingerprint: derive(secret, "fingerprint").toString("hex").slice(0, 8),
   };
 }
