@@ -36,22 +36,7 @@ export interface Hole {
   readonly place: Place;
 }
 
-export interface CheckedChain {
-  readonly chain: string;
-  readonly worker: string;
-  readonly files: readonly string[];
-  /** Of the lines that are as they were written. */
-  readonly first: Position | undefined;
-  readonly last: (Position & Place) | undefined;
-  readonly lines: number;
-  readonly problems: readonly Problem[];
-  readonly holes: readonly Hole[];
-  /** The last line, as it says itself. */
-  readonly end: (Position & Place) | undefined;
-  readonly isEnded: boolean;
-  /** The last file ends in the middle of a line. */
-  readonly torn: Place | undefined;
-}
+export type CheckedChain = Awaited<ReturnType<typeof checkChain>>;
 
 /** Gets each line that is as it was written. */
 type OnLine = (line: Line, place: Place) => void;
@@ -62,7 +47,7 @@ export async function checkChain(
   files: readonly string[],
   keys: AuditKeys,
   onLine: OnLine,
-): Promise<CheckedChain> {
+) {
   const checker = new ChainChecker(chain, keys, onLine);
   for (const [index, file] of files.entries()) {
     checker.begin(file, index === files.length - 1);
@@ -140,18 +125,21 @@ class ChainChecker {
     if (line.seq === seq) this.#doubtful = { seq };
   }
 
-  result(files: readonly string[]): CheckedChain {
+  result(files: readonly string[]) {
     return {
       chain: this.#chain,
       worker: this.#worker,
       files,
+      /** Of the lines that are as they were written. */
       first: this.#first,
       last: this.#last,
       lines: this.#lines,
       problems: this.#problems,
       holes: this.#holes,
+      /** The last line, as it says itself. */
       end: this.#before && this.#end && { ...this.#before, ...this.#end },
       isEnded: this.#isEnded,
+      /** The last file ends in the middle of a line. */
       torn: this.#torn,
     };
   }

@@ -26,13 +26,6 @@ export interface Erasure {
   readonly isComplete: boolean;
 }
 
-export interface ErasureRecord {
-  /** Its name, without the folder. */
-  readonly file: string;
-  /** Writes it, and ends the chain. Rejects with `NotRecordedError`. */
-  finish(erasure: Erasure): Promise<Checkpoint>;
-}
-
 export class NotRecordedError extends Error {}
 
 const PREFIX = "ct-edge-";
@@ -61,13 +54,15 @@ function realOf(folder: string): string {
   }
 }
 
+export type ErasureRecord = Awaited<ReturnType<typeof openErasureRecord>>;
+
 /** Begins the file: what cannot be recorded must not be erased. Rejects with `NotRecordedError`. */
 export async function openErasureRecord(deps: {
   readonly folder: string;
   readonly keys: AuditKeys;
   readonly by: Sender;
   readonly clock: Clock;
-}): Promise<ErasureRecord> {
+}) {
   const { folder, keys, by, clock } = deps;
   const worker = commandWorker(folder);
   let end: Position | undefined;
@@ -97,8 +92,10 @@ export async function openErasureRecord(deps: {
   if (path === undefined) throw new NotRecordedError(`${folder}: the file is gone`);
   await giveTo(folder, path);
   return {
+    /** Its name, without the folder. */
     file: basename(path),
-    async finish({ people, lines, files, isComplete }) {
+    /** Writes it, and ends the chain. Rejects with `NotRecordedError`. */
+    async finish({ people, lines, files, isComplete }: Erasure): Promise<Checkpoint> {
       audit.write({
         kind: "audit.erased",
         atMs: clock.wallMs(),

@@ -19,43 +19,9 @@ import {
 import { isCommandWorker } from "./erasure-record.ts";
 
 /** What `--json` prints. Fields are added, never changed. */
-export interface Verification {
-  readonly chains: readonly VerifiedChain[];
-  /** Chains of which no file was found, although there should be one. */
-  readonly missing: readonly MissingChain[];
-  /** Files without a line of an audit log. */
-  readonly strange: readonly string[];
-  readonly isFine: boolean;
-}
-
-export interface VerifiedChain {
-  readonly chain: string;
-  readonly worker: string;
-  readonly files: readonly string[];
-  readonly lines: number;
-  readonly from: { readonly seq: number; readonly atMs: number } | undefined;
-  readonly to: { readonly seq: number; readonly atMs: number } | undefined;
-  /** The first one. */
-  readonly problem: Problem | undefined;
-  readonly furtherProblems: number;
-  /** Up to here the log is certainly complete; undefined: nobody says how far it went. */
-  readonly certain: (Partial<Place> & { readonly seq: number; readonly by: string }) | undefined;
-  /** Its process has written the last line itself. */
-  readonly isEnded: boolean;
-  /** The last file ends in the middle of a line. */
-  readonly torn: Place | undefined;
-  /** Lines that are not there because they were older than CT_AUDIT_DAYS. */
-  readonly expired: number;
-}
-
-export interface MissingChain {
-  readonly chain: string;
-  readonly worker: string | undefined;
-  readonly seq: number;
-  readonly by: string;
-  /** Another machine may have it. */
-  readonly isElsewhere: boolean;
-}
+export type Verification = Awaited<ReturnType<typeof verifyFiles>>;
+export type VerifiedChain = Verification["chains"][number];
+export type MissingChain = Verification["missing"][number];
 
 /** That a chain went at least so far. */
 interface Claim {
@@ -84,10 +50,7 @@ export interface VerifyOptions {
 const DAY_MS = 86_400_000;
 
 /** Rejects when a file cannot be read. */
-export async function verifyFiles(
-  paths: readonly string[],
-  options: VerifyOptions,
-): Promise<Verification> {
+export async function verifyFiles(paths: readonly string[], options: VerifyOptions) {
   const { chains: filesByChain, strange } = await groupFiles(paths);
   const claims: Claim[] = options.checkpoints.map((checkpoint) => ({
     ...checkpoint,
@@ -95,7 +58,7 @@ export async function verifyFiles(
   }));
   /** Files that retention has removed: the last line of each. */
   const removed = new Map<string, number>();
-  const places = new PlacesOf(options.checkpoints);
+  const places = createPlaces(options.checkpoints);
   const checked: CheckedChain[] = [];
   for (const [chain, files] of filesByChain) {
     const result = await checkChain(chain, files, options.keys, (line, place) => {
@@ -107,13 +70,14 @@ export async function verifyFiles(
     });
     checked.push(result);
   }
-  const judge = new Judge(options, claims, removed, places);
-  const chains = checked.map((chain) => judge.chain(chain));
-  const missing = options.isFolder ? judge.missing(checked) : [];
+  const { judgeChain, findMissing } = createJudge(options, claims, removed, places);
+  const chains = checked.map(judgeChain);
+  const missing = options.isFolder ? findMissing(checked) : [];
   const isFine =
     strange.length === 0 &&
     chains.every(({ problem }) => problem === undefined) &&
     missing.every(({ isElsewhere }) => isElsewhere);
+  // `strange`: files without a line of an audit log.
   return { chains, missing, strange, isFine };
 }
 
@@ -203,49 +167,32 @@ function noteRemoved({ kind, details }: Line, removed: Map<string, number>): voi
 }
 
 /** Where the lines are that checkpoints are about. */
-class PlacesOf {
-  readonly #wanted: ReadonlyMap<string, number>;
-  readonly #places = new Map<string, Place>();
-
-  constructor(checkpoints: readonly Checkpoint[]) {
-    this.#wanted = new Map(checkpoints.map(({ chain, seq }) => [chain, seq]));
-  }
-
-  note({ chain, seq }: Line, place: Place): void {
-    if (this.#wanted.get(chain) === seq) this.#places.set(chain, place);
-  }
-
-  find(chain: string, seq: number): Place | undefined {
-    return this.#wanted.get(chain) === seq ? this.#places.get(chain) : undefined;
-  }
+function createPlaces(checkpoints: readonly Checkpoint[]) {
+  const wanted = new Map(checkpoints.map(({ chain, seq }) => [chain, seq]));
+  const places = new Map<string, Place>();
+  return {
+    note({ chain, seq }: Line, place: Place): void {
+      if (wanted.get(chain) === seq) places.set(chain, place);
+    },
+    find: (chain: string, seq: number): Place | undefined =>
+      wanted.get(chain) === seq ? places.get(chain) : undefined,
+  };
 }
 
 // --- what is missing ---
 
-class Judge {
-  readonly #options: VerifyOptions;
-  readonly #claims: readonly Claim[];
-  readonly #removed: ReadonlyMap<string, number>;
-  readonly #places: PlacesOf;
-
-  constructor(
-    options: VerifyOptions,
-    claims: readonly Claim[],
-    removed: ReadonlyMap<string, number>,
-    places: PlacesOf,
-  ) {
-    this.#options = options;
-    this.#claims = claims;
-    this.#removed = removed;
-    this.#places = places;
-  }
-
-  chain(checked: CheckedChain): VerifiedChain {
+function createJudge(
+  options: VerifyOptions,
+  claims: readonly Claim[],
+  removed: ReadonlyMap<string, number>,
+  places: ReturnType<typeof createPlaces>,
+) {
+  function judgeChain(checked: CheckedChain) {
     const { chain, worker, files, lines, first, last, holes, isEnded, torn } = checked;
     const [expired, lost] = [true, false].map((isWanted) =>
-      holes.filter((hole) => this.#isExpired(chain, hole.to, hole.lastMs) === isWanted),
+      holes.filter((hole) => isExpired(chain, hole.to, hole.lastMs) === isWanted),
     ) as [Hole[], Hole[]];
-    const claim = this.#furthest(chain);
+    const claim = furthest(chain);
     const problems = [
       ...lost.map(({ from, to, place }) => ({
         ...place,
@@ -255,7 +202,7 @@ class Judge {
       ...checked.problems,
     ].sort(byPlace(files));
     const isForeign = problems[0]?.kind === "foreign" && lines === 0;
-    const cut = isForeign ? undefined : this.#cutTail(checked, claim);
+    const cut = isForeign ? undefined : cutTail(checked, claim);
     if (cut !== undefined) problems.push(cut);
     const [problem] = problems;
     return {
@@ -265,28 +212,35 @@ class Judge {
       lines,
       from: first && { seq: first.seq, atMs: first.atMs },
       to: last && { seq: last.seq, atMs: last.atMs },
+      /** The first one. */
       problem,
       furtherProblems: Math.max(0, problems.length - 1),
+      /** Up to here the log is certainly complete; undefined: nobody says how far it went. */
       certain: claim && {
         seq: claim.seq,
         by: claim.by,
         ...(claim.seq === last?.seq
           ? { file: last.file, line: last.line }
-          : this.#places.find(chain, claim.seq)),
+          : places.find(chain, claim.seq)),
       },
+      /** Its process has written the last line itself. */
       isEnded,
+      /** The last file ends in the middle of a line. */
       torn,
+      /** Lines that are not there because they were older than CT_AUDIT_DAYS. */
       expired: expired.reduce((sum, { from, to }) => sum + to - from + 1, 0),
     };
   }
 
-  missing(checked: readonly CheckedChain[]): readonly MissingChain[] {
+  /** Chains of which no file was found, although there should be one. */
+  function findMissing(checked: readonly CheckedChain[]) {
     const found = new Set(checked.map(({ chain }) => chain));
     const workers = new Set(checked.map(({ worker }) => worker));
-    const missing = new Map<string, MissingChain>();
-    for (const { chain, seq, atMs, worker, by } of this.#claims) {
-      if (found.has(chain) || this.#isExpired(chain, seq, atMs)) continue;
-      const isElsewhere = worker !== undefined && !workers.has(worker) && !this.#isExpected(worker);
+    const missing = new Map<string, Omit<Claim, "atMs"> & { readonly isElsewhere: boolean }>();
+    for (const { chain, seq, atMs, worker, by } of claims) {
+      if (found.has(chain) || isExpired(chain, seq, atMs)) continue;
+      // Another machine may have it.
+      const isElsewhere = worker !== undefined && !workers.has(worker) && !isExpected(worker);
       if ((missing.get(chain)?.seq ?? 0) < seq) {
         missing.set(chain, { chain, worker, seq, by, isElsewhere });
       }
@@ -295,13 +249,13 @@ class Judge {
   }
 
   /** Whether its chains should be here although none is. */
-  #isExpected(worker: string): boolean {
-    const { hasAllWorkers, commandWorker } = this.#options;
+  function isExpected(worker: string): boolean {
+    const { hasAllWorkers, commandWorker } = options;
     return worker === commandWorker || (hasAllWorkers && !isCommandWorker(worker));
   }
 
-  #furthest(chain: string): Claim | undefined {
-    return this.#claims
+  function furthest(chain: string): Claim | undefined {
+    return claims
       .filter((claim) => claim.chain === chain)
       .reduce<Claim | undefined>(
         (far, claim) => (far === undefined || claim.seq > far.seq ? claim : far),
@@ -309,13 +263,13 @@ class Judge {
       );
   }
 
-  #cutTail(
+  function cutTail(
     { files, end, torn, chain }: CheckedChain,
     claim: Claim | undefined,
   ): Problem | undefined {
     const seq = end?.seq ?? 0;
     if (claim === undefined || claim.seq <= seq) return undefined;
-    if (this.#isExpired(chain, claim.seq, claim.atMs)) return undefined;
+    if (isExpired(chain, claim.seq, claim.atMs)) return undefined;
     const file = end?.file ?? files.at(-1) ?? "";
     const at = torn === undefined ? "" : ", in the middle of the next line";
     return {
@@ -327,11 +281,13 @@ class Judge {
   }
 
   /** Whether lines up to this one, written then, may be missing for their age. */
-  #isExpired(chain: string, seq: number, lastMs: number): boolean {
-    if ((this.#removed.get(chain) ?? 0) >= seq) return true;
-    const { days, wallMs } = this.#options;
+  function isExpired(chain: string, seq: number, lastMs: number): boolean {
+    if ((removed.get(chain) ?? 0) >= seq) return true;
+    const { days, wallMs } = options;
     return days > 0 && wallMs - lastMs > days * DAY_MS;
   }
+
+  return { judgeChain, findMissing };
 }
 
 function byPlace(files: readonly string[]): (one: Place, other: Place) => number {
