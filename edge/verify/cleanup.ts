@@ -1,21 +1,18 @@
 /** What verify has created, to be removed whatever happens. */
 import { inTime, LATE } from "../../shared/base/time-limit.ts";
 
-export interface Cleanup {
-  add(undo: () => Promise<void>): void;
-  /** Undoes everything, the newest first. Resolves with the number that failed or took too long. Never rejects. */
-  run(): Promise<number>;
-}
+export type Cleanup = ReturnType<typeof createCleanup>;
 
 const UNDO_TIMEOUT_MS = 4000;
 
-export function createCleanup(): Cleanup {
+export function createCleanup() {
   const undos: (() => Promise<void>)[] = [];
   return {
-    add(undo) {
+    add(undo: () => Promise<void>): void {
       undos.push(undo);
     },
-    async run() {
+    /** Undoes everything, the newest first. Resolves with the number that failed or took too long. Never rejects. */
+    async run(): Promise<number> {
       let left = 0;
       for (let undo = undos.pop(); undo !== undefined; undo = undos.pop()) {
         if (!(await isDone(undo))) left++;

@@ -1,8 +1,8 @@
 /** The result of a verification, and how it is printed: a table, then what to do. Pure. */
 import { groupBy } from "../../shared/base/grouping.ts";
-import { escapeForTerminal, escapeJson } from "../../shared/logs/escape.ts";
+import { escapeForTerminal } from "../../shared/logs/escape.ts";
 import { table } from "../output/table.ts";
-import { CHECKS, type CheckId, linkOf } from "./model/checks.ts";
+import { CHECKS, linkOf } from "./model/checks.ts";
 import { type Finding, type FindingState, seconds } from "./model/finding.ts";
 
 export interface Report {
@@ -16,25 +16,7 @@ export interface Report {
   readonly leftBehind: number;
 }
 
-/** What `--json` prints. Fields are added, never changed. */
-export interface VerifyAnswer {
-  readonly url: string;
-  readonly tookMs: number;
-  readonly held: number;
-  readonly broken: number;
-  readonly unknown: number;
-  readonly interrupted: boolean;
-  readonly leftBehind: number;
-  readonly findings: readonly {
-    readonly id: CheckId;
-    readonly promise: string;
-    readonly state: FindingState;
-    readonly cause: string;
-    readonly cure: string;
-    readonly warning?: string;
-    readonly link: string;
-  }[];
-}
+export type VerifyAnswer = ReturnType<typeof verifyAnswer>;
 
 /**
  * 0: nothing is broken, 1: a promise is broken, 2: there is nothing to verify at the URL, or, with `isStrict`, something is
@@ -50,7 +32,8 @@ export function statusOf(
   return wasInterrupted || (isStrict && isUnclear) ? 2 : 0;
 }
 
-export function verifyAnswer({ url, tookMs, findings, ...rest }: Report): VerifyAnswer {
+/** What `--json` prints. Fields are added, never changed. */
+export function verifyAnswer({ url, tookMs, findings, ...rest }: Report) {
   return {
     url,
     tookMs: Math.round(tookMs),
@@ -67,10 +50,6 @@ export function verifyAnswer({ url, tookMs, findings, ...rest }: Report): Verify
       link: linkOf(finding.id),
     })),
   };
-}
-
-export function reportJson(report: Report): string {
-  return `${escapeJson(verifyAnswer(report), 2)}\n`;
 }
 
 function countStates(findings: readonly Finding[]): Record<FindingState, number> {
@@ -105,17 +84,8 @@ function blocksOf(findings: readonly Finding[]): string[] {
   return [
     ...inState("broken").map((finding) => block(`BROKEN: ${CHECKS[finding.id].promise}`, finding)),
     ...groupUnknown(inState("unknown")),
-    ...inState("held").flatMap((finding) =>
-      finding.warning === undefined
-        ? []
-        : [
-            lines(
-              `WARNING: ${CHECKS[finding.id].promise}`,
-              finding.warning,
-              "",
-              linkOf(finding.id),
-            ),
-          ],
+    ...inState("held").flatMap(({ id, warning }) =>
+      warning === undefined ? [] : block(`WARNING: ${CHECKS[id].promise}`, { id, cause: warning }),
     ),
   ];
 }
@@ -130,16 +100,15 @@ function groupUnknown(findings: readonly Finding[]): string[] {
   });
 }
 
-function block(title: string, { id, cause, cure }: Finding): string {
-  return lines(title, cause, cure, linkOf(id));
-}
-
-function lines(title: string, cause: string, cure: string, link: string): string {
+function block(
+  title: string,
+  { id, cause, cure = "" }: Pick<Finding, "id" | "cause"> & Partial<Finding>,
+): string {
   const shown = [
     title,
     `  ${escapeForTerminal(cause, MAX_CHARS)}`,
     ...(cure === "" ? [] : [`  cure: ${escapeForTerminal(cure, MAX_CHARS)}`]),
-    `  see:  ${link}`,
+    `  see:  ${linkOf(id)}`,
   ];
   return shown.map((line) => `${line}\n`).join("");
 }

@@ -37,14 +37,9 @@ export class DashboardError extends Error {}
 type Workers = z.infer<typeof workersSchema>;
 type Checks = z.infer<typeof checksSchema>["checks"];
 
-export interface Dashboard {
-  read(): Promise<Inside>;
-  /** The name of the worker that a key is routed to. */
-  workerOf(key: string): Promise<string | undefined>;
-  readonly controls: Controls;
-}
+export type Dashboard = ReturnType<typeof openDashboard>;
 
-export function openDashboard(http: HttpProbe, token: string): Dashboard {
+export function openDashboard(http: HttpProbe, token: string) {
   const authorization = `Bearer ${token}`;
 
   async function ask<T>(
@@ -67,14 +62,15 @@ export function openDashboard(http: HttpProbe, token: string): Dashboard {
   }
 
   return {
-    async read() {
+    async read(): Promise<Inside> {
       const [members, { checks }] = await Promise.all([
         ask("workers", workersSchema),
         ask("check", checksSchema),
       ]);
       return describeDashboard(members, checks);
     },
-    async workerOf(key) {
+    /** The name of the worker that a key is routed to. */
+    async workerOf(key: string): Promise<string | undefined> {
       return (await ask("echo", echoSchema, { headers: { ctstickiness: key } })).worker;
     },
     controls: {
@@ -84,7 +80,7 @@ export function openDashboard(http: HttpProbe, token: string): Dashboard {
         const { workers } = await ask("workers", workersSchema);
         return workers.find(({ id }) => id === worker)?.status;
       },
-    },
+    } satisfies Controls,
   };
 }
 

@@ -79,16 +79,9 @@ function pathCure(basePath: string): string {
 
 /** `preflight` and `simple`: of a page of another origin. */
 export function judgeCors(preflight: HttpAnswer, simple: HttpAnswer, own: HttpAnswer): Verdict {
-  for (const answer of [preflight, simple, own]) {
-    if (answer.outcome === "failed") return noResponse(answer);
-  }
-  if (
-    preflight.outcome !== "response" ||
-    simple.outcome !== "response" ||
-    own.outcome !== "response"
-  ) {
-    return unknown("no response", "run verify again");
-  }
+  if (preflight.outcome === "failed") return noResponse(preflight);
+  if (simple.outcome === "failed") return noResponse(simple);
+  if (own.outcome === "failed") return noResponse(own);
   const passCure =
     "let what is in front pass OPTIONS and the Access-Control-* headers of the edge, and add none";
   if (preflight.status !== 200 && preflight.status !== 204) {

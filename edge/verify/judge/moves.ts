@@ -9,58 +9,46 @@ export type Watch =
 
 type Names = (tag: string) => string;
 
+const SEE_LOG = "see the log of the workers";
+
 export function judgeDrain(watch: Watch, nameOf: Names): Verdict {
-  switch (watch.outcome) {
-    case "not watched":
-      return unknown(watch.why, watch.cure);
-    case "stayed":
-      return broken(
-        `the session did not leave its worker in ${seconds(watch.waitedMs)}`,
-        "`ct-edge list`: is there another worker that takes sessions? the log of the worker has the reason",
-      );
-    case "silent":
-      return broken(
-        `people did not hear each other afterwards (${watch.detail})`,
-        "see the log of the workers",
-      );
-    case "moved": {
-      if (watch.lost > 0) {
-        return broken(
-          `${watch.lost} of ${watch.said} messages were lost`,
-          "see the log of the workers",
-        );
-      }
-      if (watch.disconnects > 0) {
-        return broken(
-          `the people had to reconnect (${watch.disconnects} times), and nothing was lost`,
-          "`ct-edge events` has the reason; links must be open (`ct-edge list`), and WebSockets pass",
-        );
-      }
-      return held(
-        `the session moved to ${nameOf(watch.to)}: no disconnect, ${watch.said} messages, longest pause ${Math.round(watch.pauseMs)} ms`,
-      );
-    }
+  if (watch.outcome === "stayed") {
+    return broken(
+      `the session did not leave its worker in ${seconds(watch.waitedMs)}`,
+      "`ct-edge list`: is there another worker that takes sessions? the log of the worker has the reason",
+    );
   }
+  if (watch.outcome !== "moved") return judgeUnmoved(watch);
+  const { to, lost, said, disconnects, pauseMs } = watch;
+  if (lost > 0) return broken(`${lost} of ${said} messages were lost`, SEE_LOG);
+  if (disconnects > 0) {
+    return broken(
+      `the people had to reconnect (${disconnects} times), and nothing was lost`,
+      "`ct-edge events` has the reason; links must be open (`ct-edge list`), and WebSockets pass",
+    );
+  }
+  return held(
+    `the session moved to ${nameOf(to)}: no disconnect, ${said} messages, longest pause ${Math.round(pauseMs)} ms`,
+  );
 }
 
 export function judgeKill(watch: Watch, nameOf: Names): Verdict {
-  switch (watch.outcome) {
-    case "not watched":
-      return unknown(watch.why, watch.cure);
-    case "stayed":
-      return unknown(
-        `no other worker had the session after ${seconds(watch.waitedMs)}`,
-        "kill the worker while verify waits; if it was killed, `ct-edge explain KEY`",
-      );
-    case "silent":
-      return broken(
-        `people did not hear each other afterwards (${watch.detail})`,
-        "see the log of the workers",
-      );
-    case "moved":
-      return held(
-        `the session went on at ${nameOf(watch.to)} after ${seconds(watch.pauseMs)}, with ${watch.disconnects} disconnects`,
-        watch.lost > 0 ? `${watch.lost} of ${watch.said} chat messages were lost` : undefined,
-      );
+  if (watch.outcome === "stayed") {
+    return unknown(
+      `no other worker had the session after ${seconds(watch.waitedMs)}`,
+      "kill the worker while verify waits; if it was killed, `ct-edge explain KEY`",
+    );
   }
+  if (watch.outcome !== "moved") return judgeUnmoved(watch);
+  const { to, lost, said, disconnects, pauseMs } = watch;
+  return held(
+    `the session went on at ${nameOf(to)} after ${seconds(pauseMs)}, with ${disconnects} disconnects`,
+    lost > 0 ? `${lost} of ${said} chat messages were lost` : undefined,
+  );
+}
+
+function judgeUnmoved(watch: Extract<Watch, { outcome: "not watched" | "silent" }>): Verdict {
+  return watch.outcome === "not watched"
+    ? unknown(watch.why, watch.cure)
+    : broken(`people did not hear each other afterwards (${watch.detail})`, SEE_LOG);
 }

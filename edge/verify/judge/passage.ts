@@ -30,7 +30,7 @@ export function judgeWebSocket(handshake: Handshake): Verdict {
   }
   if (handshake.outcome === "failed") {
     if (handshake.reason === "interrupted") return INTERRUPTED;
-    return broken(`an upgrade failed: ${meaningOf(handshake).cause}`, UPGRADE_CURE);
+    return broken(`an upgrade failed: ${meaningOf(handshake)[0]}`, UPGRADE_CURE);
   }
   if (handshake.status === 502 || handshake.status === 503 || handshake.status === 504) {
     return broken(

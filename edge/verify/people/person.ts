@@ -13,27 +13,7 @@ import {
   type Watched,
 } from "./protocol.ts";
 
-export interface Person {
-  /** Creates a session and enters it; its id. */
-  host(): Promise<string>;
-  join(sessionId: string): Promise<void>;
-  /** Of the connected client. */
-  readonly peerId: string;
-  readonly tag: WorkerTag | undefined;
-  readonly transport: string;
-  /** How often it has lost its connection. */
-  readonly disconnects: number;
-  /** What its transport has said about failures. */
-  readonly failures: readonly string[];
-  say(text: string): Promise<void>;
-  onHeard(listener: (text: string) => void): void;
-  /** Reads a file of so many bytes from the other person; whether it came whole. */
-  readFile(peerId: string, bytes: number): Promise<boolean>;
-  /** Resolves when it has changed to a WebSocket, or when it has not done so in time. */
-  upgraded(): Promise<void>;
-  /** A host that leaves ends its session. Never rejects. */
-  leave(): Promise<void>;
-}
+export type Person = ReturnType<typeof createPerson>;
 
 /** What a step of a person's way failed with. */
 export class StepError extends Error {
@@ -67,7 +47,7 @@ export function createPerson(options: {
   readonly signal: AbortSignal;
   /** Is aborted some seconds after `signal`. */
   readonly patience: AbortSignal;
-}): Person {
+}) {
   const { signal, patience } = options;
   let watched: Watched | undefined;
   let connection: ProtocolBroadcastConnection | undefined;
@@ -128,7 +108,8 @@ export function createPerson(options: {
   }
 
   return {
-    async host() {
+    /** Creates a session and enters it; its id. */
+    async host(): Promise<string> {
       signal.throwIfAborted();
       const { roomId, roomToken } = await step("create the session", () =>
         within(patience, (abortSignal) => provider.createRoom({ abortSignal })),
@@ -138,7 +119,7 @@ export function createPerson(options: {
       );
       return roomId;
     },
-    async join(sessionId) {
+    async join(sessionId: string): Promise<void> {
       const { roomToken, host } = await step("ask to join", () =>
         within(signal, (abortSignal) => provider.joinRoom({ roomId: sessionId, abortSignal })),
       );
@@ -151,26 +132,30 @@ export function createPerson(options: {
         await arrived(init, CONNECT_TIMEOUT_MS, signal, () => "the host's greeting did not arrive");
       });
     },
-    get peerId() {
+    /** Of the connected client. */
+    get peerId(): string {
       return peerId;
     },
-    get tag() {
+    get tag(): WorkerTag | undefined {
       return readTag(watched?.socket.io.engine?.id ?? "");
     },
-    get transport() {
+    get transport(): string {
       return watched?.socket.io.engine?.transport?.name ?? "none";
     },
-    get disconnects() {
+    /** How often it has lost its connection. */
+    get disconnects(): number {
       return disconnects;
     },
-    get failures() {
+    /** What its transport has said about failures. */
+    get failures(): readonly string[] {
       return watched?.failures ?? [];
     },
-    say: (text) => open().chat.sendMessage(text),
-    onHeard(listener) {
+    say: (text: string): Promise<void> => open().chat.sendMessage(text),
+    onHeard(listener: (text: string) => void): void {
       listeners.push(listener);
     },
-    async readFile(from, bytes) {
+    /** Reads a file of so many bytes from the other person; whether it came whole. */
+    async readFile(from: string, bytes: number): Promise<boolean> {
       const { content } = await arrived(
         open().fs.readFile(from, `file-${bytes}`),
         REQUEST_TIMEOUT_MS,
@@ -179,13 +164,15 @@ export function createPerson(options: {
       );
       return content.length === bytes;
     },
-    async upgraded() {
+    /** Resolves when it has changed to a WebSocket, or when it has not done so in time. */
+    async upgraded(): Promise<void> {
       const engine = watched?.socket.io.engine;
       if (engine === undefined || engine.transport.name === "websocket") return;
       const upgrade = new Promise<void>((resolve) => engine.once("upgrade", () => resolve()));
       await inTime(upgrade, UPGRADE_TIMEOUT_MS, signal);
     },
-    async leave() {
+    /** A host that leaves ends its session. Never rejects. */
+    async leave(): Promise<void> {
       const leaving = connection;
       connection = undefined;
       try {

@@ -69,38 +69,39 @@ export async function openSession(
 }
 
 /** Opens a session, exchanges messages and a file, and closes it. Never rejects. */
-export async function playSession(baseUrl: string, deps: SessionDeps): Promise<Played> {
-  const startMs = performance.now();
-  try {
-    const session = await openSession(baseUrl, deps);
-    const { host, guest } = session;
+export function playSession(baseUrl: string, deps: SessionDeps): Promise<Played> {
+  return play(openSession(baseUrl, deps), async ({ host, guest }) => {
     const { tag } = host;
     if (deps.upgrades) await Promise.all([host.upgraded(), guest.upgraded()]);
     await exchange(host, guest);
     await sendFile(host, guest);
-    const transport = transportOf(host, guest);
-    await session.close();
-    return { outcome: "done", tag, transport, tookMs: performance.now() - startMs };
-  } catch (error) {
-    return failedWith(error);
-  }
+    return { tag, transport: transportOf(host, guest) };
+  });
 }
 
 /** A guest that polls only sends the host a file, which then goes in the body of one request. Never rejects. */
-export async function playLargeBody(baseUrl: string, deps: SessionDeps): Promise<Played> {
+export function playLargeBody(baseUrl: string, deps: SessionDeps): Promise<Played> {
+  return play(openSession(baseUrl, deps, ["polling"]), async ({ host, guest }) => {
+    const { tag, transport } = guest;
+    await sendFile(host, guest);
+    return { tag, transport };
+  });
+}
+
+async function play(
+  opening: Promise<OpenSession>,
+  use: (session: OpenSession) => Promise<Pick<Person, "tag" | "transport">>,
+): Promise<Played> {
   const startMs = performance.now();
   try {
-    const session = await openSession(baseUrl, deps, ["polling"]);
-    const { host, guest } = session;
-    const { tag, transport } = guest;
-    try {
-      await sendFile(host, guest);
-    } finally {
-      await session.close();
-    }
-    return { outcome: "done", tag, transport, tookMs: performance.now() - startMs };
+    const session = await opening;
+    const seen = await use(session).finally(session.close);
+    return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
   } catch (error) {
-    return failedWith(error);
+    if (error instanceof StepError) {
+      return { outcome: "failed", step: error.step, detail: error.message };
+    }
+    return { outcome: "failed", step: "create the session", detail: describeError(error) };
   }
 }
 
@@ -148,11 +149,4 @@ function speak(speaker: Person, listener: Person, text: string): Promise<void> {
     });
     speaker.say(text).catch(reject);
   });
-}
-
-function failedWith(error: unknown): Played {
-  if (error instanceof StepError) {
-    return { outcome: "failed", step: error.step, detail: error.message };
-  }
-  return { outcome: "failed", step: "create the session", detail: describeError(error) };
 }

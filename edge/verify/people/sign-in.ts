@@ -33,12 +33,7 @@ const TIMEOUT_MS = 12_000;
 
 /** `onAbandoned` gets the token of a sign-in that was begun and did not end. Never rejects. */
 export async function signIn(
-  {
-    http,
-    baseUrl,
-    signal,
-    onAbandoned,
-  }: {
+  deps: {
     readonly http: HttpProbe;
     readonly baseUrl: string;
     readonly signal: AbortSignal;
@@ -46,6 +41,7 @@ export async function signIn(
   },
   credentials: Credentials,
 ): Promise<SignInAnswer> {
+  const { http, baseUrl, signal, onAbandoned } = deps;
   const { userToken } = credentials;
   if (userToken !== undefined) return checkToken(http, userToken);
   let ways: readonly string[] = [];
@@ -62,10 +58,7 @@ export async function signIn(
       begun = token;
       const providers = providersSchema.safeParse(offered).data ?? [];
       ways = providers.map(({ name }) => name);
-      const form = formFor(
-        providers.map(({ name }) => name),
-        credentials,
-      );
+      const form = formFor(ways, credentials);
       const way = providers.find(({ name }) => name === form?.name);
       if (form === undefined || way === undefined) return false;
       by = form.by;

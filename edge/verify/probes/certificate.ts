@@ -14,7 +14,6 @@ export type CertificateAnswer =
       readonly names: string;
       readonly validFromMs: number;
       readonly validToMs: number;
-      readonly protocol: string;
     }
   | { readonly outcome: "failed"; readonly detail: string };
 
@@ -64,7 +63,6 @@ export function readCertificate(
         names: certificate.subjectaltname ?? "",
         validFromMs: Date.parse(certificate.valid_from),
         validToMs: Date.parse(certificate.valid_to),
-        protocol: socket.getProtocol() ?? "",
       });
     });
   });

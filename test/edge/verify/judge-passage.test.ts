@@ -132,7 +132,6 @@ function certificate(more: Partial<Extract<CertificateAnswer, { outcome: "read" 
     names: "DNS:edge",
     validFromMs: NOW_MS - DAY_MS,
     validToMs: NOW_MS + 90 * DAY_MS,
-    protocol: "TLSv1.3",
     ...more,
   } as const;
 }

@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { CHECK_IDS, linkOf } from "../../../edge/verify/model/checks.ts";
 import { broken, held, unknown, type Verdicts } from "../../../edge/verify/model/finding.ts";
-import { type Report, reportJson, reportText, statusOf } from "../../../edge/verify/report.ts";
+import { type Report, reportText, statusOf, verifyAnswer } from "../../../edge/verify/report.ts";
+import { escapeJson } from "../../../shared/logs/escape.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -92,13 +93,13 @@ test("an interruption and what could not be removed are told", () => {
 test("text of a server is escaped, in the table, in the cure and in JSON", () => {
   const hostile = "\u001b]0;x\u0007\r\n\u202e";
   const verdicts = { edge: broken(hostile, hostile) };
-  for (const text of [reportText(report(verdicts)), reportJson(report(verdicts))]) {
+  for (const text of [reportText(report(verdicts)), escapeJson(verifyAnswer(report(verdicts)))]) {
     expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   }
 });
 
 test("JSON has each finding with its promise and its link", () => {
-  const parsed: unknown = JSON.parse(reportJson(report({ edge: held("a") })));
+  const parsed: unknown = JSON.parse(escapeJson(verifyAnswer(report({ edge: held("a") }))));
   expect(parsed).toEqual({
     url: "https://edge.example.com",
     tookMs: 30_250,
