@@ -173,6 +173,19 @@ export async function startWorker(
   return worker;
 }
 
+/** A worker with a session whose host is connected. */
+export async function startWithHost(options?: Parameters<typeof startWorker>[0]) {
+  const worker = await startWorker(options);
+  return { worker, ...(await worker.openSession()) };
+}
+
+/** The same with a guest, who has joined with `token`. */
+export async function startWithGuest(options?: Parameters<typeof startWorker>[0]) {
+  const started = await startWithHost(options);
+  const token = await started.worker.invite(started.sessionId, started.host);
+  return { ...started, token, guest: await started.worker.peer(token).ready() };
+}
+
 /** A client that is closed when the test ends. */
 export function rawPeer(options: RawPeerOptions): RawPeer {
   const peer = new RawPeer(options);

@@ -4,7 +4,7 @@ import { encode } from "@msgpack/msgpack";
 import { expect, it } from "vitest";
 import { watchMachine } from "../../support/machine.ts";
 import { until } from "../../support/until.ts";
-import { startWorker } from "./fixture.ts";
+import { startWithGuest, startWithHost } from "./fixture.ts";
 import { sealed } from "./raw-peer.ts";
 
 const machine = watchMachine();
@@ -14,9 +14,7 @@ const MIB = 1024 * 1024;
 it("a message of just under 16 MiB passes, by WebSocket and by polling", {
   timeout: 60_000,
 }, async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   const polling = await worker
     .peer(await worker.invite(sessionId, host, { id: "user-p", name: "P" }), {
       transports: ["polling"],
@@ -36,9 +34,7 @@ it("a message of just under 16 MiB passes, by WebSocket and by polling", {
 });
 
 it("a message beyond the limit closes its sender's connection, but the peer may come back", async () => {
-  const worker = await startWorker({ settings: { maxMessageBytes: 100_000 } });
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest({ settings: { maxMessageBytes: 100_000 } });
   await until(
     "the guest has upgraded",
     () => guest.socket.io.engine.transport.name === "websocket",
@@ -52,9 +48,8 @@ it("a message beyond the limit closes its sender's connection, but the peer may 
 });
 
 it("a flood is slowed down to the rate limit and completely delivered, and other peers are served meanwhile", async () => {
-  const worker = await startWorker({ settings: { maxMessagesPerSecond: 200 } });
-  const { host, sessionId } = await worker.openSession();
-  const flooder = await worker.joinSession(sessionId, host);
+  const settings = { maxMessagesPerSecond: 200 };
+  const { worker, host, sessionId, guest: flooder } = await startWithGuest({ settings });
   const other = await worker.joinSession(sessionId, host, { id: "user-o", name: "O" });
   await until(
     "the flooder has upgraded",
@@ -82,8 +77,9 @@ it("a flood is slowed down to the rate limit and completely delivered, and other
 });
 
 it("a flood over polling is slowed down too", async () => {
-  const worker = await startWorker({ settings: { maxMessagesPerSecond: 100 } });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({
+    settings: { maxMessagesPerSecond: 100 },
+  });
   const token = await worker.invite(sessionId, host);
   const flooder = await worker.peer(token, { transports: ["polling"] }).ready();
   const hostId = host.id;
@@ -97,10 +93,9 @@ it("a flood over polling is slowed down too", async () => {
 });
 
 it("messages that wait for an absent peer are bounded, except the worker's own", async () => {
-  const worker = await startWorker({ settings: { maxBufferBytes: 1 * MIB } });
-  const { host, sessionId } = await worker.openSession();
-  const token = await worker.invite(sessionId, host);
-  const guest = await worker.peer(token).ready();
+  const { worker, host, sessionId, guest, token } = await startWithGuest({
+    settings: { maxBufferBytes: 1 * MIB },
+  });
   const guestId = guest.id;
   const other = await worker.joinSession(sessionId, host, { id: "user-o", name: "O" });
   guest.close();
@@ -124,9 +119,8 @@ it("messages that wait for an absent peer are bounded, except the worker's own",
 });
 
 it("a peer that does not read is disconnected, reconnects by itself, and delays no other peer", async () => {
-  const worker = await startWorker({ settings: { maxBufferBytes: 4 * MIB } });
-  const { host, sessionId } = await worker.openSession();
-  const slow = await worker.joinSession(sessionId, host);
+  const settings = { maxBufferBytes: 4 * MIB };
+  const { worker, host, sessionId, guest: slow } = await startWithGuest({ settings });
   const other = await worker.joinSession(sessionId, host, { id: "user-o", name: "O" });
   await until("all have upgraded", () =>
     [host, slow, other].every((p) => p.socket.io.engine.transport.name === "websocket"),
@@ -151,8 +145,7 @@ it("a peer that does not read is disconnected, reconnects by itself, and delays 
 });
 
 it("a full session admits no further peer", async () => {
-  const worker = await startWorker({ settings: { maxPeersPerSession: 2 } });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({ settings: { maxPeersPerSession: 2 } });
   const spare = await worker.invite(sessionId, host, { id: "user-s", name: "S" });
   await worker.joinSession(sessionId, host);
   expect(await worker.registry.live(sessionId)?.requestJoin({ id: "x", name: "X" })).toEqual({
@@ -165,8 +158,7 @@ it("a full session admits no further peer", async () => {
 });
 
 it("one user cannot take all places of waiting join requests", async () => {
-  const worker = await startWorker();
-  const { sessionId } = await worker.openSession();
+  const { worker, sessionId } = await startWithHost();
   const session = worker.registry.live(sessionId);
   const ask = (id: string) => session?.requestJoin({ id, name: id });
   const outcomes = [];
@@ -176,9 +168,7 @@ it("one user cannot take all places of waiting join requests", async () => {
 });
 
 it("garbage is dropped and counted, and the session goes on", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   const before = worker.counters.value("worker.messages_dropped");
   guest.sendBytes(Buffer.alloc(0));
   guest.sendBytes(Buffer.from([0xc1]));
@@ -201,9 +191,7 @@ it("garbage is dropped and counted, and the session goes on", async () => {
 });
 
 it("a peer for whom a broadcast has no key gets nothing", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const a = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest: a } = await startWithGuest();
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   host.broadcast("for a", [a.id]);
   host.broadcast("for both", [a.id, b.id]);

@@ -3,13 +3,12 @@ import { expect, test } from "vitest";
 import type { WorkerId } from "../../../shared/base/ids.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { startWorker } from "./fixture.ts";
+import { startWithHost, startWorker } from "./fixture.ts";
 
 const USER = { id: "user-b", name: "B" };
 
 test("nobody new is let in, those who wait are rejected, and those who are in stay and may return", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const invited = await worker.invite(sessionId, host);
   const token = await worker.invite(sessionId, host, USER);
   const guest = await worker.peer(token).ready();

@@ -1,11 +1,17 @@
 import { expect, it } from "vitest";
 import { interceptChange } from "../../support/intercept-change.ts";
 import { until } from "../../support/until.ts";
-import { GUEST_USER, isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
+import {
+  GUEST_USER,
+  isJoinRequest,
+  joinAnswer,
+  requestJoin,
+  startWithGuest,
+  startWithHost,
+} from "./fixture.ts";
 
 it("a host gets its own peer info when it connects", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   expect(host.plain("peer/info")).toEqual([
     [
       {
@@ -25,9 +31,7 @@ it("a host gets its own peer info when it connects", async () => {
 });
 
 it("an accepted guest is announced to the others and gets its own peer info", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { host, guest } = await startWithGuest();
   await until("the host gets the announcement", () => host.plain("room/joined").length === 1);
   expect(host.plain("room/joined")[0]).toEqual(guest.plain("peer/info")[0]);
   // Without an email its host shows "Guest (null)" in IntelliJ.
@@ -36,8 +40,7 @@ it("an accepted guest is announced to the others and gets its own peer info", as
 });
 
 it("a guest is stored before it is announced", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => {
@@ -61,8 +64,7 @@ it("a guest is stored before it is announced", async () => {
 });
 
 it("the host is asked with the guest's user, and its answer is written to the ticket", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const pollToken = await requestJoin(worker.registry, sessionId);
   expect(pollToken.startsWith(sessionId)).toBe(true);
   const request = await until("the host is asked", () => host.received.find(isJoinRequest));
@@ -80,9 +82,7 @@ it("the host is asked with the guest's user, and its answer is written to the ti
 });
 
 it("broadcasts, notifications, requests and responses reach their receivers under the sender's real id", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const a = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest: a } = await startWithGuest();
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
 
   a.broadcast("to all", [host.id, b.id]);
@@ -112,9 +112,7 @@ it("broadcasts, notifications, requests and responses reach their receivers unde
 });
 
 it("a guest's room/leave is announced to the others and ends its connection for good", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   const guestId = guest.id;
   guest.leave();
   await until("the host gets the announcement", () => host.plain("room/left").length === 1);
@@ -127,9 +125,7 @@ it("a guest's room/leave is announced to the others and ends its connection for 
 });
 
 it("a host's room/leave closes the session for all peers", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   host.leave();
   await until("both are disconnected", () =>
     [host, guest].every((peer) => peer.disconnects.length === 1),

@@ -6,7 +6,7 @@ import { readEvents } from "../../../shared/cluster/history.ts";
 import { createReconnectLog } from "../../../worker/sessions/peers/reconnect-log.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { until } from "../../support/until.ts";
-import { startWorker } from "./fixture.ts";
+import { startWithGuest, startWithHost, startWorker } from "./fixture.ts";
 import { type RawPeer, rawPublicKey } from "./raw-peer.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
@@ -16,9 +16,7 @@ function cut(peer: RawPeer): void {
 }
 
 it("a peer that reconnects is not announced again, and gets the messages it missed in order", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   guest.broadcast("I am here", [host.id]);
   await until("the host gets the guest's message", () => host.contents("broadcast").length === 1);
   cut(guest);
@@ -69,9 +67,7 @@ it("the history records a bounded number of a flapping client's returns per minu
 });
 
 it("a peer that loses its connection before it has sent anything is not announced again by the same worker", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   const other = await worker.joinSession(sessionId, host, { id: "user-2", name: "Other" });
   for (const connects of [2, 3]) {
     cut(guest);
@@ -91,8 +87,7 @@ it("a peer that loses its connection before it has sent anything is not announce
 });
 
 it("a host that loses its connection before it has sent anything does not get its peer info again", async () => {
-  const worker = await startWorker();
-  const { host } = await worker.openSession();
+  const { host } = await startWithHost();
   cut(host);
   await until("it is back", () => host.connects === 2);
   host.notify(host.id, "to myself");
@@ -101,8 +96,7 @@ it("a host that loses its connection before it has sent anything does not get it
 });
 
 it("a peer whose connection ends before its peer info was sent gets it over the next one", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   const session = worker.registry.live(sessionId);
   if (session === undefined) throw new Error("the session is not here");
@@ -122,10 +116,7 @@ it("a peer whose connection ends before its peer info was sent gets it over the 
 });
 
 it("messages that a polling client did not fetch go to its next connection", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const token = await worker.invite(sessionId, host);
-  const guest = await worker.peer(token).ready();
+  const { worker, host, guest, token } = await startWithGuest();
   guest.broadcast("I am here", [host.id]);
   await until("the host gets the guest's message", () => host.contents("broadcast").length === 1);
   guest.close();
@@ -146,9 +137,7 @@ it("messages that a polling client did not fetch go to its next connection", asy
 });
 
 it("a message that a peer sends right after it reconnected is not lost", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { host, guest } = await startWithGuest();
   guest.socket.on("connect", () => guest.broadcast("first words", [host.id]));
   cut(guest);
   await until("the host gets it", () => host.contents("broadcast").includes("first words"));
@@ -156,9 +145,7 @@ it("a message that a peer sends right after it reconnected is not lost", async (
 
 it("a guest that stays away for 30 s has left", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock });
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest({ clock });
   guest.close();
   await expect.poll(() => worker.registry.load.connections).toBe(1);
   clock.skip(29_000);
@@ -169,9 +156,7 @@ it("a guest that stays away for 30 s has left", async () => {
 
 it("a host that stays away for 30 s ends the session", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock });
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest({ clock });
   host.close();
   await expect.poll(() => worker.registry.load.connections).toBe(1);
   clock.skip(30_000);
@@ -195,10 +180,7 @@ it("a session whose host never comes expires after 60 s", async () => {
 });
 
 it("a guest that left cannot come back with its token", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const token = await worker.invite(sessionId, host);
-  const guest = await worker.peer(token).ready();
+  const { worker, host, guest, token } = await startWithGuest();
   guest.leave();
   await until("it has left", () => guest.disconnects.length === 1);
 
@@ -211,8 +193,7 @@ it("a guest that left cannot come back with its token", async () => {
 });
 
 it("a host cannot open its closed session again", async () => {
-  const worker = await startWorker();
-  const { host, hostToken } = await worker.openSession();
+  const { worker, host, hostToken } = await startWithHost();
   host.leave();
   await until("it has left", () => host.disconnects.length === 1);
 
@@ -223,17 +204,14 @@ it("a host cannot open its closed session again", async () => {
 });
 
 it("a room/leave that arrives together with the end of the connection counts", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { host, guest } = await startWithGuest();
   guest.leave();
   guest.close();
   await until("the host gets the announcement", () => host.plain("room/left").length === 1);
 });
 
 it("a second connection with the same token replaces the first", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   const first = await worker.peer(token, { options: { reconnection: false } }).ready();
   const second = worker.peer(token);
@@ -248,8 +226,7 @@ it("a second connection with the same token replaces the first", async () => {
 });
 
 it("two concurrent connections with one new token become one peer", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   const options = { options: { reconnection: false } };
   const both = [worker.peer(token, options), worker.peer(token, options)];
@@ -263,8 +240,7 @@ it("two concurrent connections with one new token become one peer", async () => 
 
 it("a peer comes back with a token that has expired since, but a new peer is refused with one", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({ clock });
   const token = await worker.invite(sessionId, host);
   const unused = await worker.invite(sessionId, host, { id: "user-2", name: "Late" });
   const guest = await worker.peer(token).ready();
@@ -280,9 +256,7 @@ it("a peer comes back with a token that has expired since, but a new peer is ref
 });
 
 it("a peer that sends a request and loses its connection gets the response when it is back", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   guest.request(host.id, "my own id", "question");
   const request = await until("the host is asked", () =>
     host.received.find(({ kind, content }) => kind === "request" && content instanceof Uint8Array),
@@ -296,9 +270,7 @@ it("a peer that sends a request and loses its connection gets the response when 
 
 it("a request without a response fails after 30 s, and at once when its responder leaves", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock });
-  const { host, sessionId } = await worker.openSession();
-  const a = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest: a } = await startWithGuest({ clock });
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   const failures = () => host.received.filter(({ kind }) => kind === "response-error");
   host.request(a.id, 1, "to a silent peer");

@@ -18,6 +18,8 @@ import {
   joinAnswer,
   rawPeer,
   requestJoin,
+  startWithGuest,
+  startWithHost,
   startWorker,
   type WorkerFixture,
 } from "./fixture.ts";
@@ -35,9 +37,7 @@ async function restart(
 }
 
 it("after a worker's restart its peers come back as the same peers, without an announcement", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   // Both have sent something, which proves that they know they are in.
   guest.broadcast("before", [host.id]);
   await until("the host gets it", () => host.contents("broadcast").includes("before"));
@@ -74,9 +74,7 @@ it("after a worker's restart its peers come back as the same peers, without an a
 });
 
 it("after a restart a guest is served before the host is back, and the host gets what it missed", async () => {
-  const worker = await startWorker();
-  const { host, hostToken, sessionId } = await worker.openSession();
-  const a = await worker.joinSession(sessionId, host);
+  const { worker, host, hostToken, sessionId, guest: a } = await startWithGuest();
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   const hostId = host.id;
   for (const peer of [a, b]) peer.broadcast("I am here", [hostId]);
@@ -94,9 +92,7 @@ it("after a restart a guest is served before the host is back, and the host gets
 });
 
 it("a peer that had not sent anything before the restart is announced again", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   await restart(worker);
   await until("the guest gets its peer info again", () => guest.plain("peer/info").length === 2);
   await until("the host gets it again", () => host.plain("room/joined").length === 2);
@@ -106,9 +102,7 @@ it("a peer that had not sent anything before the restart is announced again", as
 });
 
 it("a peer that does not come back within 30 s of the recovery has left", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   guest.broadcast("settled", [host.id]);
   await until("the host gets it", () => host.contents("broadcast").length === 1);
   guest.close();
@@ -120,9 +114,7 @@ it("a peer that does not come back within 30 s of the recovery has left", async 
 });
 
 it("a session whose host does not come back is closed, and its guests are informed", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   host.close();
   const clock = createSkipClock();
   await restart(worker, { clock });
@@ -132,10 +124,7 @@ it("a session whose host does not come back is closed, and its guests are inform
 });
 
 it("a guest that left before the restart cannot come back after it", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const token = await worker.invite(sessionId, host);
-  const guest = await worker.peer(token).ready();
+  const { worker, sessionId, guest, token } = await startWithGuest();
   guest.leave();
   await expect
     .poll(async () => (await worker.store.findSession(sessionId))?.revokedTokens.length)
@@ -147,8 +136,7 @@ it("a guest that left before the restart cannot come back after it", async () =>
 });
 
 it("a closed session with its people leaves the worker's memory", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const session = new WeakRef(worker.registry.live(sessionId) ?? {});
   host.leave();
   await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
@@ -160,8 +148,7 @@ it("a closed session with its people leaves the worker's memory", async () => {
 });
 
 it("a store that has lost its data gets the tombstone of a closed session again, for the time that is left of it", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const session = worker.registry.live(sessionId);
   if (session === undefined) throw new Error("the session is not here");
   host.leave();
@@ -194,8 +181,7 @@ it("a store that has lost its data gets the tombstone of a closed session again,
 });
 
 it("a closed session stays closed after a restart", async () => {
-  const worker = await startWorker();
-  const { host, hostToken, sessionId } = await worker.openSession();
+  const { worker, host, hostToken, sessionId } = await startWithHost();
   host.leave();
   await expect.poll(async () => (await worker.store.findSession(sessionId))?.state).toBe("closed");
   const next = await restart(worker);
@@ -205,8 +191,7 @@ it("a closed session stays closed after a restart", async () => {
 });
 
 it("a join request that waits during a restart is sent to the host again, and the guest gets its answer", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const pollToken = await requestJoin(worker.registry, sessionId);
   const first = await until("the host is asked", () => host.received.find(isJoinRequest));
   const next = await restart(worker);
@@ -233,9 +218,7 @@ it("a session that was not opened before the restart still waits for its host", 
 });
 
 it("a response to a request that was relayed before the restart still reaches its requester", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest();
   guest.request(host.id, 4711, "before the restart");
   const request = await until("the host is asked", () =>
     host.received.find(({ content, kind }) => kind === "request" && content instanceof Uint8Array),
@@ -263,8 +246,7 @@ it("a session of another live worker is not taken over, and its owner is named",
 });
 
 it("a worker that lost a session disconnects its peers so that they reconnect", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
   const holder = { sessionId, owner: record.owner, epoch: record.epoch };

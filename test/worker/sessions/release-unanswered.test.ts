@@ -5,7 +5,7 @@ import { StoreAwayError } from "../../../shared/store/store.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { interceptChange } from "../../support/intercept-change.ts";
 import { until } from "../../support/until.ts";
-import { isJoinRequest, joinAnswer, requestJoin, startWorker } from "./fixture.ts";
+import { isJoinRequest, joinAnswer, requestJoin, startWithHost, startWorker } from "./fixture.ts";
 
 const SUCCESSOR = "worker-2" as WorkerId;
 
@@ -47,8 +47,7 @@ it("a release that failed is repeated when the store responds, before any client
 });
 
 it("while the store is away no client is migrated, and nothing is released when it is back", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   await worker.storeFixture.stop();
   await until("the worker notices", () => worker.store.health.state === "away");
   const session = worker.registry.live(sessionId);
@@ -94,8 +93,7 @@ it("a host's answer to a join request survives a handover, even as its last mess
 });
 
 it("a worker that stops while it confirms a session does not close the session in the store", async () => {
-  const worker = await startWorker();
-  const { sessionId } = await worker.openSession();
+  const { worker, sessionId } = await startWithHost();
   const session = worker.registry.live(sessionId);
   await session?.settled();
   const timeMs = worker.store.timeMs.bind(worker.store);

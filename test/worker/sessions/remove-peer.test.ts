@@ -4,13 +4,10 @@ import { expect, test } from "vitest";
 import type { PeerId } from "../../../shared/base/ids.ts";
 import { readEvents } from "../../../shared/cluster/history.ts";
 import { until } from "../../support/until.ts";
-import { startWorker } from "./fixture.ts";
+import { startWithGuest } from "./fixture.ts";
 
 async function openWithGuests() {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const token = await worker.invite(sessionId, host);
-  const guest = await worker.peer(token).ready();
+  const { worker, host, sessionId, guest, token } = await startWithGuest();
   const other = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   const session = worker.registry.live(sessionId);
   if (session === undefined) throw new Error("no session");

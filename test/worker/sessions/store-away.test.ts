@@ -3,12 +3,10 @@ import { expect, it } from "vitest";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, startWorker } from "./fixture.ts";
+import { HOST_USER, startWithGuest, startWithHost, startWorker } from "./fixture.ts";
 
 it("while the store is away a running session goes on, and its peers leave and come back", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const a = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest: a } = await startWithGuest();
   const b = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   await worker.storeFixture.stop();
 
@@ -31,8 +29,7 @@ it("while the store is away a running session goes on, and its peers leave and c
 });
 
 it("a guest with a valid token is admitted while the store is away, and stored when it is back", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   await worker.storeFixture.stop();
   const guest = await worker.peer(token).ready();
@@ -106,8 +103,7 @@ it("the epoch of a session that was created without the store never falls, whate
 });
 
 it("a session that was closed while the store was away does not come back with it", async () => {
-  const worker = await startWorker();
-  const { host, hostToken, sessionId } = await worker.openSession();
+  const { worker, host, hostToken, sessionId } = await startWithHost();
   await worker.storeFixture.stop();
   host.leave();
   await until("the host has left", () => host.disconnects.length === 1);

@@ -16,6 +16,8 @@ import {
   isJoinRequest,
   joinAnswer,
   requestJoin,
+  startWithGuest,
+  startWithHost,
   startWorker,
   type WorkerFixture,
 } from "./fixture.ts";
@@ -166,9 +168,7 @@ it("a join request that waits for the host is answered after the take-over", asy
 
 it("a fenced worker relays nothing, disconnects all clients so that they reconnect, and goes on if it still owns the session", async () => {
   let isOpen = true;
-  const worker = await startWorker({ fence: () => isOpen });
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest({ fence: () => isOpen });
   isOpen = false;
   guest.broadcast("too late", [host.id]);
   await expect.poll(() => worker.counters.value("worker.messages_dropped", "fenced")).toBe(1);
@@ -188,8 +188,7 @@ it("a fenced worker relays nothing, disconnects all clients so that they reconne
 });
 
 it("a worker whose session was taken over gives it up and delivers no more of its messages", async () => {
-  const worker = await startWorker({ id: "worker-1" });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({ id: "worker-1" });
   worker.registry.fence();
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
@@ -226,8 +225,7 @@ it("a session that the store refuses to confirm does not keep others from being 
 it("a session whose guests have come and gone a thousand times is restored in a store that has lost it", async () => {
   const clock = createSkipClock();
   const store = await startStore(clock);
-  const worker = await startWorker({ store, clock });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({ store, clock });
   const record = await worker.store.findSession(sessionId);
   if (record === undefined) throw new Error("no record");
   const revokedTokens = Array.from({ length: 1000 }, (_, i) => `token-${i}`);
@@ -285,9 +283,7 @@ async function loseEverything(worker: WorkerFixture): Promise<void> {
 }
 
 it("running sessions are restored in a store that has lost everything, and go on", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, sessionId, guest } = await startWithGuest();
   const leaver = await worker.joinSession(sessionId, host, { id: "user-b", name: "B" });
   leaver.leave();
   guest.broadcast("before", [host.id]);
@@ -307,8 +303,7 @@ it("running sessions are restored in a store that has lost everything, and go on
 });
 
 it("a write that finds the store empty does not end the session", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const token = await worker.invite(sessionId, host);
   await loseEverything(worker);
   // The admission is a write.
@@ -322,8 +317,7 @@ it("a write that finds the store empty does not end the session", async () => {
 });
 
 it("a waiting join request is restored in a store that has lost everything, and is answered", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   const pollToken = await requestJoin(worker.registry, sessionId);
   const question = await until("the host is asked", () => host.received.find(isJoinRequest));
   await loseEverything(worker);
@@ -334,8 +328,7 @@ it("a waiting join request is restored in a store that has lost everything, and 
 });
 
 it("a closed session stays closed when the store has lost everything", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost();
   host.leave();
   await expect.poll(() => worker.registry.knows(sessionId)).toBe(false);
   await loseEverything(worker);

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { createVersionCheck } from "../../../worker/sessions/wire/protocol.ts";
 import { until } from "../../support/until.ts";
-import { startWorker } from "./fixture.ts";
+import { startWithGuest } from "./fixture.ts";
 
 it.each([
   [
@@ -40,9 +40,7 @@ it("any number of versions is checked correctly, although only some results are 
 });
 
 it("messages of an added version are relayed, those of others are dropped", async () => {
-  const worker = await startWorker({ protocolVersions: ["0.3", "0.4"] });
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, host, guest } = await startWithGuest({ protocolVersions: ["0.3", "0.4"] });
   for (const version of ["0.4.0", "0.5.0", "0.3.1"]) {
     guest.send({
       version,

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { createAdmissionLimiter } from "../../../../worker/sessions/transport/admission-limiter.ts";
 import { createStepClock } from "../../../support/step-clock.ts";
 import { until } from "../../../support/until.ts";
-import { GUEST_USER, startWorker } from "../fixture.ts";
+import { GUEST_USER, startWithHost } from "../fixture.ts";
 
 test("as many clients as the rate allows in a second are admitted at once, the others at the rate and in order", () => {
   const clock = createStepClock();
@@ -39,8 +39,9 @@ test("no client waits longer than 10 s, so that none counts as gone", () => {
 });
 
 test("clients that connect at the same time are admitted one after the other, and none is lost", async () => {
-  const worker = await startWorker({ settings: { maxAdmissionsPerSecond: 4 } });
-  const { host, sessionId } = await worker.openSession();
+  const { worker, host, sessionId } = await startWithHost({
+    settings: { maxAdmissionsPerSecond: 4 },
+  });
   const tokens: string[] = [];
   for (let i = 0; i < 8; i++) tokens.push(await worker.invite(sessionId, host, GUEST_USER));
   const beganMs = performance.now();

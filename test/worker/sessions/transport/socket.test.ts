@@ -5,7 +5,13 @@ import { expect, it } from "vitest";
 import { newPeerId, newSessionId } from "../../../../shared/base/ids.ts";
 import { readTag } from "../../../../shared/base/worker-tag.ts";
 import { until } from "../../../support/until.ts";
-import { HOST_USER, startWorker, type WorkerFixture } from "../fixture.ts";
+import {
+  HOST_USER,
+  startWithGuest,
+  startWithHost,
+  startWorker,
+  type WorkerFixture,
+} from "../fixture.ts";
 import { rawPublicKey } from "../raw-peer.ts";
 
 interface Head {
@@ -51,8 +57,7 @@ const POLL = "/socket.io/?EIO=4&transport=polling";
 const SOCKET = "/socket.io/?EIO=4&transport=websocket";
 
 it("responses to handshakes and upgrades carry session and epoch, also when the upgrade has only a sid", async () => {
-  const worker = await startWorker();
-  const { sessionId, hostToken } = await worker.openSession();
+  const { worker, sessionId, hostToken } = await startWithHost();
   const marks = {
     "x-ct-session": sessionId,
     "x-ct-epoch": String(worker.registry.live(sessionId)?.epoch),
@@ -97,8 +102,7 @@ it("a connection is served under any base path", async () => {
 });
 
 it("a connection can enter only one namespace", async () => {
-  const worker = await startWorker();
-  const { host } = await worker.openSession();
+  const { host } = await startWithHost();
   const errors: string[] = [];
   for (let n = 0; n < 3; n++) {
     host.socket.io
@@ -135,8 +139,7 @@ it.each([
 const WEBSOCKET_ONLY = ["websocket"] as const;
 
 it("a client without headers is admitted by what its CONNECT contains", async () => {
-  const worker = await startWorker();
-  const { sessionId, host } = await worker.openSession();
+  const { worker, sessionId, host } = await startWithHost();
   const roomToken = await worker.invite(sessionId, host);
   const guest = worker.peer(roomToken, { payload: {}, transports: WEBSOCKET_ONLY });
   await guest.ready();
@@ -152,8 +155,7 @@ it("a client without headers is admitted by what its CONNECT contains", async ()
 });
 
 it("headers come before what the CONNECT contains, and that before the cookie, which all tabs share", async () => {
-  const worker = await startWorker();
-  const { sessionId, host } = await worker.openSession();
+  const { worker, sessionId, host } = await startWithHost();
   const [first, second] = [
     await worker.invite(sessionId, host, { id: "user-1", name: "First" }),
     await worker.invite(sessionId, host, { id: "user-2", name: "Second" }),
@@ -184,8 +186,7 @@ it.each([
 });
 
 it("the response to a browser's upgrade carries the session by which it was routed, if it is here", async () => {
-  const worker = await startWorker();
-  const { sessionId } = await worker.openSession();
+  const { worker, sessionId } = await startWithHost();
   const upgrade = (key: string): Promise<Head> =>
     get(worker, SOCKET, upgradeHeaders({ "x-ct-key": key }));
   expect(await upgrade(sessionId)).toMatchObject({
@@ -227,8 +228,7 @@ it("a flood of requests for an unknown session reaches the store once a second",
 });
 
 it("malformed requests do not affect the session", async () => {
-  const worker = await startWorker();
-  const { host } = await worker.openSession();
+  const { worker, host } = await startWithHost();
   const statuses = [];
   for (const path of [
     "/socket.io/",
@@ -258,9 +258,7 @@ it("malformed requests do not affect the session", async () => {
 });
 
 it("an event with several binary parts is not buffered and closes its connection", async () => {
-  const worker = await startWorker();
-  const { host, sessionId } = await worker.openSession();
-  const guest = await worker.joinSession(sessionId, host);
+  const { worker, guest } = await startWithGuest();
   guest.socket.emit("message", Buffer.from("a"), Buffer.from("b"));
   await until("the connection is closed", () => guest.disconnects.length === 1);
   expect(worker.counters.value("worker.messages_dropped", "malformed")).toBe(1);
@@ -268,8 +266,7 @@ it("an event with several binary parts is not buffered and closes its connection
 });
 
 it("a worker that stops closes its connections so that clients reconnect", async () => {
-  const worker = await startWorker();
-  const { host } = await worker.openSession();
+  const { worker, host } = await startWithHost();
   await worker.stop();
   await until("the host is disconnected", () => host.disconnects.length === 1);
   expect(["transport close", "transport error"]).toContain(host.disconnects[0]);
