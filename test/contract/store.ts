@@ -29,6 +29,7 @@ import {
   type Reassertion,
   type ResumeOutcome,
   SETTLING_MS,
+  type SessionChange,
   type SessionRecord,
   type Store,
   UNOPENED_SESSION_MS,
@@ -99,7 +100,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       more: Partial<CreateSession> = {},
     ): Promise<SessionRecord> {
       const record = await create(owner, more);
-      expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("done");
+      expect(await change(record, { kind: "open" })).toBe("done");
       return found(record.id);
     }
 
@@ -107,6 +108,19 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       const record = await store.findSession(key);
       if (record === undefined) throw new Error("no such session");
       return record;
+    }
+
+    /** By the holder that `record` names. */
+    function change(record: SessionRecord, what: SessionChange) {
+      return store.changeSession(holderOf(record), what);
+    }
+
+    async function close(record: SessionRecord, ms = LONG_MS) {
+      return change(record, { kind: "close", untilMs: await later(ms) });
+    }
+
+    async function removePeer(record: SessionRecord, id: PeerId, ms = LONG_MS) {
+      return change(record, { kind: "remove-peer", peer: id, untilMs: await later(ms) });
     }
 
     function resume(
@@ -400,14 +414,12 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const untilMs = await later(LONG_MS);
         expect(await store.reassertSession(reassertionOf(told, { untilMs }))).toBe("written");
         const someone = peer({ host: true });
-        expect(await store.changeSession(holderOf(told), { kind: "put-peer", peer: someone })).toBe(
-          "done",
-        );
+        expect(await change(told, { kind: "put-peer", peer: someone })).toBe("done");
         expect(await found(told.id)).toEqual({ ...told, peers: [someone] });
         expect((await found("team-a" as SessionKey)).id).toBe(told.id);
         expect(await store.sessionsOf(owner.id)).toEqual([told.id]);
         expect(await store.owners()).toEqual([owner.id]);
-        expect(await store.changeSession(holderOf(told), { kind: "next-clock" })).toBe(4);
+        expect(await change(told, { kind: "next-clock" })).toBe(4);
         // It counts for the user, and lives as long as any other.
         const user = { userId: "user-1", maxPerUser: 1 };
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
@@ -420,7 +432,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("re-asserting a session keeps a record that equals the owner's copy", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
+        await change(record, { kind: "put-peer", peer: peer() });
         const before = await found(record.id);
         expect(await store.reassertSession(reassertionOf(record))).toBe("kept");
         expect(await found(record.id)).toEqual(before);
@@ -429,7 +441,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("re-asserting a session replaces an old copy and its peers", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
+        await change(record, { kind: "put-peer", peer: peer() });
         const other = await join("worker-2");
         const newer = {
           ...record,
@@ -450,10 +462,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const { record: taken } = await takeOver(record, other, "exited");
         expect(await store.reassertSession(reassertionOf(record))).toBe("lost");
         expect(await found(record.id)).toEqual(taken);
-        await store.changeSession(holderOf(taken), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
+        await close(taken);
         expect(await store.reassertSession(reassertionOf(taken))).toBe("lost");
         expect((await found(record.id)).state).toBe("closed");
       });
@@ -550,7 +559,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(second.sessionId)).toBeUndefined();
         expect((await found(alias)).id).toBe(first.id);
 
-        await store.changeSession(holderOf(first), { kind: "close", untilMs: await later(4000) });
+        await close(first, 4000);
         expect((await found(alias)).state).toBe("closed");
         const third = await createOpen(owner, { alias });
         expect((await found(alias)).id).toBe(third.id);
@@ -590,10 +599,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
         await create(owner, { userId: "idle", maxPerUser: 1 });
 
-        await store.changeSession(holderOf(first), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
+        await close(first);
         await create(owner, user);
         expect(await store.createSession(newSession(owner, user))).toEqual({ outcome: "quota" });
       });
@@ -607,7 +613,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.findSession(record.id)).toBeUndefined();
         expect(await store.findSession(alias)).toBeUndefined();
         expect(await store.sessionsOf(owner.id)).toEqual([]);
-        expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("lost");
+        expect(await change(record, { kind: "open" })).toBe("lost");
         expect(await resume(record.id, owner)).toEqual({ outcome: "unknown" });
         await create(owner, { ...user, alias });
       });
@@ -617,7 +623,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const record = await createOpen(owner);
         expect(record.state).toBe("open");
         await edge.advance(UNOPENED_SESSION_MS);
-        expect(await store.changeSession(holderOf(record), { kind: "open" })).toBe("done");
+        expect(await change(record, { kind: "open" })).toBe("done");
         expect(await found(record.id)).toEqual(record);
       });
 
@@ -625,19 +631,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const [one, two] = [await join("worker-1"), await join("worker-2")];
         const record = await createOpen(one);
         expect(record).not.toHaveProperty("locked");
-        expect(await store.changeSession(holderOf(record), { kind: "lock", isLocked: true })).toBe(
-          "done",
-        );
-        expect(await store.changeSession(holderOf(record), { kind: "lock", isLocked: true })).toBe(
-          "done",
-        );
+        expect(await change(record, { kind: "lock", isLocked: true })).toBe("done");
+        expect(await change(record, { kind: "lock", isLocked: true })).toBe("done");
         expect((await found(record.id)).locked).toBe(true);
-        await store.changeSession(holderOf(record), { kind: "release", to: two.id });
+        await change(record, { kind: "release", to: two.id });
         const taken = await takeOver(await found(record.id), two);
         expect(taken.record.locked).toBe(true);
-        expect(
-          await store.changeSession(holderOf(taken.record), { kind: "lock", isLocked: false }),
-        ).toBe("done");
+        expect(await change(taken.record, { kind: "lock", isLocked: false })).toBe("done");
         expect(await found(record.id)).not.toHaveProperty("locked");
       });
 
@@ -647,12 +647,9 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const open = await createOpen(one);
         const created = await create(one);
         const released = await createOpen(one);
-        await store.changeSession(holderOf(released), { kind: "release", to: two.id });
+        await change(released, { kind: "release", to: two.id });
         const closed = await createOpen(one);
-        await store.changeSession(holderOf(closed), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
+        await close(closed);
         const others = await createOpen(two);
         expect([...(await store.sessionsOf(one.id))].sort()).toEqual(
           [open.id, created.id, released.id].sort(),
@@ -679,20 +676,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect([...(await store.owners())].sort()).toEqual(["worker-1", "worker-2"]);
         for (const id of await store.sessionsOf(one.id)) await takeOver(await found(id), two);
         expect(await store.owners()).toEqual(["worker-2"]);
-        await store.changeSession(holderOf(await found(record.id)), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
-        await store.changeSession(holderOf(others), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
+        await close(await found(record.id));
+        await close(others);
         expect(await store.owners()).toEqual(["worker-2"]);
         for (const id of await store.sessionsOf(two.id)) {
-          await store.changeSession(holderOf(await found(id)), {
-            kind: "close",
-            untilMs: await later(LONG_MS),
-          });
+          await close(await found(id));
         }
         expect(await store.owners()).toEqual([]);
       });
@@ -815,9 +803,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           await join("worker-3"),
         ];
         const record = await createOpen(owner);
-        expect(
-          await store.changeSession(holderOf(record), { kind: "release", to: successor.id }),
-        ).toBe("done");
+        expect(await change(record, { kind: "release", to: successor.id })).toBe("done");
         expect(await found(record.id)).toEqual({
           ...record,
           state: "released",
@@ -837,7 +823,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const owner = await join("worker-1");
         const other = await join("worker-2");
         const record = await createOpen(owner);
-        expect(await store.changeSession(holderOf(record), { kind: "release" })).toBe("done");
+        expect(await change(record, { kind: "release" })).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
         const { cause, record: taken } = await takeOver(record, other);
         expect(cause).toBe("handed");
@@ -851,7 +837,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store gives a session that was released without a successor back to its owner under a higher epoch", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), { kind: "release" });
+        await change(record, { kind: "release" });
         expect((await takeOver(record, owner)).cause).toBe("handed");
       });
 
@@ -860,7 +846,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
+        await change(record, { kind: "release", to: successor.id });
         await pass(MEMBER_LEASE_MS, [owner, other]);
         expect((await takeOver(record, other)).cause).toBe("lease-gone");
       });
@@ -870,7 +856,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const successor = await join("worker-2");
         const other = await join("worker-3");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
+        await change(record, { kind: "release", to: successor.id });
         await store.withdraw(owner.id, owner.incarnation);
         expect(await resume(record.id, other)).toMatchObject({
           outcome: "elsewhere",
@@ -882,10 +868,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store lets no worker resume a closed session", async () => {
         const owner = await join("worker-1");
         const record = await createOpen(owner);
-        await store.changeSession(holderOf(record), {
-          kind: "close",
-          untilMs: await later(LONG_MS),
-        });
+        await close(record);
         expect(await resume(record.id, owner)).toEqual({ outcome: "closed" });
         expect(await resume(record.id, await join("worker-1"))).toEqual({ outcome: "closed" });
         expect(await resume(record.id, await join("worker-2"), "exited")).toEqual({
@@ -898,7 +881,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const restarted = await join("worker-1");
         const { record: resumed } = await takeOver(record, restarted);
         expect(resumed.state).toBe("created");
-        await store.changeSession(holderOf(resumed), { kind: "release" });
+        await change(resumed, { kind: "release" });
         const { record: handed } = await takeOver(resumed, restarted);
         expect(handed.state).toBe("created");
         await edge.advance(UNOPENED_SESSION_MS);
@@ -909,14 +892,10 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         let owner = await join("worker-1");
         let record = await createOpen(owner, { alias: "team-a" as SessionKey });
         const [stays, leaves] = [peer({ host: true }), peer()];
-        await store.changeSession(holderOf(record), { kind: "put-peer", peer: stays });
-        await store.changeSession(holderOf(record), { kind: "put-peer", peer: leaves });
-        await store.changeSession(holderOf(record), {
-          kind: "remove-peer",
-          peer: leaves.id,
-          untilMs: await later(LONG_MS),
-        });
-        await store.changeSession(holderOf(record), { kind: "next-clock" });
+        await change(record, { kind: "put-peer", peer: stays });
+        await change(record, { kind: "put-peer", peer: leaves });
+        await removePeer(record, leaves.id);
+        await change(record, { kind: "next-clock" });
         for (let i = 0; i < 5; i++) {
           owner = await join(`worker-${2 - (i % 2)}`);
           ({ record } = await takeOver(record, owner, "exited"));
@@ -928,7 +907,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
           clock: 1,
           alias: "team-a",
         });
-        expect(await store.changeSession(holderOf(record), { kind: "next-clock" })).toBe(2);
+        expect(await change(record, { kind: "next-clock" })).toBe(2);
       });
 
       it("the store gives a session to one of many concurrent claimants", async () => {
@@ -955,64 +934,53 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
     describe("holding sessions", () => {
       const someone = peer();
-      const operations: Record<string, (holder: Holder) => Promise<unknown>> = {
-        releaseSession: (holder) => store.changeSession(holder, { kind: "release" }),
-        closeSession: async (holder) =>
-          store.changeSession(holder, { kind: "close", untilMs: await later(LONG_MS) }),
-        openSession: (holder) => store.changeSession(holder, { kind: "open" }),
-        lockSession: (holder) => store.changeSession(holder, { kind: "lock", isLocked: true }),
-        putPeer: (holder) => store.changeSession(holder, { kind: "put-peer", peer: someone }),
-        removePeer: async (holder) =>
-          store.changeSession(holder, {
-            kind: "remove-peer",
-            peer: someone.id,
-            untilMs: await later(LONG_MS),
-          }),
-        nextClock: (holder) => store.changeSession(holder, { kind: "next-clock" }),
+      const operations: Record<string, (record: SessionRecord) => Promise<unknown>> = {
+        releaseSession: (record) => change(record, { kind: "release" }),
+        closeSession: (record) => close(record),
+        openSession: (record) => change(record, { kind: "open" }),
+        lockSession: (record) => change(record, { kind: "lock", isLocked: true }),
+        putPeer: (record) => change(record, { kind: "put-peer", peer: someone }),
+        removePeer: (record) => removePeer(record, someone.id),
+        nextClock: (record) => change(record, { kind: "next-clock" }),
       };
 
       for (const [operation, run] of Object.entries(operations)) {
         it(`${operation} changes nothing for a worker that is not the holder`, async () => {
           const record = await createOpen(await join("worker-1"));
-          const holder = holderOf(record);
-          expect(await run({ ...holder, owner: "worker-2" as WorkerId })).toBe("lost");
-          expect(await run({ ...holder, epoch: holder.epoch - 1 })).toBe("lost");
-          expect(await run({ ...holder, epoch: holder.epoch + 1 })).toBe("lost");
-          expect(await run({ ...holder, sessionId: newSessionId() })).toBe("lost");
+          expect(await run({ ...record, owner: "worker-2" as WorkerId })).toBe("lost");
+          expect(await run({ ...record, epoch: record.epoch - 1 })).toBe("lost");
+          expect(await run({ ...record, epoch: record.epoch + 1 })).toBe("lost");
+          expect(await run({ ...record, id: newSessionId() })).toBe("lost");
           expect(await found(record.id)).toEqual(record);
         });
 
         it(`${operation} changes nothing for an owner whose session was taken over`, async () => {
           const record = await createOpen(await join("worker-1"));
           const { record: taken } = await takeOver(record, await join("worker-2"), "exited");
-          expect(await run(holderOf(record))).toBe("lost");
+          expect(await run(record)).toBe("lost");
           expect(await found(record.id)).toEqual(taken);
         });
 
         it(`${operation} changes nothing in a closed session`, async () => {
           const record = await createOpen(await join("worker-1"));
-          await store.changeSession(holderOf(record), {
-            kind: "close",
-            untilMs: await later(LONG_MS),
-          });
+          await close(record);
           const closed = await found(record.id);
-          expect(await run(holderOf(record))).toBe("lost");
+          expect(await run(record)).toBe("lost");
           expect(await found(record.id)).toEqual(closed);
         });
       }
 
       it("the holder of a session adds and replaces peers, in the order of joining", async () => {
         const record = await createOpen(await join("worker-1"));
-        const holder = holderOf(record);
         const host = peer({ host: true, settled: true });
         const guest = peer({
           user: { id: "u", name: "Ünï \u{1f600} \"'\\", email: "u@example.com", authProvider: "x" },
           compression: ["none", "gzip"],
         });
-        expect(await store.changeSession(holder, { kind: "put-peer", peer: host })).toBe("done");
-        expect(await store.changeSession(holder, { kind: "put-peer", peer: guest })).toBe("done");
+        expect(await change(record, { kind: "put-peer", peer: host })).toBe("done");
+        expect(await change(record, { kind: "put-peer", peer: guest })).toBe("done");
         expect(
-          await store.changeSession(holder, {
+          await change(record, {
             kind: "put-peer",
             peer: { ...host, client: "other" },
           }),
@@ -1022,24 +990,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("the holder of a session revokes the token of a peer who leaves, until it expires", async () => {
         const record = await createOpen(await join("worker-1"));
-        const holder = holderOf(record);
         const [first, second] = [peer(), peer()];
-        await store.changeSession(holder, { kind: "put-peer", peer: first });
-        await store.changeSession(holder, { kind: "put-peer", peer: second });
-        expect(
-          await store.changeSession(holder, {
-            kind: "remove-peer",
-            peer: first.id,
-            untilMs: await later(4000),
-          }),
-        ).toBe("done");
-        expect(
-          await store.changeSession(holder, {
-            kind: "remove-peer",
-            peer: second.id,
-            untilMs: await later(LONG_MS),
-          }),
-        ).toBe("done");
+        await change(record, { kind: "put-peer", peer: first });
+        await change(record, { kind: "put-peer", peer: second });
+        expect(await removePeer(record, first.id, 4000)).toBe("done");
+        expect(await removePeer(record, second.id)).toBe("done");
         const { peers, revokedTokens } = await found(record.id);
         expect(peers).toEqual([]);
         expect([...revokedTokens].sort()).toEqual([first.tokenId, second.tokenId].sort());
@@ -1049,20 +1004,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("the holder of a session removes a missing peer without revoking a token", async () => {
         const record = await createOpen(await join("worker-1"));
-        expect(
-          await store.changeSession(holderOf(record), {
-            kind: "remove-peer",
-            peer: newPeerId(),
-            untilMs: await later(LONG_MS),
-          }),
-        ).toBe("done");
+        expect(await removePeer(record, newPeerId())).toBe("done");
         expect(await found(record.id)).toEqual(record);
       });
 
       it("the holder of a session counts its clock from 1", async () => {
         const record = await createOpen(await join("worker-1"));
         const other = await edge.store();
-        expect(await store.changeSession(holderOf(record), { kind: "next-clock" })).toBe(1);
+        expect(await change(record, { kind: "next-clock" })).toBe(1);
         expect(await other.changeSession(holderOf(record), { kind: "next-clock" })).toBe(2);
         expect((await found(record.id)).clock).toBe(2);
       });
@@ -1070,12 +1019,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store records changes by the former owner of a released session until it is resumed", async () => {
         const record = await create(await join("worker-1"));
         const successor = await join("worker-2");
-        const holder = holderOf(record);
-        await store.changeSession(holder, { kind: "release", to: successor.id });
+        await change(record, { kind: "release", to: successor.id });
         const guest = peer();
-        expect(await store.changeSession(holder, { kind: "put-peer", peer: guest })).toBe("done");
-        expect(await store.changeSession(holder, { kind: "next-clock" })).toBe(1);
-        expect(await store.changeSession(holder, { kind: "open" })).toBe("done");
+        expect(await change(record, { kind: "put-peer", peer: guest })).toBe("done");
+        expect(await change(record, { kind: "next-clock" })).toBe(1);
+        expect(await change(record, { kind: "open" })).toBe("done");
         expect(await found(record.id)).toMatchObject({ state: "released", successor: "worker-2" });
         const { record: taken } = await takeOver(record, successor);
         expect(taken).toMatchObject({ state: "open", peers: [guest], clock: 1 });
@@ -1083,11 +1031,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
       it("a released session may be released again to another worker", async () => {
         const record = await createOpen(await join("worker-1"));
-        await store.changeSession(holderOf(record), {
+        await change(record, {
           kind: "release",
           to: "worker-2" as WorkerId,
         });
-        expect(await store.changeSession(holderOf(record), { kind: "release" })).toBe("done");
+        expect(await change(record, { kind: "release" })).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "released" });
       });
 
@@ -1095,13 +1043,8 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const owner = await join("worker-1");
         const alias = "team-a" as SessionKey;
         const record = await createOpen(owner, { alias });
-        await store.changeSession(holderOf(record), { kind: "put-peer", peer: peer() });
-        expect(
-          await store.changeSession(holderOf(record), {
-            kind: "close",
-            untilMs: await later(4000),
-          }),
-        ).toBe("done");
+        await change(record, { kind: "put-peer", peer: peer() });
+        expect(await close(record, 4000)).toBe("done");
         expect(await found(record.id)).toEqual({ ...record, state: "closed" });
         expect(await store.createSession(newSession(owner, { sessionId: record.id }))).toEqual({
           outcome: "exists",
@@ -1115,13 +1058,8 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       it("the store lets the former owner close a released session", async () => {
         const record = await createOpen(await join("worker-1"));
         const successor = await join("worker-2");
-        await store.changeSession(holderOf(record), { kind: "release", to: successor.id });
-        expect(
-          await store.changeSession(holderOf(record), {
-            kind: "close",
-            untilMs: await later(LONG_MS),
-          }),
-        ).toBe("done");
+        await change(record, { kind: "release", to: successor.id });
+        expect(await close(record)).toBe("done");
         expect(await resume(record.id, successor)).toEqual({ outcome: "closed" });
       });
     });
@@ -1388,14 +1326,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const other = await join("worker-2");
         const record = await create(owner);
         expect(await hosted()).toBe(before);
-        await Promise.all([
-          store.changeSession(holderOf(record), { kind: "open" }),
-          store.changeSession(holderOf(record), { kind: "open" }),
-        ]);
+        await Promise.all([change(record, { kind: "open" }), change(record, { kind: "open" })]);
         expect(await hosted()).toBe(before + 1);
-        await store.changeSession(holderOf(record), { kind: "release", to: other.id });
+        await change(record, { kind: "release", to: other.id });
         const { record: taken } = await takeOver(await found(record.id), other);
-        expect(await store.changeSession(holderOf(taken), { kind: "open" })).toBe("done");
+        expect(await change(taken, { kind: "open" })).toBe("done");
         await create(owner);
         expect(await hosted()).toBe(before + 1);
       });
@@ -1545,24 +1480,14 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         const { heard } = await listen();
         const owner = await join("worker-1");
         const record = await create(owner);
-        const holder = holderOf(record);
         const guest = peer();
         const changes: (() => Promise<unknown>)[] = [
-          () => store.changeSession(holder, { kind: "open" }),
-          () => store.changeSession(holder, { kind: "put-peer", peer: guest }),
-          async () =>
-            store.changeSession(holder, {
-              kind: "remove-peer",
-              peer: guest.id,
-              untilMs: await later(LONG_MS),
-            }),
-          () => store.changeSession(holder, { kind: "release" }),
+          () => change(record, { kind: "open" }),
+          () => change(record, { kind: "put-peer", peer: guest }),
+          async () => removePeer(record, guest.id),
+          () => change(record, { kind: "release" }),
           () => resume(record.id, owner),
-          async () =>
-            store.changeSession(holderOf(await found(record.id)), {
-              kind: "close",
-              untilMs: await later(LONG_MS),
-            }),
+          async () => close(await found(record.id)),
         ];
         for (const change of changes) {
           heard.length = 0;
