@@ -2,12 +2,11 @@
  * A page in Chromium with a script of test/web/page, bundled as the client is. The script's exports are called by name; the
  * page's origin is secure, so that it has WebCrypto, IndexedDB and a file system of its own.
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import type { BrowserContext, Page } from "playwright-core";
 import { launchChromium } from "../../support/browser.ts";
+import { serveHttp } from "../../support/servers.ts";
 
 export interface ScriptedPage {
   readonly page: Page;
@@ -17,7 +16,7 @@ export interface ScriptedPage {
   call<T>(name: string, ...args: readonly unknown[]): Promise<T>;
   /** Opens the same page in a new tab of the same browser profile. */
   openTab(): Promise<ScriptedPage>;
-  /** The tab; of the first one, the browser and the server as well. */
+  /** The tab; of the first one, the browser as well. */
   close(): Promise<void>;
 }
 
@@ -26,20 +25,13 @@ const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'";
 
 export async function openScriptedPage(script: string): Promise<ScriptedPage> {
   const [code, browser] = await Promise.all([bundle(script), launchChromium()]);
-  const server = createServer((request, response) => {
+  const url = await serveHttp((request, response) => {
     const isScript = request.url === "/script.js";
     response.setHeader("content-security-policy", POLICY);
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
     response.end(isScript ? code : '<!doctype html><script src="/script.js"></script>');
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  const context = await browser.newContext();
-  return openTab(context, url, async () => {
-    await browser.close();
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
+  return openTab(await browser.newContext(), url, () => browser.close());
 }
 
 async function openTab(

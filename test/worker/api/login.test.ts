@@ -1,10 +1,10 @@
 /**
  * Sign-in and sign-out over HTTP, on one worker and across two that share a store.
  */
-import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { startStore } from "../../support/embedded-store.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { connectRaw } from "../../support/sockets.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
@@ -264,11 +264,10 @@ test("a client that disconnects frees its poll", async () => {
 test("a client whose poll was interrupted gets its token with the next one", async () => {
   const worker = await startWorker();
   const token = await worker.begin();
-  const socket = connect(worker.port, "127.0.0.1");
-  socket.on("error", () => {});
-  socket.write(`POST /api/login/poll/${token} HTTP/1.1\r\nHost: a\r\n\r\n`);
+  const raw = await connectRaw(worker.port);
+  raw.write(`POST /api/login/poll/${token} HTTP/1.1\r\nHost: a\r\n\r\n`);
   await pollsWait(worker, 1);
-  socket.resetAndDestroy();
+  raw.socket.resetAndDestroy();
   await pollsWait(worker, 0);
 
   await worker.send("/api/login/simple", { token, user: "Ada" });

@@ -2,8 +2,8 @@
  * `/api/meta`, and the responses to unknown paths, wrong methods and malformed requests.
  */
 import { once } from "node:events";
-import { connect } from "node:net";
 import { expect, test } from "vitest";
+import { connectRaw, connectSocket } from "../../support/sockets.ts";
 import { refusal, startWorker, type Worker } from "./fixture.ts";
 
 test("/api/meta names the server's owner, the protocol version and the transports", async () => {
@@ -160,15 +160,12 @@ test("a form that is not JSON is refused", async () => {
 
 test("routes that take no body do not wait for one", async () => {
   const worker = await startWorker();
-  const socket = connect(worker.port, "127.0.0.1");
-  socket.on("error", () => {});
-  socket.write(
+  const raw = await connectRaw(worker.port);
+  raw.write(
     "POST /api/login/initial HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" +
       "Content-Length: 50000\r\n\r\n{",
   );
-  const [bytes] = (await once(socket, "data")) as [Buffer];
-  expect(bytes.toString()).toMatch(/^HTTP\/1.1 200 /);
-  socket.destroy();
+  expect(await raw.head()).toMatch(/^HTTP\/1.1 200 /);
 });
 
 // --- malformed requests ---
@@ -249,9 +246,7 @@ test("a client that disconnects at any point of a request does not affect other 
       "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
   ];
   for (const start of starts) {
-    const socket = connect(worker.port, "127.0.0.1");
-    socket.on("error", () => {});
-    await once(socket, "connect");
+    const socket = await connectSocket(worker.port);
     socket.write(start);
     socket.resetAndDestroy();
     await once(socket, "close");
@@ -261,14 +256,8 @@ test("a client that disconnects at any point of a request does not affect other 
 
 /** Sends bytes and resolves with all bytes received until the connection closes. */
 async function sendBytes(worker: Worker, bytes: string, end = true): Promise<string> {
-  const socket = connect(worker.port, "127.0.0.1");
-  socket.on("error", () => {});
-  let received = "";
-  socket.setEncoding("latin1").on("data", (text: string) => {
-    received += text;
-  });
-  if (end) socket.end(bytes, "latin1");
-  else socket.write(bytes, "latin1");
-  await once(socket, "close");
-  return received;
+  const raw = await connectRaw(worker.port);
+  raw.write(bytes);
+  if (end) raw.socket.end();
+  return raw.all();
 }

@@ -2,12 +2,11 @@
  * Clients join a base URL and a path in several ways: Theia requests `//api/login/simple`, others `/api/meta/`. All
  * spellings of a path are the same path, for authorization too.
  */
-import { once } from "node:events";
-import { connect } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mergeSlashes } from "../../../shared/net/request-path.ts";
 import { readTarget } from "../../../worker/http/routes.ts";
+import { connectRaw, exchange } from "../../support/sockets.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { type Answer, startWorker, type Worker } from "./fixture.ts";
 
@@ -162,11 +161,9 @@ test.each(["/socket.io/", "//socket.io/", "/socket.io", "//socket.io//"])(
     const handshake =
       `GET ${path}?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n` +
       "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    const socket = connect(worker.port, "127.0.0.1", () => socket.write(handshake));
-    socket.on("error", () => {});
-    const [bytes] = (await once(socket, "data")) as [Buffer];
-    socket.destroy();
-    expect(bytes.toString("latin1")).toMatch(/^HTTP\/1\.1 101 /);
+    const raw = await connectRaw(worker.port);
+    raw.write(handshake);
+    expect(await raw.head()).toMatch(/^HTTP\/1\.1 101 /);
   },
 );
 
@@ -247,12 +244,6 @@ test("the canonical form of any target has no duplicate slashes, and is its own 
 });
 
 /** The bytes of the response to a target that no client library would send. */
-async function get(worker: Worker, target: string): Promise<string> {
-  const socket = connect(worker.port, "127.0.0.1", () =>
-    socket.write(`GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`),
-  );
-  socket.on("error", () => {});
-  const chunks: Buffer[] = [];
-  for await (const chunk of socket) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString("latin1");
+function get(worker: Worker, target: string): Promise<string> {
+  return exchange(worker.port, `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
 }

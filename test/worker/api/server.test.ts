@@ -1,12 +1,11 @@
 /**
  * Decisions by a request's head: which worker it is for, what to trust, CORS; and the shutdown of a worker's server.
  */
-import { once } from "node:events";
-import { connect } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { newIncarnation } from "../../../shared/base/ids.ts";
 import { edgeProof, membersProof, newNonce } from "../../../shared/net/edge-headers.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { connectRaw } from "../../support/sockets.ts";
 import { until } from "../../support/until.ts";
 import { rawPeer } from "../sessions/fixture.ts";
 import { rawPublicKey } from "../sessions/raw-peer.ts";
@@ -422,10 +421,7 @@ test("a worker that stops ends its polls, closes its sockets so that clients rec
   const polled = worker.ask("POST", `/api/login/poll/${token}`);
   await pollsWait(worker, 1);
   // Half a request that is never completed.
-  const stuck = connect(worker.port, "127.0.0.1");
-  stuck.on("error", () => {});
-  onTestFinished(() => void stuck.destroy());
-  await once(stuck, "connect");
+  const stuck = await connectRaw(worker.port);
   stuck.write("GET /api/meta HT");
 
   const startedMs = performance.now();
@@ -445,19 +441,14 @@ async function upgrade(
   headers: Readonly<Record<string, string>>,
   path = "/socket.io/?EIO=4&transport=websocket",
 ): Promise<string> {
-  const socket = connect(worker.port, "127.0.0.1");
-  socket.on("error", () => {});
-  let received = "";
-  socket.setEncoding("latin1").on("data", (text: string) => {
-    received += text;
-    // A connection that is accepted stays open.
-    if (received.startsWith("HTTP/1.1 101 ")) socket.destroy();
-  });
+  const raw = await connectRaw(worker.port);
   const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(
+  raw.write(
     `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
       `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n${fields.join("")}\r\n`,
   );
-  await once(socket, "close");
-  return received;
+  await raw.has("\r\n\r\n");
+  // A connection that is accepted stays open.
+  if (!raw.text.startsWith("HTTP/1.1 101 ")) await raw.close();
+  return raw.text;
 }

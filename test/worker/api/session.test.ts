@@ -1,11 +1,10 @@
 /**
  * Creating sessions and requesting to join them over HTTP.
  */
-import { once } from "node:events";
-import { connect } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import type { SessionId } from "../../../shared/base/ids.ts";
 import { KEY_HEADER } from "../../../shared/net/edge-headers.ts";
+import { connectRaw } from "../../support/sockets.ts";
 import { until } from "../../support/until.ts";
 import { isJoinRequest } from "../sessions/fixture.ts";
 import type { RawPeer } from "../sessions/raw-peer.ts";
@@ -287,15 +286,12 @@ test("a request for another worker's session gets its 421 before its body has ar
   const [here, there] = await startTwoWorkers();
   const { sessionId } = await here.openSession();
   const guest = await there.signIn("Guest");
-  const socket = connect(there.port, "127.0.0.1");
-  socket.on("error", () => {});
-  onTestFinished(() => void socket.destroy());
-  socket.write(
+  const raw = await connectRaw(there.port);
+  raw.write(
     `POST /api/session/join/${sessionId} HTTP/1.1\r\nHost: a\r\nx-oct-jwt: ${guest}\r\n` +
       "Content-Type: application/json\r\nContent-Length: 50000\r\n\r\n{",
   );
-  const [bytes] = (await once(socket, "data")) as [Buffer];
-  expect(bytes.toString()).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
+  expect(await raw.head()).toMatch(/^HTTP\/1.1 421 Misdirected Request\r\n/);
 });
 
 test("a guest's poll waits while the store is away", async () => {

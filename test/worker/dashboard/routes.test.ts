@@ -1,6 +1,5 @@
 /** The routes below /dashboard and /logs, over HTTP: access, data and commands. */
 import { writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
@@ -22,6 +21,7 @@ import type {
 import { recordedActivity } from "../../support/activity.ts";
 import { silentLog } from "../../support/logs.ts";
 import { pluginZip, put, putRepository } from "../../support/plugins.ts";
+import { exchange } from "../../support/sockets.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 import { until } from "../../support/until.ts";
 import { type Answer, startWorker, type Worker, type WorkerOptions } from "../api/fixture.ts";
@@ -116,18 +116,10 @@ test.each([
   "an invalid or wrong Authorization header is treated like a missing one: %s",
   async (authorization) => {
     const worker = await startWorker();
-    const bytes = Buffer.from(
+    const text = await exchange(
+      worker.port,
       `GET /dashboard/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: ${authorization}\r\n\r\n`,
-      "latin1",
     );
-    const text = await new Promise<string>((resolve, reject) => {
-      const socket = connect(worker.port, "127.0.0.1", () => socket.write(bytes));
-      let received = "";
-      socket.setEncoding("latin1").on("data", (data) => {
-        received += data;
-      });
-      socket.on("error", reject).on("end", () => resolve(received));
-    });
     expect(text).toMatch(/^HTTP\/1\.1 401 /);
     expect(text).toMatch(/\r\nwww-authenticate: Basic realm=/i);
     expect(text).toMatch(/Sign in as the operator of this server$/);

@@ -1,14 +1,13 @@
 /** The routes below /clients, over HTTP. */
 
-import { once } from "node:events";
 import { statSync, symlinkSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { XMLParser } from "fast-xml-parser";
 import { Agent, request } from "undici";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { readVsixAsset } from "../../../../worker/clients/formats/vsix.ts";
 import { pluginJar, pluginZip, put, putRepository, vsix } from "../../../support/plugins.ts";
+import { exchange } from "../../../support/sockets.ts";
 import { tempFolder } from "../../../support/temp-folder.ts";
 import { until } from "../../../support/until.ts";
 import { startWorker, type Worker, type WorkerOptions } from "../../api/fixture.ts";
@@ -263,22 +262,12 @@ describe("files", () => {
     put(outside, "secret.txt", "secret");
     symlinkSync(outside, join(folder, "eclipse/out"));
     const worker = await start(2);
-    const answer = await raw(worker, path);
+    // As it is: a client would normalize it.
+    const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+    const answer = await exchange(worker.port, head);
     expect(answer).toMatch(/^HTTP\/1.1 404 /);
     expect(answer).not.toContain("secret\r\n");
   });
-
-  /** Sends the path without normalizing it. */
-  async function raw(worker: Worker, path: string): Promise<string> {
-    const socket = connect(worker.port, "127.0.0.1");
-    let text = "";
-    socket.setEncoding("utf8").on("data", (chunk: string) => {
-      text += chunk;
-    });
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
-    await once(socket, "close");
-    return text;
-  }
 });
 
 describe("gallery", () => {

@@ -1,9 +1,9 @@
 /** The `/socket.io/` endpoint: session headers, ids, namespaces, refused CONNECTs. */
 import { request } from "node:http";
-import { connect } from "node:net";
 import { expect, it } from "vitest";
 import { newPeerId, newSessionId } from "../../../../shared/base/ids.ts";
 import { readTag } from "../../../../shared/base/worker-tag.ts";
+import { exchange } from "../../../support/sockets.ts";
 import { until } from "../../../support/until.ts";
 import {
   HOST_USER,
@@ -248,11 +248,7 @@ it("malformed requests do not affect the session", async () => {
     "GET // HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     `GET ${SOCKET} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\xff\xff\xff\xff`,
   ]) {
-    await new Promise<void>((resolve) => {
-      const socket = connect(worker.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
-      socket.resume().on("error", () => {});
-      socket.on("close", () => resolve());
-    });
+    await exchange(worker.port, bytes);
   }
   expect(host.disconnects).toEqual([]);
 });
