@@ -19,6 +19,9 @@ import { runCommand } from "../support/command.ts";
 
 type Run = (flags: Record<string, unknown>) => Promise<void>;
 
+const balancerOf = (run: Run): Command => balancerProgram({ run, check: run });
+const workerOf = (run: Run): Command => workerProgram({ run, empty: run });
+
 /** A program by the arguments that come before its flags. */
 const PROGRAMS: readonly {
   readonly name: string;
@@ -28,30 +31,10 @@ const PROGRAMS: readonly {
 }[] = [
   { name: "ct-edge", role: "edge", before: [], make: edgeProgram },
   { name: "ct-edge start", role: "edge", before: ["start"], make: edgeProgram },
-  {
-    name: "ct-balancer",
-    role: "balancer",
-    before: [],
-    make: (run) => balancerProgram({ run, check: run }),
-  },
-  {
-    name: "ct-balancer check",
-    role: "balancer",
-    before: ["check"],
-    make: (run) => balancerProgram({ run, check: run }),
-  },
-  {
-    name: "ct-worker",
-    role: "worker",
-    before: [],
-    make: (run) => workerProgram({ run, empty: run }),
-  },
-  {
-    name: "ct-worker empty",
-    role: "worker",
-    before: ["empty"],
-    make: (run) => workerProgram({ run, empty: run }),
-  },
+  { name: "ct-balancer", role: "balancer", before: [], make: balancerOf },
+  { name: "ct-balancer check", role: "balancer", before: ["check"], make: balancerOf },
+  { name: "ct-worker", role: "worker", before: [], make: workerOf },
+  { name: "ct-worker empty", role: "worker", before: ["empty"], make: workerOf },
 ];
 
 /** Texts of which each pattern of the schema allows one. */

@@ -13,10 +13,11 @@ import type { Verdicts } from "../../../edge/verify/model/finding.ts";
 import type { Responded } from "../../../edge/verify/model/observations.ts";
 import { formFor } from "../../../edge/verify/people/sign-in.ts";
 import type { KeyedHandshakes } from "../../../edge/verify/probes/stickiness.ts";
-import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
+import type { Incarnation } from "../../../shared/base/ids.ts";
 import { type WorkerTag, workerTag } from "../../../shared/base/worker-tag.ts";
 import { VERSION } from "../../../shared/process/version.ts";
 import type { BalancerRecord, WorkerRecord } from "../../../shared/store/member.ts";
+import { balancer as balancerRecord, worker as workerRecord } from "../../contract/store.ts";
 
 const A = "a".repeat(16) as WorkerTag;
 const B = "b".repeat(16) as WorkerTag;
@@ -143,35 +144,14 @@ test("two workers are held when each had a session", () => {
 
 // --- inside ---
 
+const INCARNATION = "i".repeat(16) as Incarnation;
+
 function worker(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
-  return {
-    kind: "worker",
-    id: id as WorkerId,
-    incarnation: "i".repeat(16) as Incarnation,
-    url: "http://10.0.0.1:3001",
-    statusUrl: "http://10.0.0.1:4001",
-    version: VERSION,
-    zone: "",
-    weight: 1,
-    state: "up",
-    load: { sessions: 0, connections: 0, lagMs: 0 },
-    ringFingerprint: "r",
-    secretFingerprint: "00000000",
-    ...more,
-  };
+  return { ...workerRecord(id, INCARNATION), version: VERSION, ringFingerprint: "r", ...more };
 }
 
 function balancer(id: string, more: Partial<BalancerRecord> = {}): BalancerRecord {
-  return {
-    kind: "balancer",
-    id: id as WorkerId,
-    incarnation: "j".repeat(16) as Incarnation,
-    statusUrl: "http://10.0.0.2:1081",
-    version: VERSION,
-    ringFingerprint: "r",
-    secretFingerprint: "00000000",
-    ...more,
-  };
+  return { ...balancerRecord(id), version: VERSION, ringFingerprint: "r", ...more };
 }
 
 type Views = Parameters<typeof describeInside>[1];

@@ -1,13 +1,12 @@
 /** A host's files and a guest's view of them, over the unmodified protocol package. */
 import { randomBytes } from "node:crypto";
-import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { createRemoteFiles } from "../../../worker/web/client/files/remote-files.ts";
-import { type FileServer, serveFiles } from "../../../worker/web/client/files/serve-files.ts";
+import { serveFiles } from "../../../worker/web/client/files/serve-files.ts";
 import type { FileChange, Files } from "../../../worker/web/client/model/files.ts";
 import { until } from "../../support/until.ts";
-import { createMemoryFiles, type MemoryFiles } from "../support/memory-files.ts";
-import { connectPair, HOST_ID } from "../support/protocol-pair.ts";
+import { createMemoryFiles } from "../support/memory-files.ts";
+import { connectPair, HOST_ID, type ProtocolPair } from "../support/protocol-pair.ts";
 
 const TEXTS = {
   "work/readme.md": "hello",
@@ -307,14 +306,8 @@ test("changes that the host tells wrongly are ignored", async () => {
 async function share(
   texts: Readonly<Record<string, string>>,
   options: Partial<Pick<Parameters<typeof serveFiles>[0], "isReadOnly" | "onWritten">> = {},
-): Promise<{
-  readonly guest: Files;
-  readonly fs: ProtocolBroadcastConnection["fs"];
-  readonly host: ProtocolBroadcastConnection;
-  readonly server: FileServer;
-  readonly disk: MemoryFiles;
-}> {
-  const pair = await connectPair();
+) {
+  const pair = await openPair();
   const disk = createMemoryFiles(texts);
   const server = serveFiles({
     connection: pair.host,
@@ -323,31 +316,25 @@ async function share(
     onWritten: async () => false,
     ...options,
   });
-  onTestFinished(() => {
-    server.close();
-    pair.host.dispose();
-    pair.guest.dispose();
-  });
+  onTestFinished(() => server.close());
   const guest = createRemoteFiles(pair.guest, HOST_ID);
   return { guest, fs: pair.guest.fs, host: pair.host, server, disk };
 }
 
 /** A host whose responses the test writes. */
-async function bareHost(): Promise<{
-  readonly host: ProtocolBroadcastConnection;
-  readonly guest: Files;
-  readonly connection: ProtocolBroadcastConnection;
-}> {
+async function bareHost() {
+  const pair = await openPair();
+  const guest = createRemoteFiles(pair.guest, HOST_ID);
+  return { host: pair.host, guest, connection: pair.guest };
+}
+
+async function openPair(): Promise<ProtocolPair> {
   const pair = await connectPair();
   onTestFinished(() => {
     pair.host.dispose();
     pair.guest.dispose();
   });
-  return {
-    host: pair.host,
-    guest: createRemoteFiles(pair.guest, HOST_ID),
-    connection: pair.guest,
-  };
+  return pair;
 }
 
 function collect(files: Files): [string, FileChange][] {

@@ -34,6 +34,7 @@ import type { createAccess } from "../../../worker/policy/access.ts";
 import { createWorkerServer } from "../../../worker/server/server.ts";
 import { createHandovers } from "../../../worker/session-moves/handover.ts";
 import type { Registry } from "../../../worker/sessions/registry.ts";
+import { worker as workerRecord } from "../../contract/store.ts";
 import { type StoreFixture, startStore } from "../../support/embedded-store.ts";
 import { WORKER_DEFAULTS } from "../../support/settings.ts";
 import { until } from "../../support/until.ts";
@@ -249,17 +250,9 @@ export async function startWorker(options: WorkerOptions = {}): Promise<Worker> 
   const port = await server.listen(0, "127.0.0.1");
   url = `http://127.0.0.1:${port}`;
   const record: WorkerRecord = {
-    kind: "worker",
-    ...self,
+    ...workerRecord(id, self.incarnation),
     url,
     statusUrl: url,
-    version: "0.0.0",
-    zone: "",
-    weight: 1,
-    state: "up",
-    load: { sessions: 0, connections: 0, lagMs: 0 },
-    ringFingerprint: "",
-    secretFingerprint: "00000000",
     linkVersion: options.hasLinks === false ? undefined : LINK_VERSION,
   };
   known.push(record);

@@ -4,6 +4,7 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import { identityProviders } from "../../../shared/settings/identity-providers.ts";
 import { createOutboundFetch } from "../../../worker/http/outbound-fetch.ts";
 import { createProviderClient } from "../../../worker/login/identity/provider-client.ts";
+import { providerSettings } from "../../shared/settings/provider-settings.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { type Front, startFront } from "../../support/front.ts";
 import {
@@ -31,20 +32,17 @@ async function start(groups: unknown = ["staff"]): Promise<void> {
   front = await startFront(1);
   const account = { ...ACCOUNT, groups };
   provider = await startIdentityProvider([`${front.url}/api/login/oidc-callback`], account);
-  const providers = identityProviders({
-    oidcIssuer: provider.issuer,
-    oidcClientId: CLIENT.id,
-    oidcClientSecret: CLIENT.secret,
-    oidcLabel: "Example ID",
-    oidcScopes: ["openid", "profile", "groups"],
-    oidcNameClaim: undefined,
-    oidcEmailClaim: undefined,
-    oidcGroupsClaim: undefined,
-    // Of people who edit: operators need not be among them.
-    oidcGroups: ["editors"],
-    oidcEmail: "claim",
-    oidcProviders: undefined,
-  });
+  const providers = identityProviders(
+    providerSettings({
+      oidcIssuer: provider.issuer,
+      oidcClientId: CLIENT.id,
+      oidcClientSecret: CLIENT.secret,
+      oidcLabel: "Example ID",
+      oidcScopes: ["openid", "profile", "groups"],
+      // Of people who edit: operators need not be among them.
+      oidcGroups: ["editors"],
+    }),
+  );
   if (typeof providers === "string") throw new Error(providers);
   const fetch = createOutboundFetch({ proxy: undefined, authority: undefined });
   const store = await startStore();

@@ -5,7 +5,6 @@ import { systemClock } from "../../../shared/base/clock.ts";
 import {
   type IdentityProvider,
   identityProviders,
-  type ProviderSettings,
 } from "../../../shared/settings/identity-providers.ts";
 import type { UserRecord } from "../../../shared/store/store.ts";
 import { createOutboundFetch } from "../../../worker/http/outbound-fetch.ts";
@@ -13,6 +12,7 @@ import {
   createProviderClient,
   type ProviderClient,
 } from "../../../worker/login/identity/provider-client.ts";
+import { providerSettings } from "../../shared/settings/provider-settings.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { type Front, startFront } from "../../support/front.ts";
 import {
@@ -35,32 +35,21 @@ const ACCOUNT = {
   groups: ["staff"],
 };
 
-const NO_SETTINGS: ProviderSettings = {
-  oidcIssuer: undefined,
-  oidcClientId: undefined,
-  oidcClientSecret: undefined,
-  oidcLabel: "Example ID",
-  oidcScopes: ["openid", "profile", "email", "groups"],
-  oidcNameClaim: undefined,
-  oidcEmailClaim: undefined,
-  oidcGroupsClaim: undefined,
-  oidcGroups: [],
-  oidcEmail: "claim",
-  oidcProviders: undefined,
-};
-
 let provider: TestProvider;
 let front: Front;
 let worker: Worker;
 let other: Worker;
 
 function clientsOf(issuer: string, change: Partial<IdentityProvider> = {}): ProviderClient[] {
-  const providers = identityProviders({
-    ...NO_SETTINGS,
-    oidcIssuer: issuer,
-    oidcClientId: CLIENT.id,
-    oidcClientSecret: CLIENT.secret,
-  });
+  const providers = identityProviders(
+    providerSettings({
+      oidcIssuer: issuer,
+      oidcClientId: CLIENT.id,
+      oidcClientSecret: CLIENT.secret,
+      oidcLabel: "Example ID",
+      oidcScopes: ["openid", "profile", "email", "groups"],
+    }),
+  );
   if (typeof providers === "string") throw new Error(providers);
   const fetch = createOutboundFetch({ proxy: undefined, authority: undefined });
   return providers.map((one) =>

@@ -1,32 +1,19 @@
 /** The health checks, which are never good when their inputs are unknown. */
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { Incarnation, WorkerId } from "../../../shared/base/ids.ts";
 import type { BalancerView, View, WorkerView } from "../../../shared/cluster/status-reports.ts";
 import { issueLicense } from "../../../shared/settings/license.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { StoreAwayError } from "../../../shared/store/store.ts";
 import { checkLicense, checkMembers, checkStore } from "../../../worker/dashboard/checks.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
+import { worker as workerRecord } from "../../contract/store.ts";
 
 const DAY_MS = 86_400_000;
 
 function member(kind: "worker" | "balancer", id: string, more: Partial<WorkerRecord> = {}) {
-  return {
-    kind,
-    id: id as WorkerId,
-    incarnation: "a".repeat(16) as Incarnation,
-    url: "http://10.0.0.1:3001",
-    statusUrl: "http://10.0.0.1:4001",
-    version: "1.0.0",
-    zone: "",
-    weight: 1,
-    state: "up",
-    load: { sessions: 0, connections: 0, lagMs: 0 },
-    ringFingerprint: "r",
-    secretFingerprint: "s",
-    ...more,
-  } as Snapshot["membership"]["members"][number];
+  const record = { ...workerRecord(id), ringFingerprint: "r", secretFingerprint: "s", ...more };
+  return { ...record, kind } as Snapshot["membership"]["members"][number];
 }
 
 function snapshot(
@@ -61,6 +48,15 @@ function worker(more: Partial<WorkerView> = {}): WorkerView {
   return { role: "worker", uptimeMs: 1, rssBytes: 1, sessions: [], ...more };
 }
 
+/** The check of what each of the workers w1, w2, … reports as `part`. */
+function checkOf(name: string, part: keyof WorkerView, reports: readonly unknown[]) {
+  const views = reports.map((one, index) => [
+    `w${index + 1}`,
+    worker(one === undefined ? {} : { [part]: one }),
+  ]);
+  return checkMembers(snapshot([], Object.fromEntries(views))).find((one) => one.name === name);
+}
+
 const outcomes = (checks: ReturnType<typeof checkMembers>) =>
   Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 
@@ -88,14 +84,7 @@ test("checks of a healthy edge are good, and unused features are off", () => {
 });
 
 test("the webhooks check names receivers that are down, gone, or behind, and workers without webhooks", () => {
-  const of = (...webhooks: WorkerView["webhooks"][]) => {
-    const views = webhooks.map((one, index) => [
-      `w${index + 1}`,
-      worker(one === undefined ? {} : { webhooks: one }),
-    ]);
-    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
-    return checks.find(({ name }) => name === "Webhooks");
-  };
+  const of = (...webhooks: WorkerView["webhooks"][]) => checkOf("Webhooks", "webhooks", webhooks);
   const fine = { name: "chat", state: "ok", backlog: 0, oldestMs: 0 } as const;
   const idle = { pending: 0 };
   expect(of(idle, { pending: 0, receivers: [fine] })).toMatchObject({
@@ -132,14 +121,7 @@ test("the webhooks check names receivers that are down, gone, or behind, and wor
 });
 
 test("the policy check is good when all workers have the same, and says which file has mistakes", () => {
-  const of = (...policies: WorkerView["policy"][]) => {
-    const views = policies.map((policy, index) => [
-      `w${index + 1}`,
-      worker(policy === undefined ? {} : { policy }),
-    ]);
-    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
-    return checks.find(({ name }) => name === "Policy");
-  };
+  const of = (...policies: WorkerView["policy"][]) => checkOf("Policy", "policy", policies);
   expect(of({ digest: "a1" }, { digest: "a1" })).toMatchObject({
     outcome: "good",
     detail: "2 workers have policy a1",
@@ -333,14 +315,7 @@ test("the license check shows the licensee, the expiration and the connections i
 });
 
 test("the audit check is good while all workers record everything, and says which does not and why", () => {
-  const of = (...audits: WorkerView["audit"][]) => {
-    const views = audits.map((audit, index) => [
-      `w${index + 1}`,
-      worker(audit === undefined ? {} : { audit }),
-    ]);
-    const checks = checkMembers(snapshot([], Object.fromEntries(views)));
-    return checks.find(({ name }) => name === "Audit");
-  };
+  const of = (...audits: WorkerView["audit"][]) => checkOf("Audit", "audit", audits);
   expect(of()).toMatchObject({ outcome: "unknown" });
   expect(of(undefined)).toMatchObject({ outcome: "off", detail: "CT_AUDIT is not set" });
   expect(of({ dropped: 0 }, { dropped: 0 })).toMatchObject({

@@ -11,39 +11,25 @@ import {
   describeSessions,
 } from "../../../worker/dashboard/describe.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
+import { balancer as balancerRecord, worker as workerRecord } from "../../contract/store.ts";
 
 const NOW_MS = 1_000_000;
+const INCARNATION = "a".repeat(16) as Incarnation;
 const UP = { state: "up" } as const;
 const AWAY = { state: "away", reason: "connection refused" } as const;
 
 function worker(id: string, more: Partial<WorkerRecord> = {}): WorkerRecord {
   return {
-    kind: "worker",
-    id: id as WorkerId,
-    incarnation: "a".repeat(16) as Incarnation,
-    url: `http://10.0.0.1:3001`,
-    statusUrl: `http://10.0.0.1:4001`,
+    ...workerRecord(id, INCARNATION),
     version: "1.0.0",
-    zone: "",
-    weight: 1,
-    state: "up",
     load: { sessions: 2, connections: 5, lagMs: 0.5 },
     ringFingerprint: "r1",
-    secretFingerprint: "s",
     ...more,
   };
 }
 
 function balancer(id: string, ringFingerprint = "r1"): BalancerRecord {
-  return {
-    kind: "balancer",
-    id: id as WorkerId,
-    incarnation: "b".repeat(16) as Incarnation,
-    statusUrl: "http://10.0.0.2:1081",
-    version: "1.0.0",
-    ringFingerprint,
-    secretFingerprint: "s",
-  };
+  return { ...balancerRecord(id), ringFingerprint };
 }
 
 function balancerView(...workers: ReportedWorker[]): BalancerView {
@@ -377,7 +363,7 @@ describe("a session", () => {
   const record = {
     id: id as SessionId,
     owner: "w1" as WorkerId,
-    incarnation: "a".repeat(16) as Incarnation,
+    incarnation: INCARNATION,
     epoch: 3,
     state: "open",
     userId: "u",

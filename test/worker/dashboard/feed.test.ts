@@ -3,6 +3,7 @@ import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { request } from "undici";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
+import type { Clock } from "../../../shared/base/clock.ts";
 import { createFeed } from "../../../worker/dashboard/feed.ts";
 import type { LogLines, SessionsResponse } from "../../../worker/dashboard/responses.ts";
 import type { Snapshot } from "../../../worker/dashboard/snapshot.ts";
@@ -33,6 +34,25 @@ function snapshotOf(sessions: readonly (readonly [string, string])[]): Snapshot 
     cluster: [],
     ownerById: new Map(sessions) as unknown as Snapshot["ownerById"],
   };
+}
+
+/** A feed without a worker; `newLines` are those that each look at a log finds. */
+function feedOf(
+  clock: Clock,
+  snapshots: Parameters<typeof createFeed>[0]["snapshots"],
+  newLines: () => string[] = () => [],
+) {
+  const next = { kind: "stream", after: undefined } as const;
+  return createFeed({
+    clock,
+    log: silentLog(),
+    storeHealth: () => ({ state: "up" }),
+    snapshots,
+    logs: {
+      tail: async () => ({ lines: [], skipped: 0, next }),
+      follow: async () => ({ lines: newLines(), skipped: 0, next }),
+    },
+  });
 }
 
 const OPERATOR = { authorization: `Basic ${Buffer.from("ops:operator").toString("base64")}` };
@@ -180,28 +200,16 @@ test("without a page nothing is read, and a slow page is sent the number of line
   const clock = createStepClock();
   let reads = 0;
   let batch = 0;
-  const feed = createFeed({
-    clock,
-    log: silentLog(),
-    storeHealth: () => ({ state: "up" }),
-    snapshots: {
-      async read() {
-        reads++;
-        return snapshotOf([]);
-      },
-      readSessions: async () => [],
+  const snapshots = {
+    async read() {
+      reads++;
+      return snapshotOf([]);
     },
-    logs: {
-      tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
-      follow: async () => ({
-        lines: Array.from({ length: 700 }, (_, i) => `${batch}.${i}`).slice(
-          0,
-          batch++ < 4 ? 700 : 1,
-        ),
-        skipped: 0,
-        next: { kind: "stream", after: undefined },
-      }),
-    },
+    readSessions: async () => [],
+  };
+  const feed = feedOf(clock, snapshots, () => {
+    const length = batch++ < 4 ? 700 : 1;
+    return Array.from({ length }, (_, i) => `${batch}.${i}`);
   });
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 50; i++) await Promise.resolve();
@@ -255,20 +263,11 @@ test.each([
   const clock = createStepClock();
   let reads = 0;
   const ids = Array.from({ length: size }, (_, i) => [`session-${i}`, "w1"] as const);
-  const feed = createFeed({
-    clock,
-    log: silentLog(),
-    storeHealth: () => ({ state: "up" }),
-    snapshots: {
-      read: async () => snapshotOf(ids),
-      async readSessions() {
-        reads++;
-        return [];
-      },
-    },
-    logs: {
-      tail: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
-      follow: async () => ({ lines: [], skipped: 0, next: { kind: "stream", after: undefined } }),
+  const feed = feedOf(clock, {
+    read: async () => snapshotOf(ids),
+    async readSessions() {
+      reads++;
+      return [];
     },
   });
   const res = { writableLength: 0, write() {}, end() {}, on() {} };

@@ -15,6 +15,7 @@ import {
   createSignInRecords,
   type SignInRecords,
 } from "../../../worker/login/identity/sign-in-records.ts";
+import { providerSettings } from "../../shared/settings/provider-settings.ts";
 import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 
@@ -26,19 +27,12 @@ const USER = { id: userIdOf(ISSUER, "1"), name: "Ada" };
 
 /** `groups`: one of which people must be in. */
 function settings(groups: readonly string[]) {
-  const [provider] = identityProviders({
-    oidcIssuer: ISSUER,
-    oidcClientId: "edge",
-    oidcClientSecret: "secret",
-    oidcLabel: "Example ID",
-    oidcScopes: ["openid"],
-    oidcNameClaim: undefined,
-    oidcEmailClaim: undefined,
-    oidcGroupsClaim: undefined,
-    oidcGroups: [...groups],
-    oidcEmail: "claim",
-    oidcProviders: undefined,
-  });
+  const [provider] = identityProviders(
+    providerSettings({
+      ...{ oidcIssuer: ISSUER, oidcClientId: "edge", oidcClientSecret: "secret" },
+      ...{ oidcLabel: "Example ID", oidcScopes: ["openid"], oidcGroups: [...groups] },
+    }),
+  );
   if (provider === undefined || typeof provider === "string") throw new Error("no provider");
   return provider;
 }

@@ -238,67 +238,24 @@ describe("a worker that stops", () => {
   const signal = { scope: "process", siblings: [], isSupervised: false } as const;
 
   test.each([
-    {
-      when: "with its edge, whose journal keeps the sessions,",
-      request: edge,
-      place: embedded,
-      drains: false,
-    },
-    {
-      when: "with its edge, while other machines have workers,",
-      request: edge,
-      place: shared,
-      drains: true,
-    },
-    {
-      when: "with all other workers",
-      request: edge,
-      place: { ...shared, ...alone },
-      drains: false,
-    },
-    { when: "while its siblings run", request: restart, place: embedded, drains: true },
-    {
-      when: "while a sibling is just starting",
-      request: restart,
-      place: { ...embedded, ...alone },
-      drains: true,
-    },
-    {
-      when: "as the only one of its edge",
-      request: onlyOne,
-      place: { ...embedded, ...alone },
-      drains: false,
-    },
-    {
-      when: "as the only one of its edge, to be restarted",
-      request: onlyOne,
-      place: { ...shared, ...alone },
-      drains: false,
-    },
-    {
-      when: "as one of its edge, and others are elsewhere",
-      request: onlyOne,
-      place: shared,
-      drains: true,
-    },
-    {
-      when: "by a signal, while another worker may be about to start,",
-      request: signal,
-      place: { ...shared, ...alone },
-      drains: true,
-    },
-    {
-      when: "by a signal, without a successor,",
-      request: signal,
-      place: { ...embedded, ...alone },
-      drains: false,
-    },
-  ])(
-    "a worker that stops $when hands its sessions over first: $drains",
-    ({ request, place, drains }) => {
-      expect(drainsFirst(request, place)).toBe(drains);
-    },
-  );
+    ["with its edge, whose journal keeps the sessions,", false, edge, embedded],
+    ["with its edge, while other machines have workers,", true, edge, shared],
+    ["with all other workers", false, edge, { ...shared, ...alone }],
+    ["while its siblings run", true, restart, embedded],
+    ["while a sibling is just starting", true, restart, { ...embedded, ...alone }],
+    ["as the only one of its edge", false, onlyOne, { ...embedded, ...alone }],
+    ["as the only one of its edge, to be restarted", false, onlyOne, { ...shared, ...alone }],
+    ["as one of its edge, and others are elsewhere", true, onlyOne, shared],
+    [
+      "by a signal, while another worker may be about to start,",
+      true,
+      signal,
+      { ...shared, ...alone },
+    ],
+    ["by a signal, without a successor,", false, signal, { ...embedded, ...alone }],
+  ])("a worker that stops %s hands its sessions over first: %s", (_, drains, request, place) => {
+    expect(drainsFirst(request, place)).toBe(drains);
+  });
 });
 
 function handlerOf(drain: () => Drain, sessions: readonly Session[], hasSuccessor = true) {

@@ -5,12 +5,11 @@
 import { createServer, type Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "../../../shared/base/clock.ts";
-import type { SessionId, WorkerId } from "../../../shared/base/ids.ts";
+import type { SessionId } from "../../../shared/base/ids.ts";
 import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { Ring } from "../../../shared/membership/ring.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { Slice } from "../../../shared/settings/read-settings.ts";
-import type { MemberRecord } from "../../../shared/store/member.ts";
 import type { Store, UserRecord } from "../../../shared/store/store.ts";
 import type { Tokens } from "../../../worker/login/tokens.ts";
 import type { OwnerProbe } from "../../../worker/sessions/owner-probe.ts";
@@ -21,6 +20,7 @@ import {
 import type { REGISTRY_SETTINGS, Registry } from "../../../worker/sessions/registry.ts";
 import type { SOCKET_SETTINGS, Sockets } from "../../../worker/sessions/transport/socket.ts";
 import { type JoinAnswer, joinAnswerSchema } from "../../../worker/sessions/wire/join-answer.ts";
+import { worker as workerRecord } from "../../contract/store.ts";
 import { atEnd } from "../../support/at-end.ts";
 import type { StoreFixture } from "../../support/embedded-store.ts";
 import { closed, listen } from "../../support/servers.ts";
@@ -99,7 +99,7 @@ export async function startWorker(
       fence: { look: () => ((fence?.() ?? true) ? "open" : "shut"), hold() {} },
       owners: owners && { look: owners },
     });
-  const record = memberRecord(self);
+  const record = workerRecord(self.id, self.incarnation);
   await store.announce(record);
   const http = createServer((req, res) => sockets.handleRequest(req, res));
   const webSockets = new Set<Duplex>();
@@ -213,25 +213,6 @@ export function joinAnswer(store: Store, pollToken: string): Promise<JoinAnswer>
 
 export function isJoinRequest(message: WireMessage): boolean {
   return (message.content as { method?: string } | undefined)?.method === "peer/join";
-}
-
-function memberRecord(self: {
-  id: WorkerId;
-  incarnation: MemberRecord["incarnation"];
-}): MemberRecord {
-  return {
-    kind: "worker",
-    ...self,
-    url: "http://127.0.0.1:1",
-    statusUrl: "http://127.0.0.1:1",
-    version: "0.0.0",
-    zone: "",
-    weight: 1,
-    state: "up",
-    load: { sessions: 0, connections: 0, lagMs: 0 },
-    ringFingerprint: "",
-    secretFingerprint: "00000000",
-  };
 }
 
 async function closeServer(server: Server): Promise<void> {
