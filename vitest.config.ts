@@ -37,8 +37,13 @@ const UNITS = [
   "test/bench/!(paced-load|run-benchmark).test.ts",
 ];
 
-/** Files that replace modules or what is global, or that measure the memory of their process: each has a process of its own. */
+/**
+ * Files that replace modules or what is global, that measure the memory of their process, or whose connections of the protocol's
+ * package have timers for a minute: each has a process of its own.
+ */
 const ISOLATED = [
+  "test/web/{documents/shared-documents,files/shared-files,session/*}.test.ts",
+  "test/worker/{api/client-page,policy/cases,sessions/unmodified}.test.ts",
   "test/{model,model-moves,robustness}/*.test.ts",
   "test/balancer/{acme/ca-jobs,proxy/exchange,server/listener,server/warm-up,transport/accepted-reads}.test.ts",
   "test/edge/idle.test.ts",

@@ -27,6 +27,7 @@ import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
 import {
   chatOf,
+  disposeConnection,
   type ProtocolPackage,
   type ProtocolPackageName,
   protocolPackage,
@@ -239,12 +240,12 @@ export class Client {
   async leave(): Promise<void> {
     await this.connection.room.leave();
     await delay(LEAVE_GRACE_MS);
-    this.#connection?.dispose();
+    if (this.#connection) disposeConnection(this.#connection);
   }
 
   /** Closes all connections without leaving the session, like an IDE that is killed. */
   async close(): Promise<void> {
-    this.#connection?.dispose();
+    if (this.#connection) disposeConnection(this.#connection);
     this.document.destroy();
     await this.#agent.destroy();
   }

@@ -27,6 +27,24 @@ export function protocolPackage(name: ProtocolPackageName = NEWEST): ProtocolPac
   return PACKAGES[name];
 }
 
+/**
+ * Disposes of a connection and of the requests that it waits for. The package would reject those a minute later, when other tests
+ * run. Their map is private in the package.
+ */
+export function disposeConnection(connection: newest.ProtocolBroadcastConnection): void {
+  const pending = Reflect.get(connection, "requestMap") as ReadonlyMap<unknown, PendingRequest>;
+  for (const request of [...pending.values()]) {
+    request.response.reject = () => {};
+    request.dispose();
+  }
+  connection.dispose();
+}
+
+interface PendingRequest {
+  readonly response: { reject: (error: Error) => void };
+  dispose(): void;
+}
+
 type Chat = newest.ProtocolBroadcastConnection["chat"];
 
 /** The chat of a connection; for packages without one, built from the same messages. */
