@@ -7,6 +7,7 @@ import { parse } from "yaml";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string): string => readFileSync(root + path, "utf8");
 const manifest = JSON.parse(read("package.json")) as {
+  readonly version: string;
   readonly engines: { readonly node: string };
   readonly scripts: Readonly<Record<string, string>>;
 };
@@ -55,4 +56,22 @@ test("the workflow runs the gate on the oldest supported Node and on the newer o
   expect(strategy.matrix.node).toEqual(["20", "22", "24"]);
   expect(manifest.engines.node).toBe(">=20.19");
   expect(steps.at(-1)?.run).toBe(".ci/run");
+});
+
+test("the changelog has a section for the version of package.json, with its date, below what is not released", () => {
+  const [unreleased, newest] = read("CHANGELOG.md").match(/^## .+$/gm) ?? [];
+  expect(unreleased).toBe("## Unreleased");
+  expect(newest).toMatch(
+    new RegExp(`^## ${manifest.version.replaceAll(".", "\\.")} — \\d{4}-\\d{2}-\\d{2}$`),
+  );
+});
+
+test("the examples of the documentation name the version of package.json", () => {
+  const named = ["install.md", "kubernetes.md"].flatMap((file) =>
+    [...read(`docs/operators/${file}`).matchAll(/codetogether-edge[-:](\d+\.\d+\.\d+)/g)].map(
+      ([, version]) => version,
+    ),
+  );
+  expect(named.length).toBeGreaterThan(5);
+  expect(new Set(named)).toEqual(new Set([manifest.version]));
 });

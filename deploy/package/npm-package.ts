@@ -19,7 +19,7 @@ export interface Packing {
   /** For intermediate files. */
   readonly work: string;
   readonly out: string;
-  /** The name of all files, as in `codetogether-edge-0.1.0`. */
+  /** The name of all files, as in `codetogether-edge-0.2.0`. */
   readonly base: string;
   /** The time of all files, in seconds. */
   readonly epoch: number;

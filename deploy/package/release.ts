@@ -18,7 +18,7 @@ import {
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { checkEqual, checkSbom, checkTarball, checkUnits, sumsOf } from "./checks.ts";
-import { ROOT } from "./files.ts";
+import { ROOT, readSource } from "./files.ts";
 import { readProduct } from "./product.ts";
 import { copySources, readSourceTree, type SourceTree } from "./source-tree.ts";
 
@@ -42,6 +42,7 @@ async function release(options: { readonly isDirtyAllowed: boolean; readonly out
   const tree = readSourceTree();
   checkState(tree, options.isDirtyAllowed);
   const { name, version } = readProduct();
+  checkChangelog(version);
   const isDirty = tree.changed.length > 0;
   const base = `${name}-${version}${isDirty ? "-dirty" : ""}`;
   // Beside the installed packages, which the builds share by hard links.
@@ -99,6 +100,16 @@ function checkState({ changed }: SourceTree, isDirtyAllowed: boolean): void {
   const more = changed.length > 10 ? ` and ${changed.length - 10} more` : "";
   throw new Error(
     `these files differ from the commit: ${shown}${more}; commit them, or use --dirty for a trial`,
+  );
+}
+
+function checkChangelog(version: string): void {
+  const isThere = readSource("CHANGELOG.md")
+    .split("\n")
+    .some((line) => line.startsWith(`## ${version} `));
+  if (isThere) return;
+  throw new Error(
+    `CHANGELOG.md has no section of version ${version}; give "Unreleased" the version and its date`,
   );
 }
 

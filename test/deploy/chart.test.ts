@@ -88,7 +88,7 @@ function withNamesOfBase(object: KubernetesObject): KubernetesObject {
   return JSON.parse(
     text
       .replaceAll('"release-settings"', '"codetogether"')
-      .replaceAll('"codetogether-edge:0.1.0"', '"codetogether-edge"')
+      .replaceAll('"codetogether-edge:0.2.0"', '"codetogether-edge"')
       .replaceAll('"release-', '"'),
   ) as KubernetesObject;
 }
@@ -267,8 +267,8 @@ function contextOf(choice: Choice): Context {
       "Release.Namespace": RELEASE.namespace,
       "Release.Service": "Helm",
       "Chart.Name": "codetogether-edge",
-      "Chart.Version": "0.1.0",
-      "Chart.AppVersion": "0.1.0",
+      "Chart.Version": "0.2.0",
+      "Chart.AppVersion": "0.2.0",
     },
   };
 }
