@@ -16,7 +16,8 @@ import type { Slice } from "../../shared/settings/read-settings.ts";
 import { type Store, StoreAwayError, type UserRecord } from "../../shared/store/store.ts";
 import type { Activity } from "../activity/recorder.ts";
 import type { BalancerAuth } from "../balancers/balancer-auth.ts";
-import { addClientsRoutes, type ClientsArea } from "../clients/serve/routes.ts";
+import type { Clients } from "../clients/clients.ts";
+import { addClientsRoutes } from "../clients/serve/routes.ts";
 import type { Dashboard } from "../dashboard/dashboard.ts";
 import { addDashboardRoutes } from "../dashboard/routes.ts";
 import type { Origins } from "../http/origins.ts";
@@ -80,7 +81,7 @@ interface Deps {
   readonly origins: Origins;
   readonly credentials: Pick<Credentials, "check">;
   /** Undefined: no plugins are offered. */
-  readonly clients: ClientsArea | undefined;
+  readonly clients: Clients | undefined;
   /** The cluster's metrics; undefined when the public port does not have them. */
   readonly metricsPage: (() => Promise<string>) | undefined;
   readonly dashboard: Dashboard;

@@ -27,6 +27,8 @@ export const CLIENT_SETTINGS = [
   "serverUrl",
 ] as const;
 
+export type Clients = NonNullable<ReturnType<typeof openClients>>;
+
 /** Undefined when the area is turned off (CT_NOCLIENTS). */
 export function openClients(deps: {
   readonly settings: Slice<typeof CLIENT_SETTINGS>;

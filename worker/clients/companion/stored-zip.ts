@@ -4,12 +4,6 @@
  */
 import { crc32 } from "node:zlib";
 
-export interface ZipEntry {
-  /** ASCII, with `/` between folders. */
-  readonly name: string;
-  readonly content: string;
-}
-
 const LOCAL_HEADER = 0x04034b50;
 const CENTRAL_HEADER = 0x02014b50;
 const END_OF_DIRECTORY = 0x06054b50;
@@ -17,18 +11,18 @@ const END_OF_DIRECTORY = 0x06054b50;
 const VERSION_NEEDED = 10;
 /** 1 January 1980, the first date that MS-DOS time can express. */
 const DATE = 0x21;
-/** All fields from the version to the extra field's length, which both headers of an entry share. */
-const SHARED_BYTES = 26;
 
-/** The archive, with its entries in the given order. */
-export function storedZip(entries: readonly ZipEntry[]): Buffer {
+/** The archive, with its entries in the given order. `name`: ASCII, with `/` between folders. */
+export function storedZip(
+  entries: readonly { readonly name: string; readonly content: string }[],
+): Buffer {
   const files: Buffer[] = [];
   const directory: Buffer[] = [];
   let offset = 0;
   for (const { name, content } of entries) {
     const data = Buffer.from(content);
     const shared = sharedFields(name, data);
-    const file = Buffer.concat([uint32(LOCAL_HEADER), shared, Buffer.from(name), data]);
+    const file = Buffer.concat([fields(4, LOCAL_HEADER), shared, Buffer.from(name), data]);
     files.push(file);
     directory.push(centralHeader(shared, offset), Buffer.from(name));
     offset += file.length;
@@ -37,39 +31,33 @@ export function storedZip(entries: readonly ZipEntry[]): Buffer {
   return Buffer.concat([...files, list, endOfDirectory(entries.length, list.length, offset)]);
 }
 
+/** All fields from the version to the extra field's length, which both headers of an entry share. */
 function sharedFields(name: string, data: Buffer): Buffer {
-  const fields = Buffer.alloc(SHARED_BYTES);
-  fields.writeUInt16LE(VERSION_NEEDED, 0);
-  fields.writeUInt16LE(DATE, 8);
-  fields.writeUInt32LE(crc32(data), 10);
-  fields.writeUInt32LE(data.length, 14);
-  fields.writeUInt32LE(data.length, 18);
-  fields.writeUInt16LE(Buffer.byteLength(name), 22);
-  return fields;
+  return Buffer.concat([
+    fields(2, VERSION_NEEDED, 0, 0, 0, DATE),
+    fields(4, crc32(data), data.length, data.length),
+    fields(2, Buffer.byteLength(name), 0),
+  ]);
 }
 
 function centralHeader(shared: Buffer, offset: number): Buffer {
-  const start = Buffer.alloc(6);
-  start.writeUInt32LE(CENTRAL_HEADER, 0);
-  start.writeUInt16LE(VERSION_NEEDED, 4);
+  const start = [fields(4, CENTRAL_HEADER), fields(2, VERSION_NEEDED)];
   // Comment, disk and attributes stay zero.
-  const end = Buffer.alloc(14);
-  end.writeUInt32LE(offset, 10);
-  return Buffer.concat([start, shared, end]);
+  return Buffer.concat([...start, shared, fields(2, 0, 0, 0), fields(4, 0, offset)]);
 }
 
 function endOfDirectory(count: number, bytes: number, offset: number): Buffer {
-  const end = Buffer.alloc(22);
-  end.writeUInt32LE(END_OF_DIRECTORY, 0);
-  end.writeUInt16LE(count, 8);
-  end.writeUInt16LE(count, 10);
-  end.writeUInt32LE(bytes, 12);
-  end.writeUInt32LE(offset, 16);
-  return end;
+  const counts = fields(2, 0, 0, count, count);
+  return Buffer.concat([
+    fields(4, END_OF_DIRECTORY),
+    counts,
+    fields(4, bytes, offset),
+    fields(2, 0),
+  ]);
 }
 
-function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
+function fields(size: 2 | 4, ...values: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(size * values.length);
+  for (const [index, value] of values.entries()) bytes.writeUIntLE(value, index * size, size);
   return bytes;
 }

@@ -25,7 +25,6 @@ export interface Archive {
    * have at most `MAX_INNER_ENTRIES` entries.
    */
   openInner(name: string, wants: Wants, maxBytes: number): Promise<Archive>;
-  close(): Promise<void>;
 }
 
 /** Selects entries by name. */
@@ -47,15 +46,18 @@ const FREE_UNPACKED_BYTES = 256 * 1024 ** 2;
 /** The list of entries is read in windows of this size, not field by field. */
 const WINDOW_BYTES = 64 * 1024;
 
-/** Opens the archive in a file and lists its entries. Throws `ArchiveError`, or the system's error. */
-export async function openArchive(path: string, wants: Wants): Promise<Archive> {
+/** Opens the archive in a file, lists its entries, and closes it after `use`. Throws `ArchiveError`, or the system's error. */
+export async function withArchive<T>(
+  path: string,
+  wants: Wants,
+  use: (archive: Archive) => Promise<T>,
+): Promise<T> {
   const file = await open(path, "r");
   try {
     const { size } = await file.stat();
-    return await openSlice({ file, start: 0, bytes: size, ownsFile: true }, wants);
-  } catch (error) {
+    return await use(await openSlice({ file, start: 0, bytes: size }, wants));
+  } finally {
     await file.close().catch(() => {});
-    throw error;
   }
 }
 
@@ -63,7 +65,6 @@ interface Slice {
   readonly file: FileHandle;
   readonly start: number;
   readonly bytes: number;
-  readonly ownsFile: boolean;
 }
 
 async function openSlice(
@@ -76,21 +77,12 @@ async function openSlice(
     yauzl.fromRandomAccessReaderPromise(reader, slice.bytes, OPTIONS),
   );
   const entries = await asArchiveError(() => listEntries(zip, slice.bytes, wants, quota));
-  return archiveOf(zip, entries, {
-    slice,
-    close: async () => {
-      if (slice.ownsFile) await slice.file.close();
-    },
-  });
+  return archiveOf(zip, entries, slice);
 }
 
 const OPTIONS = { autoClose: false, lazyEntries: true, strictFileNames: false } as const;
 
-function archiveOf(
-  zip: ZipFile,
-  entries: ReadonlyMap<string, Entry>,
-  own: { readonly slice?: Slice; readonly close: () => Promise<void> },
-): Archive {
+function archiveOf(zip: ZipFile, entries: ReadonlyMap<string, Entry>, slice?: Slice): Archive {
   const find = (name: string): Entry => {
     const entry = entries.get(name);
     if (entry === undefined) throw new ArchiveError(`${name} is missing`);
@@ -113,13 +105,12 @@ function archiveOf(
     read: async (name, maxBytes) => read(find(name), maxBytes),
     async openInner(name, wants, maxBytes) {
       const entry = find(name);
-      const { slice } = own;
       if (slice !== undefined && entry.compressionMethod === 0) {
         const header = await asArchiveError(() =>
           zip.readLocalFileHeaderPromise(entry, { minimal: true }),
         );
         const start = slice.start + header.fileDataStart;
-        const inner = { file: slice.file, start, bytes: entry.uncompressedSize, ownsFile: false };
+        const inner = { file: slice.file, start, bytes: entry.uncompressedSize };
         return openSlice(inner, wants, innerQuota);
       }
       const bytes = await read(entry, maxBytes);
@@ -127,9 +118,8 @@ function archiveOf(
       const innerEntries = await asArchiveError(() =>
         listEntries(inner, bytes.length, wants, innerQuota),
       );
-      return archiveOf(inner, innerEntries, { close: async () => {} });
+      return archiveOf(inner, innerEntries);
     },
-    close: own.close,
   };
 }
 

@@ -75,16 +75,10 @@ export type IntellijFacts = z.infer<typeof intellijFactsSchema>;
 export type FeatureFacts = z.infer<typeof featureFactsSchema>;
 export type Facts = z.infer<typeof factsSchema>;
 
-export interface VscodeArtifact extends VscodeFacts {
-  readonly file: ArtifactFile;
-}
-export interface IntellijArtifact extends IntellijFacts {
-  readonly file: ArtifactFile;
-}
-export interface EclipseFeature extends FeatureFacts {
-  readonly file: ArtifactFile;
-}
-export type Artifact = VscodeArtifact | IntellijArtifact | EclipseFeature;
+export type Artifact<F extends Facts = Facts> = F & { readonly file: ArtifactFile };
+export type VscodeArtifact = Artifact<VscodeFacts>;
+export type IntellijArtifact = Artifact<IntellijFacts>;
+export type EclipseFeature = Artifact<FeatureFacts>;
 
 /** `publisher.name`. VS Code compares it case-insensitively. */
 export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">): string {

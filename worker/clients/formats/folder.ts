@@ -6,6 +6,7 @@ import type { Stats } from "node:fs";
 import { lstat, readdir, realpath, stat } from "node:fs/promises";
 import { extname, join, sep } from "node:path";
 import { describeError, errorCode } from "../../../shared/base/errors.ts";
+import type { ArtifactFile } from "./artifact.ts";
 
 /** Why a file is not offered, or another problem that an operator should know about. */
 export interface Problem {
@@ -14,18 +15,9 @@ export interface Problem {
   readonly reason: string;
 }
 
-export interface FoundFile {
-  readonly name: string;
-  readonly path: string;
-  readonly bytes: number;
-  readonly mtimeMs: number;
+export interface FoundFile extends ArtifactFile {
   /** Last change by the system clock; unlike `mtimeMs`, no program can set it back. */
   readonly ctimeMs: number;
-}
-
-export interface Listing {
-  readonly files: readonly FoundFile[];
-  readonly problems: readonly Problem[];
 }
 
 /** Per folder. */
@@ -41,7 +33,7 @@ export async function listFolder(
   root: string,
   folder: string,
   extensions: readonly string[],
-): Promise<Listing> {
+): Promise<{ readonly files: readonly FoundFile[]; readonly problems: readonly Problem[] }> {
   const files: FoundFile[] = [];
   const problems: Problem[] = [];
   const skip = (name: string, reason: string): void => {
@@ -111,9 +103,7 @@ export async function findInside(root: string, relative: string): Promise<string
     const path = await insideOf(root, join(root, ...parts));
     return (await stat(path)).isFile() ? path : undefined;
   } catch (error) {
-    const isMissing = ["ENOENT", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(
-      errorCode(error) ?? "",
-    );
+    const isMissing = /^(ENOENT|ENOTDIR|ELOOP|ENAMETOOLONG)$/.test(errorCode(error) ?? "");
     if (isMissing || error instanceof OutsideError) return undefined;
     throw error;
   }
@@ -133,10 +123,15 @@ const REASONS: ReadonlyMap<string, string> = new Map([
 ]);
 
 async function isGone(path: string): Promise<boolean> {
+  return (await ifPresent(lstat(path)).catch(() => true)) === undefined;
+}
+
+/** Undefined when what is looked for does not exist. */
+export async function ifPresent<T>(looking: Promise<T>): Promise<T | undefined> {
   try {
-    await lstat(path);
-    return false;
+    return await looking;
   } catch (error) {
-    return errorCode(error) === "ENOENT";
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
   }
 }

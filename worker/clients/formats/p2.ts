@@ -1,11 +1,11 @@
 /**
  * Reads an Eclipse p2 repository, which is served as it is: its features for the page, and its problems for operators.
  */
-import type { Dirent, Stats } from "node:fs";
+import type { Dirent } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { errorCode } from "../../../shared/base/errors.ts";
-import { ArchiveError, openArchive } from "./archive.ts";
+import { ArchiveError, withArchive } from "./archive.ts";
 import { cutShort, cutText, type FeatureFacts } from "./artifact.ts";
 import { parseXml } from "./xml.ts";
 
@@ -65,13 +65,13 @@ export async function listRepository(folder: string): Promise<P2Listing | undefi
   }
 
   async function addFile(entry: Dirent, parent: string, relative: string): Promise<void> {
-    if (INDEXES.includes(entry.name)) {
-      isRepository = true;
-      parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
-    }
-    if (entry.name === INDEX_FILE && indexes.length < MAX_INDEX_FILES) {
-      indexes.push(relative);
-      parts.push(`${relative} ${describeStat(await stat(join(folder, relative)))}`);
+    const isIndex = INDEXES.includes(entry.name);
+    const isList = entry.name === INDEX_FILE && indexes.length < MAX_INDEX_FILES;
+    if (isIndex) isRepository = true;
+    if (isList) indexes.push(relative);
+    if (isIndex || isList) {
+      const { size, mtimeMs } = await stat(join(folder, relative));
+      parts.push(`${relative} ${size} ${mtimeMs}`);
     }
     if (!entry.name.endsWith(".jar")) return;
     if (/(^|\/)features$/.test(parent)) features.push(relative);
@@ -88,28 +88,27 @@ export async function listRepository(folder: string): Promise<P2Listing | undefi
   return { signature: parts.join("\n"), isRepository, isEmpty, features, bundles, indexes };
 }
 
-function describeStat({ size, mtimeMs }: Stats): string {
-  return `${size} ${mtimeMs}`;
+function readEntryOf(path: string, name: string, maxBytes: number): Promise<Buffer> {
+  return withArchive(
+    path,
+    (entry) => entry === name,
+    (archive) => archive.read(name, maxBytes),
+  );
 }
 
 /** Reads feature.xml from a feature's jar. Throws `ArchiveError`, or the system's error. */
 export async function readFeature(path: string): Promise<FeatureFacts> {
-  const archive = await openArchive(path, (name) => name === "feature.xml");
-  try {
-    const bytes = await archive.read("feature.xml", MAX_FEATURE_BYTES);
-    const feature = parseXml("feature.xml", bytes, "feature");
-    const id = feature.attribute("id") ?? "";
-    const version = feature.attribute("version") ?? "";
-    if (id === "" || version === "" || id.length > 200 || version.length > 200) {
-      throw new ArchiveError("feature.xml has no valid id and version");
-    }
-    const label = feature.attribute("label") ?? "";
-    // A label like %featureName is a key of a translation file.
-    const isText = label !== "" && !label.startsWith("%");
-    return { ide: "eclipse", id, version, label: isText ? cutShort(label) : id };
-  } finally {
-    await archive.close();
+  const bytes = await readEntryOf(path, "feature.xml", MAX_FEATURE_BYTES);
+  const feature = parseXml("feature.xml", bytes, "feature");
+  const id = feature.attribute("id") ?? "";
+  const version = feature.attribute("version") ?? "";
+  if (id === "" || version === "" || id.length > 200 || version.length > 200) {
+    throw new ArchiveError("feature.xml has no valid id and version");
   }
+  const label = feature.attribute("label") ?? "";
+  // A label like %featureName is a key of a translation file.
+  const isText = label !== "" && !label.startsWith("%");
+  return { ide: "eclipse", id, version, label: isText ? cutShort(label) : id };
 }
 
 /**
@@ -117,34 +116,19 @@ export async function readFeature(path: string): Promise<FeatureFacts> {
  * and then clients try to reach the Internet from a closed network. Throws `ArchiveError` when the index is broken.
  */
 export async function readMirrors(folder: string): Promise<string | undefined> {
-  const properties = await readProperties(folder);
-  return properties?.find(({ name }) => name === "p2.mirrorsURL")?.value;
-}
-
-async function readProperties(folder: string) {
   const bytes = await readIndex(folder);
   if (bytes === undefined) return undefined;
   const repository = parseXml("artifacts.xml", bytes, "repository", ["repository.artifacts"]);
-  return repository
-    .child("properties")
-    ?.all("property")
-    .map((property) => ({
-      name: property.attribute("name"),
-      value: cutText(property.attribute("value") ?? "", 500),
-    }));
+  const properties = repository.child("properties")?.all("property");
+  const mirrors = properties?.find((property) => property.attribute("name") === "p2.mirrorsURL");
+  return mirrors && cutText(mirrors.attribute("value") ?? "", 500);
 }
 
 /** artifacts.xml, plain or in its jar; undefined when there is none, or only one in .xz, which Node cannot decompress. */
 async function readIndex(folder: string): Promise<Buffer | undefined> {
   const names = await readdir(folder);
   if (names.includes("artifacts.jar")) {
-    const path = join(folder, "artifacts.jar");
-    const archive = await openArchive(path, (name) => name === "artifacts.xml");
-    try {
-      return await archive.read("artifacts.xml", MAX_INDEX_BYTES);
-    } finally {
-      await archive.close();
-    }
+    return readEntryOf(join(folder, "artifacts.jar"), "artifacts.xml", MAX_INDEX_BYTES);
   }
   const plain = join(folder, "artifacts.xml");
   if (!names.includes("artifacts.xml")) return undefined;

@@ -2,7 +2,7 @@
  * Reads a plugin for JetBrains IDEs: META-INF/plugin.xml is in the .jar itself, or, in a .zip, in the plugin's folder or in one
  * of the jars in its lib/.
  */
-import { type Archive, ArchiveError, openArchive } from "./archive.ts";
+import { type Archive, ArchiveError, withArchive } from "./archive.ts";
 import { cutShort, cutText, type IntellijFacts, MAX_TEXT_CHARS } from "./artifact.ts";
 import { readDescriptor } from "./descriptor.ts";
 import type { XmlNode } from "./xml.ts";
@@ -23,15 +23,11 @@ const MAX_NAME_CHARS = 300;
 const MAX_NAMES = 3;
 
 /** Reads a .zip or .jar. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
-export async function readPlugin(path: string): Promise<IntellijFacts> {
-  const archive = await openArchive(path, isOfInterest);
-  try {
+export function readPlugin(path: string): Promise<IntellijFacts> {
+  return withArchive(path, isOfInterest, (archive) => {
     const direct = descriptorOf(archive);
-    if (direct !== undefined) return await describe(archive, direct);
-    return await describeInner(archive);
-  } finally {
-    await archive.close();
-  }
+    return direct === undefined ? describeInner(archive) : describe(archive, direct);
+  });
 }
 
 function isOfInterest(name: string): boolean {

@@ -15,7 +15,14 @@ import {
   type IntellijArtifact,
   type VscodeArtifact,
 } from "./artifact.ts";
-import { type FoundFile, insideOf, listFolder, type Problem, reasonOf } from "./folder.ts";
+import {
+  type FoundFile,
+  ifPresent,
+  insideOf,
+  listFolder,
+  type Problem,
+  reasonOf,
+} from "./folder.ts";
 import { indexProblem, listRepository, type P2Listing, readFeature, readMirrors } from "./p2.ts";
 import { readPlugin } from "./plugin.ts";
 import { readVsix } from "./vsix.ts";
@@ -102,7 +109,7 @@ export function createScanner(deps: {
         return undefined;
       }
 
-      const root = await realRoot(deps.folder);
+      const root = await ifPresent(realpath(deps.folder));
       if (root === undefined) {
         [cached, firstSeen, repository] = [next, nextSeen, undefined];
         return { offer: NOTHING, pending: 0 };
@@ -137,9 +144,8 @@ export function createScanner(deps: {
   ): Promise<EclipseOffer | undefined> {
     const folder = join(root, "eclipse");
     try {
-      await insideOf(root, folder);
+      if ((await ifPresent(insideOf(root, folder))) === undefined) return undefined;
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return undefined;
       problems.push({ file: "eclipse/", reason: reasonOf(error) });
       return undefined;
     }
@@ -182,20 +188,21 @@ async function readFacts(
     result = { stamp, facts: await read(file.path) };
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
-    result = { stamp, reason: error instanceof ArchiveError ? error.message : reasonOf(error) };
+    result = { stamp, reason: archiveReason(error) };
   }
   const after = await describeFile(file.path, file.name);
   return after !== undefined && stampOf(after) === stamp ? result : undefined;
 }
 
+function archiveReason(error: unknown): string {
+  return error instanceof ArchiveError ? error.message : reasonOf(error);
+}
+
 async function describeFile(path: string, name: string): Promise<FoundFile | undefined> {
-  try {
-    const { size, mtimeMs, ctimeMs } = await stat(path);
-    return { name, path, bytes: size, mtimeMs, ctimeMs };
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const info = await ifPresent(stat(path));
+  if (info === undefined) return undefined;
+  const { size, mtimeMs, ctimeMs } = info;
+  return { name, path, bytes: size, mtimeMs, ctimeMs };
 }
 
 function stampOf({ bytes, mtimeMs, ctimeMs }: FoundFile): string {
@@ -207,15 +214,6 @@ function artifactFile({ name, path, bytes, mtimeMs }: FoundFile) {
 }
 
 // --- all files ---
-
-async function realRoot(folder: string): Promise<string | undefined> {
-  try {
-    return await realpath(folder);
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
-}
 
 /** Results in the order of `items`, without the undefined ones. */
 async function mapConcurrently<T, R>(
@@ -270,9 +268,7 @@ async function repositoryProblems(folder: string, listing: P2Listing): Promise<P
   }
   const problems: Problem[] = [];
   const check = async (file: string, find: () => Promise<string | undefined>): Promise<void> => {
-    const reason = await find().catch((error: unknown) =>
-      error instanceof ArchiveError ? error.message : reasonOf(error),
-    );
+    const reason = await find().catch(archiveReason);
     if (reason !== undefined) problems.push({ file: `eclipse/${file}`, reason });
   };
   for (const path of listing.indexes) await check(path, () => indexProblem(folder, path));

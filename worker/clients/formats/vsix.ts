@@ -5,7 +5,7 @@
 import semver from "semver";
 import { z } from "zod";
 import { parseJson } from "../../../shared/base/json.ts";
-import { type Archive, ArchiveError, normalizeName, openArchive } from "./archive.ts";
+import { type Archive, ArchiveError, normalizeName, withArchive } from "./archive.ts";
 import { cutShort, cutText, MAX_SHORT_CHARS, type VscodeFacts } from "./artifact.ts";
 import { parseXml, type XmlNode } from "./xml.ts";
 
@@ -15,43 +15,33 @@ const MAX_MANIFEST_BYTES = 1024 * 1024;
 /** The largest known ones have 600 KiB. */
 const MAX_PACKAGE_BYTES = 4 * 1024 * 1024;
 const MAX_ASSETS = 64;
+/** Of an extension, and of its publisher. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** Reads a .vsix file. Throws `ArchiveError` with the reason why it cannot be offered, or the system's error. */
-export async function readVsix(path: string): Promise<VscodeFacts> {
-  const archive = await openArchive(path, (name) => name === MANIFEST || name === PACKAGE);
-  try {
-    const manifest = parseXml(
-      MANIFEST,
-      await archive.read(MANIFEST, MAX_MANIFEST_BYTES),
-      "PackageManifest",
-    );
-    const facts = describeManifest(manifest);
+export function readVsix(path: string): Promise<VscodeFacts> {
+  const isWanted = (name: string): boolean => name === MANIFEST || name === PACKAGE;
+  return withArchive(path, isWanted, async (archive) => {
+    const bytes = await archive.read(MANIFEST, MAX_MANIFEST_BYTES);
+    const facts = describeManifest(parseXml(MANIFEST, bytes, "PackageManifest"));
     await checkPackage(archive, facts);
     return facts;
-  } finally {
-    await archive.close();
-  }
+  });
 }
 
 /**
  * Contents of an asset, by its path in the manifest. Packing tools write such paths with either kind of slash, with percent
  * escapes, and with other capital letters than in the archive; all of these are found. Throws like `readVsix`.
  */
-export async function readVsixAsset(
-  path: string,
-  assetPath: string,
-  maxBytes: number,
-): Promise<Buffer> {
+export function readVsixAsset(path: string, assetPath: string, maxBytes: number): Promise<Buffer> {
   const wanted = foldPath(assetPath);
-  const archive = await openArchive(path, (name) => foldPath(name) === wanted);
-  try {
+  const isWanted = (name: string): boolean => foldPath(name) === wanted;
+  return withArchive(path, isWanted, (archive) => {
     const exact = normalizeName(assetPath);
     const names = [exact, unescapePath(exact), ...archive.entries.keys()];
     const name = names.find((candidate) => archive.entries.has(candidate)) ?? exact;
-    return await archive.read(name, maxBytes);
-  } finally {
-    await archive.close();
-  }
+    return archive.read(name, maxBytes);
+  });
 }
 
 /** Equal for all spellings of one path: part names are case-insensitive (ECMA-376-2 §6.2.2.3). */
@@ -81,21 +71,14 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
   const publisher = identity.attribute("Publisher") ?? "";
   const version = identity.attribute("Version") ?? "";
   const targetPlatform = identity.attribute("TargetPlatform") || "universal";
-  for (const [what, value] of Object.entries({ Id: name, Publisher: publisher })) {
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)) {
-      throw new ArchiveError(`invalid ${what}: ${JSON.stringify(cutText(value, 50))}`);
-    }
-  }
-  if (!/^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform)) {
-    throw new ArchiveError(
-      `invalid TargetPlatform: ${JSON.stringify(cutText(targetPlatform, 50))}`,
-    );
-  }
-  if (version.length > 100 || !isSemanticVersion(version)) {
-    throw new ArchiveError(
-      `invalid Version: ${JSON.stringify(cutText(version, 50))} is not a semantic version`,
-    );
-  }
+  const check = (what: string, value: string, isValid: boolean, problem = ""): void => {
+    if (isValid) return;
+    throw new ArchiveError(`invalid ${what}: ${JSON.stringify(cutText(value, 50))}${problem}`);
+  };
+  check("Id", name, NAME.test(name));
+  check("Publisher", publisher, NAME.test(publisher));
+  check("TargetPlatform", targetPlatform, /^[a-z0-9][a-z0-9-]{0,31}$/.test(targetPlatform));
+  check("Version", version, isSemanticVersion(version), " is not a semantic version");
   const properties = propertiesOf(metadata);
   return {
     ide: "vscode",
@@ -117,7 +100,7 @@ function describeManifest(manifest: XmlNode): VscodeFacts {
 
 /** Accepts only the canonical spelling, including build metadata (`1.2.3+build.5`), which `semver.valid` would drop. */
 function isSemanticVersion(text: string): boolean {
-  const parsed = semver.parse(text);
+  const parsed = text.length > 100 ? null : semver.parse(text);
   if (parsed === null) return false;
   const build = parsed.build.length === 0 ? "" : `+${parsed.build.join(".")}`;
   return `${parsed.version}${build}` === text;

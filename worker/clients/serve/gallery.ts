@@ -8,19 +8,6 @@ import { z } from "zod";
 import { groupBy } from "../../../shared/base/grouping.ts";
 import { extensionId, type VscodeArtifact } from "../formats/artifact.ts";
 
-export interface Gallery {
-  /** Answers `POST …/extensionquery`. */
-  query(query: Query, context: Context): unknown;
-  /** The response to `…/latest`: one extension with its newest versions. Undefined when it is not offered. */
-  latest(publisher: string, name: string, context: Context): unknown;
-  /**
-   * The build of a version for a platform; without a platform, the universal build or the only one. Undefined when there is
-   * none. The version `latest` means the newest release with a matching build, else the newest pre-release; for `latest`, a
-   * universal build matches every platform.
-   */
-  find(wanted: Wanted): VscodeArtifact | undefined;
-}
-
 export interface Wanted {
   readonly publisher: string;
   readonly name: string;
@@ -92,7 +79,7 @@ interface Extension {
   readonly words: string;
 }
 
-export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
+export function createGallery(artifacts: readonly VscodeArtifact[]) {
   const byName = new Map<string, Extension>();
   const byUuid = new Map<string, Extension>();
   for (const [name, builds] of groupBy(artifacts, (one) => extensionId(one).toLowerCase())) {
@@ -103,7 +90,8 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
   const all = [...byName.values()];
 
   return {
-    query: ({ filters, flags }, context) => ({
+    /** Answers `POST …/extensionquery`. */
+    query: ({ filters, flags }: Query, context: Context) => ({
       results: filters.map((filter) => {
         const found = sorted(select(filter), filter, context.downloads);
         const { pageSize, start } = pageOf(filter);
@@ -121,11 +109,17 @@ export function createGallery(artifacts: readonly VscodeArtifact[]): Gallery {
         };
       }),
     }),
-    latest(publisher, name, context) {
+    /** The response to `…/latest`: one extension with its newest versions. Undefined when it is not offered. */
+    latest(publisher: string, name: string, context: Context): unknown {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
       return extension && describeExtension(extension, LATEST_FLAGS, context);
     },
-    find({ publisher, name, version, targetPlatform }) {
+    /**
+     * The build of a version for a platform; without a platform, the universal build or the only one. Undefined when there is
+     * none. The version `latest` means the newest release with a matching build, else the newest pre-release; for `latest`, a
+     * universal build matches every platform.
+     */
+    find({ publisher, name, version, targetPlatform }: Wanted): VscodeArtifact | undefined {
       const extension = byName.get(`${publisher}.${name}`.toLowerCase());
       const builds = extension?.builds ?? [];
       if (version.toLowerCase() === LATEST) return latestBuild(builds, targetPlatform);
@@ -327,7 +321,8 @@ function selectBuilds(builds: readonly VscodeArtifact[], flags: number): readonl
   });
 }
 
-const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
+/** The asset that is the .vsix file itself. */
+export const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
 
 function describeBuild(build: VscodeArtifact, flags: number, context: Context): unknown {
   const has = (flag: number): boolean => (flags & flag) !== 0;

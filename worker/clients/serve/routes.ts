@@ -6,12 +6,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseJson } from "../../http/bodies.ts";
 import { type Origins, placeOf } from "../../http/origins.ts";
 import { pageHeaders, readStyle } from "../../http/pages.ts";
-import { type Refuse, textResponse } from "../../http/responses.ts";
+import { type Refuse, sendCsv, textResponse } from "../../http/responses.ts";
 import type { MethodsOf } from "../../http/routes.ts";
 import type { RequireOperator } from "../../operators/require-operator.ts";
-import type { Catalog } from "../catalog.ts";
-import type { Companion } from "../companion/companion.ts";
-import { type Downloads, downloadsCsv } from "../downloads.ts";
+import type { Clients } from "../clients.ts";
+import { downloadsCsv } from "../downloads.ts";
 import { ArchiveError } from "../formats/archive.ts";
 import { extensionId, type IntellijArtifact, type VscodeArtifact } from "../formats/artifact.ts";
 import { findInside } from "../formats/folder.ts";
@@ -19,20 +18,14 @@ import { bundleOf, countsAsDownload } from "../formats/p2.ts";
 import type { Offer } from "../formats/scan.ts";
 import { readVsixAsset } from "../formats/vsix.ts";
 import { createFileSender, type SendFile, sendDocument, sendSandboxed, typeOf } from "./files.ts";
-import { type Context, createGallery, type Gallery, querySchema } from "./gallery.ts";
+import { type Context, createGallery, PACKAGE_ASSET, querySchema } from "./gallery.ts";
 import { clientsPage } from "./page.ts";
-import { createUpdateList, type UpdateList } from "./update-plugins.ts";
-
-export interface ClientsArea {
-  readonly catalog: Pick<Catalog, "offer" | "ready" | "digestOf">;
-  readonly companion: Pick<Companion, "state">;
-  readonly downloads: Pick<Downloads, "count" | "read" | "totals">;
-}
+import { createUpdateList } from "./update-plugins.ts";
 
 interface Deps {
   readonly app: FastifyInstance;
   /** Undefined when the area is turned off (CT_NOCLIENTS). */
-  readonly clients: ClientsArea | undefined;
+  readonly clients: Clients | undefined;
   readonly requireOperator: RequireOperator;
   readonly origins: Pick<Origins, "preflightFields">;
   readonly refuse: Refuse;
@@ -40,7 +33,7 @@ interface Deps {
   readonly settings: { readonly serverUrl: string | undefined; readonly serverOwner: string };
 }
 
-type Area = Deps & { readonly clients: ClientsArea; readonly sendFile: SendFile };
+type Area = Deps & { readonly clients: Clients; readonly sendFile: SendFile };
 
 const NOT_FOUND = textResponse(404, "No such plugin");
 const TURNED_OFF = textResponse(404, "This server does not offer plugins (CT_NOCLIENTS is set)");
@@ -50,7 +43,6 @@ const MAX_QUERY_BYTES = 1024 * 1024;
 /** The largest are readme files with embedded images. */
 const MAX_ASSET_BYTES = 8 * 1024 * 1024;
 const ICON_ASSET = "Microsoft.VisualStudio.Services.Icons.Default";
-const PACKAGE_ASSET = "Microsoft.VisualStudio.Services.VSIXPackage";
 
 export function addClientsRoutes(deps: Deps): void {
   const { clients } = deps;
@@ -111,9 +103,7 @@ function iconPath(
 function addDownloads({ app, clients, requireOperator }: Area): void {
   app.get("/clients/downloads.csv", async (_request, reply) => {
     if ((await requireOperator(reply, "read")) === undefined) return reply;
-    const csv = downloadsCsv(await clients.downloads.read());
-    reply.header("content-disposition", 'attachment; filename="downloads.csv"');
-    return reply.header("content-type", "text/csv; charset=utf-8").send(csv);
+    return sendCsv(reply, "downloads.csv", downloadsCsv(await clients.downloads.read()));
   });
 }
 
@@ -140,7 +130,7 @@ const GALLERY_HEADERS =
 function addVscode(area: Area): void {
   const { app, clients, origins, refuse, methodsOf, sendFile, settings } = area;
   const { catalog } = clients;
-  const gallery = memoize<Gallery>(({ vscode }) => createGallery(vscode));
+  const gallery = memoize(({ vscode }) => createGallery(vscode));
   const contextOf = (request: FastifyRequest): Context => {
     const { baseUrl } = placeOf(request.raw, settings.serverUrl);
     return {
@@ -244,7 +234,7 @@ interface ListRoute {
 
 function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   const { catalog, downloads } = clients;
-  const list = memoize<UpdateList>(({ intellij }) => createUpdateList(intellij));
+  const list = memoize(({ intellij }) => createUpdateList(intellij));
 
   app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
     const { baseUrl } = placeOf(request.raw, settings.serverUrl);

@@ -5,18 +5,10 @@ import { XMLBuilder } from "fast-xml-parser";
 import type { IntellijArtifact } from "../formats/artifact.ts";
 import { compareVersions, fitsBuild, isBuild } from "../formats/versions.ts";
 
-export interface UpdateList {
-  /**
-   * The list for an IDE build: of each plugin the newest compatible version. Without a valid build, of each plugin the newest
-   * version. `folderUrl`: where the files are, absolute and with a trailing slash.
-   */
-  xml(build: string | undefined, folderUrl: string): string;
-}
-
 /** Clients reach a server by few names; entries for further ones are not cached. */
 const MAX_FOLDER_URLS = 16;
 
-export function createUpdateList(plugins: readonly IntellijArtifact[]): UpdateList {
+export function createUpdateList(plugins: readonly IntellijArtifact[]) {
   /** Rendered entries by `folderUrl`: most requests need most of them. */
   const entriesByUrl = new Map<string, Map<IntellijArtifact, string>>();
 
@@ -29,7 +21,11 @@ export function createUpdateList(plugins: readonly IntellijArtifact[]): UpdateLi
   }
 
   return {
-    xml(build, folderUrl) {
+    /**
+     * The list for an IDE build: of each plugin the newest compatible version. Without a valid build, of each plugin the newest
+     * version. `folderUrl`: where the files are, absolute and with a trailing slash.
+     */
+    xml(build: string | undefined, folderUrl: string): string {
       const cached = entriesOf(folderUrl);
       const entries = newestOfEach(plugins, build).map((plugin) => {
         const entry = cached.get(plugin) ?? describe(plugin, folderUrl);

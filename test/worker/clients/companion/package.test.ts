@@ -7,7 +7,7 @@ import {
   withCompanion,
 } from "../../../../worker/clients/companion/package.ts";
 import { storedZip } from "../../../../worker/clients/companion/stored-zip.ts";
-import { openArchive } from "../../../../worker/clients/formats/archive.ts";
+import { withArchive } from "../../../../worker/clients/formats/archive.ts";
 import type { VscodeArtifact } from "../../../../worker/clients/formats/artifact.ts";
 import { NOTHING } from "../../../../worker/clients/formats/scan.ts";
 import { readVsix, readVsixAsset } from "../../../../worker/clients/formats/vsix.ts";
@@ -78,11 +78,16 @@ test("a stored archive has its entries in order, and other readers accept it", a
     { name: "b.txt", content: "grün" },
     { name: "a/empty", content: "" },
   ];
-  const archive = await openArchive(put(folder, "a.zip", storedZip(entries)), () => true);
-  expect([...archive.entries.keys()]).toEqual(["b.txt", "a/empty"]);
-  expect((await archive.read("b.txt", 100)).toString()).toBe("grün");
-  expect((await archive.read("a/empty", 100)).toString()).toBe("");
-  await archive.close();
+  const path = put(folder, "a.zip", storedZip(entries));
+  await withArchive(
+    path,
+    () => true,
+    async (archive) => {
+      expect([...archive.entries.keys()]).toEqual(["b.txt", "a/empty"]);
+      expect((await archive.read("b.txt", 100)).toString()).toBe("grün");
+      expect((await archive.read("a/empty", 100)).toString()).toBe("");
+    },
+  );
 });
 
 function extension(publisher: string, name: string, file = `${name}.vsix`): VscodeArtifact {
