@@ -10,6 +10,11 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** The fields of an object; none of any other value. */
+export function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
 /** Undefined unless `text` is JSON of the schema. */
 export function readJson<Schema extends z.ZodType>(
   schema: Schema,

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { peerIdSchema, sessionIdSchema } from "../../shared/base/id-schemas.ts";
 import type { PeerId, SessionId } from "../../shared/base/ids.ts";
+import { readJson } from "../../shared/base/json.ts";
 import { isSameProof } from "../../shared/net/edge-headers.ts";
 import { MAX_STREAM_NUMBER, MAX_TICKET_BYTES } from "../../shared/resume/frames.ts";
 import { sign } from "../../shared/settings/secret.ts";
@@ -51,15 +52,9 @@ export function readResumeTicket(
   const proof = value.slice(dot + 1);
   const isProven = keys.some((key) => isSameProof(proof, proofOf(key, text)));
   if (dot < 0 || !isProven) return undefined;
-  let fields: unknown;
-  try {
-    fields = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
-  } catch {
-    return undefined;
-  }
-  const parsed = schema.safeParse(fields);
-  if (!parsed.success) return undefined;
-  const [sessionId, epoch, peerId, tokenId, namespace, stream] = parsed.data;
+  const fields = readJson(schema, Buffer.from(text, "base64url").toString("utf8"));
+  if (fields === undefined) return undefined;
+  const [sessionId, epoch, peerId, tokenId, namespace, stream] = fields;
   return { sessionId, epoch, peerId, tokenId, namespace, stream };
 }
 

@@ -7,10 +7,14 @@ import { createFolderFiles } from "../../../worker/web/client/files/folder-files
 import {
   createScratchFiles,
   createScratchWorkspace,
-  type ScratchFiles,
 } from "../../../worker/web/client/files/scratch-files.ts";
 import { zipFiles } from "../../../worker/web/client/files/zip.ts";
-import type { FileChange, FileError, Files } from "../../../worker/web/client/model/files.ts";
+import type {
+  FileChange,
+  FileError,
+  Files,
+  OwnFiles,
+} from "../../../worker/web/client/model/files.ts";
 import { openDatabase } from "../../../worker/web/client/storage/database.ts";
 
 // --- what both kinds of workspaces do ---
@@ -95,7 +99,7 @@ async function openWorkspace(kind: Kind) {
 
 // --- scratch workspaces ---
 
-let scratch: ScratchFiles | undefined;
+let scratch: OwnFiles | undefined;
 let seenInScratch: [string, FileChange][] = [];
 
 export async function startScratch() {

@@ -4,6 +4,7 @@
  */
 import { XMLParser } from "fast-xml-parser";
 import { describeError } from "../../../shared/base/errors.ts";
+import { fieldsOf } from "../../../shared/base/json.ts";
 import { ArchiveError } from "./archive.ts";
 import { cutText } from "./artifact.ts";
 import { decodeXml } from "./xml-encoding.ts";
@@ -62,9 +63,8 @@ export function parseXml(
 }
 
 function nodeOf(value: unknown): XmlNode {
-  const fields = typeof value === "object" && value !== null ? value : {};
-  const field = (name: string): unknown =>
-    Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
+  const fields = fieldsOf(value);
+  const field = (name: string): unknown => (Object.hasOwn(fields, name) ? fields[name] : undefined);
   const all = (name: string): XmlNode[] => {
     const found = field(name);
     if (found === undefined) return [];

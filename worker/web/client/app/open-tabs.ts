@@ -1,5 +1,6 @@
 /** Which files are open survives a reload of the tab. */
 import { effect } from "@preact/signals";
+import { fieldsOf, parseJson } from "../../../../shared/base/json.ts";
 import type { Tabs } from "../model/session.ts";
 
 interface OpenTabs {
@@ -28,8 +29,7 @@ export function keepOpenTabs(roomId: string, tabs: Tabs): () => void {
 
 function read(key: string): OpenTabs {
   try {
-    const value: unknown = JSON.parse(sessionStorage.getItem(key) ?? "{}");
-    const { paths, active } = value as Record<string, unknown>;
+    const { paths, active } = fieldsOf(parseJson(sessionStorage.getItem(key) ?? "{}"));
     const isText = (item: unknown): item is string => typeof item === "string";
     return {
       paths: Array.isArray(paths) ? paths.filter(isText) : [],

@@ -5,6 +5,7 @@
 import type { ClientTextSelection } from "open-collaboration-protocol";
 import type { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import type { Cursors, LocalPlace, Person, RemoteCursor, SelectedRange } from "../model/session.ts";
 
 const LEFT_TO_RIGHT = 1;
@@ -105,15 +106,13 @@ interface Selection {
 }
 
 function readSelection(value: unknown): Selection | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  const { path, textSelections } = value as Record<string, unknown>;
+  const { path, textSelections } = fieldsOf(value);
   if (typeof path !== "string" || path.length > 4096) return undefined;
   return { path, textSelections: Array.isArray(textSelections) ? textSelections : [] };
 }
 
 function absoluteRange(selected: unknown, doc: Y.Doc, text: Y.Text): SelectedRange | undefined {
-  if (typeof selected !== "object" || selected === null) return undefined;
-  const { start, end, direction } = selected as Record<string, unknown>;
+  const { start, end, direction } = fieldsOf(selected);
   const first = absoluteOffset(start, doc, text);
   const last = absoluteOffset(end, doc, text);
   if (first === undefined || last === undefined) return undefined;

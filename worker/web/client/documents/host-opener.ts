@@ -2,7 +2,7 @@
  * Opens, shares and saves the host's files. A text is shared when the host or a guest opens it, and saved shortly after each
  * change (saved-text.ts), so guests' changes are in the host's files without anyone's doing.
  */
-import type { ReadonlySignal, Signal } from "@preact/signals";
+import type { Signal } from "@preact/signals";
 import { getOrAdd } from "../../../../shared/base/grouping.ts";
 import { oneFlightPerKey } from "../../../../shared/base/one-flight.ts";
 import { isWithin } from "../files/paths.ts";
@@ -13,25 +13,11 @@ import { SavedText, type SavedTextDeps, savedState } from "./saved-text.ts";
 import type { SharedDocuments } from "./shared-documents.ts";
 import { type FoundFile, failure, type Opener, uneditable } from "./tab-list.ts";
 
-export interface HostOpener extends Opener {
-  /** Shares the text of `path` for a guest. A file that is not text stays as it is: guests read it. */
-  share(path: string): Promise<void>;
-  /** A guest's write: to the shared text, when there is one. Resolves with whether there is. */
-  write(path: string, content: Uint8Array): Promise<boolean>;
-  /** Another program changed or deleted the file. */
-  onChanged(path: string): Promise<void>;
-  /** The file, or each one in the folder, is not saved any more until `save`. */
-  onDeleted(path: string): void;
-  /** Whether every change is in the files. */
-  readonly isSaved: boolean;
-  /** Saves what is not saved yet. */
-  flush(): Promise<void>;
-  close(): void;
-}
+export type HostOpener = ReturnType<typeof createHostOpener>;
 
 export function createHostOpener(
   deps: SavedTextDeps & { readonly documents: SharedDocuments; readonly files: Files },
-): HostOpener {
+) {
   const { documents, files } = deps;
   const texts = new Map<string, SavedText>();
   const saveStates = new Map<string, Signal<SaveState>>();
@@ -56,8 +42,8 @@ export function createHostOpener(
     return { state: "text", shared: documents.text(path) };
   });
 
-  return {
-    saveStateOf: (path): ReadonlySignal<SaveState> => stateOf(path),
+  const opener: Opener = {
+    saveStateOf: stateOf,
     open(path, report) {
       let isEnded = false;
       open(path).then(
@@ -72,16 +58,22 @@ export function createHostOpener(
         isEnded = true;
       };
     },
-    async share(path) {
-      await open(path);
-    },
     async save(path) {
       await texts.get(path)?.save();
     },
     async content(path) {
       return texts.get(path)?.content ?? files.read(path);
     },
-    async write(path, content) {
+  };
+
+  return {
+    ...opener,
+    /** Shares the text of `path` for a guest. A file that is not text stays as it is: guests read it. */
+    async share(path: string): Promise<void> {
+      await open(path);
+    },
+    /** A guest's write: to the shared text, when there is one. Resolves with whether there is. */
+    async write(path: string, content: Uint8Array): Promise<boolean> {
       const opened = texts.get(path);
       if (opened === undefined) return false;
       const file = decode(content);
@@ -90,21 +82,25 @@ export function createHostOpener(
       await opened.save();
       return true;
     },
-    async onChanged(path) {
+    /** Another program changed or deleted the file. */
+    async onChanged(path: string): Promise<void> {
       await texts.get(path)?.onChanged();
     },
-    onDeleted(path) {
+    /** The file, or each one in the folder, is not saved any more until `save`. */
+    onDeleted(path: string): void {
       for (const opened of texts.values()) {
         if (isWithin(opened.path, path)) opened.onDeleted();
       }
     },
-    get isSaved() {
+    /** Whether every change is in the files. */
+    get isSaved(): boolean {
       return [...texts.values()].every((opened) => opened.isSaved);
     },
-    async flush() {
+    /** Saves what is not saved yet. */
+    async flush(): Promise<void> {
       await Promise.all([...texts.values()].map((opened) => opened.flush()));
     },
-    close() {
+    close(): void {
       for (const opened of texts.values()) opened.close();
       texts.clear();
     },

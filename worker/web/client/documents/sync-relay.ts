@@ -9,22 +9,13 @@ type Sync = ProtocolBroadcastConnection["sync"];
 type DataHandler = Parameters<Sync["onDataUpdate"]>[0];
 type QueryHandler = Parameters<Sync["onAwarenessQuery"]>[0];
 
-export interface SyncRelay {
-  /** For `OpenCollaborationYjsProvider`, which uses nothing else of a connection. */
-  readonly connection: Pick<ProtocolBroadcastConnection, "sync">;
-  /** Uses `connection` from now on. What is sent without one is dropped: documents are compared after each reconnect. */
-  attach(connection: Pick<ProtocolBroadcastConnection, "sync"> | undefined): void;
-  /** Sends all texts to one peer, as if it had asked for them. */
-  sendAll(peerId: string): void;
-}
-
 /** The kind of a document message is its first byte (y-protocols/sync): this one only asks what is missing. */
 const SYNC_STEP_1 = 0;
 /** The question of a peer that has nothing: an empty state vector, of one byte. */
 const ASK_FOR_ALL = Uint8Array.of(SYNC_STEP_1, 1, 0);
 
 /** `mayChange`: whether a peer may change the documents now; its changes are dropped otherwise. */
-export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRelay {
+export function createSyncRelay(mayChange: (peerId: string) => boolean) {
   let current: Sync | undefined;
   const dataHandlers: DataHandler[] = [];
   const awarenessHandlers: DataHandler[] = [];
@@ -47,6 +38,7 @@ export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRel
   }
 
   return {
+    /** For `OpenCollaborationYjsProvider`, which uses nothing else of a connection. */
     connection: {
       sync: {
         onDataUpdate: (handler) => void dataHandlers.push(handler),
@@ -55,12 +47,14 @@ export function createSyncRelay(mayChange: (peerId: string) => boolean): SyncRel
         dataUpdate: sender("dataUpdate"),
         awarenessUpdate: sender("awarenessUpdate"),
         awarenessQuery: () => send(current?.awarenessQuery()),
-      },
+      } satisfies Sync,
     },
-    sendAll(peerId) {
+    /** Sends all texts to one peer, as if it had asked for them. */
+    sendAll(peerId: string): void {
       for (const handler of dataHandlers) void handler(peerId, ASK_FOR_ALL);
     },
-    attach(connection) {
+    /** Uses `connection` from now on. What is sent without one is dropped: documents are compared after each reconnect. */
+    attach(connection: Pick<ProtocolBroadcastConnection, "sync"> | undefined): void {
       current = connection?.sync;
       current?.onDataUpdate((origin, data) => {
         if (data[0] !== SYNC_STEP_1 && !mayChange(origin)) return;

@@ -24,7 +24,6 @@ export interface TabList extends Tabs {
   setGone(path: string, isGone: boolean): void;
   /** A file that is open, in this or another form, was changed by others. */
   reread(path: string): void;
-  closeAll(): void;
 }
 
 interface OpenTab extends Tab {
@@ -103,11 +102,6 @@ export function createTabList(deps: {
       const state = tab?.found.peek().state;
       // A shared text is changed through its document, which all peers have.
       if (tab !== undefined && state !== "text" && state !== "loading") start(tab);
-    },
-    closeAll() {
-      for (const tab of tabs.peek()) tab.stop();
-      tabs.value = [];
-      active.value = undefined;
     },
   };
 }

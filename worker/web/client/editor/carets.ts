@@ -95,36 +95,29 @@ function clamp({ anchor, head }: SelectedRange, length: number): SelectedRange {
 }
 
 class Caret extends WidgetType {
-  readonly #person: Person;
-  readonly #isNamed: boolean;
-  readonly #isOnFirstLine: boolean;
+  readonly #name: string;
+  readonly #classes: string;
+  readonly #key: string;
 
-  constructor(person: Person, isNamed: boolean, isOnFirstLine: boolean) {
+  constructor({ id, name, color }: Person, isNamed: boolean, isOnFirstLine: boolean) {
     super();
-    this.#person = person;
-    this.#isNamed = isNamed;
-    this.#isOnFirstLine = isOnFirstLine;
+    this.#name = name;
+    const marks = `${isNamed ? " is-named" : ""}${isOnFirstLine ? " is-on-first-line" : ""}`;
+    this.#classes = `remote-caret caret-${color}${marks}`;
+    this.#key = [id, name, this.#classes].join("\n");
   }
 
   override eq(other: Caret): boolean {
-    return (
-      this.#person.id === other.#person.id &&
-      this.#person.name === other.#person.name &&
-      this.#person.color === other.#person.color &&
-      this.#isNamed === other.#isNamed &&
-      this.#isOnFirstLine === other.#isOnFirstLine
-    );
+    return this.#key === other.#key;
   }
 
   override toDOM(): HTMLElement {
     const caret = document.createElement("span");
-    caret.className = `remote-caret caret-${this.#person.color}`;
-    caret.classList.toggle("is-named", this.#isNamed);
-    caret.classList.toggle("is-on-first-line", this.#isOnFirstLine);
+    caret.className = this.#classes;
     caret.setAttribute("aria-hidden", "true");
     const name = document.createElement("span");
     name.className = "remote-caret-name";
-    name.textContent = this.#person.name;
+    name.textContent = this.#name;
     // Word joiners: the caret takes no room, and lines do not break there.
     caret.append("\u2060", name, "\u2060");
     return caret;

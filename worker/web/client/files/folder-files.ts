@@ -1,7 +1,7 @@
 /**
  * Files of a folder on the user's disk, which other programs read and change at the same time.
  */
-import { type Entry, FileError, type FileInfo, type Files } from "../model/files.ts";
+import { type Entry, FileError, type FileInfo, type Files, type OwnFiles } from "../model/files.ts";
 import { storageError } from "./folder-errors.ts";
 import { createFolderWatch, type FolderWatch } from "./folder-watch.ts";
 import {
@@ -21,11 +21,6 @@ interface Movable {
   move?(parent: FileSystemDirectoryHandle, name: string): Promise<void>;
 }
 
-export interface FolderFiles extends Files {
-  /** Ends the watch. */
-  close(): void;
-}
-
 /**
  * `name` is the first part of all paths. Needs a granted permission, else functions reject as denied. `watched` returns the
  * open files and the listed folders: where the browser cannot observe a folder, only these are looked at for changes.
@@ -34,7 +29,7 @@ export function createFolderFiles(
   handle: FileSystemDirectoryHandle,
   name: string,
   options: { readonly watched?: () => Iterable<string>; readonly pollMs?: number } = {},
-): FolderFiles {
+): OwnFiles {
   const tree = createTree(handle, name);
   const { watched = () => [], pollMs = 2_000 } = options;
   const look = (path: string): Promise<string | undefined> => tree.fingerprint(path);
@@ -44,18 +39,9 @@ export function createFolderFiles(
 
 // --- finding ---
 
-interface Tree {
-  readonly name: string;
-  folder(parts: readonly string[], isMade?: boolean): Promise<FileSystemDirectoryHandle>;
-  file(parts: readonly string[]): Promise<FileSystemFileHandle>;
-  /** A file or a folder. */
-  find(parts: readonly string[]): Promise<FileSystemFileHandle | FileSystemDirectoryHandle>;
-  exists(parts: readonly string[]): Promise<boolean>;
-  /** A value that changes with a file's content or a folder's names; undefined if there is none. */
-  fingerprint(path: string): Promise<string | undefined>;
-}
+type Tree = ReturnType<typeof createTree>;
 
-function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
+function createTree(root: FileSystemDirectoryHandle, name: string) {
   async function folder(parts: readonly string[], isMade = false) {
     const [first, ...rest] = parts;
     if (first !== name) throw new DOMException("not a folder of this workspace", "NotFoundError");
@@ -64,15 +50,15 @@ function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
     return at;
   }
 
-  async function file(parts: readonly string[]) {
-    const parent = await folder(parts.slice(0, -1));
-    return parent.getFileHandle(parts.at(-1) ?? "");
+  /** The folder in which the path is, and its name there. */
+  async function place(parts: readonly string[]) {
+    return { parent: await folder(parts.slice(0, -1)), last: parts.at(-1) ?? "" };
   }
 
+  /** A file or a folder. */
   async function find(parts: readonly string[]) {
     if (parts.length === 1) return folder(parts);
-    const parent = await folder(parts.slice(0, -1));
-    const last = parts.at(-1) ?? "";
+    const { parent, last } = await place(parts);
     try {
       return await parent.getFileHandle(last);
     } catch (error) {
@@ -84,9 +70,9 @@ function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
   return {
     name,
     folder,
-    file,
+    place,
     find,
-    async exists(parts) {
+    async exists(parts: readonly string[]): Promise<boolean> {
       try {
         await find(parts);
         return true;
@@ -95,7 +81,8 @@ function createTree(root: FileSystemDirectoryHandle, name: string): Tree {
         throw error;
       }
     },
-    async fingerprint(path) {
+    /** A value that changes with a file's content or a folder's names; undefined if there is none. */
+    async fingerprint(path: string): Promise<string | undefined> {
       try {
         const found = await find(partsOf(path));
         if (found.kind === "file") {
@@ -138,7 +125,8 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
       }),
     read: (path) =>
       guard(path, async () => {
-        const handle = await tree.file(partsOf(path));
+        const { parent, last } = await tree.place(partsOf(path));
+        const handle = await parent.getFileHandle(last);
         try {
           return await readFile(handle);
         } catch (error) {
@@ -149,11 +137,9 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
       }),
     write: (path, content) =>
       guard(path, async () => {
-        const parts = partsOf(path);
-        const parent = await tree.folder(parts.slice(0, -1));
+        const { parent, last } = await tree.place(partsOf(path));
         await watch.changing([path], async () => {
-          const file = await parent.getFileHandle(parts.at(-1) ?? "", { create: true });
-          await writeFile(file, content);
+          await writeFile(await parent.getFileHandle(last, { create: true }), content);
         });
       }),
     makeFolder: (path) =>
@@ -162,18 +148,15 @@ function operationsOf(tree: Tree, watch: FolderWatch): Omit<Files, "watch"> {
       }),
     remove: (path) =>
       guard(path, async () => {
-        const parts = partsInFolder(path);
-        const parent = await tree.folder(parts.slice(0, -1));
-        await watch.changing([path], () =>
-          parent.removeEntry(parts.at(-1) ?? "", { recursive: true }),
-        );
+        const { parent, last } = await tree.place(partsInFolder(path));
+        await watch.changing([path], () => parent.removeEntry(last, { recursive: true }));
       }),
     rename: (from, to) =>
       guard(from, async () => {
         const [source, target] = [partsInFolder(from), partsInFolder(to)];
         if (isInto(to, from)) throw movedIntoItself();
         const isTaken = await guard(to, async () => {
-          await tree.folder(target.slice(0, -1));
+          await tree.place(target);
           // Also finds the file itself under a name that differs in capitals only, which copying would destroy.
           return tree.exists(target);
         });
@@ -188,11 +171,8 @@ async function move(
   source: readonly string[],
   target: readonly string[],
 ): Promise<void> {
-  const [parent, newParent] = [
-    await tree.folder(source.slice(0, -1)),
-    await tree.folder(target.slice(0, -1)),
-  ];
-  const [name, newName] = [source.at(-1) ?? "", target.at(-1) ?? ""];
+  const { parent, last: name } = await tree.place(source);
+  const { parent: newParent, last: newName } = await tree.place(target);
   const found = await tree.find(source);
   const movable: typeof found & Movable = found;
   try {

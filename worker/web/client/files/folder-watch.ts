@@ -2,16 +2,10 @@
  * Finds out when other programs change a folder: by the browser's FileSystemObserver, else by looking at the files and folders
  * that the page shows, while it is visible.
  */
-import type { FileChange } from "../model/files.ts";
-import { createChangeListeners } from "../model/files.ts";
+import { createChangeListeners, type FileChange } from "../model/files.ts";
 import { folderOf, isSafeName, isSwapFile } from "./paths.ts";
 
-export interface FolderWatch {
-  readonly listen: (listener: Listener) => () => void;
-  /** Makes a change of this page, which is not reported. */
-  readonly changing: <T>(paths: readonly string[], change: () => Promise<T>) => Promise<T>;
-  readonly close: () => void;
-}
+export type FolderWatch = ReturnType<typeof createFolderWatch>;
 
 type Listener = (path: string, change: FileChange) => void;
 
@@ -26,7 +20,7 @@ interface WatchOptions {
   readonly look: (path: string) => Promise<string | undefined>;
 }
 
-export function createFolderWatch(options: WatchOptions): FolderWatch {
+export function createFolderWatch(options: WatchOptions) {
   const listeners = createChangeListeners();
   const state = createKnown(options.look);
   let stop: (() => void) | undefined;
@@ -60,7 +54,7 @@ export function createFolderWatch(options: WatchOptions): FolderWatch {
   }
 
   return {
-    listen(listener) {
+    listen(listener: Listener): () => void {
       const remove = listeners.add(listener);
       stop ??= start();
       return () => {
@@ -71,7 +65,7 @@ export function createFolderWatch(options: WatchOptions): FolderWatch {
       };
     },
     changing: state.changing,
-    close() {
+    close(): void {
       listeners.clear();
       stop?.();
       stop = undefined;
@@ -81,17 +75,10 @@ export function createFolderWatch(options: WatchOptions): FolderWatch {
 
 // --- what this page knows ---
 
-interface Known {
-  /** Whether this page has changed the path, or looked at it. */
-  has(path: string): boolean;
-  readonly changing: FolderWatch["changing"];
-  /** Looks at the path. Undefined when it is as known, or when this page is changing it. */
-  compare(path: string): Promise<FileChange | "first" | undefined>;
-  forgetAllBut(paths: ReadonlySet<string>): void;
-}
+type Known = ReturnType<typeof createKnown>;
 
 /** Fingerprints of paths. A path that this page has changed is known as it was after that. */
-function createKnown(look: WatchOptions["look"]): Known {
+function createKnown(look: WatchOptions["look"]) {
   const fingerprints = new Map<string, string | undefined>();
   /** How often this page has begun to change a path: a look that a change overlaps says nothing. */
   const changes = new Map<string, number>();
@@ -103,6 +90,7 @@ function createKnown(look: WatchOptions["look"]): Known {
     else map.set(path, value);
   }
 
+  /** Makes a change of this page, which is not reported. */
   async function changing<T>(paths: readonly string[], change: () => Promise<T>): Promise<T> {
     // The folder's names change too.
     const all = [...new Set(paths.flatMap((path) => [path, folderOf(path)]))];
@@ -125,9 +113,11 @@ function createKnown(look: WatchOptions["look"]): Known {
   }
 
   return {
-    has: (path) => fingerprints.has(path) || busy.has(path),
+    /** Whether this page has changed the path, or looked at it. */
+    has: (path: string) => fingerprints.has(path) || busy.has(path),
     changing,
-    async compare(path) {
+    /** Looks at the path. Undefined when it is as known, or when this page is changing it. */
+    async compare(path: string): Promise<FileChange | "first" | undefined> {
       const begun = changes.get(path);
       const current = await look(path);
       if (busy.has(path) || changes.get(path) !== begun) return undefined;
@@ -139,7 +129,7 @@ function createKnown(look: WatchOptions["look"]): Known {
       if (current === undefined) return "deleted";
       return old === undefined ? "created" : "changed";
     },
-    forgetAllBut(paths) {
+    forgetAllBut(paths: ReadonlySet<string>): void {
       for (const path of fingerprints.keys()) {
         if (paths.has(path) || busy.has(path)) continue;
         fingerprints.delete(path);

@@ -2,6 +2,7 @@
  * A guest's files: those of the host. Everything that a host says is checked; it may be another program, broken, or hostile.
  */
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import {
   createChangeListeners,
   type Entry,
@@ -114,12 +115,10 @@ function readContent(response: unknown): Uint8Array {
 function readChanges(
   event: unknown,
 ): readonly { readonly path: string; readonly change: FileChange }[] {
-  if (typeof event !== "object" || event === null) return [];
-  const { changes } = event as { readonly changes?: unknown };
+  const { changes } = fieldsOf(event);
   if (!Array.isArray(changes)) return [];
   return changes.slice(0, MAX_CHANGES).flatMap((item: unknown) => {
-    if (typeof item !== "object" || item === null) return [];
-    const { path, type } = item as { readonly path?: unknown; readonly type?: unknown };
+    const { path, type } = fieldsOf(item);
     const change = changeOf(type);
     if (typeof path !== "string" || !path.split("/").every(isSafeName)) return [];
     return change === undefined ? [] : [{ path, change }];

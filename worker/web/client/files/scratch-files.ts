@@ -1,13 +1,16 @@
 /**
  * Files of a workspace that is kept in the browser. Other tabs that have it open are told about changes.
  */
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import {
   createChangeListeners,
   type Entry,
+  FILE_CHANGES,
   type FileChange,
   FileError,
   type FileInfo,
   type Files,
+  type OwnFiles,
 } from "../model/files.ts";
 import type { Database } from "../storage/database.ts";
 import type { ScratchChange, ScratchEntry, ScratchStore } from "../storage/scratch-store.ts";
@@ -26,11 +29,6 @@ import { STARTER_FILES } from "./starter-files.ts";
 /** The one folder of every scratch workspace. */
 export const SCRATCH_FOLDER = "scratch";
 
-export interface ScratchFiles extends Files {
-  /** Ends the exchange with other tabs. */
-  close(): void;
-}
-
 /** Makes a workspace with a few files to start with; resolves with its id. Rejects with a `FileError`. */
 export async function createScratchWorkspace(database: Database): Promise<string> {
   const id = crypto.randomUUID();
@@ -48,7 +46,7 @@ export async function createScratchWorkspace(database: Database): Promise<string
   return id;
 }
 
-export function createScratchFiles(database: Database, workspaceId: string): ScratchFiles {
+export function createScratchFiles(database: Database, workspaceId: string): OwnFiles {
   const store = database.scratch;
   const others = new BroadcastChannel(`ct-scratch-${workspaceId}`);
   const listeners = createChangeListeners();
@@ -205,11 +203,7 @@ async function storing<T>(operation: () => Promise<T>): Promise<T> {
   }
 }
 
-function isChange(data: unknown): data is { readonly path: string; readonly change: FileChange } {
-  if (typeof data !== "object" || data === null) return false;
-  const { path, change } = data as { readonly path?: unknown; readonly change?: unknown };
-  return (
-    typeof path === "string" &&
-    (change === "created" || change === "changed" || change === "deleted")
-  );
+function isChange(data: unknown): data is Told {
+  const { path, change } = fieldsOf(data);
+  return typeof path === "string" && FILE_CHANGES.some((one) => one === change);
 }

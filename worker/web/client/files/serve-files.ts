@@ -4,6 +4,7 @@
  */
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { BoundedSet } from "../../../../shared/base/bounded.ts";
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import { createChangeListeners, type FileChange, FileError, type Files } from "../model/files.ts";
 import { announceChanges } from "./announce-changes.ts";
 import { folderOf, isExcluded, partsOf } from "./paths.ts";
@@ -156,10 +157,8 @@ async function readBounded(files: Operations, path: string): Promise<Uint8Array>
 }
 
 function contentOf(data: unknown): Uint8Array {
-  if (typeof data === "object" && data !== null) {
-    const { content } = data as { readonly content?: unknown };
-    if (content instanceof Uint8Array) return content;
-  }
+  const { content } = fieldsOf(data);
+  if (content instanceof Uint8Array) return content;
   throw new FileError("failed", "the request holds no bytes");
 }
 
@@ -186,12 +185,11 @@ async function holdsExcluded(files: Operations, folder: string): Promise<boolean
 
 /** The same files; `tell` is told what is changed through them. */
 function announced(files: Files, tell: (path: string, change: FileChange) => void): Operations {
-  async function exists(path: string): Promise<boolean> {
-    return files.info(path).then(
+  const exists = (path: string): Promise<boolean> =>
+    files.info(path).then(
       () => true,
       () => false,
     );
-  }
 
   return {
     list: (folder) => files.list(folder),

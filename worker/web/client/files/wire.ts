@@ -4,6 +4,7 @@
  */
 import {
   type EntryKind,
+  FILE_CHANGES,
   type FileChange,
   FileError,
   type FileErrorReason,
@@ -15,39 +16,25 @@ import {
  */
 export const MAX_CONTENT_BYTES = 15 * 1024 * 1024;
 
-const FILE = 1;
-const DIRECTORY = 2;
-const SYMBOLIC_LINK = 64;
+const TYPES = { folder: 2, file: 1, link: 64, unknown: 0 } as const;
 
 export function typeOf(kind: EntryKind): number {
-  switch (kind) {
-    case "file":
-      return FILE;
-    case "folder":
-      return DIRECTORY;
-    case "link":
-      return SYMBOLIC_LINK;
-    case "unknown":
-      return 0;
-  }
+  return TYPES[kind];
 }
 
 /** A link to a file or a folder has the bits of both. */
 export function kindOf(type: unknown): EntryKind {
   if (typeof type !== "number") return "unknown";
-  if ((type & DIRECTORY) !== 0) return "folder";
-  if ((type & FILE) !== 0) return "file";
-  return (type & SYMBOLIC_LINK) !== 0 ? "link" : "unknown";
+  const kinds = ["folder", "file", "link"] as const;
+  return kinds.find((kind) => (type & TYPES[kind]) !== 0) ?? "unknown";
 }
 
-const CHANGES: readonly FileChange[] = ["created", "changed", "deleted"];
-
 export function changeTypeOf(change: FileChange): number {
-  return CHANGES.indexOf(change);
+  return FILE_CHANGES.indexOf(change);
 }
 
 export function changeOf(type: unknown): FileChange | undefined {
-  return typeof type === "number" ? CHANGES[type] : undefined;
+  return typeof type === "number" ? FILE_CHANGES[type] : undefined;
 }
 
 // --- errors ---

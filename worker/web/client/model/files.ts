@@ -20,7 +20,9 @@ export interface FileInfo {
   readonly modifiedMs: number;
 }
 
-export type FileChange = "created" | "changed" | "deleted";
+/** In the protocol's order. */
+export const FILE_CHANGES = ["created", "changed", "deleted"] as const;
+export type FileChange = (typeof FILE_CHANGES)[number];
 
 /** Reads and changes files. Every function rejects with a `FileError`. */
 export interface Files {
@@ -37,6 +39,9 @@ export interface Files {
   /** Reports changes by others: other programs, other peers. Returns a function that ends it. */
   watch(listener: (path: string, change: FileChange) => void): () => void;
 }
+
+/** Files of this page, which the page ends with the session: their watch, or the exchange with other tabs. */
+export type OwnFiles = Files & { close(): void };
 
 /** Those of `watch`. What one of them throws is an uncaught error of the page. */
 export function createChangeListeners(): Listeners<[path: string, change: FileChange]> {

@@ -1,8 +1,9 @@
 /** The people of a session: who they are, which file they look at, and a click follows them. */
 import type { JSX } from "preact";
+import { nameOf } from "../files/paths.ts";
 import type { Person, Session } from "../model/session.ts";
 import { CopyButton } from "./controls/copy.tsx";
-import { initialsOf, nameOf } from "./controls/format.ts";
+import { initialsOf } from "./controls/format.ts";
 import { Icon } from "./controls/icon.tsx";
 import { EditSwitch } from "./edit-switch.tsx";
 

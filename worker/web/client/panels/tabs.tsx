@@ -1,8 +1,8 @@
 /** The open files. */
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { folderOf, nameOf } from "../files/paths.ts";
 import type { Session, Tab } from "../model/session.ts";
-import { folderOf, nameOf } from "./controls/format.ts";
 import { Icon } from "./controls/icon.tsx";
 
 const MIDDLE = 1;

@@ -1,6 +1,6 @@
 /** Tells the open tabs what others do with their files. */
-
 import type { TabList } from "../documents/tab-list.ts";
+import { isWithin } from "../files/paths.ts";
 import type { FileChange, Files } from "../model/files.ts";
 
 /** Returns a function that ends it. `onChange`: for each change, before the tabs are told. */
@@ -13,7 +13,7 @@ export function followFiles(
     const touched = tabs.tabs
       .peek()
       .map((tab) => tab.path)
-      .filter((open) => open === path || open.startsWith(`${path}/`));
+      .filter((open) => isWithin(open, path));
     onChange(path, change);
     for (const open of touched) {
       if (change === "deleted") tabs.setGone(open, true);

@@ -4,10 +4,11 @@
  */
 import { signal } from "@preact/signals";
 import type { InitData, JoinRoomResponse, Peer } from "open-collaboration-protocol";
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import { createGuestOpener } from "../documents/guest-opener.ts";
 import { createTabList } from "../documents/tab-list.ts";
 import { createRemoteFiles } from "../files/remote-files.ts";
-import type { EndReason, Session } from "../model/session.ts";
+import type { EndReason } from "../model/session.ts";
 import { type Channel, type KnownPeers, openChannel } from "./channel.ts";
 import { createCurrentFiles } from "./current-files.ts";
 import { JoinError } from "./entry.ts";
@@ -15,6 +16,7 @@ import { followFiles } from "./file-changes.ts";
 import {
   createLiveSession,
   type LiveSession,
+  type OwnSession,
   pagePart,
   type SessionEnvironment,
   type SessionOptions,
@@ -33,15 +35,11 @@ export interface GuestState {
   readonly known: KnownPeers;
 }
 
-export interface GuestSession extends Session {
+export interface GuestSession extends OwnSession {
   /** Whether a reload brings the same person back, with what was typed. */
   readonly isRemembered: boolean;
   /** Undefined until the host has sent the workspace. */
   readonly state: GuestState | undefined;
-  /** With no file open: goes to where the host is. */
-  begin(): void;
-  /** Ends it here, and leaves the place to another tab. */
-  moveAway(): void;
 }
 
 /** Of asking the host again: the first one is immediate. */
@@ -89,7 +87,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
     const { roomToken, host } = entry;
     channel = openChannel({ ...options, roomToken, host, hostId: () => host.id });
     const { connection } = channel;
-    connection.peer.onInfo((_origin, peer) => setSelf(peer));
+    connection.peer.onInfo((_origin, peer) => live.setSelf(peer));
     connection.peer.onInit((_origin, data) => setInit(data));
     connection.room.onJoin((_origin, peer) => {
       if (people.add(peer)) live.notify("info", `${people.personOf(peer.id)?.name} has joined`);
@@ -108,7 +106,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
     live.use(channel, () => void rejoin());
     void askHint(roomToken);
     if (restored === undefined) return;
-    setSelf(restored.self);
+    live.setSelf(restored.self);
     channel.restore(restored);
   }
 
@@ -124,11 +122,6 @@ export function startGuestSession(options: GuestOptions): GuestSession {
 
   function showReadOnly(): void {
     live.isReadOnly.value = isReadOnlyByHost || live.isReadOnlyHinted.value;
-  }
-
-  function setSelf(peer: Peer): void {
-    people.setSelf(peer);
-    documents.setSelf(peer.id);
   }
 
   function setInit(data: InitData): void {
@@ -170,10 +163,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
 
   enter(options.restored);
   return {
-    ...pagePart(live),
-    roomId: options.roomId,
-    invitation: options.invitation,
-    meetingUrl: options.meetingUrl,
+    ...pagePart(live, options),
     isHost: false,
     isRemembered: options.isRemembered,
     workspace,
@@ -185,13 +175,8 @@ export function startGuestSession(options: GuestOptions): GuestSession {
     get state() {
       const self = people.ownPeer;
       if (self === undefined || init === undefined) return undefined;
-      const known = {
-        self,
-        others: [],
-        init: presentInit(init, live, isReadOnlyByHost),
-        unanswered: [],
-      };
-      return { entry, known };
+      const sent = presentInit(init, live, isReadOnlyByHost);
+      return { entry, known: { self, others: [], init: sent, unanswered: [] } };
     },
     begin: () => live.follow(entry.host.id),
     moveAway: () => close("moved"),
@@ -204,18 +189,13 @@ function presentInit(init: InitData, { people }: LiveSession, isReadOnly: boolea
   return { ...init, guests, permissions: { ...init.permissions, readonly: isReadOnly } };
 }
 
-interface Asking {
+/** Resolves when `ask` has succeeded or the guest has left; else with why it cannot return. */
+async function askUntilAdmitted(options: {
   readonly left: AbortSignal;
   readonly show: (isWaitingForHost: boolean) => void;
   readonly ask: () => Promise<void>;
-}
-
-/** Resolves when `ask` has succeeded or the guest has left; else with why it cannot return. */
-async function askUntilAdmitted({
-  left,
-  show,
-  ask,
-}: Asking): Promise<"closed" | "rejected" | undefined> {
+}): Promise<"closed" | "rejected" | undefined> {
+  const { left, show, ask } = options;
   if (left.aborted) return undefined;
   show(false);
   for (let attempt = 0; !left.aborted; attempt++) {
@@ -242,11 +222,7 @@ async function suggestsReadOnly(baseUrl: string, roomToken: string): Promise<boo
       headers: { "x-oct-jwt": roomToken },
       credentials: "omit",
     });
-    if (!response.ok) return false;
-    const hints: unknown = await response.json();
-    return (
-      typeof hints === "object" && hints !== null && "readOnly" in hints && hints.readOnly === true
-    );
+    return response.ok && fieldsOf(await response.json())["readOnly"] === true;
   } catch {
     return false;
   }

@@ -4,14 +4,14 @@ import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { createHostOpener } from "../documents/host-opener.ts";
 import { createTabList } from "../documents/tab-list.ts";
 import { serveFiles } from "../files/serve-files.ts";
-import type { Files } from "../model/files.ts";
+import type { Files, OwnFiles } from "../model/files.ts";
 import { followFiles } from "./file-changes.ts";
 import type { LiveSession } from "./live-session.ts";
 
 export function openHostFiles(
   options: {
     /** `watched`: the open files and the listed folders, for files that others can change only where they are looked at. */
-    readonly openFiles: (watched: () => Iterable<string>) => Files & { close(): void };
+    readonly openFiles: (watched: () => Iterable<string>) => OwnFiles;
     /** `saved`, as it was before a reload. */
     readonly saved: ReadonlyMap<string, string> | undefined;
     /** `saved` has changed. */

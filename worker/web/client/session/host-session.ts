@@ -8,14 +8,15 @@ import {
 } from "open-collaboration-protocol";
 import type { HostOpener } from "../documents/host-opener.ts";
 import { isExcluded, partsOf } from "../files/paths.ts";
-import type { Files } from "../model/files.ts";
-import type { EndReason, Session } from "../model/session.ts";
+import type { OwnFiles } from "../model/files.ts";
+import type { EndReason } from "../model/session.ts";
 import { type KnownPeers, openChannel } from "./channel.ts";
 import { openHostFiles } from "./host-files.ts";
 import { createJoinRequests } from "./join-requests.ts";
 import {
   createLiveSession,
   type LiveSession,
+  type OwnSession,
   pagePart,
   type SessionEnvironment,
   type SessionOptions,
@@ -30,14 +31,10 @@ export interface HostState {
   readonly saved: ReadonlyMap<string, string>;
 }
 
-export interface HostSession extends Session {
+export interface HostSession extends OwnSession {
   /** Undefined until the server has sent the host's own description. */
   readonly state: HostState | undefined;
   readonly isSaved: boolean;
-  /** With no file open: opens the one that explains the workspace. */
-  begin(): void;
-  /** Ends it here, and leaves the place to another tab. */
-  moveAway(): void;
 }
 
 const FLUSH_MS = 1000;
@@ -46,7 +43,7 @@ interface HostOptions extends SessionEnvironment, SessionOptions {
   readonly roomToken: string;
   readonly workspace: Workspace;
   /** `watched`: the open files and the listed folders, for files that others can change only where they are looked at. */
-  readonly openFiles: (watched: () => Iterable<string>) => Files & { close(): void };
+  readonly openFiles: (watched: () => Iterable<string>) => OwnFiles;
   /** After a reload. */
   readonly restored: HostState | undefined;
 }
@@ -57,7 +54,7 @@ export function startHostSession(options: HostOptions): HostSession {
     // Other clients can ignore that the session is read-only: their changes must not reach the host's files.
     mayChange: () => !isReadOnly.peek(),
   }));
-  const { people, documents } = live;
+  const { people } = live;
   live.isReadOnly.value = options.restored?.isReadOnly ?? false;
   let isLeaving = false;
   const requests = createJoinRequests(options.workspace, options.remember);
@@ -76,7 +73,7 @@ export function startHostSession(options: HostOptions): HostSession {
   const { files, tabs, opener } = hosted;
 
   connection.peer.onInfo((_origin, peer) => {
-    setSelf(peer);
+    live.setSelf(peer);
     options.remember();
     options.onReady();
   });
@@ -85,14 +82,9 @@ export function startHostSession(options: HostOptions): HostSession {
   connection.room.onClose(() => close(isLeaving ? "left" : "lost"));
   live.use(channel, () => close(isLeaving ? "left" : "lost"));
   if (options.restored !== undefined) {
-    setSelf(options.restored.known.self);
+    live.setSelf(options.restored.known.self);
     channel.restore(options.restored.known);
     options.onReady();
-  }
-
-  function setSelf(peer: Peer): void {
-    people.setSelf(peer);
-    documents.setSelf(peer.id);
   }
 
   function close(reason: EndReason): void {
@@ -101,10 +93,7 @@ export function startHostSession(options: HostOptions): HostSession {
   }
 
   return {
-    ...pagePart(live),
-    roomId: options.roomId,
-    invitation: options.invitation,
-    meetingUrl: options.meetingUrl,
+    ...pagePart(live, options),
     isHost: true,
     workspace: signal(options.workspace),
     joinRequests: requests.open,
@@ -124,9 +113,9 @@ export function startHostSession(options: HostOptions): HostSession {
     get state() {
       const self = people.ownPeer;
       if (self === undefined) return undefined;
-      const known = { self, others: people.otherPeers, init: undefined };
+      const { unanswered } = requests;
       return {
-        known: { ...known, unanswered: requests.unanswered },
+        known: { self, others: people.otherPeers, init: undefined, unanswered },
         isReadOnly: live.isReadOnly.peek(),
         saved: new Map(hosted.saved),
       };
@@ -134,6 +123,7 @@ export function startHostSession(options: HostOptions): HostSession {
     get isSaved() {
       return opener.isSaved;
     },
+    // Opens the file that explains the workspace.
     begin() {
       const [folder = ""] = options.workspace.folders;
       files.list(folder).then(

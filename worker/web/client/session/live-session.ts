@@ -3,6 +3,7 @@
  * guest-session.ts and host-session.ts build on it.
  */
 import { effect, type ReadonlySignal, signal } from "@preact/signals";
+import type { Peer } from "open-collaboration-protocol";
 import { createSharedDocuments, type SharedDocuments } from "../documents/shared-documents.ts";
 import type { TabList } from "../documents/tab-list.ts";
 import type { Connection, EndReason, Notice, Session } from "../model/session.ts";
@@ -32,6 +33,14 @@ export interface SessionOptions {
   readonly keys: Keys;
   readonly transports: TransportNames;
   readonly onReady: () => void;
+}
+
+/** What the page's owner does with its session, beside what its panels do. */
+export interface OwnSession extends Session {
+  /** With no file open: goes to where the host is, or opens what explains the workspace. */
+  begin(): void;
+  /** Ends it here, and leaves the place to another tab. */
+  moveAway(): void;
 }
 
 /** What a host decides about its documents; a guest accepts what the others send. */
@@ -137,6 +146,10 @@ export function createLiveSession(
     dismiss: (notice: Notice): void => {
       notices.value = notices.peek().filter(({ id }) => id !== notice.id);
     },
+    setSelf(peer: Peer): void {
+      people.setSelf(peer);
+      documents.setSelf(peer.id);
+    },
     /** A peer has left. */
     removePeer(id: string): void {
       const gone = people.remove(id);
@@ -179,8 +192,14 @@ export function createLiveSession(
 }
 
 /** What the page sees of a guest's and of a host's session alike. */
-export function pagePart({ people, documents, chat, ...live }: LiveSession) {
+export function pagePart(
+  { people, documents, chat, ...live }: LiveSession,
+  { roomId, invitation, meetingUrl }: SessionOptions,
+) {
   return {
+    roomId,
+    invitation,
+    meetingUrl,
     connection: live.connection,
     self: people.self,
     people: people.others,

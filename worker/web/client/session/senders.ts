@@ -4,6 +4,7 @@
  * has left, so that nothing is encrypted for that person any more.
  */
 import { Messages, type ProtocolBroadcastConnection } from "open-collaboration-protocol";
+import { fieldsOf } from "../../../../shared/base/json.ts";
 
 type Handler = (origin: string, ...params: unknown[]) => unknown;
 type Register = (type: string | { readonly method: string } | Handler, handler?: Handler) => void;
@@ -13,8 +14,7 @@ type Rule = (origin: string, hostId: string | undefined, params: readonly unknow
 const ofServer: Rule = (origin) => origin === "";
 const ofHost: Rule = (origin, hostId) => origin === hostId;
 /** The server sends it in the name of the peer that it is about. */
-const ofThatPeer: Rule = (origin, _hostId, [peer]) =>
-  typeof peer === "object" && peer !== null && "id" in peer && peer.id === origin;
+const ofThatPeer: Rule = (origin, _hostId, [peer]) => fieldsOf(peer)["id"] === origin;
 
 const RULES: ReadonlyMap<string, Rule> = new Map([
   [Messages.Peer.Join.method, ofServer],

@@ -1,4 +1,5 @@
 /** The sessions of this browser: with them a reloaded or reopened page is the same person again. */
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import type { Backend } from "./backend.ts";
 import type { ProblemReport } from "./problem.ts";
 
@@ -41,8 +42,8 @@ export function createSessionStore(deps: {
       return isUsable(value) ? value : undefined;
     },
     async put(session: SessionRecord): Promise<void> {
-      const change = { store: "sessions", put: session.roomId, value: session } as const;
-      await report.write(backend.write([change]));
+      const { roomId } = session;
+      await report.write(backend.write([{ store: "sessions", put: roomId, value: session }]));
     },
     /** With its updates. */
     async delete(roomId: string): Promise<void> {
@@ -84,15 +85,9 @@ function removal(roomId: string) {
 
 /** Another version of this page may have written it. */
 function isRecord(value: unknown): value is SessionRecord {
-  if (typeof value !== "object" || value === null) return false;
-  const { roomId, roomToken, publicKey, keys, workspace, lastUsedMs } = value as Record<
-    keyof SessionRecord,
-    unknown
-  >;
+  const { roomId, roomToken, publicKey, keys, workspace, lastUsedMs } = fieldsOf(value);
   return (
-    typeof roomId === "string" &&
-    typeof roomToken === "string" &&
-    typeof publicKey === "string" &&
+    [roomId, roomToken, publicKey].every((text) => typeof text === "string") &&
     typeof keys === "object" &&
     typeof workspace === "object" &&
     typeof lastUsedMs === "number"

@@ -10,36 +10,17 @@ import type { ProblemReport } from "./problem.ts";
 /** After a failed write; what was not written stays in memory until then. */
 const RETRY_MS = 5_000;
 
-/** No function rejects: a failure is reported. */
-export interface UpdateStore {
-  /** Returns at once. Updates that arrive during a write are written together. A failed write is repeated. */
-  append(roomId: string, update: Uint8Array): void;
-  load(roomId: string): Promise<readonly Uint8Array[]>;
-  /** Replaces the updates that this page has loaded and appended by `merged`, which contains them; other tabs' stay. */
-  compact(roomId: string, merged: Uint8Array): Promise<void>;
-  /** Resolves when all that was appended is written, or when writing it has failed. */
-  flush(): Promise<void>;
-  /** How many writes of a session this page would replace by `compact`. */
-  count(roomId: string): number;
-}
-
-/** For the database itself. */
-export interface OwnedUpdateStore extends UpdateStore {
-  /** The session is deleted: what is not written yet is not written any more. */
-  readonly drop: (roomId: string) => void;
-  close(): void;
-}
-
 /** What this page knows of a session's updates. */
 interface Room {
   readonly keys: Set<string>;
   unwritten: Uint8Array[];
 }
 
+/** No function rejects: a failure is reported. */
 export function createUpdateStore(deps: {
   readonly backend: Backend;
   readonly report: ProblemReport;
-}): OwnedUpdateStore {
+}) {
   const { backend, report } = deps;
   const rooms = new Map<string, Room>();
   /** Keys of different tabs, and of one tab before and after a reload, differ. */
@@ -61,6 +42,7 @@ export function createUpdateStore(deps: {
     return [...rooms.values()].some(({ unwritten }) => unwritten.length > 0);
   }
 
+  /** Resolves when all that was appended is written, or when writing it has failed. */
   const flush = oneFlight(async () => {
     while (isPending()) {
       const batch = [...rooms].flatMap(([roomId, room]) =>
@@ -86,6 +68,7 @@ export function createUpdateStore(deps: {
     }, RETRY_MS);
   }
 
+  /** Replaces the updates that this page has loaded and appended by `merged`, which contains them; other tabs' stay. */
   async function compact(roomId: string, merged: Uint8Array): Promise<void> {
     const room = roomOf(roomId);
     const replaced = [...room.keys];
@@ -100,11 +83,12 @@ export function createUpdateStore(deps: {
   }
 
   return {
-    append(roomId, update) {
+    /** Returns at once. Updates that arrive during a write are written together. A failed write is repeated. */
+    append(roomId: string, update: Uint8Array): void {
       roomOf(roomId).unwritten.push(update);
       void flush();
     },
-    async load(roomId) {
+    async load(roomId: string): Promise<readonly Uint8Array[]> {
       await flush();
       // The keys first: what another tab writes between the two is returned, and is not replaced later.
       const keys = await report.read(backend.keys("updates", `${roomId}/`));
@@ -116,11 +100,11 @@ export function createUpdateStore(deps: {
     },
     compact,
     flush,
-    count: (roomId) => rooms.get(roomId)?.keys.size ?? 0,
-    drop: (roomId) => {
-      rooms.delete(roomId);
-    },
-    close() {
+    /** How many writes of a session this page would replace by `compact`. */
+    count: (roomId: string) => rooms.get(roomId)?.keys.size ?? 0,
+    /** The session is deleted: what is not written yet is not written any more. */
+    drop: (roomId: string): void => void rooms.delete(roomId),
+    close(): void {
       isClosed = true;
       clearTimeout(retry);
     },

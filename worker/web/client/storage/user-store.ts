@@ -1,4 +1,5 @@
 /** Who is signed in, for each edge that this page was loaded from: edges below different paths share the browser's storage. */
+import { fieldsOf } from "../../../../shared/base/json.ts";
 import type { Backend } from "./backend.ts";
 import type { ProblemReport } from "./problem.ts";
 
@@ -20,18 +21,15 @@ export function createUserStore(deps: {
       return isUser(value) ? value : undefined;
     },
     async put(baseUrl: string, user: User): Promise<void> {
-      const change = { store: "users", put: baseUrl, value: user } as const;
-      await report.write(backend.write([change]));
+      await report.write(backend.write([{ store: "users", put: baseUrl, value: user }]));
     },
     async delete(baseUrl: string): Promise<void> {
-      const change = { store: "users", remove: baseUrl } as const;
-      await report.write(backend.write([change]));
+      await report.write(backend.write([{ store: "users", remove: baseUrl }]));
     },
   };
 }
 
 function isUser(value: unknown): value is User {
-  if (typeof value !== "object" || value === null) return false;
-  const { name, token } = value as Record<keyof User, unknown>;
+  const { name, token } = fieldsOf(value);
   return typeof name === "string" && typeof token === "string";
 }

@@ -1,13 +1,5 @@
-/** Values as people read them, and names of files. Pure. */
-
-export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
-}
-
-/** Empty for one of the workspace's own folders. */
-export function folderOf(path: string): string {
-  return path.slice(0, Math.max(0, path.lastIndexOf("/")));
-}
+/** Values as people read them. Pure. */
+import { nameOf } from "../../files/paths.ts";
 
 export function formatBytes(bytes: number): string {
   if (bytes < 1_000) return `${bytes} bytes`;

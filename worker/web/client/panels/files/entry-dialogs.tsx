@@ -1,9 +1,9 @@
 /** Creates, renames and deletes files and folders, each by a dialog. */
 import type { JSX } from "preact";
 import { useId, useRef } from "preact/hooks";
+import { folderOf, nameOf } from "../../files/paths.ts";
 import type { Session } from "../../model/session.ts";
 import { Dialog } from "../controls/dialog.tsx";
-import { folderOf, nameOf } from "../controls/format.ts";
 import type { FileTree } from "./tree.ts";
 
 export type EntryTask =

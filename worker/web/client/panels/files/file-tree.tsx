@@ -2,10 +2,10 @@
 import { type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useId, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { folderOf } from "../../files/paths.ts";
 import { zipFiles } from "../../files/zip.ts";
 import type { Session } from "../../model/session.ts";
 import { saveFile } from "../controls/download.ts";
-import { folderOf } from "../controls/format.ts";
 import { Icon } from "../controls/icon.tsx";
 import { Menu, type MenuItem } from "../controls/menu.tsx";
 import { Problem } from "../controls/problem.tsx";

@@ -1,5 +1,5 @@
 /** The keyboard of the file tree, per the tree pattern of ARIA's authoring practices. */
-import { folderOf } from "../controls/format.ts";
+import { folderOf } from "../../files/paths.ts";
 import type { FileTree } from "./tree.ts";
 import { type EntryRow, rowForKey, rowForText } from "./tree-rows.ts";
 

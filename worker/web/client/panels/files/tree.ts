@@ -1,7 +1,7 @@
 /** The state of the file tree: folders are read when they are expanded, and again when others changed them. */
 import { computed, effect, signal } from "@preact/signals";
+import { folderOf } from "../../files/paths.ts";
 import type { Session } from "../../model/session.ts";
-import { folderOf } from "../controls/format.ts";
 import { messageOf } from "../controls/use-action.ts";
 import { type FolderState, rowsOf } from "./tree-rows.ts";
 
