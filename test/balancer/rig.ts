@@ -397,6 +397,17 @@ export function keyFor(rig: Rig, worker: string): SessionKey {
   }
 }
 
+/** Resolves when `read` returns the same number twice, between two polls. */
+export async function standsStill(what: string, read: () => number): Promise<void> {
+  let before = -1;
+  await until(what, () => {
+    const now = read();
+    const isStill = now === before;
+    before = now;
+    return isStill;
+  });
+}
+
 /** The status of the first response in `text`. */
 export function statusOf(text: string): number {
   return Number(/^HTTP\/1\.1 (\d\d\d)/.exec(text)?.[1]);

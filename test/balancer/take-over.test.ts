@@ -11,7 +11,6 @@ import type { SessionId, SessionKey, WorkerId } from "../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../shared/base/worker-tag.ts";
 import { onlyKey } from "../../shared/settings/keyring.ts";
 import type { WorkerRecord } from "../../shared/store/member.ts";
-import type { SessionRecord } from "../../shared/store/store.ts";
 import { watchMachine } from "../support/machine.ts";
 import type { RawSocket } from "../support/sockets.ts";
 import {
@@ -24,6 +23,7 @@ import {
   startRig,
   workerRecord,
 } from "./rig.ts";
+import { sessionRecord } from "./router-rig.ts";
 
 const machine = watchMachine();
 
@@ -96,21 +96,6 @@ function accepted(epoch?: number): string {
 
 function marks(epoch: number | undefined): string {
   return epoch === undefined ? "" : `x-ct-session: ${ROOM}\r\nx-ct-epoch: ${epoch}\r\n`;
-}
-
-function record(owner: string, epoch: number): SessionRecord {
-  return {
-    id: ROOM,
-    owner: owner as WorkerId,
-    incarnation: "i" as SessionRecord["incarnation"],
-    epoch,
-    state: "open",
-    userId: "u",
-    clock: 0,
-    peers: [],
-    revokedTokens: [],
-    createdMs: 0,
-  };
 }
 
 describe("a worker that is stopped", () => {
@@ -230,12 +215,12 @@ describe("a session whose owner is unhealthy", () => {
     const a = await stoppable("a");
     const b = await stoppable("b", () => ok("from b", marks(8)));
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
-    rig.records.set(ROOM, record("a", 7));
+    rig.records.set(ROOM, sessionRecord(ROOM, "a", 7));
     expect(await rig.ask(get(ROOM))).toContain("from a");
     a.stop();
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
-    rig.records.set(ROOM, record("b", 8));
+    rig.records.set(ROOM, sessionRecord(ROOM, "b", 8));
     a.goOn();
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("healthy");
     expect(await rig.ask(get(ROOM))).toContain("from b");
@@ -250,7 +235,7 @@ describe("a session whose owner is unhealthy", () => {
         : `HTTP/1.1 421 Misdirected Request\r\nx-ct-owner: a\r\nx-ct-epoch: 7\r\nx-ct-key: ${ROOM}\r\nContent-Length: 0\r\n\r\n`,
     );
     const rig = await rigWith([a.record, b.record], { probe: PROBE });
-    rig.records.set(ROOM, record("a", 7));
+    rig.records.set(ROOM, sessionRecord(ROOM, "a", 7));
     a.stop();
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     const asked = rig.ask(get(ROOM));
@@ -269,7 +254,7 @@ describe("a session whose owner is unhealthy", () => {
     const rig = await rigWith([a.record, { ...b.record, state: "draining" }, c.record], {
       probe: PROBE,
     });
-    rig.records.set(ROOM, record("a", 7));
+    rig.records.set(ROOM, sessionRecord(ROOM, "a", 7));
     a.stop();
     await expect.poll(() => statusOf(rig, "a"), { timeout: 5000 }).toBe("unhealthy");
     expect(await rig.ask(get(ROOM))).toContain("from c");
@@ -279,7 +264,7 @@ describe("a session whose owner is unhealthy", () => {
 test("without workers that take new sessions, requests wait for a session whose owner is gone, but not for one without a record", async () => {
   const b = await stoppable("b");
   const rig = await rigWith([{ ...b.record, state: "draining" }]);
-  rig.records.set(ROOM, record("a", 7));
+  rig.records.set(ROOM, sessionRecord(ROOM, "a", 7));
   const waiting = rig.ask(get(ROOM));
   await expect.poll(() => rig.counters.value("balancer.held")).toBe(1);
   expect(await rig.ask(get("another"))).toContain("503 Service Unavailable");

@@ -162,12 +162,17 @@ export function head(...lines: string[]): string {
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
+/** A request without a body; `start` is the method and the target. */
+export function request(start: string, ...fields: string[]): string {
+  return head(`${start} HTTP/1.1`, "Host: h", ...fields);
+}
+
 export function get(...fields: string[]): string {
-  return head("GET / HTTP/1.1", "Host: h", ...fields);
+  return request("GET /", ...fields);
 }
 
 export function post(body: string, ...fields: string[]): string {
-  return `${head("POST / HTTP/1.1", "Host: h", ...fields)}${body}`;
+  return `${request("POST /", ...fields)}${body}`;
 }
 
 /** A POST with a chunked `body`, given with its chunk sizes. */

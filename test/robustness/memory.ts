@@ -31,6 +31,13 @@ export function bufferBytes(): number {
   return process.memoryUsage().arrayBuffers;
 }
 
+/** Bytes of the heap and outside of it, after a garbage collection. */
+export function usedBytes(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
 /** Resident memory of another process, in bytes. */
 export function residentBytes(pid: number): number {
   const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];

@@ -16,6 +16,23 @@ beforeAll(async () => {
 });
 
 const create = (): Promise<World> => createWorld(pairs, startMs);
+
+/** A world whose only balancer leads. */
+async function createLed() {
+  const world = await create();
+  const leader = await world.open();
+  leader.isLeading = true;
+  return { world, leader };
+}
+
+/** A world of two balancers, one of which leads. */
+async function createPair() {
+  const world = await create();
+  const [leader, other] = [await world.open(), await world.open()];
+  leader.isLeading = true;
+  return { world, leader, other };
+}
+
 const orders = ({ jobs }: World): number => jobs.filter(({ kind }) => kind === "order").length;
 
 const FAILED: CaFailure = {
@@ -81,9 +98,7 @@ test("any balancer gives the responses to the leader's challenges, and nobody re
 });
 
 test("the certificate is renewed after two thirds of its lifetime, and stays in use when that fails", async () => {
-  const world = await create();
-  const [leader, other] = [await world.open(), await world.open()];
-  leader.isLeading = true;
+  const { world, leader, other } = await createPair();
   await world.pass(5000);
   world.order = async () => FAILED;
   world.jump(59 * DAY);
@@ -137,9 +152,7 @@ test("an authority that limits orders is left alone as long as it says, also by 
 });
 
 test("an operator can renew at any time, at the leader, one order at a time", async () => {
-  const world = await create();
-  const [leader, other] = [await world.open(), await world.open()];
-  leader.isLeading = true;
+  const { world, leader, other } = await createPair();
   await world.pass(5000);
   expect(other.acme.renew()).toBe("not leading");
   let finish: (result: CaResult) => void = () => {};
@@ -189,10 +202,8 @@ test("the authority's window decides when the certificate is renewed, and one th
 });
 
 test("an authority that says nothing about a certificate changes nothing", async () => {
-  const world = await create();
-  const leader = await world.open();
+  const { world, leader } = await createLed();
   world.inspect = async () => FAILED;
-  leader.isLeading = true;
   await world.pass(20_000);
   expect(world.jobs.map(({ kind }) => kind)).toEqual(["order", "inspect"]);
   expect(leader.acme.status.problem).toBeUndefined();
@@ -246,9 +257,7 @@ test("a certificate that arrives while the store is away is used, and written wh
 });
 
 test("a store that was emptied gets the certificate again from any balancer, before there is a leader", async () => {
-  const world = await create();
-  const [one, two] = [await world.open(), await world.open()];
-  one.isLeading = true;
+  const { world, leader: one, other: two } = await createPair();
   await world.pass(10_000);
   world.store.isAway = true;
   one.isLeading = false;
@@ -376,9 +385,7 @@ test("a former leader whose job ends late does not bring back an old certificate
 });
 
 test("a store that was restored from an old copy gets the newest certificate back", async () => {
-  const world = await create();
-  const [one, two] = [await world.open(), await world.open()];
-  one.isLeading = true;
+  const { world, leader: one, other: two } = await createPair();
   await world.pass(10_000);
   const old = world.store.backUp();
   expect(one.acme.renew()).toBeUndefined();
@@ -391,21 +398,17 @@ test("a store that was restored from an old copy gets the newest certificate bac
 });
 
 test("a job that fails in this program is a failure like others: recorded, told, and repeated later", async () => {
-  const world = await create();
-  const leader = await world.open();
+  const { world, leader } = await createLed();
   world.order = async () => {
     throw new Error("the thread ended with status 1");
   };
-  leader.isLeading = true;
   await world.pass(HOUR);
   expect(orders(world)).toBeLessThan(6);
   expect(leader.acme.status.problem).toBe("the thread ended with status 1");
 });
 
 test("an order by hand that fails is tried again, and the log says when", async () => {
-  const world = await create();
-  const leader = await world.open();
-  leader.isLeading = true;
+  const { world, leader } = await createLed();
   await world.pass(10_000);
   const { order } = world;
   world.order = async () => ({ ...FAILED, kind: "unreachable" });
@@ -421,9 +424,7 @@ test("an order by hand that fails is tried again, and the log says when", async 
 });
 
 test("an operator's order is forgotten with the lead", async () => {
-  const world = await create();
-  const leader = await world.open();
-  leader.isLeading = true;
+  const { world, leader } = await createLed();
   await world.pass(10_000);
   world.store.isAway = true;
   expect(leader.acme.renew()).toBeUndefined();
@@ -454,9 +455,7 @@ test("a certificate that is not valid by this machine's clock is used, named, an
 });
 
 test("a balancer that stops ends its job, and nothing happens afterwards", async () => {
-  const world = await create();
-  const leader = await world.open();
-  leader.isLeading = true;
+  const { world, leader } = await createLed();
   world.order = async (_job, takeStep) => {
     await takeStep({ step: "account", url: "a", key: "k" });
     void leader.close();
@@ -470,15 +469,13 @@ test("a balancer that stops ends its job, and nothing happens afterwards", async
 });
 
 test("an authority that calls each certificate revoked is asked for fewer and fewer", async () => {
-  const world = await create();
-  const leader = await world.open();
+  const { world } = await createLed();
   world.inspect = async () => ({
     outcome: "inspected",
     window: undefined,
     retryAfterMs: undefined,
     isRevoked: true,
   });
-  leader.isLeading = true;
   await world.pass(12 * MINUTE);
   expect(orders(world)).toBe(3);
   await world.pass(2 * HOUR);
@@ -486,13 +483,11 @@ test("an authority that calls each certificate revoked is asked for fewer and fe
 });
 
 test("a failure while the store goes away is told once, and counted once", async () => {
-  const world = await create();
-  const leader = await world.open();
+  const { world, leader } = await createLed();
   world.order = async () => {
     world.store.isReadOnly = true;
     return FAILED;
   };
-  leader.isLeading = true;
   await world.pass(4000);
   expect(leader.lines.filter((line) => line.includes("HTTPS does not work"))).toHaveLength(1);
   expect(leader.acme.status.failures).toBe(1);

@@ -10,12 +10,7 @@ import type { Router } from "../../../balancer/routing/router.ts";
 import { findRoute, type Route, routedRequest } from "../../../balancer/routing/session-key.ts";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
-import {
-  newSessionId,
-  type SessionId,
-  type SessionKey,
-  type WorkerId,
-} from "../../../shared/base/ids.ts";
+import { newSessionId, type SessionKey, type WorkerId } from "../../../shared/base/ids.ts";
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import type { ExplainedHead } from "../../../shared/control/command.ts";
 import { type Explanation, parseExplanation } from "../../../shared/control/explanation.ts";
@@ -31,7 +26,7 @@ import {
   startSimpleWorker,
   workerRecord,
 } from "../rig.ts";
-import { openRouter } from "../router-rig.ts";
+import { openRouter, sessionRecord } from "../router-rig.ts";
 
 const NONE: ReadonlySet<WorkerId> = new Set();
 function routeOf(head: ExplainedHead): Route {
@@ -88,7 +83,7 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
   const keys = Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? newSessionId() : `team ${i}`));
   for (const key of keys as SessionKey[]) {
     const owner = random.pick([...workers.map(({ id }) => id), "elsewhere" as WorkerId]);
-    if (random.chance(0.6)) records.set(key, record(key, owner));
+    if (random.chance(0.6)) records.set(key, sessionRecord(key, owner, 10));
     if (random.chance(0.5)) router.learn(key, random.chance(0.8) ? owner : w0(workers), 10);
   }
   for (const { id } of workers) {
@@ -106,21 +101,6 @@ function randomEdge(random: Random, requests: number, mayBeLate: boolean): Rando
 
 function w0([first]: readonly WorkerRecord[]): WorkerId {
   return first?.id ?? ("" as WorkerId);
-}
-
-function record(key: SessionKey, owner: WorkerId): SessionRecord {
-  return {
-    id: key as SessionId,
-    owner,
-    incarnation: "i" as SessionRecord["incarnation"],
-    epoch: 10,
-    state: "open",
-    userId: "u",
-    clock: 0,
-    peers: [],
-    revokedTokens: [],
-    createdMs: 0,
-  };
 }
 
 /** Each rule, alone and together with rules of lower precedence. */
@@ -265,7 +245,7 @@ test("300 random requests over HTTP get their response from the worker that the 
   });
   const keys = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? newSessionId() : `team-${i}`));
   for (const key of keys as SessionKey[]) {
-    if (random.chance(0.5)) rig.records.set(key, record(key, random.pick(records).id));
+    if (random.chance(0.5)) rig.records.set(key, sessionRecord(key, random.pick(records).id, 10));
   }
   const sids = [
     ...records.map(sidOf),

@@ -5,6 +5,7 @@ import { createTrustedProxies } from "../../../balancer/http1/forwarding.ts";
 import { createRequestLog } from "../../../balancer/logs/request-log.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
+import { request } from "../../conformance/case.ts";
 import { atEnd } from "../../support/at-end.ts";
 import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -47,9 +48,9 @@ describe("each request has exactly one line", () => {
   test("pipelined requests on one connection have one line each", async () => {
     const rig = await rigWith(await startSimpleWorker((_head, index) => ok("x".repeat(index))));
     await rig.ask(
-      "GET /0 HTTP/1.1\r\nHost: h\r\n\r\n" +
-        "HEAD /1 HTTP/1.1\r\nHost: h\r\n\r\n" +
-        "GET http://h/2?q HTTP/1.0\r\nHost: h\r\n\r\n",
+      [request("GET /0"), request("HEAD /1"), "GET http://h/2?q HTTP/1.0\r\nHost: h\r\n\r\n"].join(
+        "",
+      ),
     );
     await expect
       .poll(logged)
@@ -68,9 +69,9 @@ describe("each request has exactly one line", () => {
           : ok("y".repeat(100_000)),
       ),
     );
-    await rig.ask("GET /long HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    await rig.ask(request("GET /long", "Connection: close"));
     // As nginx counts: what was sent behind the head, chunk framing included.
-    await rig.ask("GET /chunks HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    await rig.ask(request("GET /chunks", "Connection: close"));
     await rig.ask("GET /chunks HTTP/1.0\r\n\r\n");
     await expect
       .poll(logged)
@@ -115,11 +116,11 @@ describe("each request has exactly one line", () => {
       }
     });
     const rig = await rigWith(worker);
-    const before = await rig.send("GET /before HTTP/1.1\r\nHost: h\r\n\r\n");
+    const before = await rig.send(request("GET /before"));
     await (await worker.connection(0)).has("/before");
     before.socket.resetAndDestroy();
     await expect.poll(logged).toEqual(['"GET /before HTTP/1.1" 499 0']);
-    const within = await rig.send("GET /half HTTP/1.1\r\nHost: h\r\n\r\n");
+    const within = await rig.send(request("GET /half"));
     await within.has("half");
     within.socket.resetAndDestroy();
     await expect.poll(logged).toContain('"GET /half HTTP/1.1" 200 4');
@@ -135,10 +136,8 @@ describe("each request has exactly one line", () => {
       socket.socket.end();
     });
     const rig = await rigWith(worker);
-    await rig.ask("POST /half HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
-    await rig.ask(
-      "POST /bad HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    );
+    await rig.ask(request("POST /half", "Content-Length: 0"));
+    await rig.ask(request("POST /bad", "Content-Length: 0", "Connection: close"));
     await expect
       .poll(logged)
       .toEqual([
@@ -177,7 +176,7 @@ describe("each request has exactly one line", () => {
 test("reopening the logs creates new files after they were renamed", async () => {
   const rig = await rigWith(await startSimpleWorker(() => ok("")));
   const get = (path: string): Promise<string> =>
-    rig.ask(`GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    rig.ask(request(`GET ${path}`, "Connection: close"));
   await get("/one");
   await expect.poll(logged).toEqual(['"GET /one HTTP/1.1" 200 0']);
   renameSync(join(folder, "access.log"), join(folder, "access.log.1"));
@@ -193,7 +192,7 @@ test.runIf(existsSync("/dev/full"))(
     symlinkSync("/dev/full", join(folder, "error.log"));
     const rig = await rigWith(await startSimpleWorker(() => ok("fine")));
     for (let i = 0; i < 5; i++) {
-      const answer = await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+      const answer = await rig.ask(request("GET /", "Connection: close"));
       expect(answer).toContain("fine");
     }
     expect(await rig.ask("nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);

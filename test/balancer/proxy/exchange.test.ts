@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { UpstreamError } from "../../../balancer/upstreams/connection.ts";
 import {
@@ -11,6 +9,8 @@ import {
 import { taggedId, workerTag } from "../../../shared/base/worker-tag.ts";
 import { edgeProof } from "../../../shared/net/edge-headers.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
+import { request } from "../../conformance/case.ts";
+import { usedBytes } from "../../robustness/memory.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { freePort } from "../../support/ports.ts";
 import type { RawSocket } from "../../support/sockets.ts";
@@ -23,6 +23,7 @@ import {
   type RawWorker,
   type Rig,
   type RigOptions,
+  standsStill,
   startLiveStatus,
   startRawRig,
   startRawWorker,
@@ -32,6 +33,7 @@ import {
   statusOf,
   workerRecord,
 } from "../rig.ts";
+import { FREE } from "../router-rig.ts";
 
 const machine = watchMachine();
 
@@ -39,8 +41,8 @@ function rigWith(workers: readonly WorkerRecord[], options: RigOptions = {}): Pr
   return startRig({ ...options, workers });
 }
 
-const GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-const GET_AND_CLOSE = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const GET = request("GET /");
+const GET_AND_CLOSE = request("GET /", "Connection: close");
 
 function post(body: string, more = ""): string {
   return `POST / HTTP/1.1\r\nHost: h\r\n${more}Content-Length: ${body.length}\r\n\r\n${body}`;
@@ -71,16 +73,14 @@ describe("what the worker sees", () => {
 
   test("a worker gets the key that the client chose, and the path without it", async () => {
     const { worker, rig } = await startRawRig();
-    await rig.send(
-      "POST /k/my%20key/api/session/create?x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
-    );
+    await rig.send(request("POST /k/my%20key/api/session/create?x", "Content-Length: 0"));
     const head = await (await worker.connection(0)).head();
     expect(head).toContain("POST /api/session/create?x HTTP/1.1\r\n");
     expect(head).toContain("x-ct-key: my key");
   });
 
   test.each([
-    ["a bad request", "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400],
+    ["a bad request", request("GET /", "Transfer-Encoding: gzip, chunked"), 400],
     ["a request without Host", "GET / HTTP/1.1\r\n\r\n", 400],
     ["HTTP/0.9", "GET /\r\n\r\n", 400],
     ["bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", 400],
@@ -207,7 +207,7 @@ describe("a connection to the worker", () => {
     slow.write(ok("late"));
     await client.has("late");
     await slow.end();
-    client.write("GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.write(request("GET /next"));
     const fresh = await worker.withHead(2);
     fresh.write(ok("fresh"));
     await client.has("fresh");
@@ -264,9 +264,7 @@ describe("bodies", () => {
       socket.write(`HTTP/1.1 200 OK\r\nX-Same: ${same}\r\nContent-Length: ${size}\r\n\r\n`);
       socket.socket.write(block);
     });
-    const client = await rig.send(
-      `PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: ${size}\r\n\r\n`,
-    );
+    const client = await rig.send(request("PUT /", "Connection: close", `Content-Length: ${size}`));
     client.socket.write(block);
     await until("the end of the response", () => client.ended);
     const at = client.text.indexOf("\r\n\r\n");
@@ -297,13 +295,10 @@ describe("bodies", () => {
     upstream.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`);
     upstream.socket.write(Buffer.alloc(size, "x"));
     // It stops long before the end: socket buffers hold some MiB.
-    let before = -1;
-    await until("the worker is held back", () => {
-      const now = upstream.socket.bytesWritten - upstream.socket.writableLength;
-      const still = now === before;
-      before = now;
-      return still;
-    });
+    await standsStill(
+      "the worker is held back",
+      () => upstream.socket.bytesWritten - upstream.socket.writableLength,
+    );
     expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
     client.socket.resume();
     await until("all of it", () => client.ended);
@@ -314,17 +309,11 @@ describe("bodies", () => {
     const { worker, rig } = await startRawRig();
     const client = await rig.client();
     const size = 64 * 1024 * 1024;
-    client.write(`PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: ${size}\r\n\r\n`);
+    client.write(request("PUT /", `Content-Length: ${size}`));
     const upstream = await worker.withHead(0);
     upstream.socket.pause();
     client.socket.write(Buffer.alloc(size, "x"));
-    let before = -1;
-    await until("the client is held back", () => {
-      const now = client.socket.writableLength;
-      const still = now === before;
-      before = now;
-      return still;
-    });
+    await standsStill("the client is held back", () => client.socket.writableLength);
     expect(client.socket.writableLength).toBeGreaterThan(size / 4);
     upstream.socket.resume();
     await until("all of it", () => upstream.text.length >= size);
@@ -391,9 +380,7 @@ describe("a response", () => {
 
   test("a 100 reaches a client that waits for it, and its body the worker", async () => {
     const { worker, rig } = await startRawRig();
-    const client = await rig.send(
-      "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
-    );
+    const client = await rig.send(request("POST /", "Expect: 100-continue", "Content-Length: 4"));
     const upstream = await worker.connection(0);
     expect(await upstream.head()).toContain("Expect: 100-continue");
     upstream.write("HTTP/1.1 100 Continue\r\n\r\n");
@@ -557,9 +544,7 @@ describe("a worker that fails", () => {
   test("a worker that refuses the connection is unhealthy and gets no new requests", async () => {
     const { rig, key } = await withRefused();
     for (let i = 0; i < 5; i++)
-      await rig.ask(
-        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
-      );
+      await rig.ask(request("GET /", `ctstickiness: ${key}`, "Connection: close"));
     expect(rig.counters.value("balancer.retries")).toBe(1);
     expect(rig.path.router.usable).toBe(1);
   });
@@ -585,9 +570,7 @@ describe("a worker that fails", () => {
 
     const again = await rigWith([workerRecord("bad", bad.port), workerRecord("good", good.port)]);
     expect(
-      await again.ask(
-        `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: ${key}\r\nConnection: close\r\n\r\n`,
-      ),
+      await again.ask(request("GET /", `ctstickiness: ${key}`, "Connection: close")),
     ).toContain("good");
   });
 
@@ -705,14 +688,7 @@ describe("421", () => {
     // The alias is looked up each time; the owner of the room is cached.
     expect(rig.counters.value("balancer.misdirected", "replayed")).toBe(2);
     const known = await rig.path.router.choose(
-      {
-        tag: undefined,
-        key: { rule: "claim", key: ROOM },
-        target: "/",
-        isCreate: false,
-        isSignIn: false,
-        isRepeatable: false,
-      },
+      { ...FREE, key: { rule: "claim", key: ROOM } },
       new Set(),
     );
     expect(known).toMatchObject({ upstream: { id: "b" }, reason: "record" });
@@ -741,9 +717,7 @@ describe("421", () => {
   test("a 421 to a request with an engine.io id is passed to the client without internal headers", async () => {
     const { rig, recordA, b } = await pair();
     const sid = taggedId(workerTag(recordA.id, recordA.incarnation));
-    const response = await rig.ask(
-      `GET /socket.io/?sid=${sid} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
-    );
+    const response = await rig.ask(request(`GET /socket.io/?sid=${sid}`, "Connection: close"));
     expect(statusOf(response)).toBe(421);
     expect(response).not.toMatch(/x-ct-/i);
     expect(b.connections).toHaveLength(0);
@@ -843,11 +817,7 @@ describe("a session whose owner cannot be reached", () => {
   test("a request for a new session does not wait while there is no worker", async () => {
     const rig = await rigWith([workerRecord("a", await freePort())]);
     expect(
-      statusOf(
-        await rig.ask(
-          `GET / HTTP/1.1\r\nHost: h\r\nctstickiness: new\r\nConnection: close\r\n\r\n`,
-        ),
-      ),
+      statusOf(await rig.ask(request("GET /", "ctstickiness: new", "Connection: close"))),
     ).toBe(502);
   });
 });
@@ -865,7 +835,7 @@ test("a request that workers die of is not sent to all of them", async () => {
   expect(deaths).toBe(2);
   deaths = 0;
   const poll = await rig.ask(
-    "POST /api/login/poll/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    request("POST /api/login/poll/x", "Connection: close", "Content-Length: 0"),
   );
   expect(statusOf(poll)).toBe(502);
   expect(deaths).toBe(3);
@@ -899,7 +869,7 @@ describe("session headers of responses", () => {
     );
     expect(response).not.toMatch(/x-ct-/i);
     const asked = rig.lookups;
-    await rig.ask(`GET /api/session/join/${ROOM} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    await rig.ask(request(`GET /api/session/join/${ROOM}`, "Connection: close"));
     expect(rig.lookups).toBe(asked);
     expect(other.connections).toHaveLength(0);
   });
@@ -915,29 +885,19 @@ describe("session headers of responses", () => {
     );
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
     expect(statusOf(await rig.ask(GET_AND_CLOSE))).toBe(200);
-    const known = rig.path.router.choose(
-      {
-        tag: undefined,
-        key: { rule: "claim", key: ROOM },
-        target: "/",
-        isCreate: false,
-        isSignIn: false,
-        isRepeatable: false,
-      },
-      new Set(),
-    );
+    const known = rig.path.router.choose({ ...FREE, key: { rule: "claim", key: ROOM } }, new Set());
     expect(known).toBeInstanceOf(Promise);
   });
 
   test("a create makes the balancer forget that its key was unknown", async () => {
     const { rig } = await startSimpleRig(() => ok("{}"));
     const key = "my-key" as SessionKey;
-    const meta = `GET /k/${key}/api/meta HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`;
+    const meta = request(`GET /k/${key}/api/meta`, "Connection: close");
     await rig.ask(meta);
     await rig.ask(meta);
     expect(rig.lookups).toBe(1);
     await rig.ask(
-      `POST /k/${key}/api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+      request(`POST /k/${key}/api/session/create`, "Content-Length: 0", "Connection: close"),
     );
     await rig.ask(meta);
     expect(rig.lookups).toBe(2);
@@ -948,18 +908,11 @@ describe("a request with a tag of a worker that was replaced", () => {
   test("a request with the tag of a replaced worker goes to its replacement", async () => {
     const { rig } = await startSimpleRig(() => ok("new one"));
     const old = taggedId(workerTag("w1" as WorkerId, newIncarnation()));
-    expect(
-      await rig.ask(`GET /socket.io/?sid=${old} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
-    ).toContain("new one");
+    expect(await rig.ask(request(`GET /socket.io/?sid=${old}`, "Connection: close"))).toContain(
+      "new one",
+    );
   });
 });
-
-function usedBytes(): number {
-  setFlagsFromString("--expose-gc");
-  (runInNewContext("gc") as () => void)();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 /** Waits until `read` has returned the same for a while. */
 async function settled(read: () => number): Promise<void> {
@@ -1031,7 +984,7 @@ describe("a worker at its request limit", () => {
       workers: workers.map(({ port }, index) => workerRecord(`w${index}`, port)),
       maxRequestsPerWorker: 1,
     });
-    const first = await rig.send("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    const first = await rig.send(request("GET /", "ctstickiness: one"));
     await until("the first request", () =>
       workers.some(({ connections }) => connections.length > 0),
     );
@@ -1042,26 +995,22 @@ describe("a worker at its request limit", () => {
 
   test("a worker at its limit gets no more requests: its keys get 503 at once, and it stays healthy", async () => {
     const { rig, first, taken } = await busy();
-    const refused = await rig.ask(
-      "GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\nConnection: close\r\n\r\n",
-    );
+    const refused = await rig.ask(request("GET /", "ctstickiness: one", "Connection: close"));
     expect(refused).toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 1\r\n/);
     expect(refused).toContain('"code":"EDGE_WORKER_BUSY"');
     expect(rig.path.router.usable).toBe(2);
     expect(taken.connections.length).toBe(1);
     (await taken.connection(0)).write(ok("late"));
     await first.has("late");
-    first.write("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    first.write(request("GET /", "ctstickiness: one"));
     await (await taken.connection(0)).has("ctstickiness: one");
   });
 
   test("a request without a key avoids a worker at its limit", async () => {
     const { rig, free } = await busy();
-    const client = await rig.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const client = await rig.send(request("GET /"));
     const elsewhere = await free.connection(0);
-    expect(await rig.ask("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")).toContain(
-      "EDGE_WORKER_BUSY",
-    );
+    expect(await rig.ask(request("GET /", "Connection: close"))).toContain("EDGE_WORKER_BUSY");
     elsewhere.write(ok("elsewhere"));
     await client.has("elsewhere");
   });
@@ -1069,13 +1018,12 @@ describe("a worker at its request limit", () => {
   test("a worker at its limit still gets requests of existing engine.io connections, up to twice the limit", async () => {
     const { worker, record, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 2 });
     const sid = taggedId(workerTag(record.id, record.incarnation));
-    const request = (target: string) => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
     for (const target of ["/a", "/b", `/socket.io/?sid=${sid}`, `/socket.io/?sid=${sid}`]) {
-      (await rig.client()).write(request(target));
+      (await rig.client()).write(request(`GET ${target}`));
     }
     await until("all four", () => worker.connections.length === 4);
     for (const target of ["/c", `/socket.io/?sid=${sid}`]) {
-      const refused = await rig.send(request(target));
+      const refused = await rig.send(request(`GET ${target}`));
       await refused.has("EDGE_WORKER_BUSY");
     }
     expect(worker.connections).toHaveLength(4);
@@ -1142,7 +1090,7 @@ describe("a worker at its request limit", () => {
 
   test("a worker that may have one request gets it, whatever it begins", async () => {
     const { worker, rig } = await startRawRig(undefined, { maxRequestsPerWorker: 1 });
-    await rig.send("POST /api/session/create HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    await rig.send(request("POST /api/session/create", "Content-Length: 0"));
     await until("the request", () => worker.connections.length === 1);
   });
 });
@@ -1171,9 +1119,7 @@ test.each(["/ct-health/x", "/ct-healthy", "/x/ct-health/", "/?/ct-health/"])(
   "%s is not a health check and goes to a worker",
   async (target) => {
     const { rig } = await startSimpleRig(() => ok("of the worker"));
-    expect(
-      await rig.ask(`GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`),
-    ).toContain("of the worker");
+    expect(await rig.ask(request(`GET ${target}`, "Connection: close"))).toContain("of the worker");
   },
 );
 
@@ -1201,7 +1147,7 @@ describe("the page at /", () => {
   test("a request for / with a session goes to its owner", async () => {
     const { worker, rig } = await startRawRig();
     rig.path.router.upstreams[0]?.reportFailure(new UpstreamError("timeout"));
-    await rig.send("GET / HTTP/1.1\r\nHost: h\r\nctstickiness: one\r\n\r\n");
+    await rig.send(request("GET /", "ctstickiness: one"));
     await (await worker.connection(0)).has("ctstickiness: one");
   });
 

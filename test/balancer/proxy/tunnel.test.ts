@@ -8,6 +8,7 @@ import {
   keyFor,
   ok,
   type Rig,
+  standsStill,
   startRawRig,
   startRawWorker,
   startRig,
@@ -141,13 +142,7 @@ describe("a handshake", () => {
     const size = 8 * 1024 * 1024;
     client.socket.write(Buffer.alloc(size, "e"));
     const upstream = await worker.withHead(0);
-    let before = -1;
-    await until("the client is held back", () => {
-      const now = client.socket.writableLength;
-      const still = now === before;
-      before = now;
-      return still;
-    });
+    await standsStill("the client is held back", () => client.socket.writableLength);
     expect(client.socket.writableLength).toBeGreaterThan(0);
     upstream.write(accepted());
     await until("all early bytes", () => upstream.text.length === size);
@@ -233,13 +228,7 @@ describe("an open tunnel", () => {
     client.socket.pause();
     const size = 64 * 1024 * 1024;
     upstream.socket.write(Buffer.alloc(size, "x"));
-    let before = -1;
-    await until("the worker is held back", () => {
-      const now = upstream.socket.writableLength;
-      const still = now === before;
-      before = now;
-      return still;
-    });
+    await standsStill("the worker is held back", () => upstream.socket.writableLength);
     expect(upstream.socket.writableLength).toBeGreaterThan(size / 4);
     client.socket.resume();
     await until("all of it", () => client.text.length === size);

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Decision, Router } from "../../../balancer/routing/router.ts";
 import type { Route } from "../../../balancer/routing/session-key.ts";
@@ -10,9 +8,10 @@ import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { type SessionRecord, StoreAwayError } from "../../../shared/store/store.ts";
+import { holdings } from "../../robustness/memory.ts";
 import { watchMachine } from "../../support/machine.ts";
 import { createView, type FakeView, workerRecord } from "../rig.ts";
-import { openRouter } from "../router-rig.ts";
+import { FREE, openRouter, sessionRecord } from "../router-rig.ts";
 
 const machine = watchMachine();
 
@@ -46,58 +45,27 @@ function start(workers: readonly WorkerRecord[]): void {
 
 afterEach(() => router.close());
 
+const CREATE: Route = { ...FREE, isCreate: true };
+
 function keyed(key: SessionKey = KEY, rule: "header" | "claim" = "header"): Route {
-  return {
-    tag: undefined,
-    key: { rule, key },
-    target: "/",
-    isCreate: false,
-    isSignIn: false,
-    isRepeatable: false,
-  };
+  return { ...FREE, key: { rule, key } };
 }
 
 function tagged(worker: WorkerRecord, key?: SessionKey): Route {
   const tag = workerTag(worker.id, worker.incarnation);
   return {
+    ...FREE,
     tag: { rule: "sid", tag },
     key: key === undefined ? undefined : { rule: "claim", key },
-    target: "/",
-    isCreate: false,
-    isSignIn: false,
-    isRepeatable: false,
   };
 }
-
-const FREE: Route = {
-  tag: undefined,
-  key: undefined,
-  target: "/",
-  isCreate: false,
-  isSignIn: false,
-  isRepeatable: false,
-};
-const CREATE: Route = { ...FREE, isCreate: true };
 
 async function where(route: Route, exclude = NONE): Promise<string> {
   const { upstream, rule, reason }: Decision = await router.choose(route, exclude);
   return `${upstream?.id ?? "-"} ${rule} ${reason}`;
 }
 
-function record(owner: string, epoch: number, id = ROOM): SessionRecord {
-  return {
-    id,
-    owner: owner as WorkerId,
-    incarnation: "i" as SessionRecord["incarnation"],
-    epoch,
-    state: "open",
-    userId: "u",
-    clock: 0,
-    peers: [],
-    revokedTokens: [],
-    createdMs: 0,
-  };
-}
+const record = (owner: string, epoch: number): SessionRecord => sessionRecord(ROOM, owner, epoch);
 
 const A = workerRecord("a", 1001);
 const B = workerRecord("b", 1002);
@@ -399,7 +367,7 @@ describe("membership", () => {
 
 test("a cached key does not keep the request head in memory that it was sliced from", () => {
   start([A]);
-  const before = usedBytes();
+  const before = holdings().heap;
   for (let i = 0; i < 5000; i++) {
     const head = Buffer.from(`key-${i}`.padEnd(24, "k").padEnd(16_384, "x"), "latin1").toString(
       "latin1",
@@ -408,11 +376,5 @@ test("a cached key does not keep the request head in memory that it was sliced f
   }
   // The test's own arrays hold the keys as they were received.
   moved = [];
-  expect(usedBytes() - before).toBeLessThan(5000 * 1000);
+  expect(holdings().heap - before).toBeLessThan(5000 * 1000);
 });
-
-function usedBytes(): number {
-  setFlagsFromString("--expose-gc");
-  (runInNewContext("gc") as () => void)();
-  return process.memoryUsage().heapUsed;
-}
