@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { verifyFiles } from "../../edge/audit/verify.ts";
+import { type Verification, type VerifyOptions, verifyFiles } from "../../edge/audit/verify.ts";
 import type { ActivityEvent } from "../../shared/activity/event.ts";
 import type { Checkpoint } from "../../shared/audit/checkpoint.ts";
 import { findFiles } from "../../shared/audit/files.ts";
@@ -92,11 +92,29 @@ export async function writeAuditLog(
   return last;
 }
 
+/** What `ct-edge audit verify` finds in all files of the folder, by default without checkpoints. */
+export async function verifyAudit(
+  folder: string,
+  more: Partial<VerifyOptions> = {},
+): Promise<Verification> {
+  const paths = (await findFiles(folder)).map(({ path }) => path);
+  return verifyFiles(paths, {
+    ...{ isFolder: true, hasAllWorkers: true, checkpoints: [], days: 90 },
+    ...{ keys: keysOf(), wallMs: Date.now() },
+    ...more,
+  });
+}
+
 /** As `ct-edge audit verify --offline` says. */
 export async function isAuditFine(folder: string): Promise<boolean> {
-  const paths = (await findFiles(folder)).map(({ path }) => path);
-  const options = { isFolder: true, hasAllWorkers: true, checkpoints: [], days: 90 };
-  return (await verifyFiles(paths, { ...options, keys: keysOf(), wallMs: Date.now() })).isFine;
+  return (await verifyAudit(folder)).isFine;
+}
+
+/** The path of the oldest file. */
+export async function firstFile(folder: string): Promise<string> {
+  const [file] = await findFiles(folder);
+  if (file === undefined) throw new Error(`no audit log in ${folder}`);
+  return file.path;
 }
 
 /** By name, in the order of their names. */

@@ -8,17 +8,18 @@ import {
   NotRecordedError,
   openErasureRecord,
 } from "../../../edge/audit/erasure-record.ts";
-import { verifyFiles } from "../../../edge/audit/verify.ts";
 import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
 import { copyPath, findFiles, releasePath } from "../../../shared/audit/files.ts";
 import { systemClock } from "../../../shared/base/clock.ts";
 import {
   auditEvent,
   auditLines,
+  firstFile,
   isAuditFine,
   keysOf,
   openAuditLog,
   readAudit,
+  verifyAudit,
   writeAuditLog,
 } from "../../support/audit.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
@@ -107,8 +108,8 @@ describe("a person is erased", () => {
   test("a person is erased from a log with garbage, which stays as it is", async () => {
     const folder = tempFolder();
     await writeAuditLog(folder, 4);
-    const [file] = await findFiles(folder);
-    appendFileSync(file?.path ?? "", "garbage\n");
+    const path = await firstFile(folder);
+    appendFileSync(path, "garbage\n");
     expect(await eraseFrom(folder, "Ada")).toBe(2);
     expect(allText(folder)).toMatch(/garbage\n$/);
     expect(allText(folder)).not.toContain('"Ada"');
@@ -144,8 +145,7 @@ describe("a file in use", () => {
   test("a file in use of a worker that was killed is rewritten a minute later, and not before", async () => {
     const folder = tempFolder();
     await writeAuditLog(folder, 4);
-    const [file] = await findFiles(folder);
-    const path = file?.path ?? "";
+    const path = await firstFile(folder);
     const text = Object.values(readAudit(folder))[0] ?? "";
     writeFileSync(path, text.split("\n").slice(0, -2).join("\n").concat("\n"));
     await expect(eraseFrom(folder, "Ada")).rejects.toThrow(FileInUseError);
@@ -160,14 +160,14 @@ describe("a file in use", () => {
 test("an interrupted erasure leaves the files as they were, and the next one removes its copy", async () => {
   const folder = tempFolder();
   await writeAuditLog(folder, 4);
-  const [file] = await findFiles(folder);
-  const copy = copyPath(file?.path ?? "");
+  const path = await firstFile(folder);
+  const copy = copyPath(path);
   writeFileSync(copy, "half of the lines, with people\n");
   expect(await isAuditFine(folder)).toBe(true);
-  const { mode } = statSync(file?.path ?? "");
+  const { mode } = statSync(path);
   await eraseFrom(folder, "Ada");
   expect(existsSync(copy)).toBe(false);
-  expect(statSync(file?.path ?? "").mode).toBe(mode);
+  expect(statSync(path).mode).toBe(mode);
 });
 
 describe("an erasure is recorded", () => {
@@ -192,9 +192,9 @@ describe("an erasure is recorded", () => {
     });
     expect(allText(folder)).not.toContain("Ada");
     expect(await isAuditFine(folder)).toBe(true);
-    const [file] = await findFiles(folder);
-    expect(basename(file?.path ?? "")).toMatch(/^audit-ct-edge-[0-9a-f]{8}-.*-1\.jsonl$/);
-    expect(statSync(file?.path ?? "").mode & 0o777).toBe(0o640);
+    const path = await firstFile(folder);
+    expect(basename(path)).toMatch(/^audit-ct-edge-[0-9a-f]{8}-.*-1\.jsonl$/);
+    expect(statSync(path).mode & 0o777).toBe(0o640);
   });
 
   test("an erasure is recorded so that it is missed where it was written, and in no other folder", async () => {
@@ -205,9 +205,7 @@ describe("an erasure is recorded", () => {
     const starts = auditLines(folder).filter(({ kind }) => kind === "audit.started");
     expect(starts[1]).toMatchObject({ previous: { chain: first.chain, seq: 3 } });
     async function missingIn(place: string): Promise<unknown> {
-      const paths = (await findFiles(place)).map(({ path }) => path);
-      const { missing } = await verifyFiles(paths, {
-        ...{ isFolder: true, hasAllWorkers: true, days: 90, wallMs: Date.now(), keys: keysOf() },
+      const { missing } = await verifyAudit(place, {
         checkpoints: [checkpoint, first, second],
         commandWorker: commandWorker(place),
       });

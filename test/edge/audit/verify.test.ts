@@ -6,7 +6,15 @@ import { formatVerification } from "../../../edge/audit/report.ts";
 import { type VerifyOptions, verifyFiles, withRestOfChains } from "../../../edge/audit/verify.ts";
 import type { Checkpoint } from "../../../shared/audit/checkpoint.ts";
 import { findFiles } from "../../../shared/audit/files.ts";
-import { auditEvent, keysOf, openAuditLog, readAudit, writeAuditLog } from "../../support/audit.ts";
+import {
+  auditEvent,
+  firstFile,
+  keysOf,
+  openAuditLog,
+  readAudit,
+  verifyAudit,
+  writeAuditLog,
+} from "../../support/audit.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
@@ -15,16 +23,7 @@ async function verify(
   checkpoints: readonly Checkpoint[] = [],
   more: Partial<VerifyOptions> = {},
 ) {
-  const files = (await findFiles(folder)).map(({ path }) => path);
-  return verifyFiles(files, {
-    isFolder: true,
-    hasAllWorkers: true,
-    keys: keysOf(),
-    checkpoints,
-    days: 90,
-    wallMs: Date.now(),
-    ...more,
-  });
+  return verifyAudit(folder, { checkpoints, ...more });
 }
 
 /** The only problem of the only chain. */
@@ -98,11 +97,11 @@ describe("a log that is as it was written", () => {
     const { log } = openAuditLog(folder);
     log.write(auditEvent("Zoë"));
     await log.flush();
-    const [file] = await findFiles(folder);
-    const bytes = readFileSync(file?.path ?? "");
+    const path = await firstFile(folder);
+    const bytes = readFileSync(path);
     const [first = ""] = bytes.toString().split("\n");
     for (let length = first.length + 1; length < bytes.length; length++) {
-      writeFileSync(file?.path ?? "", bytes.subarray(0, length));
+      writeFileSync(path, bytes.subarray(0, length));
       expect([length, (await verify(folder)).isFine]).toEqual([length, true]);
     }
   });

@@ -12,15 +12,15 @@ import {
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { verifyFiles } from "../../../edge/audit/verify.ts";
 import { findFiles } from "../../../shared/audit/files.ts";
 import {
   auditEvent,
   auditLines,
+  firstFile,
   isAuditFine,
-  keysOf,
   openAuditLog,
   readAudit,
+  verifyAudit,
   writeAuditLog,
 } from "../../support/audit.ts";
 import { createStepClock } from "../../support/step-clock.ts";
@@ -130,8 +130,8 @@ describe("files", () => {
     const { log } = openAuditLog(folder);
     for (let n = 0; n < 450; n++) log.write(auditEvent());
     await log.close();
-    const [file] = await findFiles(folder);
-    expect(statSync(file?.path ?? "").mode & 0o777).toBe(0o640);
+    const path = await firstFile(folder);
+    expect(statSync(path).mode & 0o777).toBe(0o640);
     expect(statSync(folder).mode & 0o777).toBe(0o750);
     expect(auditLines(folder)).toHaveLength(452);
   });
@@ -185,25 +185,18 @@ describe("files", () => {
     ]);
     const files = (await findFiles(folder)).map(({ worker }) => worker);
     expect(files).toEqual(["worker-1", "worker-1", "worker-8"]);
-    const paths = (await findFiles(folder)).map(({ path }) => path);
-    const options = { isFolder: true, hasAllWorkers: true, days: 0, wallMs: Date.now() };
-    const { isFine: fine } = await verifyFiles(paths, {
-      ...options,
-      keys: keysOf(),
-      checkpoints: [gone],
-    });
-    expect(fine).toBe(true);
+    expect((await verifyAudit(folder, { days: 0, checkpoints: [gone] })).isFine).toBe(true);
   });
 
   test("files of the audit log that somebody has made to look old are no excuse for others that are missing", async () => {
     const folder = tempFolder();
     const checkpoint = await writeAuditLog(folder, 5, { worker: "worker-2" });
-    const [real] = await findFiles(folder);
-    const text = readFileSync(real?.path ?? "", "utf8");
+    const path = await firstFile(folder);
+    const text = readFileSync(path, "utf8");
     // With the chain of the other file, its last line as it would be long ago; the other file is deleted.
     const old = text.replaceAll(/"at":"\d{4}/g, '"at":"2001');
     writeFileSync(join(folder, "audit-worker-2-20010101T000000000Z-1.jsonl"), old);
-    rmSync(real?.path ?? "");
+    rmSync(path);
     utimesSync(join(folder, "audit-worker-2-20010101T000000000Z-1.jsonl"), 1e9, 1e9);
     const clock = createStepClock(Date.now());
     const { log } = openAuditLog(folder, { clock });
@@ -213,20 +206,14 @@ describe("files", () => {
     const [removed] = auditLines(folder).filter(({ kind }) => kind === "audit.removed");
     expect(removed?.["details"]).toEqual({ file: "audit-worker-2-20010101T000000000Z-1.jsonl" });
     await log.close();
-    const paths = (await findFiles(folder)).map(({ path }) => path);
-    const result = await verifyFiles(paths, {
-      ...{ isFolder: true, hasAllWorkers: true, days: 90, wallMs: Date.now() },
-      keys: keysOf(),
-      checkpoints: [checkpoint],
-    });
+    const result = await verifyAudit(folder, { checkpoints: [checkpoint] });
     expect(result).toMatchObject({ isFine: false, missing: [{ chain: checkpoint.chain }] });
   });
 
   test("files of the audit log that somebody has made to look old are no excuse when the next chain names them", async () => {
     const folder = tempFolder();
     await writeAuditLog(folder, 5);
-    const [file] = await findFiles(folder);
-    const path = file?.path ?? "";
+    const path = await firstFile(folder);
     const lines = readFileSync(path, "utf8").split("\n");
     lines[6] = lines[6]?.replace(/"at":"\d{4}/, '"at":"2001') ?? "";
     writeFileSync(path, lines.join("\n"));
@@ -405,8 +392,7 @@ describe("checkpoints", () => {
 test("a chain whose process was killed in the middle of a line is named by its last whole line", async () => {
   const folder = tempFolder();
   await writeAuditLog(folder, 3);
-  const [file] = await findFiles(folder);
-  const path = file?.path ?? "";
+  const path = await firstFile(folder);
   const handle = await open(path, "r+");
   await handle.truncate(statSync(path).size - 10);
   await handle.close();
