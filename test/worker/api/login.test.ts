@@ -79,8 +79,7 @@ test("a user who enters a name is signed in under it, with a different id at eac
 });
 
 test("an empty email address counts as none", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   await worker.send("/api/login/simple", { token, user: "Ada", email: "" });
   const user = (await userOf(worker, await poll(worker, token)))?.user;
   expect(user).toEqual({ id: expect.any(String), name: "Ada", authProvider: "Unverified" });
@@ -156,8 +155,7 @@ test("the host sees which program requests to join, until its key is removed fro
 });
 
 test("a program signs in with the API key", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
 
   const wrong = await refusal(worker, () =>
     worker.send("/api/login/apikey", { token, apiKey: `${API_KEY}!` }),
@@ -200,8 +198,7 @@ test("a poll may go to any worker", async () => {
 // --- polling ---
 
 test("a poll without an answer ends after its timeout, and the client polls again", async () => {
-  const worker = await startWorker({ pollTimeoutMs: 50 });
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn({ pollTimeoutMs: 50 });
 
   expect(await poll(worker, token)).toMatchObject({ status: 204, body: "" });
   await worker.send("/api/login/simple", { token, user: "Ada" });
@@ -210,8 +207,7 @@ test("a poll without an answer ends after its timeout, and the client polls agai
 
 test("a poll waits 30 s by default", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock });
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn({ clock });
   const polled = poll(worker, token);
   await pollsWait(worker, 1);
   clock.skip(29_000);
@@ -222,8 +218,7 @@ test("a poll waits 30 s by default", async () => {
 
 test("a sign-in that is not completed expires after 300 s, also for a waiting poll", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock, pollTimeoutMs: 600_000 });
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn({ clock, pollTimeoutMs: 600_000 });
   const polled = poll(worker, token);
   await pollsWait(worker, 1);
 
@@ -249,8 +244,7 @@ test("an unknown token gets the same response as an expired one", async () => {
 });
 
 test("a client that disconnects frees its poll", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   const abort = new AbortController();
   const polled = worker.ask("POST", `/api/login/poll/${token}`, { signal: abort.signal });
   await pollsWait(worker, 1);
@@ -262,8 +256,7 @@ test("a client that disconnects frees its poll", async () => {
 });
 
 test("a client whose poll was interrupted gets its token with the next one", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   const raw = await connectRaw(worker.port);
   raw.write(`POST /api/login/poll/${token} HTTP/1.1\r\nHost: a\r\n\r\n`);
   await pollsWait(worker, 1);
@@ -276,8 +269,7 @@ test("a client whose poll was interrupted gets its token with the next one", asy
 });
 
 test("a sign-in issues one token", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   await worker.send("/api/login/simple", { token, user: "Ada" });
   expect((await poll(worker, token)).status).toBe(200);
   await until("it is used up", async () => (await poll(worker, token)).status === 400);
@@ -286,8 +278,7 @@ test("a sign-in issues one token", async () => {
 });
 
 test("two waiting polls of one sign-in both get a token, because the first client's connection may have broken unnoticed", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   const both = [poll(worker, token), poll(worker, token)];
   await pollsWait(worker, 2);
 
@@ -299,8 +290,7 @@ test("two waiting polls of one sign-in both get a token, because the first clien
 });
 
 test("of two forms submitted for one sign-in the first counts", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   await worker.send("/api/login/simple", { token, user: "Ada" });
   expect((await worker.send("/api/login/simple", { token, user: "Eve" })).status).toBe(200);
   expect((await userOf(worker, await poll(worker, token)))?.user.name).toBe("Ada");
@@ -326,8 +316,7 @@ test("the polls of a worker that stops end, and succeed on another worker", asyn
 // --- the store is away ---
 
 test("a poll waits while the store is away, and succeeds when it is back", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   const polled = poll(worker, token);
   await pollsWait(worker, 1);
 
@@ -344,8 +333,7 @@ test("a poll waits while the store is away, and succeeds when it is back", async
 });
 
 test("requests that need the store get a 503 while it is away, and validate works without it", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   const user = await worker.signIn();
   await worker.storeFixture.stop();
   await until("the store is away", () => worker.store.health.state === "away");
@@ -403,8 +391,7 @@ test("after logout a token is invalid on every worker", async () => {
 });
 
 test("a browser client gets its token as a cookie when it requests one", async () => {
-  const worker = await startWorker();
-  const token = await worker.begin();
+  const { worker, token } = await startSignIn();
   await worker.send("/api/login/simple", { token, user: "Ada" });
 
   const answer = await worker.ask("POST", `/api/login/poll/${token}?useCookie=true`);
@@ -449,6 +436,12 @@ test("a page of a foreign origin can neither use the cookie nor have one set", a
 });
 
 // --- helpers ---
+
+/** A worker, and the poll token of a sign-in that has begun there. */
+async function startSignIn(options?: Parameters<typeof startWorker>[0]) {
+  const worker = await startWorker(options);
+  return { worker, token: await worker.begin() };
+}
 
 /** The user in the host's join request. */
 function asked(host: RawPeer): unknown[] {

@@ -127,10 +127,7 @@ test("a guest who requests to join gets WaitingForHost, and a room token when th
 });
 
 test("a host's decision that precedes the first poll is sent at once", async () => {
-  const worker = await startWorker();
-  const { sessionId, host } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, sessionId, host, guest, token } = await startJoin();
   await decide(host, true);
   await until("it is answered", async () => {
     return (await worker.store.readTicket("join", token))?.state === "answered";
@@ -139,10 +136,7 @@ test("a host's decision that precedes the first poll is sent at once", async () 
 });
 
 test("a guest whom the host rejects gets JoinRejected", async () => {
-  const worker = await startWorker();
-  const { sessionId, host } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, host, guest, token } = await startJoin();
   await decide(host, false);
   const answer = await until("the answer", async () => {
     const { body } = await poll(worker, guest, token);
@@ -158,10 +152,7 @@ test("a guest whom the host rejects gets JoinRejected", async () => {
 
 test("a guest whose host does not decide within 300 s gets JoinTimeout", async () => {
   const clock = createSkipClock();
-  const worker = await startWorker({ clock, pollTimeoutMs: 600_000 });
-  const { sessionId, host } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, host, guest, token } = await startJoin({ clock, pollTimeoutMs: 600_000 });
   await poll(worker, guest, token);
   const polled = poll(worker, guest, token);
   await pollsWait(worker, 1);
@@ -177,10 +168,7 @@ test("a guest whose host does not decide within 300 s gets JoinTimeout", async (
 });
 
 test("a join poll without a decision ends after its timeout, with a response that all clients understand", async () => {
-  const worker = await startWorker({ pollTimeoutMs: 50 });
-  const { sessionId } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, guest, token } = await startJoin({ pollTimeoutMs: 50 });
   // Clients of protocol packages before 0.3.3 parse any body as JSON.
   for (let count = 0; count < 3; count++) {
     expect(await poll(worker, guest, token)).toMatchObject({
@@ -191,10 +179,7 @@ test("a join poll without a decision ends after its timeout, with a response tha
 });
 
 test("a guest's poll on a worker that drains or stops ends with WaitingForHost, and not in a tight loop", async () => {
-  const worker = await startWorker();
-  const { sessionId } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, guest, token } = await startJoin();
   const waitingForHost = { status: 200, body: { code: "WaitingForHost", failure: false } };
   expect(await poll(worker, guest, token)).toMatchObject(waitingForHost);
   const polled = poll(worker, guest, token);
@@ -214,11 +199,8 @@ test("a guest's poll on a worker that drains or stops ends with WaitingForHost, 
 });
 
 test("for a guest, another user's join request does not exist", async () => {
-  const worker = await startWorker();
-  const { sessionId, host } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
+  const { worker, host, guest, token } = await startJoin();
   const thief = await worker.signIn("Thief");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
   const unknown = { status: 404, body: { code: "JoinRequestNotFound", params: [] }, counted: 1 };
 
   expect(await refusal(worker, () => poll(worker, thief, token))).toMatchObject(unknown);
@@ -295,10 +277,7 @@ test("a request for another worker's session gets its 421 before its body has ar
 });
 
 test("a guest's poll waits while the store is away", async () => {
-  const worker = await startWorker({ pollTimeoutMs: 50 });
-  const { sessionId, host } = await worker.openSession();
-  const guest = await worker.signIn("Guest");
-  const token = pollTokenOf(await join(worker, guest, sessionId));
+  const { worker, sessionId, host, guest, token } = await startJoin({ pollTimeoutMs: 50 });
   await worker.storeFixture.stop();
   await until("the store is away", () => worker.store.health.state === "away");
 
@@ -327,6 +306,15 @@ function join(worker: Worker, user: string, sessionId: string): Promise<Answer> 
 
 function poll(worker: Worker, user: string, token: string): Promise<Answer> {
   return worker.ask("POST", `/api/session/poll/${token}`, { headers: { "x-oct-jwt": user } });
+}
+
+/** A worker with a session, which a guest has asked to join. */
+async function startJoin(options?: Parameters<typeof startWorker>[0]) {
+  const worker = await startWorker(options);
+  const { sessionId, host } = await worker.openSession();
+  const guest = await worker.signIn("Guest");
+  const token = pollTokenOf(await join(worker, guest, sessionId));
+  return { worker, sessionId, host, guest, token };
 }
 
 function pollTokenOf({ body }: Answer): string {

@@ -1,7 +1,7 @@
 /** The routes below /dashboard and /logs, over HTTP: access, data and commands. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../shared/base/clock.ts";
 import type { SessionId } from "../../../shared/base/ids.ts";
 import { listenForCommands } from "../../../shared/control/command-listener.ts";
@@ -54,7 +54,8 @@ async function startListening(options: WorkerOptions = {}) {
       return { outcome: "done", message: "as you wish" };
     },
   });
-  return { worker, commands, close: () => commandListener.close() };
+  onTestFinished(() => commandListener.close());
+  return { worker, commands };
 }
 
 // --- access ---
@@ -517,28 +518,26 @@ describe("commands", () => {
   const DRAIN = "/dashboard/api/workers/worker-1/drain";
 
   test("a command is sent to the worker, and its reply is returned", async () => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     for (const kind of ["drain", "suspend", "resume"]) {
       const path = `/dashboard/api/workers/worker-1/${kind}`;
       const { status, body } = await worker.ask("POST", path, { headers: OWN_PAGE });
       expect([status, body]).toEqual([200, { outcome: "done", message: "as you wish" }]);
     }
     expect(commands).toEqual([{ kind: "drain" }, { kind: "suspend" }, { kind: "resume" }]);
-    close();
   });
 
   test("a command ends a session that is named by a prefix of its id", async () => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     const { sessionId } = await worker.openSession();
     const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/end`;
     const { body } = await worker.ask("POST", path, { headers: OWN_PAGE });
     expect((body as CommandReply).outcome).toBe("done");
     expect(commands).toEqual([{ kind: "end-session", sessionId: sessionId as SessionId }]);
-    close();
   });
 
   test("a command locks a session, and unlocks it", async () => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     const { sessionId } = await worker.openSession();
     for (const action of ["lock", "unlock"]) {
       const path = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/${action}`;
@@ -549,11 +548,10 @@ describe("commands", () => {
       { kind: "lock-session", sessionId, isLocked: true },
       { kind: "lock-session", sessionId, isLocked: false },
     ]);
-    close();
   });
 
   test("a command removes a guest from a session, and none for anybody else is sent", async () => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     const { sessionId, host } = await worker.openSession();
     const session = `/dashboard/api/sessions/${sessionId.slice(0, 8)}/peers`;
     const remove = (peer: string) =>
@@ -563,7 +561,6 @@ describe("commands", () => {
     expect((await remove("a".repeat(24))).status).toBe(404);
     expect((await remove("%2e%2e")).status).toBe(404);
     expect(commands).toHaveLength(1);
-    close();
   });
 
   test("a person who has signed in at an identity provider is signed out, anybody else is not", async () => {
@@ -597,14 +594,13 @@ describe("commands", () => {
     ["typed into the address line", { ...OWN_PAGE, "sec-fetch-site": "none" }],
     ["with another value", { ...OWN_PAGE, "x-dashboard-request": "0" }],
   ])("a command is refused %s", async (_, headers) => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     const { status } = await worker.ask("POST", DRAIN, { headers });
     expect([status, commands]).toEqual([403, []]);
-    close();
   });
 
   test("a command requires credentials, a POST, and an existing worker or session", async () => {
-    const { worker, commands, close } = await startListening();
+    const { worker, commands } = await startListening();
     const { authorization: _, ...anonymous } = OWN_PAGE;
     expect((await worker.ask("POST", DRAIN, { headers: anonymous })).status).toBe(401);
     expect((await worker.ask("GET", DRAIN, { headers: OWN_PAGE })).status).toBe(404);
@@ -619,7 +615,6 @@ describe("commands", () => {
       expect([path, status]).toEqual([path, 404]);
     }
     expect(commands).toEqual([]);
-    close();
   });
 });
 

@@ -38,6 +38,8 @@ interface Shape {
   readonly email: string | undefined;
 }
 
+const ADA = { name: "Ada Lovelace", email: "ada@example.com" };
+
 const SHAPES: readonly Shape[] = [
   {
     what: "Keycloak, with roles of the realm as groups",
@@ -45,13 +47,11 @@ const SHAPES: readonly Shape[] = [
     claims: {
       sub: "f:1b2c:ada",
       preferred_username: "ada",
-      name: "Ada Lovelace",
-      email: "ada@example.com",
+      ...ADA,
       email_verified: true,
       realm_access: { roles: ["offline_access", "editor"] },
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "Microsoft Entra, whose tenant vouches for addresses, with ids of groups",
@@ -65,8 +65,7 @@ const SHAPES: readonly Shape[] = [
       email: "ada@example.com",
       groups: ["0b6bc2f8-1ad6-4e0c-8a3f-000000000001"],
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "Microsoft Entra, whose addresses anybody may have typed",
@@ -87,8 +86,7 @@ const SHAPES: readonly Shape[] = [
       email_verified: true,
       hd: "example.com",
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "Okta",
@@ -101,8 +99,7 @@ const SHAPES: readonly Shape[] = [
       email_verified: true,
       groups: ["Everyone", "Engineering"],
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "Authentik, which calls no address verified",
@@ -131,8 +128,7 @@ const SHAPES: readonly Shape[] = [
       email_verified: true,
       groups_direct: ["acme/editors"],
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "Forgejo, of somebody without a full name",
@@ -166,13 +162,11 @@ const SHAPES: readonly Shape[] = [
     entry: {},
     claims: {
       sub: "165460784409737834",
-      name: "Ada Lovelace",
-      email: "ada@example.com",
+      ...ADA,
       email_verified: true,
       "urn:zitadel:iam:org:project:roles": { editor: { "1": "acme.example" } },
     },
-    name: "Ada Lovelace",
-    email: "ada@example.com",
+    ...ADA,
   },
   {
     what: "OneLogin, with one group as a text",

@@ -10,7 +10,7 @@ import type { WorkerTag } from "../../../shared/base/worker-tag.ts";
 import type { Ring } from "../../../shared/membership/ring.ts";
 import type { Counters } from "../../../shared/metrics/metrics.ts";
 import type { Slice } from "../../../shared/settings/read-settings.ts";
-import type { Store, UserRecord } from "../../../shared/store/store.ts";
+import type { SessionRecord, Store, UserRecord } from "../../../shared/store/store.ts";
 import type { Tokens } from "../../../worker/login/tokens.ts";
 import type { OwnerProbe } from "../../../worker/sessions/owner-probe.ts";
 import {
@@ -68,6 +68,8 @@ export interface WorkerFixture {
   readonly webSockets: ReadonlySet<Duplex>;
   /** A client that is closed when the test ends. */
   peer(roomToken: string, options?: Partial<RawPeerOptions>): RawPeer;
+  /** A session whose host may connect with its room token. */
+  create(): Promise<{ sessionId: SessionId; roomToken: string }>;
   /** A session whose host is connected. */
   openSession(): Promise<{ sessionId: SessionId; hostToken: string; host: RawPeer }>;
   /** Asks for a session and lets the host accept; the guest's room token. */
@@ -142,11 +144,14 @@ export async function startWorker(
     counters,
     webSockets,
     peer: (roomToken, more) => rawPeer({ url, roomToken, ...more }),
-    async openSession() {
+    async create() {
       const created = await registry.create(HOST_USER);
       if (created.outcome !== "created") throw new Error(created.outcome);
-      const host = await worker.peer(created.roomToken).ready();
-      return { sessionId: created.sessionId, hostToken: created.roomToken, host };
+      return created;
+    },
+    async openSession() {
+      const { sessionId, roomToken } = await worker.create();
+      return { sessionId, hostToken: roomToken, host: await worker.peer(roomToken).ready() };
     },
     async invite(sessionId, host, user = GUEST_USER) {
       const asked = host.received.filter(isJoinRequest).length;
@@ -191,6 +196,13 @@ export function rawPeer(options: RawPeerOptions): RawPeer {
   const peer = new RawPeer(options);
   atEnd(() => peer.close());
   return peer;
+}
+
+/** The session as it is in the store. */
+export async function recordOf(worker: WorkerFixture, id: SessionId): Promise<SessionRecord> {
+  const record = await worker.store.findSession(id);
+  if (record === undefined) throw new Error("no record");
+  return record;
 }
 
 export async function requestJoin(

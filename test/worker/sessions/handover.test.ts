@@ -10,7 +10,7 @@ import { joined, type OutboundMessage } from "../../../worker/sessions/wire/outb
 import { openLine } from "../../support/cut.ts";
 import { startStore } from "../../support/embedded-store.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, startWorker, type WorkerFixture } from "./fixture.ts";
+import { startWorker, type WorkerFixture } from "./fixture.ts";
 import { type RawPeer, rawPublicKey, sealed, type WireMessage } from "./raw-peer.ts";
 
 interface Pair {
@@ -40,9 +40,7 @@ async function startPair(): Promise<Pair> {
 
 /** A session on the old worker whose clients connect, and reconnect, through the line. */
 async function openSession({ old, url }: Pair) {
-  const created = await old.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
-  const { sessionId, roomToken } = created;
+  const { sessionId, roomToken } = await old.create();
   const host = await old.peer(roomToken, { url }).ready();
   return { sessionId, host, guestToken: await old.invite(sessionId, host) };
 }

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { REQUEST_ID_HEADER } from "../../../shared/net/edge-headers.ts";
 import { MIGRATE_GRACE_MS } from "../../../worker/sessions/transport/socket.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, startWorker, type WorkerFixture } from "./fixture.ts";
+import { startWorker, type WorkerFixture } from "./fixture.ts";
 import type { RawPeer } from "./raw-peer.ts";
 import { createSkipClock } from "./skip-clock.ts";
 
@@ -17,8 +17,7 @@ function opening(id: string) {
 
 /** A host and a guest with WebSockets, opened by the requests "host" and "guest". */
 async function openPair(worker: WorkerFixture) {
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
+  const created = await worker.create();
   const host = await worker.peer(created.roomToken, opening("host")).ready();
   const guestToken = await worker.invite(created.sessionId, host);
   const guest = await worker.peer(guestToken, opening("guest")).ready();

@@ -13,10 +13,10 @@ import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,
-  HOST_USER,
   isJoinRequest,
   joinAnswer,
   rawPeer,
+  recordOf,
   requestJoin,
   startWithGuest,
   startWithHost,
@@ -207,8 +207,7 @@ it("a join request that waits during a restart is sent to the host again, and th
 
 it("a session that was not opened before the restart still waits for its host", async () => {
   const worker = await startWorker();
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
+  const created = await worker.create();
   const next = await restart(worker);
   expect(await next.registry.live(created.sessionId)?.requestJoin(GUEST_USER)).toEqual({
     outcome: "unopened",
@@ -247,8 +246,7 @@ it("a session of another live worker is not taken over, and its owner is named",
 
 it("a worker that lost a session disconnects its peers so that they reconnect", async () => {
   const { worker, host, sessionId } = await startWithHost();
-  const record = await worker.store.findSession(sessionId);
-  if (record === undefined) throw new Error("no record");
+  const record = await recordOf(worker, sessionId);
   const holder = { sessionId, owner: record.owner, epoch: record.epoch };
   await worker.store.changeSession(holder, { kind: "release" });
   const thief = await startWorker({ store: worker.storeFixture, id: "worker-2" });

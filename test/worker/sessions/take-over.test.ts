@@ -12,9 +12,9 @@ import { silentLog } from "../../support/logs.ts";
 import { until } from "../../support/until.ts";
 import {
   GUEST_USER,
-  HOST_USER,
   isJoinRequest,
   joinAnswer,
+  recordOf,
   requestJoin,
   startWithGuest,
   startWithHost,
@@ -36,10 +36,11 @@ async function pass(
 }
 
 /** A store that has been up long enough to judge leases. */
-async function settledStore(clock: SkipClock): Promise<StoreFixture> {
+async function settledStore(): Promise<{ clock: SkipClock; store: StoreFixture }> {
+  const clock = createSkipClock();
   const store = await startStore(clock);
   clock.skip(8000);
-  return store;
+  return { clock, store };
 }
 
 /** An owner with a session of a host and a guest, which both have sent something; then it is killed. */
@@ -66,8 +67,7 @@ function port(seen: OwnerReport["seen"]) {
 }
 
 it("a client waits while its session's owner does not respond, and another worker admits it once the owner's lease has expired", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const gone = await killedOwner(store, clock);
   const worker = await startWorker({ store, id: "worker-2", clock, owners: port("silent").look });
   expect(await worker.registry.claim(gone.sessionId)).toEqual({ outcome: "undecided" });
@@ -94,8 +94,7 @@ it("a client waits while its session's owner does not respond, and another worke
 });
 
 it("an owner that refuses connections counts as gone when its last heartbeat is 2.5 s old, long before its lease ends", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const { sessionId, incarnation } = await killedOwner(store, clock);
   if (incarnation === undefined) throw new Error("no record");
   const report: OwnerReport = { seen: "refuses", evidence: "refused", incarnation };
@@ -107,8 +106,7 @@ it("an owner that refuses connections counts as gone when its last heartbeat is 
 });
 
 it("an owner whose exit was reported is replaced at once, but not in its next incarnation", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const { sessionId, incarnation } = await killedOwner(store, clock);
   if (incarnation === undefined) throw new Error("no record");
   const report: OwnerReport = { seen: "refuses", evidence: "exited", incarnation };
@@ -130,8 +128,7 @@ it("an owner whose exit was reported is replaced at once, but not in its next in
 });
 
 it("a waiting client is redirected when the owner responds again", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const owner = await startWorker({ store, id: "worker-1", clock });
   const { sessionId, hostToken } = await owner.openSession();
   const { report, look } = port("silent");
@@ -145,8 +142,7 @@ it("a waiting client is redirected when the owner responds again", async () => {
 });
 
 it("a join request that waits for the host is answered after the take-over", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const owner = await startWorker({ store, id: "worker-1", clock });
   const { host, hostToken, sessionId } = await owner.openSession();
   const pollToken = await requestJoin(owner.registry, sessionId);
@@ -190,8 +186,7 @@ it("a fenced worker relays nothing, disconnects all clients so that they reconne
 it("a worker whose session was taken over gives it up and delivers no more of its messages", async () => {
   const { worker, host, sessionId } = await startWithHost({ id: "worker-1" });
   worker.registry.fence();
-  const record = await worker.store.findSession(sessionId);
-  if (record === undefined) throw new Error("no record");
+  const record = await recordOf(worker, sessionId);
   await worker.store.changeSession(
     { sessionId, owner: record.owner, epoch: record.epoch },
     { kind: "release" },
@@ -226,8 +221,7 @@ it("a session whose guests have come and gone a thousand times is restored in a 
   const clock = createSkipClock();
   const store = await startStore(clock);
   const { worker, host, sessionId } = await startWithHost({ store, clock });
-  const record = await worker.store.findSession(sessionId);
-  if (record === undefined) throw new Error("no record");
+  const record = await recordOf(worker, sessionId);
   const revokedTokens = Array.from({ length: 1000 }, (_, i) => `token-${i}`);
   await worker.store.reassertSession({
     ...record,
@@ -350,8 +344,7 @@ function reap(worker: WorkerFixture, clock: SkipClock, self: string): void {
 }
 
 it("sessions of a worker that is gone are closed when no client comes back", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const { sessionId } = await killedOwner(store, clock);
   const worker = await startWorker({ store, id: "worker-2", clock });
   reap(worker, clock, "worker-2");
@@ -361,13 +354,10 @@ it("sessions of a worker that is gone are closed when no client comes back", asy
 });
 
 it("a session that the store assigned to a worker without its knowledge is closed", async () => {
-  const clock = createSkipClock();
-  const store = await settledStore(clock);
+  const { clock, store } = await settledStore();
   const worker = await startWorker({ store, id: "worker-1", clock });
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
-  const record = await worker.store.findSession(created.sessionId);
-  if (record === undefined) throw new Error("no record");
+  const created = await worker.create();
+  const record = await recordOf(worker, created.sessionId);
   // As when the response to a take-over is lost.
   const { owner, incarnation } = record;
   const sessionId = "S".repeat(24) as SessionId;

@@ -12,7 +12,7 @@ import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
 import { initializeProtocolWithPooledKeys } from "../../support/rsa-keys.ts";
 import { until } from "../../support/until.ts";
-import { HOST_USER, joinAnswer, requestJoin, startWorker, type WorkerFixture } from "./fixture.ts";
+import { joinAnswer, requestJoin, startWorker, type WorkerFixture } from "./fixture.ts";
 
 initializeProtocolWithPooledKeys();
 
@@ -99,9 +99,7 @@ async function init({ connection, infos, joined }: Person, peer: Peer): Promise<
 }
 
 async function hostOf(worker: WorkerFixture) {
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
-  const { sessionId, roomToken } = created;
+  const { sessionId, roomToken } = await worker.create();
   return { sessionId, host: await enter(worker.url, roomToken) };
 }
 

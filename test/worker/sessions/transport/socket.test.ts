@@ -85,16 +85,14 @@ it("connection ids start with the worker's tag", async () => {
 
 it("a connection is served under any base path", async () => {
   const worker = await startWorker();
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
-  const { roomToken } = created;
+  const { sessionId, roomToken } = await worker.create();
   const host = worker.peer(roomToken, {
     url: `${worker.url}/k/my-key/deeper`,
     // A balancer strips the path before it gets here; the namespace keeps it.
     options: { path: "/socket.io" },
   });
   await host.ready();
-  const guest = await worker.joinSession(created.sessionId, host);
+  const guest = await worker.joinSession(sessionId, host);
   guest.broadcast("hello", [host.id]);
   await until("the host gets it", () => host.contents("broadcast").includes("hello"));
   host.broadcast("hello back", [guest.id]);
@@ -200,8 +198,7 @@ it("the response to a browser's upgrade carries the session by which it was rout
 
 it("a guest is not admitted before the host, even with a valid token", async () => {
   const worker = await startWorker();
-  const created = await worker.registry.create(HOST_USER);
-  if (created.outcome !== "created") throw new Error(created.outcome);
+  const created = await worker.create();
   const guest = worker.peer(await roomToken(worker, { sessionId: created.sessionId, host: false }));
   await until("it is disconnected", () => guest.disconnects.length === 1);
   const second = worker.peer(await roomToken(worker, { sessionId: created.sessionId, host: true }));
