@@ -53,6 +53,13 @@ export class Stage {
     return client;
   }
 
+  /** A client that has sent `request`, and its response once that is complete. */
+  async ask(request: string): Promise<{ client: RawSocket; answer: Message | undefined }> {
+    const client = await this.send(request);
+    const [answer] = await this.answersCome(client, 1);
+    return { client, answer };
+  }
+
   /** A client that has sent `request`, and the worker's connection that has got it and responds by hand. */
   async exchange(
     request: string,

@@ -55,8 +55,7 @@ const cases: Case[] = [
     async (stage) => {
       const client = await stage.send("GET / HTTP/1.1\r\nHo");
       client.socket.destroy();
-      const next = await stage.send(get());
-      await stage.answersCome(next, 1);
+      await stage.ask(get());
       stage.check(stage.requests.length === 1, "half a head reached a worker");
     },
   ),
@@ -65,8 +64,7 @@ const cases: Case[] = [
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "end" });
-      const client = await stage.send(post("x", "Content-Length: 1"));
-      const [answer] = await stage.answersCome(client, 1);
+      const { client, answer } = await stage.ask(post("x", "Content-Length: 1"));
       stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
       stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
     },
@@ -76,8 +74,7 @@ const cases: Case[] = [
     "policy: own errors, RFC 9110 §9.2.2",
     async (stage) => {
       stage.answers({ bytes: "", closes: "reset" });
-      const client = await stage.send(post("x", "Content-Length: 1"));
-      const [answer] = await stage.answersCome(client, 1);
+      const { client, answer } = await stage.ask(post("x", "Content-Length: 1"));
       stage.check(answer?.line.startsWith("HTTP/1.1 502") === true, `got ${client.text}`);
       stage.check(stage.requests.length === 1, `a POST was sent ${stage.requests.length} times`);
     },
@@ -86,8 +83,7 @@ const cases: Case[] = [
     "a closed keep-alive connection is not noticed by the client",
     "RFC 9112 §9.3.1",
     async (stage) => {
-      const client = await stage.send(get());
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(get());
       const worker = await stage.connection(0);
       worker.raw.socket.end();
       await worker.raw.close();
@@ -119,8 +115,7 @@ const cases: Case[] = [
       worker.write(ok("early"));
       await client.has("early");
       stage.answers({ bytes: ok("fine") });
-      const other = await stage.send(get());
-      await stage.answersCome(other, 1);
+      const { client: other } = await stage.ask(get());
       stage.check(other.text.endsWith("fine"), `another client got ${other.text}`);
       // The first worker connection waits for 96 bytes of a body, so a request on it would be lost.
       stage.check(!worker.all.includes("GET / "), "a request was sent into an unfinished body");
@@ -134,8 +129,7 @@ const cases: Case[] = [
         const rude = await stage.send(i % 2 === 0 ? get() : post("half", "Content-Length: 10"));
         reset(rude);
       }
-      const client = await stage.send(get());
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(get());
       stage.check(client.text.endsWith("fine"), `got ${client.text}`);
     },
   ),

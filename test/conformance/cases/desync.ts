@@ -6,8 +6,7 @@ const HIDDEN = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /** Another client sends a request and must get its own response. */
 async function neighbourIsFine(stage: Stage): Promise<void> {
-  const other = await stage.send("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");
-  await stage.answersCome(other, 1);
+  const { client: other } = await stage.ask("GET /after HTTP/1.1\r\nHost: h\r\n\r\n");
   stage.check(other.text.endsWith("\r\n\r\nafter"), `a neighbour got ${other.text}`);
   stage.check(!stage.workerBytes.includes("GET /hidden HTTP/1.1\r\nhost"), "a hidden request ran");
 }
@@ -34,8 +33,7 @@ function poison(name: string, bytes: string, more: Partial<Case> = {}): Case {
     "CVE-2026-48931: answer queue poisoning",
     async (stage) => {
       stage.answers({ bytes: ok("mine") + bytes });
-      const client = await stage.send(get());
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(get());
       stage.check(client.text.endsWith("mine"), `the client got ${client.text}`);
       stage.answers({ bytes: ok("fine") });
       await neighbourIsFine(stage);
@@ -114,8 +112,7 @@ const cases: Case[] = [
   poison("a response followed by a head", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
   poison("a response followed by garbage", "\x00\x01garbage\r\n\r\n"),
   played("an unsolicited response on an idle connection", "CVE-2026-48931", async (stage) => {
-    const client = await stage.send(get());
-    await stage.answersCome(client, 1);
+    await stage.ask(get());
     const worker = await stage.connection(0);
     worker.write(ok("poison"));
     await worker.raw.end();
@@ -123,8 +120,7 @@ const cases: Case[] = [
   }),
   played("a body after 204", "RFC 9112 §6.3", async (stage) => {
     stage.answers({ bytes: `${head("HTTP/1.1 204 No Content", "Content-Length: 6")}poison` });
-    const client = await stage.send(get());
-    await stage.answersCome(client, 1);
+    await stage.ask(get());
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
@@ -132,8 +128,7 @@ const cases: Case[] = [
     stage.answers({
       bytes: `${head("HTTP/1.1 304 Not Modified", "Content-Length: 6")}${ok("poison")}`,
     });
-    const client = await stage.send(get());
-    await stage.answersCome(client, 1);
+    await stage.ask(get());
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),
@@ -148,8 +143,7 @@ const cases: Case[] = [
     stage.answers({
       bytes: `${head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")}1\r\nx\r\n0\r\n\r\n${ok("poison")}`,
     });
-    const client = await stage.send(get());
-    await stage.answersCome(client, 1);
+    await stage.ask(get());
     stage.answers({ bytes: ok("fine") });
     await neighbourIsFine(stage);
   }),

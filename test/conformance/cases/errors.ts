@@ -15,8 +15,7 @@ const cases: Case[] = [
     "the health path reports a healthy worker without an error",
     "policy: own errors",
     async (stage) => {
-      const client = await stage.send(head("GET /ct-health/ HTTP/1.1", "Host: h"));
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(head("GET /ct-health/ HTTP/1.1", "Host: h"));
       stage.check(client.text.includes('"status":"ok"'), `got ${client.text}`);
       stage.check(stage.workerBytes === "", "a worker was asked");
     },

@@ -54,10 +54,7 @@ const cases: Case[] = [
     "a listed field is removed",
     "RFC 9110 §7.6.1",
     get("Connection: X-Hop", "X-Hop: 1", "X-Stay: 2"),
-    {
-      lacks: ["x-hop"],
-      has: ["X-Stay: 2"],
-    },
+    { lacks: ["x-hop"], has: ["X-Stay: 2"] },
   ),
   forwarded(
     "a listed field in another case is removed",
@@ -191,10 +188,7 @@ const cases: Case[] = [
     "close of a worker does not close the client's connection",
     "RFC 9112 §9.3",
     { bytes: ok("x", "Connection: close"), closes: "end" },
-    {
-      status: 200,
-      body: "x",
-    },
+    { status: 200, body: "x" },
   ),
   answered(
     "Set-Cookie of a worker cannot be removed",

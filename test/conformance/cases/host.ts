@@ -46,8 +46,9 @@ function authorities(name: string, target: string, value: string, isSame: boolea
           .replace("S:", `${own?.[0]}:`)
           .replace("OP", other?.[1] ?? "")
           .replace("P", own?.[1] ?? "");
-      const client = await stage.send(head(`GET ${fill(target)} HTTP/1.1`, `Host: ${fill(value)}`));
-      const [answer] = await stage.answersCome(client, 1);
+      const { answer } = await stage.ask(
+        head(`GET ${fill(target)} HTTP/1.1`, `Host: ${fill(value)}`),
+      );
       const status = isSame ? " 200 " : " 400 ";
       stage.check(answer?.line.includes(status) === true, `got ${answer?.line}`);
       // The form in which it reaches the worker is tested separately.

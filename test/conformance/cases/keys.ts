@@ -9,8 +9,7 @@ async function placesOf(
 ): Promise<(number | undefined)[]> {
   const places: (number | undefined)[] = [];
   for (const [index, request] of requests.entries()) {
-    const client = await stage.send(request);
-    await stage.answersCome(client, 1);
+    await stage.ask(request);
     const mark = `/n${index} `;
     const connection = stage.workerConnections.find(({ all }) => all.includes(mark));
     places.push(connection?.raw.socket.localPort);

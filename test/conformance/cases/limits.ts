@@ -170,8 +170,7 @@ const slowCases: Case[] = [
     "an idle connection is closed without a response",
     "policy: time limits",
     async (stage) => {
-      const client = await stage.send(get());
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(get());
       client.text = "";
       await client.end();
       stage.check(client.text === "", `got ${client.text}`);

@@ -40,8 +40,7 @@ function notOne(name: string, source: string, sends: string, more: Partial<Case>
     async (stage) => {
       // The worker accepts everything: an attacker may control it, or it may be deceived.
       stage.answers({ bytes: switching() });
-      const client = await stage.send(sends);
-      await stage.answersCome(client, 1);
+      const { client } = await stage.ask(sends);
       stage.check(!client.text.startsWith("HTTP/1.1 101"), "the client got a tunnel");
     },
     more,
