@@ -2,11 +2,11 @@
  * A relay between a balancer and a worker that tells links from plain connections, notes what links carry, and can cut or
  * freeze them.
  */
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { LINK_PATH } from "../../shared/net/edge-headers.ts";
 import { framesIn } from "../shared/link/frame-bytes.ts";
+import { listen } from "../support/servers.ts";
 
 export type Direction = "toWorker" | "toBalancer";
 
@@ -112,18 +112,13 @@ export async function startLinkProxy(workerPort: number): Promise<LinkProxy> {
   }
 
   const server = createServer({ allowHalfOpen: true }, begin);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(async () => {
-    for (const { client, upstream } of relays) {
-      client.destroy();
-      upstream.destroy();
-    }
-    await new Promise((resolve) => server.close(resolve));
+  const port = await listen(server);
+  onTestFinished(() => {
+    for (const { upstream } of relays) upstream.destroy();
   });
 
   const proxy: LinkProxy = {
-    port: (server.address() as AddressInfo).port,
+    port,
     get links() {
       return relays.filter(({ isLink }) => isLink);
     },

@@ -1,8 +1,6 @@
 /** Streams over real connections: what one does to the others, and what many leave behind. */
 
-import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { createNetTransport } from "../../balancer/transport/net.ts";
 import { openLinks, type WorkerLinks } from "../../balancer/upstreams/worker-links.ts";
@@ -10,6 +8,7 @@ import { systemClock } from "../../shared/base/clock.ts";
 import type { LinkStream, StreamHandler } from "../../shared/link/stream.ts";
 import { bufferBytes, holdings } from "../robustness/memory.ts";
 import { silentLog } from "../support/logs.ts";
+import { closed, listen } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 import { type AcceptedLinks, acceptLinks, linkTargets } from "./accept-links.ts";
 
@@ -41,15 +40,13 @@ async function start(): Promise<Setup> {
       }
     });
   });
-  plain.listen(0, "127.0.0.1");
-  await once(plain, "listening");
-  const record = accepted.record((plain.address() as AddressInfo).port);
+  const record = accepted.record(await listen(plain));
   const bugs: unknown[] = [];
   const all: WorkerLinks[] = [];
   onTestFinished(async () => {
     for (const links of all) links.close();
     accepted.links.close();
-    await new Promise((resolve) => plain.close(resolve));
+    await closed(plain);
     expect([...bugs, ...accepted.bugs]).toEqual([]);
   });
   return {

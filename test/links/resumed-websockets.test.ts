@@ -1,8 +1,7 @@
 /** Balancers ask a worker, over a link, to go on with WebSockets of another worker: real sockets, and the worker's whole server. */
 import { randomBytes } from "node:crypto";
-import { connect } from "node:net";
 import { encode } from "@msgpack/msgpack";
-import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { WorkerOutput } from "../../balancer/websocket/worker-output.ts";
 import type { PeerId, SessionId, WorkerId } from "../../shared/base/ids.ts";
 import { Link } from "../../shared/link/link.ts";
@@ -25,7 +24,7 @@ import type { Session } from "../../worker/sessions/session.ts";
 import { frame, fromClient, OPCODE } from "../balancer/websocket/frames.ts";
 import { Recorder } from "../shared/link/memory-wire.ts";
 import { startStore } from "../support/embedded-store.ts";
-import { RawSocket } from "../support/sockets.ts";
+import { connectRaw } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 import { startWorker, type Worker } from "../worker/api/fixture.ts";
 import {
@@ -43,9 +42,9 @@ const STATE = "move 0 0 5";
 
 /** A link to a worker, as a balancer opens it. */
 async function linkTo(worker: Worker): Promise<Link> {
-  const socket = connect({ port: worker.port, host: "127.0.0.1", noDelay: true });
-  onTestFinished(() => void socket.destroy());
-  const raw = new RawSocket(socket);
+  const raw = await connectRaw(worker.port);
+  const { socket } = raw;
+  socket.setNoDelay();
   raw.write(
     `GET ${LINK_PATH} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: ${LINK_PROTOCOL}\r\n${EDGE_HEADER}: ${worker.proof}\r\n${BALANCER_HEADER}: balancer-1\r\n\r\n`,
   );
@@ -389,8 +388,7 @@ describe("strangers", () => {
   ])("a request with a ticket outside of a link %s", async (_what, status, isProven) => {
     const ticket = ticketOf(guest);
     await move();
-    const socket = new RawSocket(connect({ port: owner.port, host: "127.0.0.1" }));
-    onTestFinished(() => void socket.socket.destroy());
+    const socket = await connectRaw(owner.port);
     socket.write(requestOf({ ticket, proof: isProven ? owner.proof : undefined }));
     expect((await socket.head()).slice(9, 12)).toBe(String(status));
   });

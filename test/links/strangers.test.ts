@@ -1,7 +1,6 @@
 /** Who may open a link to a worker, against the worker's whole server. */
 
-import { connect } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { LINK_VERSION } from "../../shared/link/frames.ts";
 import {
   addressProof,
@@ -16,7 +15,7 @@ import {
 import { deriveKeys } from "../../shared/settings/secret.ts";
 import { startRig } from "../balancer/rig.ts";
 import { head, upgrade } from "../conformance/case.ts";
-import { RawSocket } from "../support/sockets.ts";
+import { connectRaw, type RawSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 import { startWorker, type Worker } from "../worker/api/fixture.ts";
 import { KEYS } from "../worker/worker-parts.ts";
@@ -33,8 +32,7 @@ async function askForLink(
     path = LINK_PATH,
   }: { proof?: string; protocol?: string; balancer?: string; path?: string },
 ): Promise<{ head: string; status: number; socket: RawSocket }> {
-  const socket = new RawSocket(connect({ port: worker.port, host: "127.0.0.1" }));
-  onTestFinished(() => void socket.socket.destroy());
+  const socket = await connectRaw(worker.port);
   const fields = [
     "Host: h",
     "Connection: Upgrade",
