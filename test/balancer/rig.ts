@@ -191,6 +191,8 @@ export interface Rig {
   send(request: string | Buffer): Promise<RawSocket>;
   /** Sends `request` on a new connection and returns all that came until its end. */
   ask(request: string): Promise<string>;
+  /** Resolves when there is no client and no request any more. */
+  idle(): Promise<void>;
   /** Also done at the end, where `bugs` fail the test. */
   close(): Promise<void>;
 }
@@ -345,6 +347,12 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       client.socket.destroy();
       return client.text;
     },
+    async idle() {
+      await until("all connections have ended", () => path.listener.connections === 0);
+      await until("all requests have ended", () =>
+        path.router.upstreams.every(({ inFlight }) => inFlight === 0),
+      );
+    },
     async close() {
       if (isClosed) return;
       isClosed = true;
@@ -387,6 +395,15 @@ export async function startSimpleRig(
   options: RigOptions = {},
 ): Promise<Single> {
   return startSingle(await startSimpleWorker(response), options);
+}
+
+/** A rig whose worker has got the head of `request` and has not responded yet. */
+export async function startExchange(
+  request: string,
+): Promise<Single & { readonly client: RawSocket; readonly upstream: RawSocket }> {
+  const single = await startRawRig();
+  const client = await single.rig.send(request);
+  return { ...single, client, upstream: await single.worker.withHead(0) };
 }
 
 /** A key that the ring leads to `worker` first. */

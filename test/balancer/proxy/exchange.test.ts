@@ -24,6 +24,7 @@ import {
   type Rig,
   type RigOptions,
   standsStill,
+  startExchange,
   startLiveStatus,
   startRawRig,
   startRawWorker,
@@ -197,9 +198,7 @@ describe("a connection to the worker", () => {
   });
 
   test("a connection to a worker is not kept when the worker became unhealthy before the response came", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(GET);
-    const slow = await worker.withHead(0);
+    const { client, upstream: slow, worker, rig } = await startExchange(GET);
     const failing = rig.ask(post("x", "Connection: close\r\n"));
     (await worker.connection(1)).socket.destroy();
     expect(statusOf(await failing)).toBe(502);
@@ -447,9 +446,7 @@ describe("a response that is cut", () => {
   });
 
   test("a response without a length is reset for the client when the worker reset it", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(GET);
-    const upstream = await worker.withHead(0);
+    const { client, upstream } = await startExchange(GET);
     upstream.write("HTTP/1.0 200 OK\r\n\r\nhalf");
     await client.has("half");
     upstream.socket.resetAndDestroy();
@@ -473,17 +470,13 @@ describe("a response that is cut", () => {
 
 describe("a client that gives up", () => {
   test("a client that gives up while it waits ends the request at the worker within two seconds", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(GET);
-    const upstream = await worker.withHead(0);
+    const { client, upstream } = await startExchange(GET);
     client.socket.destroy();
     await upstream.close();
   });
 
   test("a client that resets its connection ends the request at the worker at once", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(GET);
-    const upstream = await worker.withHead(0);
+    const { client, upstream } = await startExchange(GET);
     const startedMs = performance.now();
     client.socket.resetAndDestroy();
     await upstream.close();
@@ -503,9 +496,7 @@ describe("a client that gives up", () => {
   });
 
   test("a client that gives up within a long response ends it at the worker", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(GET);
-    const upstream = await worker.withHead(0);
+    const { client, upstream } = await startExchange(GET);
     upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     const ticking = setInterval(() => upstream.write("1\r\nx\r\n"), 10);
     await client.has("1\r\nx");

@@ -9,6 +9,7 @@ import {
   ok,
   type Rig,
   standsStill,
+  startExchange,
   startRawRig,
   startRawWorker,
   startRig,
@@ -35,12 +36,9 @@ function accepted(more = ""): string {
 
 /** An open tunnel: the client's end and the worker's. */
 async function open(more = "") {
-  const { worker, rig, record } = await startRawRig();
-  const client = await rig.send(upgrade());
-  const upstream = await worker.withHead(0);
-  upstream.write(accepted(more));
-  const head = await client.head();
-  return { worker, rig, record, client, upstream, head };
+  const edge = await startExchange(upgrade());
+  edge.upstream.write(accepted(more));
+  return { ...edge, head: await edge.client.head() };
 }
 
 describe("a handshake", () => {
@@ -102,9 +100,7 @@ describe("a handshake", () => {
     ["another protocol", accepted().replace("Upgrade: websocket", "Upgrade: h2c")],
     ["no Connection option", accepted().replace("Connection: Upgrade\r\n", "")],
   ])("a handshake that gets %s fails", async (_name, bytes) => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(upgrade());
-    const upstream = await worker.withHead(0);
+    const { client, upstream, rig } = await startExchange(upgrade());
     upstream.write(bytes);
     await client.has("HTTP/1.1 502 ");
     await upstream.close();
@@ -125,9 +121,7 @@ describe("a handshake", () => {
   });
 
   test("bytes behind a handshake are held until the worker agrees", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(`${upgrade()}early`);
-    const upstream = await worker.withHead(0);
+    const { client, upstream } = await startExchange(`${upgrade()}early`);
     client.write(" and more");
     await new Promise((resolve) => setImmediate(resolve));
     expect(upstream.text).toBe("");
@@ -292,9 +286,7 @@ describe("an open tunnel", () => {
   });
 
   test("a tunnel ends at once when its worker agreed after it left the membership", async () => {
-    const { worker, rig } = await startRawRig();
-    const client = await rig.send(upgrade());
-    const upstream = await worker.withHead(0);
+    const { client, upstream, rig } = await startExchange(upgrade());
     rig.view.set([]);
     upstream.write(accepted());
     expect(await client.head()).toContain("101 Switching");

@@ -13,6 +13,7 @@ import {
   watchCertificates,
 } from "../../../balancer/certificates/certificates.ts";
 import { connectionLimit } from "../../../balancer/server/connection-limit.ts";
+import { switching, upgrade } from "../../conformance/case.ts";
 import { atEnd } from "../../support/at-end.ts";
 import { makeCertificate, type PemPair } from "../../support/certificates.ts";
 import { collectingLog, silentLog } from "../../support/logs.ts";
@@ -72,6 +73,13 @@ async function tlsClient(
   return { raw, tls: raw.socket as TLSSocket };
 }
 
+/** A client that connects gets a response. */
+async function isServed(connecting: ReturnType<typeof tlsClient>): Promise<void> {
+  const { raw } = await connecting;
+  raw.write(GET);
+  await raw.has("fine");
+}
+
 describe("the HTTPS port", () => {
   test("the HTTPS port accepts TLS 1.2 and 1.3, and forwards the scheme https to the worker", async () => {
     const { rig } = await startSimpleRig(
@@ -118,9 +126,7 @@ describe("the HTTPS port", () => {
     gone.socket.end();
     await gone.close();
     await expect.poll(() => rig.path.listener.connections).toBe(0);
-    const { raw } = await tlsClient(rig);
-    raw.write(GET);
-    await raw.has("fine");
+    await isServed(tlsClient(rig));
   });
 
   test("a TLS handshake has one time limit, however its bytes come", async () => {
@@ -148,9 +154,7 @@ describe("the HTTPS port", () => {
       socket.on("close", () => onward.destroy());
       onward.on("close", () => socket.destroy());
     });
-    const { raw } = await tlsClient(rig, { port: await listen(slow) });
-    raw.write(GET);
-    await raw.has("fine");
+    await isServed(tlsClient(rig, { port: await listen(slow) }));
   });
 
   test("a plain HTTP request to the HTTPS port gets an explanation, and error.log too", async () => {
@@ -226,9 +230,7 @@ describe("the HTTPS port", () => {
     await expect.poll(() => rig.path.listener.connections).toBe(1);
     const { localPort } = socket;
     socket.resetAndDestroy();
-    const { raw } = await tlsClient(rig, { localAddress, localPort });
-    raw.write(GET);
-    await raw.has("fine");
+    await isServed(tlsClient(rig, { localAddress, localPort }));
   });
 
   test("the HTTPS port cuts a response such that the client notices", async () => {
@@ -249,17 +251,13 @@ describe("the HTTPS port", () => {
     const { worker, rig } = await startRawRig(
       (socket) => {
         if (socket.takeHead() !== undefined) {
-          socket.write(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-          );
+          socket.write(switching());
         }
       },
       { certificates },
     );
     const { raw } = await tlsClient(rig);
-    raw.write(
-      "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
+    raw.write(upgrade());
     await raw.head();
     const upstream = await worker.connection(0);
     const block = Buffer.alloc(8 * 1024 * 1024, "0123456789abc");
@@ -606,9 +604,7 @@ describe("the number of connections", () => {
     expect(rig.counters.value("balancer.refused", "too many connections")).toBe(2);
     first.socket.destroy();
     await expect.poll(() => rig.path.listener.connections).toBe(1);
-    const { raw } = await tlsClient(rig);
-    raw.write(GET);
-    await raw.has("fine");
+    await isServed(tlsClient(rig));
   });
 });
 
