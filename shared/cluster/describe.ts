@@ -12,23 +12,21 @@ import type { LinkState, ReportedLinks, ReportedSession } from "./status-reports
 
 // --- rings ---
 
-export interface RingAgreement {
-  /** The fingerprint that more members have than any other; undefined on a tie, and when no member has seen a ring. */
-  readonly majority: string | undefined;
-  /** Members with another ring than the majority, by id. On a tie that is every member with a ring. */
-  readonly differing: ReadonlySet<string>;
-}
+export type RingAgreement = ReturnType<typeof compareRings>;
 
 /** Members that have not seen a ring yet (an empty fingerprint) do not count. */
-export function compareRings(
-  members: readonly Pick<MemberRecord, "id" | "ringFingerprint">[],
-): RingAgreement {
+export function compareRings(members: readonly Pick<MemberRecord, "id" | "ringFingerprint">[]) {
   const withRing = members.filter(({ ringFingerprint }) => ringFingerprint !== "");
   const counts = countEach(withRing.map(({ ringFingerprint }) => ringFingerprint));
   const [first, second] = [...counts].sort(([, a], [, b]) => b - a);
   const majority = first?.[1] === second?.[1] ? undefined : first?.[0];
   const differing = withRing.filter(({ ringFingerprint }) => ringFingerprint !== majority);
-  return { majority, differing: new Set(differing.map(({ id }) => id).sort()) };
+  return {
+    /** The fingerprint that more members have than any other; undefined on a tie, and when no member has seen a ring. */
+    majority,
+    /** Members with another ring than the majority, by id. On a tie that is every member with a ring. */
+    differing: new Set<string>(differing.map(({ id }) => id).sort()),
+  };
 }
 
 // --- secrets ---

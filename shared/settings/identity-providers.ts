@@ -4,48 +4,8 @@
  */
 import { z } from "zod";
 
-interface Common {
-  /** In URLs, logs and metrics. */
-  readonly id: string;
-  /** What people read on the button. */
-  readonly label: string;
-  readonly clientId: string;
-  readonly clientSecret: string;
-  readonly scopes: readonly string[];
-  /** Whether `offline_access` is asked for too where the provider offers it: it gives a refresh token only so. */
-  readonly asksOffline: boolean;
-  /** Further parameters of the authorization request. */
-  readonly parameters: Readonly<Record<string, string>>;
-  readonly claims: ClaimNames;
-  /** Who may sign in: members of at least one of these groups. Empty: everybody whom the provider signs in. */
-  readonly groups: readonly string[];
-  /**
-   * Whose emails count. `claim`: those that the provider says are verified. `always`: all, because the provider's own
-   * administrators gave them.
-   */
-  readonly email: "claim" | "always";
-}
-
-/** Paths of claims: names, separated by dots where one is within another. */
-interface ClaimNames {
-  readonly name: readonly string[];
-  readonly email: string;
-  readonly groups: string;
-  /** Who it is; it never changes. */
-  readonly subject: string;
-}
-
-export type IdentityProvider = Common &
-  (
-    | { readonly type: "oidc"; readonly issuer: string }
-    | { readonly type: "github"; readonly url: string; readonly apiUrl: string }
-    | {
-        readonly type: "oauth2";
-        readonly authorizationUrl: string;
-        readonly tokenUrl: string;
-        readonly userInfoUrl: string;
-      }
-  );
+/** `id`: in URLs, logs and metrics. `label`: what people read on the button. */
+export type IdentityProvider = ReturnType<typeof complete>;
 
 /** What of the settings describes providers. */
 export interface ProviderSettings {
@@ -200,7 +160,7 @@ function describedAlone(settings: ProviderSettings): IdentityProvider | string |
   });
 }
 
-function complete(given: Given): IdentityProvider {
+function complete(given: Given) {
   const { nameClaim = NAME_CLAIMS } = given;
   const names = typeof nameClaim === "string" ? [nameClaim] : nameClaim;
   const base = {
@@ -208,29 +168,38 @@ function complete(given: Given): IdentityProvider {
     label: given.label ?? defaultLabel(given),
     clientId: given.clientId,
     clientSecret: given.clientSecret,
+    /** Who may sign in: members of at least one of these groups. Empty: everybody whom the provider signs in. */
     groups: given.groups ?? [],
+    /** Whether `offline_access` is asked for too where the provider offers it: it gives a refresh token only so. */
     asksOffline: given.type === "oidc" && given.scopes === undefined,
+    /** Further parameters of the authorization request. */
     parameters: given.parameters ?? parametersOf(given),
+    /**
+     * Whose emails count. `claim`: those that the provider says are verified. `always`: all, because the provider's own
+     * administrators gave them.
+     */
     email: given.email ?? "claim",
+    /** Paths of claims: names, separated by dots where one is within another. */
     claims: {
       name: given.type === "github" ? ["name", "login"] : names,
       email: given.emailClaim ?? "email",
       groups: given.groupsClaim ?? "groups",
+      /** Who it is; it never changes. */
       subject: "sub",
     },
-  } as const;
+  };
   switch (given.type) {
     case "oidc":
       return {
         ...base,
-        type: "oidc",
+        type: given.type,
         issuer: given.issuer,
         scopes: given.scopes ?? ["openid", "profile", "email"],
       };
     case "github":
       return {
         ...base,
-        type: "github",
+        type: given.type,
         url: given.url ?? GITHUB,
         apiUrl: given.apiUrl ?? (given.url === undefined ? GITHUB_API : `${given.url}/api/v3`),
         scopes: given.scopes ?? ["read:user", "user:email"],
@@ -239,7 +208,7 @@ function complete(given: Given): IdentityProvider {
     case "oauth2":
       return {
         ...base,
-        type: "oauth2",
+        type: given.type,
         authorizationUrl: given.authorizationUrl,
         tokenUrl: given.tokenUrl,
         userInfoUrl: given.userInfoUrl,

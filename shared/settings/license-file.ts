@@ -2,7 +2,6 @@
  * Reads the license of this edge from its variables or from licensing.properties, and logs its state.
  */
 
-import type { KeyObject } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { Log } from "../logs/log.ts";
 import {
@@ -27,13 +26,10 @@ export type LicenseSettings = Slice<typeof LICENSE_SETTINGS>;
 /** The place that installations have always used. */
 const STANDARD_FILE = "/opt/codetogether/licensing.properties";
 
-export interface FoundLicense {
-  readonly license: License | undefined;
-  readonly publicKey: KeyObject | undefined;
-}
+export type FoundLicense = ReturnType<typeof findLicense>;
 
 /** Variables win over the file. Throws `SettingError` if the license is malformed. */
-export function findLicense(settings: LicenseSettings): FoundLicense {
+export function findLicense(settings: LicenseSettings) {
   const { licensePublicKey } = settings;
   const publicKey = licensePublicKey === undefined ? undefined : parsePublicKey(licensePublicKey);
   const license =

@@ -64,12 +64,7 @@ function endMs(expiration: string): number {
 
 // --- the license as operators write it ---
 
-interface WrittenLicense {
-  readonly licensee: string | undefined;
-  readonly maxConnections: string | undefined;
-  readonly expiration: string | undefined;
-  readonly signature: string | undefined;
-}
+type WrittenLicense = Readonly<Partial<Record<keyof License, string | undefined>>>;
 
 /**
  * Undefined if none of the values is set. Throws `SettingError` if only some are, or if one is malformed. A wrong signature
@@ -120,27 +115,18 @@ function isDay(text: string): boolean {
   return date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day);
 }
 
-const NAMES: ReadonlyMap<string, keyof WrittenLicense> = new Map([
-  ["licensee", "licensee"],
-  ["maxconnections", "maxConnections"],
-  ["expiration", "expiration"],
-  ["signature", "signature"],
-]);
+const NAMES = ["licensee", "maxConnections", "expiration", "signature"] as const;
 
 /**
  * Parses a licensing.properties: lines `licensee=…` or `CT_LICENSEE=…`, in upper or lower case, optionally with `export` and
  * quotes as in shell files. Other lines are ignored.
  */
 export function parseProperties(text: string): WrittenLicense {
-  const values: { -readonly [Name in keyof WrittenLicense]: string | undefined } = {
-    licensee: undefined,
-    maxConnections: undefined,
-    expiration: undefined,
-    signature: undefined,
-  };
+  const values: Partial<Record<keyof License, string>> = {};
   for (const line of text.split(/\r?\n/)) {
     const match = /^\s*(?:export\s+)?(?:CT_)?([A-Za-z_.]+)\s*[=:]\s*(.*?)\s*$/i.exec(line);
-    const name = NAMES.get((match?.[1] ?? "").replaceAll(/[_.]/g, "").toLowerCase());
+    const written = match?.[1]?.replaceAll(/[_.]/g, "").toLowerCase();
+    const name = NAMES.find((one) => one.toLowerCase() === written);
     const value = (match?.[2] ?? "").replace(/^(["'])(.*)\1$/, "$2");
     if (name !== undefined && value !== "") values[name] = value;
   }

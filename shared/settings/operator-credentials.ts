@@ -12,19 +12,11 @@ export const CREDENTIAL_SETTINGS = [
 ] as const;
 export type CredentialSettings = Slice<typeof CREDENTIAL_SETTINGS>;
 
-interface ConfiguredCredentials {
-  readonly user: string;
-  readonly password: string;
-  readonly passwordSetting: string;
-}
-
 /** The user if no credentials are set; its password is generated and logged once. */
 export const DEFAULT_USER = "ctuser";
 
 /** The first pair with both values set and not empty. */
-export function configuredCredentials(
-  settings: CredentialSettings,
-): ConfiguredCredentials | undefined {
+export function configuredCredentials(settings: CredentialSettings) {
   const { dashboardUser, dashboardPassword, logsUser, logsPassword } = settings;
   for (const [user, password, passwordSetting] of [
     [dashboardUser, dashboardPassword, "CT_DASHBOARD_PASSWORD"],

@@ -1,21 +1,12 @@
 /** Notices when files of an operator have changed and the change is complete: an editor may write it in several steps. */
-import { statSync } from "node:fs";
+import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { Clock } from "../base/clock.ts";
 import { describeError } from "../base/errors.ts";
 import { startPeriodicTask } from "../base/periodic-task.ts";
 import type { Log } from "../logs/log.ts";
 
-interface WatchedFile {
-  close(): void;
-}
-
-export interface WatchedFiles extends WatchedFile {
-  /** Watches this file too. Call it before each read, so that no change between the two is missed. */
-  add(path: string): void;
-  /** Watches none of them, until they are added again. */
-  clear(): void;
-}
+export type WatchedFiles = ReturnType<typeof watchFiles>;
 
 interface WatchDeps {
   readonly clock: Clock;
@@ -30,14 +21,14 @@ const LOOK_MS = 500;
  * Calls `onChange` after each change from now on, also when the file has gone, and waits for it before it looks again. Create it before
  * the first read.
  */
-export function watchFile(path: string, deps: WatchDeps): WatchedFile {
+export function watchFile(path: string, deps: WatchDeps): Pick<WatchedFiles, "close"> {
   const files = watchFiles(deps);
   files.add(path);
   return files;
 }
 
 /** The same for files that belong together: a change of several at once is complete when all are. */
-export function watchFiles({ clock, log, onChange }: WatchDeps): WatchedFiles {
+export function watchFiles({ clock, log, onChange }: WatchDeps) {
   /** By path: the version that was last read. */
   const seen = new Map<string, string>();
   let changing: string | undefined;
@@ -65,7 +56,9 @@ export function watchFiles({ clock, log, onChange }: WatchDeps): WatchedFiles {
     onError: (err) => log.error({ files: [...seen.keys()], err }, "files could not be read again"),
   });
   return {
-    add: (path) => void seen.set(path, versionOf(path)),
+    /** Watches this file too. Call it before each read, so that no change between the two is missed. */
+    add: (path: string): void => void seen.set(path, versionOf(path)),
+    /** Watches none of them, until they are added again. */
     clear: () => seen.clear(),
     close: () => looks.close(),
   };
@@ -80,14 +73,6 @@ function versionOf(path: string): string {
 }
 
 /** A file that is replaced has another inode, and one that is written another time or size. */
-function describeVersion({
-  ino,
-  mtimeMs,
-  size,
-}: {
-  ino: number;
-  mtimeMs: number;
-  size: number;
-}): string {
+function describeVersion({ ino, mtimeMs, size }: Stats): string {
   return [ino, mtimeMs, size].join(" ");
 }

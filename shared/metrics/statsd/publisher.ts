@@ -8,11 +8,7 @@ import type { Series } from "../metrics.ts";
 import { createBatches, type Source } from "./batch.ts";
 import type { Sink, SinkHealth } from "./sink.ts";
 
-export interface Publisher {
-  readonly health: SinkHealth;
-  /** Sends the metrics one last time and closes the connection. */
-  close(): Promise<void>;
-}
+export type Publisher = NonNullable<ReturnType<typeof startPublisher>>;
 
 export const PUBLISHER_SETTINGS = [
   "metricsStatsdHost",
@@ -42,7 +38,7 @@ export function startPublisher(deps: {
   }>;
   readonly clock: Clock;
   readonly log: Log;
-}): Publisher | undefined {
+}) {
   const { settings, clock, log } = deps;
   if (settings.metricsStatsdHost === undefined) return undefined;
   const batches = createBatches({
@@ -94,10 +90,11 @@ export function startPublisher(deps: {
     onError: (err) => log.error({ err }, "metrics could not be published"),
   });
   return {
-    get health() {
+    get health(): SinkHealth {
       return opened?.health ?? { state: "sending" };
     },
-    async close() {
+    /** Sends the metrics one last time and closes the connection. */
+    async close(): Promise<void> {
       publishing.close();
       await publishing.settled();
       await publishing.run();
