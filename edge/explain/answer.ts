@@ -6,7 +6,7 @@
 import { sleep, systemClock } from "../../shared/base/clock.ts";
 import { isSessionId, type SessionKey, type WorkerId } from "../../shared/base/ids.ts";
 import { workerTag } from "../../shared/base/worker-tag.ts";
-import { type OwnerState, ownerStateOf } from "../../shared/cluster/describe.ts";
+import { ownerStateOf } from "../../shared/cluster/describe.ts";
 import { readEvents } from "../../shared/cluster/history.ts";
 import { readMembers } from "../../shared/cluster/read.ts";
 import { type Explanation, parseExplanation } from "../../shared/control/explanation.ts";
@@ -19,43 +19,12 @@ import { MAX_EVENTS } from "../../shared/store/streams.ts";
 import { CommandError } from "../output/errors.ts";
 import { formatKey } from "../output/format.ts";
 import { findPlaces } from "../simulate/snapshot.ts";
-import { type IfDrained, ifDrained } from "./if-drained.ts";
-import type { Question, Way } from "./question.ts";
+import { ifDrained } from "./if-drained.ts";
+import type { Question } from "./question.ts";
 import { type WorkerSays, workerSays } from "./worker-says.ts";
 
-/** What `--json` prints. Fields are added, never changed. */
-export interface ExplainAnswer {
-  /** How the request carries its key. */
-  readonly as: Way;
-  /** The beginning of the key, room or sid, or all of it with `--full`; null without a key. */
-  readonly about: string | null;
-  /** Of an id with a tag: the worker that issued it; null when it is gone. */
-  readonly taggedBy?: string | null;
-  /** Null when there is no such session; left out when the request names none. */
-  readonly session?: ExplainedSession | null;
-  readonly balancers: readonly BalancerAnswer[];
-  /** Which workers got and lost the session, and why; the newest last. */
-  readonly history: readonly OwnershipEvent[];
-  /** False while the store is new or was emptied: running processes and sessions may be missing. */
-  readonly settled: boolean;
-}
-
-export interface ExplainedSession {
-  readonly id: string;
-  readonly alias?: string;
-  readonly state: SessionRecord["state"];
-  readonly owner: string;
-  readonly ownerState: OwnerState;
-  /** Of a `released` session: the successor that may take it. */
-  readonly successor?: string;
-  /** `successor` under its former name. */
-  readonly heir?: string;
-  readonly epoch: number;
-  readonly ageMs: number;
-  readonly peers: number;
-  /** Where it would go; left out when no live worker has it, and when no balancer says where it is on the ring. */
-  readonly ifDrained?: IfDrained;
-}
+export type ExplainAnswer = ReturnType<typeof describeAnswer>;
+export type ExplainedSession = ReturnType<typeof describe>;
 
 export type BalancerAnswer =
   /** It did not answer in time, or in a form that this version does not know. */
@@ -112,17 +81,23 @@ interface Seen {
   readonly isFull: boolean;
 }
 
-/** Pure. */
-export function describeAnswer({ way, about, key, tag }: Question, from: Seen): ExplainAnswer {
+/** What `--json` prints. Fields are added, never changed. Pure. */
+export function describeAnswer({ way, about, key, tag }: Question, from: Seen) {
   const { members, record, isFull } = from;
   const issuer = members.find(({ id, incarnation }) => workerTag(id, incarnation) === tag);
   return {
+    /** How the request carries its key. */
     as: way,
+    /** The beginning of the key, room or sid, or all of it with `--full`; null without a key. */
     about: about === "" ? null : formatKey(about, isFull),
+    /** Of an id with a tag: the worker that issued it; null when it is gone. */
     ...(tag !== undefined && { taggedBy: issuer?.id ?? null }),
+    /** Null when there is no such session; left out when the request names none. */
     ...(key !== undefined && { session: record === undefined ? null : describe(record, from) }),
     balancers: from.balancers,
+    /** Which workers got and lost the session, and why; the newest last. */
     history: from.history,
+    /** False while the store is new or was emptied: running processes and sessions may be missing. */
     settled: from.booted,
   };
 }
@@ -151,7 +126,7 @@ async function readOwnership(store: Store, id: SessionKey): Promise<OwnershipEve
     .map(({ atMs, kind, worker, epoch, cause }) => ({ atMs, kind, worker, epoch, cause }));
 }
 
-function describe(record: SessionRecord, seen: Seen): ExplainedSession {
+function describe(record: SessionRecord, seen: Seen) {
   const workers = seen.members.filter((one) => one.kind === "worker");
   const drained = seen.place && ifDrained(record, workers, seen.place);
   const { id, alias, state, owner, successor, epoch, createdMs, peers } = record;
@@ -161,11 +136,12 @@ function describe(record: SessionRecord, seen: Seen): ExplainedSession {
     state,
     owner,
     ownerState: ownerStateOf(record, seen.members),
-    // `heir`: the former name, for one version.
+    /** Of a `released` session: the successor that may take it. `heir`: the former name, for one version. */
     ...(successor !== undefined && { successor, heir: successor }),
     epoch,
     ageMs: Math.max(0, seen.nowMs - createdMs),
     peers: peers.length,
+    /** Where it would go; left out when no live worker has it, and when no balancer says where it is on the ring. */
     ...(drained !== undefined && { ifDrained: drained }),
   };
 }

@@ -46,17 +46,7 @@ export interface KnownSession {
   readonly connections: number;
 }
 
-export interface Simulation {
-  readonly moves: readonly Move[];
-  /** Sessions that are served and stay where they are. */
-  readonly stay: number;
-  /** Sessions whose owner is gone already: they get a new one with or without the change. */
-  readonly adrift: number;
-  readonly reconnects: Reconnects;
-  readonly workers: readonly Outlook[];
-  /** Sessions of the fullest worker to the mean, without workers that drain or are gone; 0 without sessions. */
-  readonly maxToMean: { readonly before: number; readonly after: number };
-}
+export type Simulation = ReturnType<typeof simulate>;
 
 export interface Move {
   readonly session: SessionId;
@@ -72,30 +62,15 @@ export interface Move {
   readonly connections: number;
 }
 
-interface Reconnects {
-  readonly connections: number;
-  /** The peak; a drain is paced with jitter. */
-  readonly perSecond: number;
-  /** Until the last client has left and reconnected. */
-  readonly withinMs: number;
-}
+export type Outlook = ReturnType<typeof outlook>[number];
 
-/** One worker. `after` is null when it is gone then, `before` when it is new. */
-export interface Outlook {
-  readonly id: WorkerId;
-  readonly sessions: BeforeAfter;
-  readonly connections: BeforeAfter;
-  /** Share of the keys without a session that the ring maps to it, 0 to 1. */
-  readonly keys: BeforeAfter;
-  /** How many of the next 100 new sessions without a key it gets. */
-  readonly next: BeforeAfter;
-}
+/** `after` is null when it is gone then, `before` when it is new. */
 interface BeforeAfter {
   readonly before: number | null;
   readonly after: number | null;
 }
 
-export function simulate(change: Change, snapshot: Snapshot): Simulation {
+export function simulate(change: Change, snapshot: Snapshot) {
   const before = snapshot.workers;
   const after = membersAfter(change, before);
   const alive = new Set(before.map(({ id }) => id));
@@ -103,10 +78,13 @@ export function simulate(change: Change, snapshot: Snapshot): Simulation {
   const moves = movesOf(change, snapshot, held, after);
   return {
     moves,
+    /** Sessions that are served and stay where they are. */
     stay: held.length - moves.length,
+    /** Sessions whose owner is gone already: they get a new one with or without the change. */
     adrift: snapshot.sessions.length - held.length,
     reconnects: reconnectsOf(change, moves, snapshot),
     workers: outlook(change, snapshot, after, moves),
+    /** Sessions of the fullest worker to the mean, without workers that drain or are gone; 0 without sessions. */
     maxToMean: {
       before: unevenness(before, (worker) => worker.load.sessions),
       after: unevenness(after, (worker) => loadAfter(worker, moves).sessions),
@@ -201,7 +179,8 @@ function movesOf(
 /** Clients reconnect 0.5 to 1.5 s after they lost their connection (socket.io: 1 s ± 50 %). */
 const FIRST_BACK_OFF_MS = 1500;
 
-function reconnectsOf(change: Change, moves: readonly Move[], snapshot: Snapshot): Reconnects {
+/** `perSecond`: the peak; a drain is paced with jitter. `withinMs`: until the last client has left and reconnected. */
+function reconnectsOf(change: Change, moves: readonly Move[], snapshot: Snapshot) {
   const connections = moves.reduce((sum, move) => sum + move.connections, 0);
   if (connections === 0) return { connections, perSecond: 0, withinMs: 0 };
   if (change.kind !== "remove") {
@@ -245,7 +224,7 @@ function outlook(
   snapshot: Snapshot,
   after: readonly WorkerRecord[],
   moves: readonly Move[],
-): Outlook[] {
+) {
   const { workers: before, statusOf } = snapshot;
   const loaded = after.map((worker) => ({ ...worker, load: loadAfter(worker, moves) }));
   const keys = [before, after].map((workers) => sharesOf(createHashRing(workers)));
@@ -262,7 +241,9 @@ function outlook(
       id,
       sessions: { before: was?.load.sessions ?? null, after: is?.load.sessions ?? null },
       connections: { before: was?.load.connections ?? null, after: is?.load.connections ?? null },
+      /** Share of the keys without a session that the ring maps to it, 0 to 1. */
       keys: pair(keys),
+      /** How many of the next 100 new sessions without a key it gets. */
       next: pair(next),
     };
   });
