@@ -28,21 +28,19 @@ type Person = Readonly<
   Partial<Record<"id" | "name" | "email" | "address" | "client", string | undefined>>
 >;
 
-export interface FoundPerson {
-  /** Undefined: signed in nowhere, as in a refused sign-in. */
-  readonly id: string | undefined;
-  readonly name: string | undefined;
-  readonly email: string | undefined;
-}
+export type FoundPerson = Awaited<ReturnType<typeof findPeople>>[number];
 
 export interface ErasedFile {
   readonly file: string;
   readonly lines: number;
 }
 
-/** Everyone whose id, email address or name is `user`, by id. Rejects when a file cannot be read. */
-export async function findPeople(folder: string, user: string): Promise<readonly FoundPerson[]> {
-  const people = new Map<string | undefined, FoundPerson>();
+/**
+ * Everyone whose id, email address or name is `user`, by id; it is undefined for those who are signed in nowhere, as in a refused
+ * sign-in. Rejects when a file cannot be read.
+ */
+export async function findPeople(folder: string, user: string) {
+  const people = new Map<string | undefined, Pick<Person, "id" | "name" | "email">>();
   for (const { path } of await findFiles(folder)) {
     for await (const { text } of readLines(path)) {
       const line = mayHave(text, user) ? parseLine(text) : undefined;

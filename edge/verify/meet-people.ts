@@ -1,25 +1,16 @@
 /** Signs in, opens sessions, and notes what became of them. */
 import { keyPerWorker } from "./judge/stickiness.ts";
-import { type Played, playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
-import { finishSignIn, type SignInAnswer, signIn, signOut } from "./people/sign-in.ts";
+import { playLargeBody, playSession, type SessionDeps } from "./people/sessions.ts";
+import { finishSignIn, signIn, signOut } from "./people/sign-in.ts";
 import type { KeyedHandshakes } from "./probes/stickiness.ts";
 import type { Run } from "./run-options.ts";
 
-export interface People {
-  readonly signIn: SignInAnswer;
-  /** It and the others: undefined without a sign-in. */
-  readonly userToken?: string;
-  readonly first?: Played;
-  readonly second?: Played;
-  readonly file?: Played;
-}
-
-/** `signal` ends it early; what was begun is completed. Never rejects. */
+/** `signal` ends it early; what was begun is completed. Without a sign-in nothing else is there. Never rejects. */
 export async function meetPeople(
   run: Run,
   signal: AbortSignal,
   seen: { readonly keyed: readonly KeyedHandshakes[]; readonly upgrades: boolean },
-): Promise<People> {
+) {
   const { patient, patience, target, cleanup } = run;
   run.onProgress("signing in");
   const { baseUrl } = target;

@@ -25,7 +25,7 @@ export interface Responded {
   readonly outcome: "response";
   readonly status: number;
   /** Lower case; a header that was sent several times is a list. */
-  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Its beginning. */
   readonly body: string;
   readonly tookMs: number;

@@ -5,12 +5,7 @@ import type { HttpProbe } from "../probes/http.ts";
 import { createPerson, type Person, type Step, StepError } from "./person.ts";
 import type { TransportNames } from "./protocol.ts";
 
-export interface OpenSession {
-  readonly sessionId: string;
-  readonly host: Person;
-  readonly guest: Person;
-  close(): Promise<void>;
-}
+export type OpenSession = Awaited<ReturnType<typeof openSession>>;
 
 /** Of a session that was tried. */
 export type Played =
@@ -46,7 +41,7 @@ export async function openSession(
   baseUrl: string,
   deps: SessionDeps,
   guestTransports: TransportNames = DEFAULT_TRANSPORTS,
-): Promise<OpenSession> {
+) {
   const personWith = (transports: TransportNames): Person =>
     createPerson({ ...deps, baseUrl, transports });
   const host = personWith(DEFAULT_TRANSPORTS);

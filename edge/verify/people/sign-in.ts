@@ -79,22 +79,13 @@ export async function signIn(
   }
 }
 
-interface Form {
-  readonly name: string;
-  readonly by: "API key" | "name";
-  readonly fields: Readonly<Record<string, string>>;
-}
-
 /** The way to sign in, of those that the edge offers. Pure. */
-export function formFor(
-  offered: readonly string[],
-  { apiKey }: Pick<Credentials, "apiKey">,
-): Form | undefined {
+export function formFor(offered: readonly string[], { apiKey }: Pick<Credentials, "apiKey">) {
   if (apiKey !== undefined && offered.includes("apikey")) {
-    return { name: "apikey", by: "API key", fields: { apiKey } };
+    return { name: "apikey", by: "API key", fields: { apiKey } } as const;
   }
   if (offered.includes("unverified")) {
-    return { name: "unverified", by: "name", fields: { user: NAME } };
+    return { name: "unverified", by: "name", fields: { user: NAME } } as const;
   }
   return undefined;
 }

@@ -111,7 +111,7 @@ export function openWebSocket(
         settle({
           outcome: "response",
           status: response.statusCode ?? 0,
-          headers: response.headers as Responded["headers"],
+          headers: response.headers,
           body: Buffer.concat(chunks).toString("utf8"),
           tookMs: took(),
         });
@@ -126,7 +126,7 @@ export function openWebSocket(
       response.once("error", end);
     });
     socket.once("upgrade", (response) => {
-      upgradeHeaders = response.headers as Responded["headers"];
+      upgradeHeaders = response.headers;
       openMs = took();
     });
     socket.on("message", (data: Buffer) => {

@@ -4,14 +4,7 @@ import type { HttpAnswer } from "../model/observations.ts";
 import type { Target } from "../model/target.ts";
 import { failureOf } from "./failures.ts";
 
-export interface HttpProbe {
-  /**
-   * Sends one request, to a path below the target or to a whole URL, and reads the beginning of the response. Follows no
-   * redirect. Never rejects.
-   */
-  send(where: string, options?: RequestOptions): Promise<HttpAnswer>;
-  close(): Promise<void>;
-}
+export type HttpProbe = ReturnType<typeof createHttpProbe>;
 
 interface RequestOptions {
   readonly method?: "GET" | "POST" | "OPTIONS";
@@ -28,12 +21,17 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** A page of ours has 2 KiB; whatever responds instead may not end. */
 const MAX_BODY_CHARS = 64 * 1024;
 
-export function createHttpProbe(target: Target, signal: AbortSignal): HttpProbe {
-  const options = { connect: { rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS } };
-  const keeping = new Agent(options);
-  const closing = new Agent({ ...options, pipelining: 0 });
+export function createHttpProbe(target: Target, signal: AbortSignal) {
+  const agentOptions = { connect: { rejectUnauthorized: false, timeout: CONNECT_TIMEOUT_MS } };
+  const keeping = new Agent(agentOptions);
+  const closing = new Agent({ ...agentOptions, pipelining: 0 });
   return {
-    async send(where, { fresh, timeoutMs = TIMEOUT_MS, ...rest } = {}) {
+    /**
+     * Sends one request, to a path below the target or to a whole URL, and reads the beginning of the response. Follows no
+     * redirect. Never rejects.
+     */
+    async send(where: string, options: RequestOptions = {}): Promise<HttpAnswer> {
+      const { fresh, timeoutMs = TIMEOUT_MS, ...rest } = options;
       const startMs = performance.now();
       const limit = limitTime([signal, rest.signal], timeoutMs);
       try {
@@ -51,7 +49,7 @@ export function createHttpProbe(target: Target, signal: AbortSignal): HttpProbe 
         return {
           outcome: "response",
           status: statusCode,
-          headers: definedOf(headers),
+          headers,
           body: text,
           tookMs: performance.now() - startMs,
         };
@@ -62,7 +60,7 @@ export function createHttpProbe(target: Target, signal: AbortSignal): HttpProbe 
         limit.end();
       }
     },
-    async close() {
+    async close(): Promise<void> {
       await Promise.all([keeping.destroy(), closing.destroy()]);
     },
   };
@@ -104,14 +102,4 @@ async function readBeginning(body: AsyncIterable<Buffer>): Promise<string> {
     if (bytes >= MAX_BODY_CHARS) break;
   }
   return Buffer.concat(chunks).toString("utf8").slice(0, MAX_BODY_CHARS);
-}
-
-function definedOf(
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-): Record<string, string | readonly string[]> {
-  const defined: Record<string, string | readonly string[]> = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) defined[name] = value;
-  }
-  return defined;
 }

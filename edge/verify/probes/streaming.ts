@@ -80,7 +80,7 @@ function stream(target: Target, signal: AbortSignal, exchange: Exchange): Promis
       const answer: StreamAnswer = {
         outcome: "response",
         status: response.statusCode ?? 0,
-        headers: response.headers as Responded["headers"],
+        headers: response.headers,
         tookMs: took(),
       };
       if (exchange.until === "head" || response.statusCode !== 200) end(answer);
