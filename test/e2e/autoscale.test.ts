@@ -1,13 +1,15 @@
 /**
  * `ct-edge autoscale` over a real edge: workers follow the sessions up and down, and those who stay do not notice.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { askEdge } from "../../edge/control/control-client.ts";
+import { type RunningCommand, startCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { openLightTeams } from "../support/light-teams.ts";
+import { outputOf } from "../support/output.ts";
 import { until } from "../support/until.ts";
 
 /** Two sessions per worker; nothing else counts. */
@@ -24,24 +26,9 @@ const SCALING = {
   CT_AUTOSCALE_TOKEN: "a-token-of-sixteen-or-more",
 };
 
-interface Autoscaler {
-  readonly child: ChildProcess;
-  readonly output: () => string;
-}
-
-function startAutoscaler(edge: EdgeProcess): Autoscaler {
-  const args = ["dist/edge/main.js", "autoscale", "--min", "1", "--max", "3", "--every", "1"];
-  const token = SCALING.CT_AUTOSCALE_TOKEN;
-  const env = { ...process.env, CT_DATA_DIR: edge.dataDir, CT_AUTOSCALE_TOKEN: token };
-  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-  }
-  onTestFinished(() => void child.kill("SIGKILL"));
-  return { child, output: () => output };
+function startAutoscaler(edge: EdgeProcess): Promise<RunningCommand> {
+  const env = { CT_DATA_DIR: edge.dataDir, CT_AUTOSCALE_TOKEN: SCALING.CT_AUTOSCALE_TOKEN };
+  return startCommand(["autoscale", "--min", "1", "--max", "3", "--every", "1"], env);
 }
 
 async function runWorker(
@@ -52,14 +39,9 @@ async function runWorker(
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-  }
+  const output = outputOf(child);
   const [status] = (await once(child, "close")) as [number | null];
-  return { status, output };
+  return { status, output: output.all };
 }
 
 async function workersOf(edge: EdgeProcess): Promise<string[]> {
@@ -71,15 +53,15 @@ async function workersOf(edge: EdgeProcess): Promise<string[]> {
 
 test("workers follow the sessions up and down, one autoscaler at a time, and those who stay are not disconnected", async () => {
   const edge = await startEdge({ env: SCALING });
-  const first = startAutoscaler(edge);
-  await until("it leads", () => / 1 workers$/m.test(first.output()));
-  const second = startAutoscaler(edge);
-  await until("the second one waits", () => second.output().includes("another autoscaler works"));
+  const first = await startAutoscaler(edge);
+  await until("it leads", () => / 1 workers$/m.test(first.output.all));
+  const second = await startAutoscaler(edge);
+  await until("the second one waits", () => second.output.all.includes("another autoscaler works"));
 
   const all = await openLightTeams(edge.httpUrl, 6);
   all.startTalking(200);
   await until("there are three workers", async () => (await workersOf(edge)).length === 3);
-  expect(first.output()).toMatch(/1 -> \d workers: \d wanted of 1 to 3; now sessions need/);
+  expect(first.output.all).toMatch(/1 -> \d workers: \d wanted of 1 to 3; now sessions need/);
 
   // What a preStop hook and the rollout-operator do with the worker that goes first.
   all.stopTalking();
@@ -116,12 +98,11 @@ test("workers follow the sessions up and down, one autoscaler at a time, and tho
   await until("the last two hear each other", () => all.misheard().length === 0);
   expect(staying?.host.lostMs).toEqual([]);
   expect(staying?.guest.lostMs).toEqual([]);
-  expect(second.output()).toMatch(/3 -> 1 workers: /);
+  expect(second.output.all).toMatch(/3 -> 1 workers: /);
 
   // It outlives the edge: the next one has another store, and the wrong number of workers.
   await edge.stop();
   const next = await edge.startAgain();
-  onTestFinished(() => next.dispose());
   await askEdge(next.dataDir, { command: "scale", workers: 4, progress: true });
   await until(
     "there are three workers at most",

@@ -2,9 +2,9 @@
  * Sockets of browsers, through a balancer over two workers. A browser has one `ctstickiness` cookie, of whichever session was
  * opened last, and its WebSockets have no headers of their own.
  */
-import { request } from "undici";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { createApi } from "../support/counted/api.ts";
 import { until } from "../support/until.ts";
 import { RawPeer, type WireMessage } from "../worker/sessions/raw-peer.ts";
 
@@ -25,7 +25,7 @@ const sessions: Session[] = [];
 beforeAll(async () => {
   cluster = await startCluster({ workers: 2, balancers: 1 });
   url = cluster.balancers[0]?.url ?? "";
-  userToken = await signIn();
+  userToken = await createApi(url).signIn("Ada");
 });
 afterAll(async () => {
   for (const peer of peers) peer.close();
@@ -103,43 +103,20 @@ test("tokens and session ids of browsers are in no log line of a process", () =>
 
 // --- people ---
 
-interface Created {
-  readonly roomId: string;
-  readonly roomToken: string;
-}
-
-async function post<Body>(target: string, body?: unknown): Promise<Body> {
-  const response = await request(target, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...(userToken && { "x-oct-jwt": userToken }) },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
-  const text = await response.body.text();
-  return (text.startsWith("{") ? JSON.parse(text) : text) as Body;
-}
-
-async function signIn(): Promise<string> {
-  const { pollToken } = await post<{ pollToken: string }>(`${url}/api/login/initial`);
-  await post(`${url}/api/login/simple`, { token: pollToken, user: "Ada" });
-  const polled = await post<{ loginToken: string }>(`${url}/api/login/poll/${pollToken}`);
-  return polled.loginToken;
-}
+type Created = Awaited<ReturnType<typeof create>>;
 
 /** At a worker itself, to choose which one owns the session. */
-function create(at: string): Promise<Created> {
-  return post<Created>(`${at}/api/session/create`);
+function create(at: string) {
+  return createApi(at, userToken).create();
 }
 
 /** Asks to join, lets the host accept, and resolves with the guest's token. */
 async function invite(roomId: string, host: RawPeer): Promise<string> {
-  const { pollToken } = await post<{ pollToken: string }>(`${url}/api/session/join/${roomId}`);
+  const token = createApi(url, userToken).join(roomId);
   const isJoin = ({ content }: WireMessage): boolean =>
     (content as { method?: string } | undefined)?.method === "peer/join";
   host.decide(await until("the host is asked", () => host.received.find(isJoin)), true);
-  return until("the guest has its token", async () => {
-    const polled = await post<{ roomToken?: string }>(`${url}/api/session/poll/${pollToken}`);
-    return polled.roomToken;
-  });
+  return token;
 }
 
 function open({

@@ -4,8 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ListedEvent } from "../../edge/commands/cluster/events.ts";
 import type { ListAnswer } from "../../edge/commands/cluster/list.ts";
 import type { SessionsResponse } from "../../edge/commands/cluster/sessions.ts";
@@ -20,7 +19,7 @@ import { findStoreSocket } from "../../shared/store/embedded/data-dir.ts";
 import type { SessionRecord, Store } from "../../shared/store/store.ts";
 import { peer } from "../contract/store.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { type CommandResult, runCommand } from "../support/command.ts";
+import { type CommandResult, PROGRAM, runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { connectStore } from "../support/embedded-store.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
@@ -40,7 +39,6 @@ describe("an edge on one machine", () => {
   beforeAll(async () => {
     edge = await startEdge();
   });
-  afterAll(() => edge.dispose());
 
   const run = (...args: string[]) => runCommand(args, { CT_DATA_DIR: edge.dataDir });
 
@@ -250,10 +248,9 @@ describe("an edge on one machine", () => {
   test("ct-edge list ends without an error when the reader of its output stops early", async () => {
     const results = await Promise.all(COMMANDS.map((command) => run(command)));
     for (const { status } of results) expect(status).toBe(0);
-    const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
     const shell = spawnSync(
       "bash",
-      ["-c", 'set -o pipefail; "$0" "$1" events | true && echo fine', process.execPath, program],
+      ["-c", 'set -o pipefail; "$0" "$1" events | true && echo fine', process.execPath, PROGRAM],
       { env: { ...process.env, CT_DATA_DIR: edge.dataDir }, encoding: "utf8" },
     );
     expect(shell).toMatchObject({ stdout: "fine\n", stderr: "" });
@@ -280,9 +277,6 @@ describe("an edge of many machines", () => {
   beforeAll(async () => {
     cluster = await startCluster({ workers: 2, balancers: 1 });
     folder = tempFolder();
-  });
-  afterAll(async () => {
-    await cluster.dispose();
   });
 
   function file(name: string, text: string): string {

@@ -2,8 +2,10 @@
  * State that must survive a flush of Redis, over two workers: sign-ins, log-outs, pending sign-ins, and pending requests to
  * join.
  */
-import { expect, onTestFinished, test } from "vitest";
-import { type Cluster, sees, startCluster } from "../support/cluster.ts";
+import { expect, test } from "vitest";
+import { startCluster } from "../support/cluster.ts";
+import { createApi, isSignedIn } from "../support/counted/api.ts";
+import { createGate } from "../support/gate.ts";
 import { everybodyHears, person } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
@@ -11,20 +13,19 @@ import { until } from "../support/until.ts";
 const ASKED = 20;
 
 test("sign-ins, log-outs and requests to join survive a flush of Redis", async () => {
-  const cluster = await twoWorkers();
+  const cluster = await startCluster({ workers: 2, balancers: 1 });
   const url = cluster.balancers[0]?.url ?? "";
-  const signedIn = await signIn(url, "Ada");
-  const loggedOut = await signIn(url, "Bob");
-  expect((await post(`${url}/api/logout`, { token: loggedOut, method: "GET" })).status).toBe(200);
-  const pollToken = await beginSignIn(url);
-  const late = pollSignIn(url, pollToken);
+  const signedIn = await createApi(url).signIn("Ada");
+  const loggedOut = await createApi(url).signIn("Bob");
+  const logout = await fetch(`${url}/api/logout`, { headers: { "x-oct-jwt": loggedOut } });
+  expect(logout.status).toBe(200);
+  const cleo = createApi(url);
+  const pollToken = await cleo.begin();
+  const late = cleo.finish(pollToken);
   late.catch(() => {});
   const host = person({ baseUrl: url, name: "Host" });
-  let approve = (): void => {};
-  host.decide = () =>
-    new Promise((resolve) => {
-      approve = () => resolve("approve");
-    });
+  const approval = createGate();
+  host.decide = () => approval.opened.then(() => "approve");
   const sessionId = await host.host();
   const guest = person({ baseUrl: url, name: "Guest" });
   const joining = guest.join(sessionId);
@@ -40,66 +41,15 @@ test("sign-ins, log-outs and requests to join survive a flush of Redis", async (
   );
 
   for (let asked = 0; asked < ASKED; asked++) {
-    expect(await isValid(url, signedIn)).toBe(true);
-    expect(await isValid(url, loggedOut)).toBe(false);
+    expect(await isSignedIn(url, signedIn)).toBe(true);
+    expect(await isSignedIn(url, loggedOut)).toBe(false);
   }
   await until("the form of the sign-in under way is taken", async () => {
-    const body = JSON.stringify({ token: pollToken, user: "Cleo" });
-    return (await post(`${url}/api/login/simple`, { body })).status === 200;
+    await cleo.submit(pollToken, "Cleo");
+    return true;
   });
-  expect(await isValid(url, await late)).toBe(true);
-  approve();
+  expect(await isSignedIn(url, await late)).toBe(true);
+  approval.open();
   await joining;
   await everybodyHears(guest, [host], "in, after the flush");
 }, 60_000);
-
-// --- arrangements ---
-
-async function twoWorkers(): Promise<Cluster> {
-  const cluster = await startCluster({ workers: 2, balancers: 1 });
-  onTestFinished(() => cluster.dispose());
-  for (const balancer of cluster.balancers) await sees(balancer, 2);
-  return cluster;
-}
-
-async function signIn(url: string, user: string): Promise<string> {
-  const token = await beginSignIn(url);
-  const body = JSON.stringify({ token, user });
-  expect((await post(`${url}/api/login/simple`, { body })).status).toBe(200);
-  return pollSignIn(url, token);
-}
-
-async function beginSignIn(url: string): Promise<string> {
-  const { pollToken } = (await (await post(`${url}/api/login/initial`)).json()) as {
-    pollToken: string;
-  };
-  return pollToken;
-}
-
-async function pollSignIn(url: string, pollToken: string): Promise<string> {
-  for (;;) {
-    const response = await post(`${url}/api/login/poll/${pollToken}`);
-    if (response.status === 204) continue;
-    expect(response.status).toBe(200);
-    return ((await response.json()) as { loginToken: string }).loginToken;
-  }
-}
-
-async function isValid(url: string, token: string): Promise<boolean> {
-  const response = await post(`${url}/api/login/validate`, { token });
-  return ((await response.json()) as { valid: boolean }).valid;
-}
-
-function post(
-  url: string,
-  { token, body, method = "POST" }: { token?: string; body?: string; method?: string } = {},
-): Promise<Response> {
-  return fetch(url, {
-    method,
-    headers: {
-      ...(token !== undefined && { "x-oct-jwt": token }),
-      ...(body !== undefined && { "content-type": "application/json" }),
-    },
-    ...(body !== undefined && { body }),
-  });
-}

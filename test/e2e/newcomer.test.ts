@@ -2,11 +2,13 @@
  * The README's two commands, in a copy of the project without node_modules or a build.
  */
 import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
+import { outputOf } from "../support/output.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -65,11 +67,8 @@ async function expectToStart(clone: string): Promise<void> {
     env: NPM_CACHE,
     startTimeoutMs: START_MS,
   });
-  try {
-    expect((await fetch(`${edge.httpUrl}/ct-health/`)).status).toBe(200);
-  } finally {
-    await edge.dispose();
-  }
+  expect((await fetch(`${edge.httpUrl}/ct-health/`)).status).toBe(200);
+  await edge.dispose();
 }
 
 /** The first command under this heading of the README. */
@@ -93,15 +92,7 @@ async function runInShell(
     env: { ...Object.fromEntries(inherited), ...NPM_CACHE },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-  }
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  return { status, output };
+  const output = outputOf(child);
+  const [status] = (await once(child, "close")) as [number | null];
+  return { status, output: output.all };
 }

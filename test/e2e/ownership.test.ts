@@ -17,6 +17,7 @@ import type { Client } from "../support/clients.ts";
 import { CLUSTER_SECRET, type Cluster, type Member, sees } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { openLine } from "../support/cut.ts";
+import { createGate } from "../support/gate.ts";
 import { type Promised, watchMachine } from "../support/machine.ts";
 import { person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
@@ -283,7 +284,7 @@ test("sessions survive a kill of their worker between create and the host's sock
   await churn.replace(first);
 
   // A guest asks to join, and the worker is killed before the host answers.
-  const answer = requireOperator();
+  const answer = createGate();
   host.decide = () => answer.opened.then(() => "approve");
   const guest = person({ baseUrl: churn.url, name: "Patient" });
   const joined = guest.join(roomId);
@@ -386,12 +387,4 @@ function expectSoon(
   expect(quantile(backMs, 0.99)).toBeLessThanOrEqual(machine.limitMs(sinceMs, limits.p99));
   const equalLimitMs = machine.limitMs(sinceMs, EQUAL);
   for (const { equalMs } of recoveries) expect(equalMs).toBeLessThanOrEqual(equalLimitMs);
-}
-
-function requireOperator(): { opened: Promise<void>; open: () => void } {
-  let open = (): void => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open: () => open() };
 }

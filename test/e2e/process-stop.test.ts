@@ -2,13 +2,11 @@
  * How single processes of a one-machine edge stop and restart: on an operator's request, on a signal to the process itself, or
  * killed in the middle of it. Sessions continue each time.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { fetch } from "undici";
 import { expect, onTestFinished, test } from "vitest";
+import { startCommand } from "../support/command.ts";
 import { askEdgeTo, pidsOf, processOf, stateOf } from "../support/edge-commands.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
@@ -289,20 +287,12 @@ test(
 test("a restart continues when its command is interrupted", SLOW, async () => {
   const edge = await startEdge({ env: ENDLESS });
   const { pid } = await processOf(edge, "worker-1");
-  const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
-  const command = spawn(process.execPath, [program, "restart", "worker-1"], {
-    env: { ...process.env, CT_DATA_DIR: edge.dataDir },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  let stderr = "";
-  command.stderr.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text;
-  });
-  const closed = once(command, "close");
+  const env = { CT_DATA_DIR: edge.dataDir };
+  const { child, output, closed } = await startCommand(["restart", "worker-1"], env);
   await isStopping(edge, "worker-1");
-  command.kill("SIGINT");
+  child.kill("SIGINT");
   expect(await closed).toEqual([130, null]);
-  expect(stderr).toBe(
+  expect(output.stderr).toBe(
     "ct-edge: the edge continues with the restart; `ct-edge ps` shows its processes\n",
   );
   process.kill(pid ?? 0, "SIGKILL");

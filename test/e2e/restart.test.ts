@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import type { Client } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
+import { createGate } from "../support/gate.ts";
 import {
   allOnWebSockets,
   documentsEqual,
@@ -253,20 +254,10 @@ function inBackground<T>(work: Promise<T>): Promise<T> {
 
 /** A form, or a host's question, that stays open until the test submits it. */
 function slowForm(): { fill: () => Promise<void>; opened: Promise<void>; send: () => void } {
-  let open = () => {};
-  let send = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  const sent = new Promise<void>((resolve) => {
-    send = resolve;
-  });
-  return {
-    fill: () => {
-      open();
-      return sent;
-    },
-    opened,
-    send: () => send(),
+  const [shown, sent] = [createGate(), createGate()];
+  const fill = (): Promise<void> => {
+    shown.open();
+    return sent.opened;
   };
+  return { fill, opened: shown.opened, send: sent.open };
 }

@@ -1,7 +1,7 @@
 /** The secret is changed process by process while people work: nobody is signed out, and no request fails. */
-import { fetch } from "undici";
 import { expect, test } from "vitest";
 import { CLUSTER_SECRET, type Member, sees } from "../support/cluster.ts";
+import { createApi, isSignedIn } from "../support/counted/api.ts";
 import { startIdentityCluster } from "../support/identity-cluster.ts";
 import { documentsEqual, everybodyHears, openSession, person } from "../support/people.ts";
 import { startTraffic } from "../support/steady-traffic.ts";
@@ -21,7 +21,7 @@ test("nobody is signed out while the secret is changed in one process after the 
   const ada = edge.clientOf(account);
   await ada.join(session.sessionId);
   const ids = session.everybody.map(({ id }) => id);
-  const before = await signIn(front.url);
+  const before = await createApi(front.url).signIn("Somebody");
   const traffic = startTraffic([front.url]);
   await until("traffic flows", () => traffic.answered > 20);
 
@@ -44,7 +44,7 @@ test("nobody is signed out while the secret is changed in one process after the 
     await until(`${changed.id} uses the new secret`, () => changed.output().includes(ALL_KNOW));
   }
   expect(await isSignedIn(front.url, before)).toBe(true);
-  const after = await signIn(front.url);
+  const after = await createApi(front.url).signIn("Somebody");
   await everybodyHears(session.host, session.guests, "still here");
   session.host.write("the end");
   await documentsEqual(session.everybody, ["the end"]);
@@ -69,29 +69,4 @@ test("nobody is signed out while the secret is changed in one process after the 
 async function healthyAt(balancer: Member): Promise<number> {
   const { workers } = (await balancer.view()) as { workers: { status: string }[] };
   return workers.filter(({ status }) => status === "healthy").length;
-}
-
-/** The token of a new user. */
-async function signIn(baseUrl: string): Promise<string> {
-  const post = async (path: string, body?: object): Promise<unknown> => {
-    const response = await fetch(`${baseUrl}${path}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    expect(response.status).toBe(200);
-    return path.startsWith("/api/login/simple") ? undefined : response.json();
-  };
-  const { pollToken } = (await post("/api/login/initial")) as { pollToken: string };
-  await post("/api/login/simple", { token: pollToken, user: "Somebody" });
-  const { loginToken } = (await post(`/api/login/poll/${pollToken}`)) as { loginToken: string };
-  return loginToken;
-}
-
-async function isSignedIn(baseUrl: string, token: string): Promise<boolean> {
-  const response = await fetch(`${baseUrl}/api/login/validate`, {
-    method: "POST",
-    headers: { "x-oct-jwt": token },
-  });
-  return ((await response.json()) as { valid: boolean }).valid;
 }

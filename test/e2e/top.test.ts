@@ -1,13 +1,13 @@
 /** `ct-edge top` as operators run it, on a pipe and on a terminal, while a session starts and a worker is killed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import type { TopAnswer } from "../../edge/commands/cluster/top.ts";
-import { runCommand } from "../support/command.ts";
+import { PROGRAM, runCommand } from "../support/command.ts";
 import { hasProgram } from "../support/debian.ts";
 import { type EdgeProcess, startEdge } from "../support/edge-process.ts";
 import { HAS_LINKS } from "../support/link-mode.ts";
+import { outputOf } from "../support/output.ts";
 import { openSession } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
@@ -54,25 +54,19 @@ test("ct-edge top shows a session, and the restart of a worker", { timeout: 90_0
 test.runIf(hasProgram("script", ["bsdutils"], "ct-edge top on a terminal"))(
   "ct-edge top goes on until Ctrl-C on a terminal, and leaves it as it was",
   async () => {
-    const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
-    const command = `stty rows 20 columns 100; exec ${process.execPath} ${program} top --data-dir ${edge.dataDir}`;
+    const command = `stty rows 20 columns 100; exec ${process.execPath} ${PROGRAM} top --data-dir ${edge.dataDir}`;
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       stdio: ["pipe", "pipe", "pipe"],
     });
-    onTestFinished(() => {
-      child.kill("SIGKILL");
-    });
-    let screen = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      screen += text;
-    });
-    const frames = (): string[] => screen.split("\u001b[H").slice(1);
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const screen = outputOf(child);
+    const frames = (): string[] => screen.stdout.split("\u001b[H").slice(1);
     await until("it was shown twice", () => frames().length >= 3);
-    expect(screen.startsWith("\u001b[?1049h\u001b[?25l")).toBe(true);
+    expect(screen.stdout.startsWith("\u001b[?1049h\u001b[?25l")).toBe(true);
     expect(frames()[0]).toMatch(/^edge \S+ /);
     const exited = once(child, "exit");
     child.stdin.write("\u0003");
     expect((await exited)[0]).toBe(0);
-    expect(screen.endsWith("\u001b[?25h\u001b[?1049l")).toBe(true);
+    expect(screen.stdout.endsWith("\u001b[?25h\u001b[?1049l")).toBe(true);
   },
 );

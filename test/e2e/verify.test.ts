@@ -2,21 +2,18 @@
  * `ct-edge verify` against a real edge with faults: each is named, and an interrupted run leaves nothing behind. Faults of fronts
  * are planted in a small proxy. A good edge, and what is no edge: verify-good.test.ts.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { once } from "node:events";
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { generate } from "selfsigned";
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import type { VerifyAnswer } from "../../edge/verify/report.ts";
 import { statusOf } from "../../edge/verify/report.ts";
 import { sessionIds } from "../../shared/cluster/read.ts";
 import type { BalancerView } from "../../shared/cluster/status-reports.ts";
 import { bundledModules, loadedModules } from "../support/bundle.ts";
 import { type Cluster, sees } from "../support/cluster.ts";
-import { type CommandResult, runCommand } from "../support/command.ts";
-import { createApi } from "../support/counted/api.ts";
+import { type CommandResult, runCommand, startCommand } from "../support/command.ts";
+import { createApi, isSignedIn } from "../support/counted/api.ts";
 import { type FrontFaults, startFaultyFront } from "../support/faulty-front.ts";
 import {
   INSIDE_FAULTS,
@@ -250,16 +247,12 @@ test("members of another version are named", async () => {
 
 async function takesSessions(workerId: string): Promise<void> {
   const { store } = openStore(cluster.redis.url);
-  try {
-    await until(`${workerId} takes sessions`, async () => {
-      const { members } = await store.members();
-      return members.some(
-        (one) => one.id === workerId && one.kind === "worker" && one.state === "up",
-      );
-    });
-  } finally {
-    await store.close();
-  }
+  await until(`${workerId} takes sessions`, async () => {
+    const { members } = await store.members();
+    return members.some(
+      (one) => one.id === workerId && one.kind === "worker" && one.state === "up",
+    );
+  });
 }
 
 test("verify --drain watches a session while its worker is drained, and resumes the worker", async () => {
@@ -291,29 +284,21 @@ test("verify --drain with tokens of an operator and of a user, read from files, 
   expect(status).toBe(0);
   await takesSessions("worker-1");
   // The token was not made here, so it stays valid.
-  const validated = await fetch(`${url}/api/login/validate`, {
-    method: "POST",
-    headers: { "x-oct-jwt": userToken },
-  });
-  expect(await validated.json()).toMatchObject({ valid: true });
+  expect(await isSignedIn(url, userToken)).toBe(true);
 }, 60_000);
 
 test("verify --kill tells how to kill the worker, and watches its session go on at another one", async () => {
   const url = await frontWith({});
-  const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
   const args = ["verify", url, "--json", "--redis", cluster.redisUrl, "--kill", "worker-2"];
-  const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  const output = outputOf(child);
-  const ended = once(child, "close") as Promise<[number | null]>;
-  await until("it waits", () => output.stderr().includes("kill it now"));
+  const { output, closed } = await startCommand(args);
+  await until("it waits", () => output.stderr.includes("kill it now"));
   await cluster.workers.find(({ id }) => id === "worker-2")?.kill();
-  const [status] = await ended;
+  const [status] = await closed;
   await cluster.addWorker({ env: { CT_WORKER_ID: "worker-2" } });
   cluster.workers.splice(1, 1);
   for (const balancer of cluster.balancers) await sees(balancer, 2);
-  expect(output.stderr()).toMatch(/docker kill worker-2/);
-  const answer = JSON.parse(output.stdout()) as VerifyAnswer;
+  expect(output.stderr).toMatch(/docker kill worker-2/);
+  const answer = JSON.parse(output.stdout) as VerifyAnswer;
   expect(findingOf(answer, "kill")).toMatchObject({
     state: "held",
     cause: expect.stringMatching(/^the session went on at worker-1 after \d+\.\d s/),
@@ -355,39 +340,22 @@ test.each(["SIGINT", "SIGTERM"] as const)(
     const url = await frontWith({});
     // What a broken front above kept the edge from removing is not of this run.
     const before = new Set(await leftInStore(cluster));
-    const program = fileURLToPath(new URL("../../dist/edge/main.js", import.meta.url));
-    const child = spawn(process.execPath, [program, "verify", url, "--redis", cluster.redisUrl], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    onTestFinished(() => void child.kill("SIGKILL"));
-    const output = outputOf(child);
-    const ended = once(child, "close") as Promise<[number | null]>;
+    const args = ["verify", url, "--redis", cluster.redisUrl];
+    const { child, output, closed } = await startCommand(args);
     const { store } = openStore(cluster.redis.url);
-    onTestFinished(() => store.close());
     await until("it has opened a session", async () =>
       (await sessionIds(store)).some((id) => !before.has(id)),
     );
     child.kill(signal);
-    const [status] = await ended;
+    const [status] = await closed;
     expect(status).toBe(signal === "SIGINT" ? 130 : 143);
-    expect(output.stderr()).toContain("interrupted; closing what was opened");
-    expect(output.stdout()).toContain("! Interrupted: what was not seen is unknown.");
-    expect(output.stdout()).not.toContain("Not removed");
+    expect(output.stderr).toContain("interrupted; closing what was opened");
+    expect(output.stdout).toContain("! Interrupted: what was not seen is unknown.");
+    expect(output.stdout).not.toContain("Not removed");
     // An interruption is no fault of the edge.
-    expect(output.stdout()).toContain("0 broken");
+    expect(output.stdout).toContain("0 broken");
     await until("nothing of it is left", async () =>
       (await leftInStore(cluster)).every((one) => before.has(one)),
     );
   },
 );
-
-function outputOf(child: ChildProcessByStdio<null, Readable, Readable>) {
-  const read = (stream: Readable): (() => string) => {
-    let text = "";
-    stream.setEncoding("utf8").on("data", (more: string) => {
-      text += more;
-    });
-    return () => text;
-  };
-  return { stdout: read(child.stdout), stderr: read(child.stderr) };
-}

@@ -4,6 +4,7 @@
  */
 import { beforeAll, expect, test } from "vitest";
 import { type Cluster, sees, startCluster } from "../support/cluster.ts";
+import { createGate } from "../support/gate.ts";
 import { allOnWebSockets, everybodyHears, person } from "../support/people.ts";
 import { PROTOCOL_PACKAGES } from "../support/protocols.ts";
 import { until } from "../support/until.ts";
@@ -45,11 +46,8 @@ test("guests with every protocol package who wait for approval over a drain get 
 async function ask(protocol: (typeof PROTOCOL_PACKAGES)[number]) {
   const at = { baseUrl: cluster.balancers[0]?.url ?? "", protocol };
   const host = person({ ...at, name: "Host" });
-  let approve = (): void => {};
-  const approved = new Promise<"approve">((resolve) => {
-    approve = () => resolve("approve");
-  });
-  host.decide = () => approved;
+  const approval = createGate();
+  host.decide = () => approval.opened.then(() => "approve");
   const sessionId = await host.host();
   const guest = person({ ...at, name: "Guest" });
   await guest.login();
@@ -71,7 +69,7 @@ async function ask(protocol: (typeof PROTOCOL_PACKAGES)[number]) {
     guest,
     told: () => told,
     failure: () => failure,
-    approve: () => approve(),
+    approve: approval.open,
     enter: async (): Promise<void> => {
       const { roomToken, host: hostPeer } = await joining;
       await guest.enter(roomToken, hostPeer);

@@ -8,6 +8,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { atEnd } from "./at-end.ts";
 import { hasProgram } from "./debian.ts";
+import { outputOf } from "./output.ts";
 import { freePort } from "./ports.ts";
 import { tempFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
@@ -68,19 +69,16 @@ https://localhost:${port} {
     },
     stdio: ["ignore", "ignore", "pipe"],
   });
-  let output = "";
-  child.stderr.on("data", (more: Buffer) => {
-    output += more.toString();
-  });
+  const output = outputOf(child);
   const ended = once(child, "close");
   atEnd(async () => {
     child.kill("SIGTERM");
     await ended;
   });
   const rootFile = join(folder, "caddy/pki/authorities/local/root.crt");
-  await until(`the authority has a root, but said ${output}`, () => {
-    if (child.exitCode !== null) throw new Error(output);
-    return existsSync(rootFile) && output.includes("certificate obtained successfully");
+  await until(`the authority has a root, but said ${output.stderr}`, () => {
+    if (child.exitCode !== null) throw new Error(output.stderr);
+    return existsSync(rootFile) && output.stderr.includes("certificate obtained successfully");
   });
   return {
     directoryUrl: `https://localhost:${port}/acme/local/directory`,

@@ -11,6 +11,7 @@ import type { EdgeMessage } from "../../shared/process/edge-channel.ts";
 import { atEnd } from "./at-end.ts";
 import { buildOnce } from "./build.ts";
 import { LINK_ENV } from "./link-mode.ts";
+import { outputOf } from "./output.ts";
 import { type RedisOptions, settle, startRedis, type TestRedis } from "./redis.ts";
 import { makeFolder, removeFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
@@ -180,15 +181,7 @@ function start(program: Program, options: ProcessOptions): Run {
   // Interrupted tests leave no process behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.once("exit", killAtExit);
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding("utf8").on("data", (text: string) => {
-      output = (output + text).slice(-MAX_KEPT_CHARS);
-    });
-  }
-  child.on("error", (error) => {
-    output += error.message;
-  });
+  const output = outputOf(child, MAX_KEPT_CHARS);
   let ready: (Ready & { readonly atMs: number }) | undefined;
   child.on("message", (message: { type?: string }) => {
     if (message.type === "ready") {
@@ -207,13 +200,13 @@ function start(program: Program, options: ProcessOptions): Run {
   });
   const run: Run = {
     child,
-    output: () => output,
+    output: () => output.all,
     async ready() {
       const { atMs, ...ports } = await until(`the ${program} is ready`, () => {
-        if (child.exitCode !== null) throw new Error(`the process has ended: ${output}`);
+        if (child.exitCode !== null) throw new Error(`the process has ended: ${output.all}`);
         return ready;
       }).catch((error: unknown) => {
-        throw new Error(`the ${program} did not start: ${output}`, { cause: error });
+        throw new Error(`the ${program} did not start: ${output.all}`, { cause: error });
       });
       return asMember(options.env?.["CT_WORKER_ID"] ?? program, run, exited, ports, atMs);
     },

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { atEnd } from "./at-end.ts";
 import { buildOnce } from "./build.ts";
 import { LINK_ENV } from "./link-mode.ts";
+import { type Output, outputOf } from "./output.ts";
 import { freePort } from "./ports.ts";
 import { descendantsOf, type ProcessId, stillRunning } from "./processes.ts";
 import { makeFolder, removeFolder } from "./temp-folder.ts";
@@ -117,7 +118,7 @@ async function start(options: EdgeOptions): Promise<EdgeProcess> {
       "the edge is available",
       () => {
         if (run.exit !== undefined) throw new Error(`the edge has ended:\n${run.output()}`);
-        return AVAILABLE.exec(run.stdout) ?? undefined;
+        return AVAILABLE.exec(run.printed.stdout) ?? undefined;
       },
       options.startTimeoutMs ?? START_TIMEOUT_MS,
     );
@@ -143,7 +144,8 @@ export async function startEdgeInVain(options: EdgeOptions = {}): Promise<Failed
       START_TIMEOUT_MS,
     );
     const left = stillRunning(run.descendants());
-    return { exit, stdout: run.stdout, stderr: run.stderr, left };
+    const { stdout, stderr } = run.printed;
+    return { exit, stdout, stderr, left };
   } finally {
     await disposeOf(run, options, dataDir);
   }
@@ -153,8 +155,7 @@ export async function startEdgeInVain(options: EdgeOptions = {}): Promise<Failed
 
 interface Run {
   readonly child: ChildProcess;
-  readonly stdout: string;
-  readonly stderr: string;
+  readonly printed: Output;
   readonly exit: Exit | undefined;
   output(): string;
   ended(): Promise<Exit>;
@@ -181,20 +182,10 @@ function launch(options: EdgeOptions, dataDir: string): Run {
   // Interrupted tests leave no process behind.
   const killAtExit = () => child.kill("SIGKILL");
   process.once("exit", killAtExit);
-  let stdout = "";
-  let stderr = "";
+  const output = outputOf(child, MAX_KEPT_CHARS);
   let exit: Exit | undefined;
   let askedMs = performance.now();
   let lastSeen: ProcessId[] = [];
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-    stdout = (stdout + text).slice(-MAX_KEPT_CHARS);
-  });
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    stderr = (stderr + text).slice(-MAX_KEPT_CHARS);
-  });
-  child.on("error", (error) => {
-    stderr += error.message;
-  });
   child.once("exit", (status, signal) => {
     exit = { status, signal, tookMs: performance.now() - askedMs };
     process.off("exit", killAtExit);
@@ -202,16 +193,11 @@ function launch(options: EdgeOptions, dataDir: string): Run {
   const ended = () => until("the edge has ended", () => exit, START_TIMEOUT_MS);
   return {
     child,
-    get stdout() {
-      return stdout;
-    },
-    get stderr() {
-      return stderr;
-    },
+    printed: output,
     get exit() {
       return exit;
     },
-    output: () => `${stdout}\n--- stderr ---\n${stderr}`,
+    output: () => `${output.stdout}\n--- stderr ---\n${output.stderr}`,
     ended,
     end(signal, to = "process") {
       descendants();

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { fetch } from "undici";
 import { atEnd } from "./at-end.ts";
+import { type Output, outputOf } from "./output.ts";
 import { freePort } from "./ports.ts";
 import { tempFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
@@ -82,14 +83,10 @@ export async function startGraphite(): Promise<Graphite> {
     PYTHONWARNINGS: "ignore",
   };
   const children: ChildProcess[] = [];
-  let output = "";
+  const outputs: Output[] = [];
   function start(command: string, args: readonly string[]): void {
     const child = spawn(command, args, { env, cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on("data", (chunk: Buffer) => {
-        output += chunk.toString();
-      });
-    }
+    outputs.push(outputOf(child));
     children.push(child);
   }
   async function close(): Promise<void> {
@@ -133,7 +130,9 @@ export async function startGraphite(): Promise<Graphite> {
     );
   } catch (error) {
     await close();
-    throw new Error(`Graphite did not start: ${output}`, { cause: error });
+    throw new Error(`Graphite did not start: ${outputs.map(({ all }) => all).join()}`, {
+      cause: error,
+    });
   }
   atEnd(close);
   return {

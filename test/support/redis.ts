@@ -15,6 +15,7 @@ import type { Store } from "../../shared/store/store.ts";
 import { closeAtEnd } from "./at-end.ts";
 import { refuseInUnits } from "./build.ts";
 import { collectingLog } from "./logs.ts";
+import { type Output, outputOf } from "./output.ts";
 import { freePort } from "./ports.ts";
 import { removeFolder, tempFolder } from "./temp-folder.ts";
 import { until } from "./until.ts";
@@ -66,27 +67,21 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
   const login = options.password === undefined ? "" : `:${encodeURIComponent(options.password)}@`;
   const admins: Redis[] = [];
   let child: ChildProcess | undefined;
-  let output = "";
+  const outputs: Output[] = [];
+  const output = (): string => outputs.map(({ all }) => all).join("");
 
   async function start(): Promise<void> {
     const args = options.sentinel ? [configFile, "--sentinel"] : [configFile];
     const started = spawn(SERVER, args, { stdio: ["ignore", "pipe", "pipe"] });
     child = started;
-    for (const stream of [started.stdout, started.stderr]) {
-      stream.on("data", (chunk: Buffer) => {
-        output += chunk.toString();
-      });
-    }
-    started.on("error", (error) => {
-      output += error.message;
-    });
+    outputs.push(outputOf(started));
     const at = options.sentinel ? { port, host: "127.0.0.1" } : { path: socketPath };
     const isReady = await until(
       `${SERVER} is ready`,
       async () => (await answers(at)) || (started.exitCode !== null && "ended"),
       READY_TIMEOUT_MS,
     ).catch(() => "late");
-    if (isReady !== true) throw new Error(`${SERVER} did not start: ${output}`);
+    if (isReady !== true) throw new Error(`${SERVER} did not start: ${output()}`);
   }
 
   async function kill(): Promise<void> {
@@ -110,7 +105,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
     urlFor: (user, password) => `unix://${user}:${encodeURIComponent(password)}@${socketPath}`,
     port,
     tlsPort,
-    output: () => output,
+    output,
     kill,
     start,
     pause: () => void child?.kill("SIGSTOP"),

@@ -15,6 +15,7 @@ import { atEnd } from "../../support/at-end.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { collectingLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { outputOf } from "../../support/output.ts";
 import { createStepClock } from "../../support/step-clock.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
@@ -29,10 +30,8 @@ describe("the embedded store's client", () => {
     folder = tempFolder();
   });
 
-  async function start(): Promise<StoreServer> {
-    const server = await startServer({ dataDir: folder });
-    atEnd(() => server.close());
-    return server;
+  function start(): Promise<StoreServer> {
+    return startServer({ dataDir: folder });
   }
 
   function connect(socketPath: string, clock = systemClock) {
@@ -274,12 +273,9 @@ describe("the embedded store's client", () => {
         ["--import", "tsx", "--input-type=module", "--eval", program, to],
         { stdio: ["ignore", "pipe", "inherit"] },
       );
-      let output = "";
-      child.stdout.setEncoding("utf8").on("data", (text: string) => {
-        output += text;
-      });
+      const output = outputOf(child);
       const [code] = (await once(child, "exit")) as [number];
-      expect([code, output]).toEqual([0, "closed"]);
+      expect([code, output.stdout]).toEqual([0, "closed"]);
     }
   });
 });
