@@ -29,6 +29,14 @@ export async function connectStore(
   return store;
 }
 
+/** A new one with a client. */
+export async function openEmbeddedStore(
+  options: Parameters<typeof startServer>[0] = {},
+): Promise<Store> {
+  const { socketPath } = await startServer(options);
+  return connectStore(socketPath);
+}
+
 export interface StoreFixture {
   /** Another client of the same store. */
   connect(): Store;

@@ -10,6 +10,7 @@ import { systemClock } from "../../shared/base/clock.ts";
 import { describeError } from "../../shared/base/errors.ts";
 import { createLog } from "../../shared/logs/log.ts";
 import { startStoreServer } from "../../shared/store/embedded/server.ts";
+import { atEnd } from "./at-end.ts";
 
 export interface StoreProcess {
   readonly child: ChildProcess;
@@ -19,7 +20,7 @@ export interface StoreProcess {
   end(signal: "SIGKILL" | "SIGTERM"): Promise<void>;
 }
 
-/** Starts a store. Rejects with its message if it does not start. */
+/** Starts a store, which is killed at the end. Rejects with its message if it does not start. */
 export async function startStoreProcess(dataDir: string): Promise<StoreProcess> {
   const child = spawn(
     process.execPath,
@@ -29,6 +30,11 @@ export async function startStoreProcess(dataDir: string): Promise<StoreProcess> 
     },
   );
   const ended = once(child, "exit");
+  async function end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    child.kill(signal);
+    await ended;
+  }
+  atEnd(() => end("SIGKILL"));
   const lines: string[] = [];
   const output = createInterface({ input: child.stdout });
   const socketPath = await new Promise<string>((resolve, reject) => {
@@ -45,10 +51,7 @@ export async function startStoreProcess(dataDir: string): Promise<StoreProcess> 
     pid: child.pid ?? 0,
     socketPath,
     lines,
-    async end(signal) {
-      child.kill(signal);
-      await ended;
-    },
+    end,
   };
 }
 

@@ -11,31 +11,13 @@ import {
 import { createCounters } from "../../../shared/metrics/metrics.ts";
 import type { Store } from "../../../shared/store/store.ts";
 import { atEnd } from "../../support/at-end.ts";
-import { connectStore, startServer } from "../../support/embedded-store.ts";
-import { silentLog } from "../../support/logs.ts";
+import { openEmbeddedStore } from "../../support/embedded-store.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
 import { createStepClock } from "../../support/step-clock.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
-
-async function openEmbedded(): Promise<Store> {
-  const folder = tempFolder();
-  const log = silentLog();
-  const counters = createCounters();
-  const server = await startServer({
-    dataDir: folder,
-    clock: systemClock,
-    log,
-    counters,
-  });
-  const store = await connectStore(server.socketPath);
-  atEnd(() => store.close());
-  return store;
-}
 
 async function openRedis() {
   const redis = await startRedis();
   const { store } = openStore(redis.url);
-  atEnd(() => store.close());
   await store.timeMs();
   return { redis, store };
 }
@@ -49,7 +31,7 @@ function openStream(store: Pick<Store, "appendToStream">, source: string): LogSt
 
 describe.each([
   ["Redis", async () => (await openRedis()).store],
-  ["embedded", openEmbedded],
+  ["embedded", openEmbeddedStore],
 ] as const)("in the %s store", (_name, open) => {
   test("log lines of several processes arrive in order, with their source", async () => {
     const store = await open();

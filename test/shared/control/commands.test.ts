@@ -9,7 +9,6 @@ import { atEnd } from "../../support/at-end.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { silentLog } from "../../support/logs.ts";
 import { createStepClock } from "../../support/step-clock.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
 
 const WORKER = "w1" as WorkerId;
 const log = silentLog();
@@ -17,15 +16,9 @@ let member: Store;
 let operator: Store;
 
 beforeEach(async () => {
-  const folder = tempFolder();
-  const server = await startServer({ dataDir: folder });
+  const server = await startServer();
   member = await connectStore(server.socketPath);
   operator = await connectStore(server.socketPath);
-  atEnd(
-    () => server.close(),
-    () => operator.close(),
-    () => member.close(),
-  );
 });
 
 function handleCommand(

@@ -1,40 +1,25 @@
 /** A process keeps its record in the store: against a real embedded store whose time is stepped. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { newIncarnation } from "../../../shared/base/ids.ts";
-import { createLease, type Lease } from "../../../shared/membership/lease.ts";
-import type { StoreServer } from "../../../shared/store/embedded/server.ts";
+import { createLease } from "../../../shared/membership/lease.ts";
 import type { WorkerRecord } from "../../../shared/store/member.ts";
 import { MEMBER_LEASE_MS, type Store, StoreAwayError } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
-import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { closeAtEnd } from "../../support/at-end.ts";
+import { openEmbeddedStore } from "../../support/embedded-store.ts";
+import { createGate } from "../../support/gate.ts";
 import { collectingLog, silentLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
 
 describe("a lease", () => {
-  let folder: string;
   let clock: StepClock;
-  let server: StoreServer;
   let store: Store;
   let lines: string[];
-  let leases: Lease[];
 
   beforeEach(async () => {
-    folder = tempFolder();
     clock = createStepClock();
-    leases = [];
     lines = [];
-    server = await startServer({
-      dataDir: folder,
-      clock,
-      log: silentLog(),
-    });
-    store = await connectStore(server.socketPath);
-  });
-
-  afterEach(async () => {
-    // With the clock standing still, only the store's answers end it.
-    await Promise.all(leases.map((lease) => lease.close()));
+    store = await openEmbeddedStore({ clock });
   });
 
   function lease(
@@ -50,8 +35,8 @@ describe("a lease", () => {
       describe: () => member,
       onReplaced: more.onReplaced ?? (() => {}),
     });
-    leases.push(made);
-    return made;
+    // With the clock standing still, only the store's answers end it.
+    return closeAtEnd(made);
   }
 
   /** Counts the calls that reach the store, and how many of them were under way together at most. */
@@ -105,7 +90,7 @@ describe("a lease", () => {
       describe: () => member,
       onReplaced: () => {},
     });
-    leases.push(own);
+    closeAtEnd(own);
     await own.start();
     member = { ...member, load: { sessions: 7, connections: 8, lagMs: 9 } };
     clock.advance(1000);
@@ -200,20 +185,15 @@ describe("a lease", () => {
   });
 
   it("a lease counts neither a failed renewal nor the time until a response", async () => {
-    let answer = () => {};
+    const answer = createGate();
     const own = lease(worker("worker-1"), {
-      through: {
-        renew: (member) =>
-          new Promise((resolve) => {
-            answer = () => resolve(store.renew(member));
-          }),
-      },
+      through: { renew: (member) => answer.opened.then(() => store.renew(member)) },
     });
     await own.start();
     clock.advance(1000);
     const sentMs = clock.nowMs();
     clock.advance(1500);
-    answer();
+    answer.open();
     await expect.poll(() => own.lastRenewalSentMs).toBe(sentMs);
   });
 
@@ -243,39 +223,27 @@ describe("a lease", () => {
   });
 
   it("a lease withdraws the record after a pending announcement", async () => {
-    let goOn = () => {};
-    const member = worker("worker-1");
-    const own = lease(member, {
-      through: {
-        announce: (record) =>
-          new Promise((resolve) => {
-            goOn = () => resolve(store.announce(record));
-          }),
-      },
+    const answer = createGate();
+    const own = lease(worker("worker-1"), {
+      through: { announce: (record) => answer.opened.then(() => store.announce(record)) },
     });
     const started = own.start();
     const closed = own.close();
     expect(await store.timeMs()).toBeGreaterThan(0);
-    goOn();
+    answer.open();
     await Promise.all([started, closed]);
     expect((await store.members()).members).toEqual([]);
   });
 
   it("a lease does not announce the record again after it was withdrawn", async () => {
-    let answer = () => {};
-    const member = worker("worker-1");
-    const own = lease(member, {
-      through: {
-        renew: () =>
-          new Promise((resolve) => {
-            answer = () => resolve("expired");
-          }),
-      },
+    const answer = createGate();
+    const own = lease(worker("worker-1"), {
+      through: { renew: () => answer.opened.then(() => "expired") },
     });
     await own.start();
     const refreshed = own.refresh();
     const closed = own.close();
-    answer();
+    answer.open();
     await Promise.all([refreshed, closed]);
     expect((await store.members()).members).toEqual([]);
   });

@@ -1,10 +1,9 @@
 /** Who the members are as one process sees them: against a real embedded store whose time is stepped. */
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { newIncarnation, type SessionKey, type WorkerId } from "../../../shared/base/ids.ts";
 import { workerTag } from "../../../shared/base/worker-tag.ts";
 import { createRing } from "../../../shared/membership/ring.ts";
 import { createMembershipView, type MembershipView } from "../../../shared/membership/view.ts";
-import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import type { MemberRecord, WorkerRecord } from "../../../shared/store/member.ts";
 import {
   MEMBER_LEASE_MS,
@@ -13,31 +12,21 @@ import {
   StoreAwayError,
 } from "../../../shared/store/store.ts";
 import { balancer, worker } from "../../contract/store.ts";
-import { connectStore, startServer } from "../../support/embedded-store.ts";
-import { collectingLog, silentLog } from "../../support/logs.ts";
+import { closeAtEnd } from "../../support/at-end.ts";
+import { openEmbeddedStore } from "../../support/embedded-store.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { createStepClock, type StepClock } from "../../support/step-clock.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
 
 const ringKey = Buffer.alloc(32, 1);
 
 describe("the view of the members", () => {
-  let folder: string;
   let clock: StepClock;
-  let server: StoreServer;
   let store: Store;
-  let views: MembershipView[];
 
   beforeEach(async () => {
-    folder = tempFolder();
     clock = createStepClock();
-    views = [];
-    server = await startServer({ dataDir: folder, clock, log: silentLog() });
-    store = await connectStore(server.socketPath);
+    store = await openEmbeddedStore({ clock });
     clock.advance(MEMBER_LEASE_MS);
-  });
-
-  afterEach(async () => {
-    for (const view of views) view.close();
   });
 
   function open(
@@ -47,13 +36,9 @@ describe("the view of the members", () => {
     const { log, lines } = collectingLog();
     const seen = { ...store, ...through };
     const deferred = through.deferred ?? seen;
-    const view = createMembershipView({
-      store: { ...seen, deferred },
-      clock,
-      log,
-      ringKeyFor,
-    });
-    views.push(view);
+    const view = closeAtEnd(
+      createMembershipView({ store: { ...seen, deferred }, clock, log, ringKeyFor }),
+    );
     return { view, lines };
   }
 

@@ -26,16 +26,13 @@ function policyOf(reason: string): string {
 }
 
 function open() {
+  const sink = { write: (line: string) => void lines.push(line) };
+  const log = createLog({ name: "test", level: "info", format: "text", sink });
   const file = openPolicyFile({
     path,
     keptPath: join(folder, "data", "kept"),
     clock: systemClock,
-    log: createLog({
-      name: "test",
-      level: "info",
-      format: "text",
-      sink: { write: (line: string) => void lines.push(line) },
-    }),
+    log,
     onProblem: () => {},
     onChange: ({ when }) => changes.push(when),
   });

@@ -8,17 +8,14 @@ import {
   toStored,
   userKey,
 } from "../../../shared/sign-ins/sign-in.ts";
-import { connectStore, startServer } from "../../support/embedded-store.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
+import { openEmbeddedStore } from "../../support/embedded-store.ts";
 
 test.each([
   ["", "", ""],
   ["u".repeat(100_000), "n".repeat(100_000), `${"e".repeat(1000)}@example.com`],
   ["u1\n", "\u001b[2J\u202e\0", "ADA@example.com"],
 ])("a sign-in is found by its id, name or address, whatever those are", async (id, name, email) => {
-  const folder = tempFolder();
-  const server = await startServer({ dataDir: folder });
-  const store = await connectStore(server.socketPath);
+  const store = await openEmbeddedStore();
   const signIn: SignIn = {
     ...{ id: "sign-in-1", revision: 1, provider: "oidc", issuer: "https://id.example.com" },
     ...{ subject: "1", user: { id, name, email }, begunMs: 1, untilMs: 2 },

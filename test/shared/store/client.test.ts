@@ -11,7 +11,7 @@ import { connectEmbeddedStore } from "../../../shared/store/embedded/client.ts";
 import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import type { Store, StoreHealth } from "../../../shared/store/store.ts";
 import { worker } from "../../contract/store.ts";
-import { atEnd } from "../../support/at-end.ts";
+import { atEnd, closeAtEnd } from "../../support/at-end.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { collectingLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
@@ -36,10 +36,9 @@ describe("the embedded store's client", () => {
 
   function connect(socketPath: string, clock = systemClock) {
     const { log, lines } = collectingLog();
-    const store = connectEmbeddedStore({ socketPath, clock, log });
+    const store = closeAtEnd(connectEmbeddedStore({ socketPath, clock, log }));
     const health: StoreHealth[] = [];
     store.onHealth((next) => health.push(next));
-    atEnd(() => store.close());
     return { store, health, lines };
   }
 

@@ -8,7 +8,6 @@ import net from "node:net";
 import path from "node:path";
 import type { Redis } from "ioredis";
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { systemClock } from "../../../shared/base/clock.ts";
 import {
   type Incarnation,
   newSessionId,
@@ -22,7 +21,9 @@ import { worker } from "../../contract/store.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
 import { collectingLog } from "../../support/logs.ts";
 import { openStore, settle, startRedis, type TestRedis } from "../../support/redis.ts";
+import { connectRaw } from "../../support/sockets.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
+import { until } from "../../support/until.ts";
 
 const SESSION = "R00MR00MR00MR00MR00MR00M" as SessionId;
 const W1 = worker("worker-1", "aaaaaaaaaaaaaaaa" as Incarnation);
@@ -60,7 +61,6 @@ describe("Redis with records of the version before", () => {
     await admin.flushall();
     await settle(admin);
     ({ store } = openStore(redis.url));
-    onTestFinished(() => store.close());
     for (const member of [W1, W2, W3]) await store.announce(member);
   });
 
@@ -212,39 +212,30 @@ describe("the embedded store after the version before", () => {
     opened: true,
   };
 
-  function dataDir(): string {
-    const folder = tempFolder();
-    return folder;
-  }
-
-  async function start(dir: string) {
+  async function start(dataDir?: string) {
     const { log, lines } = collectingLog();
-    const server = await startServer({ dataDir: dir, clock: systemClock, log });
-    return { socketPath: server.socketPath, lines };
+    const { socketPath } = await startServer({ ...(dataDir && { dataDir }), log });
+    return { socketPath, lines };
   }
 
   /** Sends requests as an older process would, and resolves with the values of their replies. */
-  async function connectRaw(socketPath: string) {
-    const socket = net.connect(socketPath);
-    onTestFinished(() => void socket.destroy());
-    await once(socket, "connect");
+  async function connectAsOlder(socketPath: string) {
+    const raw = await connectRaw({ path: socketPath });
     let lastId = 0;
     return async (op: string, ...args: unknown[]): Promise<unknown> => {
       const id = ++lastId;
-      let received = "";
-      socket.write(`${JSON.stringify({ id, op, args })}\n`);
-      for (;;) {
-        const [chunk] = await once(socket, "data");
-        received += String(chunk);
-        const line = received.split("\n").find((one) => one.startsWith(`{"id":${id}`));
-        if (line !== undefined && received.endsWith("\n")) return JSON.parse(line).value;
-      }
+      raw.write(`${JSON.stringify({ id, op, args })}\n`);
+      return until(`a reply to ${op}`, () => {
+        const line = raw.text.split("\n").find((one) => one.startsWith(`{"id":${id}`));
+        // Until its line is complete, it cannot be parsed.
+        return line !== undefined && { reply: JSON.parse(line) as { value: unknown } };
+      }).then(({ reply }) => reply.value);
     };
   }
 
   /** Replies to each request with what `reply` returns. */
   async function oldServer(reply: (op: string, args: unknown[]) => object): Promise<string> {
-    const socketPath = path.join(dataDir(), "old.sock");
+    const socketPath = path.join(tempFolder(), "old.sock");
     const server = net.createServer((socket) => {
       socket.on("data", (chunk) => {
         for (const line of chunk.toString().trim().split("\n")) {
@@ -259,14 +250,8 @@ describe("the embedded store after the version before", () => {
     return socketPath;
   }
 
-  async function connect(socketPath: string): Promise<Store> {
-    const store = await connectStore(socketPath);
-    onTestFinished(() => store.close());
-    return store;
-  }
-
   it("the embedded store reads a journal with `heir` and `buried/` without a warning, and writes today's names", async () => {
-    const dir = dataDir();
+    const dir = tempFolder();
     const file = path.join(dir, "store.journal");
     const head = JSON.stringify({ ...HEAD, state: "released", heir: "worker-2" });
     fs.writeFileSync(
@@ -280,7 +265,7 @@ describe("the embedded store after the version before", () => {
 `,
     );
     const { socketPath, lines } = await start(dir);
-    const store = await connect(socketPath);
+    const store = await connectStore(socketPath);
     expect(await store.findSession(SESSION)).toMatchObject({
       state: "released",
       successor: "worker-2",
@@ -300,10 +285,8 @@ describe("the embedded store after the version before", () => {
   });
 
   it("the embedded store answers the requests of an older process in its words", async () => {
-    const { socketPath } = await start(dataDir());
-    const socket = net.connect(socketPath);
-    onTestFinished(() => void socket.destroy());
-    await once(socket, "connect");
+    const { socketPath } = await start();
+    const raw = await connectRaw({ path: socketPath });
     const untilMs = EPOCH * 2;
     const reassertion = { ...HEAD, state: "open", buriedTokens: ["jti-0"], untilMs };
     const requests = [
@@ -314,13 +297,9 @@ describe("the embedded store after the version before", () => {
       { id: 5, op: "report", args: ["census", "worker-1", "text", 60_000] },
       { id: 6, op: "readReports", args: ["census"] },
     ];
-    socket.write(requests.map((request) => `${JSON.stringify(request)}\n`).join(""));
-    let replies = "";
-    socket.on("data", (chunk) => {
-      replies += chunk.toString();
-    });
+    raw.write(requests.map((request) => `${JSON.stringify(request)}\n`).join(""));
     const answered = () =>
-      replies
+      raw.text
         .split("\n")
         .filter((line) => line.startsWith('{"id"'))
         .map((line) => JSON.parse(line));
@@ -334,16 +313,16 @@ describe("the embedded store after the version before", () => {
       { id: 6, value: { "worker-1": "text" } },
     ]);
 
-    const store = await connect(socketPath);
+    const store = await connectStore(socketPath);
     expect(await store.get("revoked", "jti-x")).toBe("");
     expect(await store.list("usage")).toEqual({ "worker-1": "text" });
     expect(await store.findSession(SESSION)).toMatchObject({ revokedTokens: ["jti-0"] });
   });
 
   it("the embedded store answers an older process that changes a session, resigns and reads the history in its words", async () => {
-    const { socketPath } = await start(dataDir());
-    const store = await connect(socketPath);
-    const ask = await connectRaw(socketPath);
+    const { socketPath } = await start();
+    const store = await connectStore(socketPath);
+    const ask = await connectAsOlder(socketPath);
     const untilMs = EPOCH * 2;
     const reassertion = { ...HEAD, state: "open", buriedTokens: [], untilMs };
     expect(await ask("reassertSession", reassertion)).toBe("written");
@@ -420,7 +399,7 @@ describe("the embedded store after the version before", () => {
       requests.push({ op, args });
       return op === current?.[1][0] ? { value: current?.[2] } : { error: "unknown operation" };
     });
-    const store = await connect(socketPath);
+    const store = await connectStore(socketPath);
     for (current of calls) {
       const [ask, [op, ...args], , result] = current;
       const got = await ask(store);
@@ -445,24 +424,16 @@ describe("the embedded store after the version before", () => {
       findSession: record,
       resumeSession: { outcome: "owned", cause: "handed", record },
     };
-    const socketPath = path.join(dataDir(), "old.sock");
-    const server = net.createServer((socket) => {
-      socket.on("data", (chunk) => {
-        for (const line of chunk.toString().trim().split("\n")) {
-          const { id, op, args } = JSON.parse(line);
-          requests.push({ op, args });
-          const isKnown =
-            op in values ||
-            (op === "reassertSession" && "buriedTokens" in args[0]) ||
-            (["report", "readReports"].includes(op) && args[0] === "census");
-          const reply = isKnown ? { id, value: values[op] ?? null } : { id, error: "refused" };
-          socket.write(`${JSON.stringify(reply)}\n`);
-        }
-      });
+    const socketPath = await oldServer((op, args) => {
+      requests.push({ op, args });
+      const [first] = args as [object];
+      const isKnown =
+        op in values ||
+        (op === "reassertSession" && "buriedTokens" in first) ||
+        (["report", "readReports"].includes(op) && args[0] === "census");
+      return isKnown ? { value: values[op] ?? null } : { error: "refused" };
     });
-    server.listen(socketPath);
-    await once(server, "listening");
-    const store = await connect(socketPath);
+    const store = await connectStore(socketPath);
 
     expect(await store.put({ kind: "agreed", key: "greeting", text: "hello" })).toBe("hello");
     await store.put({ kind: "revoked", key: "jti-x", untilMs });

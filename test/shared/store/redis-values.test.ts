@@ -40,7 +40,6 @@ beforeEach(async () => {
   await settle(admin);
   opened = openStore(redis.url);
   store = opened.store;
-  return () => store.close();
 });
 
 async function create(more: { alias?: SessionKey } = {}): Promise<SessionRecord> {

@@ -1,37 +1,21 @@
 /** A text that is replaced as a whole, in parts of a stream. */
 import { randomBytes } from "node:crypto";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { createRegister, newestText, split } from "../../../shared/store/register.ts";
 import type { Store } from "../../../shared/store/store.ts";
-import { connectStore, startServer } from "../../support/embedded-store.ts";
+import { openEmbeddedStore } from "../../support/embedded-store.ts";
 import { openStore, startRedis } from "../../support/redis.ts";
-import { tempFolder } from "../../support/temp-folder.ts";
 
 const LONG = randomBytes(15_000).toString("base64url");
-
-async function openEmbedded(): Promise<Store> {
-  const folder = tempFolder();
-  const server = await startServer({ dataDir: folder });
-  const store = await connectStore(server.socketPath);
-  onTestFinished(async () => {
-    await store.close();
-    await server.close();
-  });
-  return store;
-}
 
 async function openRedis(): Promise<Store> {
   const redis = await startRedis();
   const { store } = openStore(redis.url);
-  onTestFinished(async () => {
-    await store.close();
-    await redis.close();
-  });
   return store;
 }
 
 test.each([
-  ["the embedded store", openEmbedded],
+  ["the embedded store", openEmbeddedStore],
   ["Redis", openRedis],
 ])("in %s the text that was written last is read by all, and polls notice it", async (_, open) => {
   const store = await open();
@@ -48,14 +32,14 @@ test.each([
 });
 
 test("after many writes the newest is complete", async () => {
-  const store = await openEmbedded();
+  const store = await openEmbeddedStore();
   const register = createRegister("acme", store);
   for (let turn = 0; turn < 30; turn++) await register.write(`${turn} ${LONG}`);
   expect(await register.read()).toBe(`29 ${LONG}`);
 });
 
 test("a text that would push out the one before is refused", async () => {
-  const register = createRegister("acme", await openEmbedded());
+  const register = createRegister("acme", await openEmbeddedStore());
   await expect(register.write(LONG.repeat(10))).rejects.toThrow("is too long for the stream acme");
 });
 

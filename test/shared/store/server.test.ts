@@ -3,22 +3,22 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import fs from "node:fs";
-import net from "node:net";
+import type { Socket } from "node:net";
 import path from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../../shared/base/clock.ts";
 import { newSessionId, type SessionId } from "../../../shared/base/ids.ts";
 import { appendEvent, readEvents } from "../../../shared/cluster/history.ts";
+import type { Log } from "../../../shared/logs/log.ts";
 import { findStoreSocket } from "../../../shared/store/embedded/data-dir.ts";
 import type { StoreServer } from "../../../shared/store/embedded/server.ts";
 import { HOSTED_COUNTER, type SessionRecord, type Store } from "../../../shared/store/store.ts";
 import { peer, worker } from "../../contract/store.ts";
-import { atEnd } from "../../support/at-end.ts";
 import { connectStore, startServer } from "../../support/embedded-store.ts";
-import { collectingLog, silentLog } from "../../support/logs.ts";
+import { collectingLog } from "../../support/logs.ts";
 import { watchMachine } from "../../support/machine.ts";
+import { connectSocket } from "../../support/sockets.ts";
 import { createStepClock } from "../../support/step-clock.ts";
-import { startStoreProcess } from "../../support/store-process.ts";
+import { type StoreProcess, startStoreProcess } from "../../support/store-process.ts";
 import { tempFolder } from "../../support/temp-folder.ts";
 
 const machine = watchMachine();
@@ -37,31 +37,11 @@ describe("the embedded store's server", () => {
     dataDir = path.join(folder, "data");
   });
 
-  async function start(log = silentLog()): Promise<StoreServer> {
-    const server = await startServer({ dataDir, clock: systemClock, log });
-    atEnd(() => server.close());
-    return server;
-  }
-
-  async function startProcess() {
-    const store = await startStoreProcess(dataDir);
-    atEnd(() => store.end("SIGKILL"));
-    return store;
-  }
-
-  async function connect(socketPath: string): Promise<Store> {
-    const store = await connectStore(socketPath);
-    atEnd(() => store.close());
-    return store;
-  }
+  const start = (log?: Log): Promise<StoreServer> => startServer({ dataDir, ...(log && { log }) });
+  const startProcess = (): Promise<StoreProcess> => startStoreProcess(dataDir);
 
   /** A bare connection, for what no client of ours would send. */
-  async function connectRaw(socketPath: string): Promise<net.Socket> {
-    const socket = net.connect(socketPath);
-    socket.on("error", () => {});
-    await once(socket, "connect");
-    return socket;
-  }
+  const connectRaw = (socketPath: string): Promise<Socket> => connectSocket({ path: socketPath });
 
   async function createSession(store: Store, sessionId = newSessionId()): Promise<SessionRecord> {
     const created = await store.createSession({
@@ -87,7 +67,7 @@ describe("the embedded store's server", () => {
   describe("its journal", () => {
     it("the embedded store's journal has every acknowledged change after the process was killed", async () => {
       const first = await startProcess();
-      const store = await connect(first.socketPath);
+      const store = await connectStore(first.socketPath);
       const record = await createSession(store);
       await store.putTicket({ kind: "login", token: "t", question: 1, ttlMs: 600_000 });
       await store.answerTicket("login", "t", 2);
@@ -98,7 +78,7 @@ describe("the embedded store's server", () => {
       await appendEvent(store, { ...event, sessionId: record.id });
       await first.end("SIGKILL");
 
-      const again = await connect((await start()).socketPath);
+      const again = await connectStore((await start()).socketPath);
       expect(await found(again, record.id)).toEqual(record);
       expect(await again.readTicket("login", "t")).toMatchObject({ state: "answered", answer: 2 });
       expect(await again.get("revoked", "jti")).toBe("");
@@ -113,7 +93,7 @@ describe("the embedded store's server", () => {
 
     it("the embedded store's journal loses no acknowledged change when it is killed under load", async () => {
       const first = await startProcess();
-      const store = await connect(first.socketPath);
+      const store = await connectStore(first.socketPath);
       const { id, epoch } = await createSession(store);
       let answered = 0;
       const holder = { sessionId: id, owner: owner.id, epoch };
@@ -124,7 +104,7 @@ describe("the embedded store's server", () => {
       await first.end("SIGKILL");
       await work;
 
-      const again = await connect((await start()).socketPath);
+      const again = await connectStore((await start()).socketPath);
       const { clock } = await found(again, id);
       expect(clock).toBeGreaterThanOrEqual(answered);
       expect(clock).toBeLessThanOrEqual(answered + 1);
@@ -132,10 +112,8 @@ describe("the embedded store's server", () => {
 
     it("the embedded store compacts its journal while 10,000 sessions change, and has all of them after a restart", async () => {
       const clock = createStepClock();
-      const log = silentLog();
-      const server = await startServer({ dataDir, clock, log });
-      atEnd(() => server.close());
-      const store = await connect(server.socketPath);
+      const server = await startServer({ dataDir, clock });
+      const store = await connectStore(server.socketPath);
       const file = path.join(dataDir, "store.journal");
       const files = new Set([fs.statSync(file).ino]);
       const ids = Array.from({ length: 10_000 }, () => newSessionId());
@@ -158,7 +136,7 @@ describe("the embedded store's server", () => {
 
       const { log: secondLog, lines } = collectingLog();
       const startedMs = performance.now();
-      const again = await connect((await start(secondLog)).socketPath);
+      const again = await connectStore((await start(secondLog)).socketPath);
       expect(performance.now() - startedMs).toBeLessThan(
         machine.limitMs(startedMs, { promisedMs: 5000 }),
       );
@@ -172,7 +150,7 @@ describe("the embedded store's server", () => {
 
     it("the embedded store restores the valid records of a corrupt journal", async () => {
       const server = await start();
-      const store = await connect(server.socketPath);
+      const store = await connectStore(server.socketPath);
       const [one, two] = [await createSession(store), await createSession(store)];
       await server.close();
       const file = path.join(dataDir, "store.journal");
@@ -187,7 +165,7 @@ describe("the embedded store's server", () => {
       fs.writeFileSync(file, damaged);
 
       const log = collectingLog();
-      const again = await connect((await start(log.log)).socketPath);
+      const again = await connectStore((await start(log.log)).socketPath);
       expect(await again.findSession(one.id)).toBeUndefined();
       expect(await found(again, two.id)).toEqual(two);
       expect(log.lines.join("")).toContain("badLines=5");
@@ -198,7 +176,7 @@ describe("the embedded store's server", () => {
 
     it("the embedded store continues in memory while the disk is full, logs it once, and writes all records when it can", async () => {
       const first = await startProcess();
-      const store = await connect(first.socketPath);
+      const store = await connectStore(first.socketPath);
       const before = await createSession(store);
       // A limit of the kernel: writes fail, the last one after a part of it was written.
       const limit = (bytes: string) =>
@@ -219,7 +197,7 @@ describe("the embedded store's server", () => {
       expect(logged()[1]).toContain("INFO journal writable again");
       during.push(await createSession(store));
       await first.end("SIGKILL");
-      const again = await connect((await start()).socketPath);
+      const again = await connectStore((await start()).socketPath);
       for (const record of [before, ...during]) {
         expect(await found(again, record.id)).toEqual(record);
       }
@@ -244,13 +222,13 @@ describe("the embedded store's server", () => {
       };
       await expect(start()).rejects.toMatchObject(refused);
       await expect(startProcess()).rejects.toThrow(refused.message);
-      const store = await connect(server.socketPath);
+      const store = await connectStore(server.socketPath);
       const record = await createSession(store);
       await server.close();
       expect(fs.existsSync(server.socketPath)).toBe(false);
       const again = await startProcess();
       await expect(start()).rejects.toMatchObject(refused);
-      expect(await found(await connect(again.socketPath), record.id)).toEqual(record);
+      expect(await found(await connectStore(again.socketPath), record.id)).toEqual(record);
     });
 
     it("the embedded store's data directory is still in use when its process is stopped (SIGSTOP)", async () => {
@@ -292,14 +270,14 @@ describe("the embedded store's server", () => {
       expect(Buffer.byteLength(server.socketPath)).toBeLessThanOrEqual(100);
       await expect(start()).rejects.toMatchObject({ code: "EDGE_STORE_IN_USE" });
       expect(findStoreSocket(dataDir)).toBe(server.socketPath);
-      await connect(server.socketPath);
+      await connectStore(server.socketPath);
       await server.close();
       expect(fs.existsSync(path.dirname(server.socketPath))).toBe(false);
 
       const killed = await startProcess();
       await killed.end("SIGKILL");
       const again = await start();
-      await connect(again.socketPath);
+      await connectStore(again.socketPath);
       expect(fs.existsSync(path.dirname(killed.socketPath))).toBe(false);
     });
 
@@ -309,7 +287,7 @@ describe("the embedded store's server", () => {
       fs.symlinkSync("/nowhere/store-abcdef/store.sock", path.join(dataDir, "store.owner.5"));
       fs.symlinkSync(path.join(dataDir, "precious"), path.join(dataDir, "store.owner.6"));
       fs.writeFileSync(path.join(dataDir, "precious"), "keep");
-      await connect((await start()).socketPath);
+      await connectStore((await start()).socketPath);
       expect(fs.readFileSync(path.join(dataDir, "precious"), "utf8")).toBe("keep");
     });
 
@@ -331,7 +309,7 @@ describe("the embedded store's server", () => {
       await expect(start()).rejects.toMatchObject({ code: "EDGE_DATA_DIR" });
       // It left nothing behind that would keep the next one out.
       fs.rmdirSync(path.join(dataDir, "store.journal"));
-      await connect((await start()).socketPath);
+      await connectStore((await start()).socketPath);
     });
   });
 
@@ -348,7 +326,7 @@ describe("the embedded store's server", () => {
     for (const [what, bytes] of Object.entries(garbage)) {
       it(`the embedded store closes a connection on which ${what} came, and that one only`, async () => {
         const { socketPath } = await start();
-        const store = await connect(socketPath);
+        const store = await connectStore(socketPath);
         const socket = await connectRaw(socketPath);
         socket.write(bytes);
         await once(socket, "close");
@@ -415,7 +393,7 @@ describe("the embedded store's server", () => {
 
     it("the embedded store disconnects a client that sends requests and does not read, and serves the others", async () => {
       const { socketPath } = await start();
-      const store = await connect(socketPath);
+      const store = await connectStore(socketPath);
       await store.putTicket({
         kind: "login",
         token: "large",
@@ -437,7 +415,7 @@ describe("the embedded store's server", () => {
 
     it("the embedded store disconnects a client that does not read the changes", async () => {
       const { socketPath } = await start();
-      const store = await connect(socketPath);
+      const store = await connectStore(socketPath);
       const deaf = await connectRaw(socketPath);
       deaf.pause();
       let isCutOff = false;
@@ -466,9 +444,9 @@ describe("the embedded store's server", () => {
 
     it("the embedded store sends a change to all clients once, however often it happened in one turn", async () => {
       const { socketPath } = await start();
-      const store = await connect(socketPath);
+      const store = await connectStore(socketPath);
       const { id, epoch } = await createSession(store);
-      const other = await connect(socketPath);
+      const other = await connectStore(socketPath);
       const heard: unknown[] = [];
       other.onChange((change) => heard.push(change));
       const holder = { sessionId: id, owner: owner.id, epoch };

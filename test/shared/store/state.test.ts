@@ -27,34 +27,31 @@ describe("the state of the embedded store", () => {
     const folder = tempFolder();
     const { log, lines } = collectingLog();
     let run = 0;
-    try {
-      fc.assert(
-        fc.property(
-          fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 60 }),
-          (steps) => {
-            const file = path.join(folder, `${run++}.journal`);
-            const clock = createStepClock();
-            const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
-            const state = createStoreState(now());
-            const journal = openJournal({ file, clock, log, entries: state.entries });
-            for (const [{ step }, pauseMs] of steps) {
-              step(state, now());
-              const { writes } = state.takeEffects();
-              if (writes.length > 0) journal.append(writes);
-              clock.advance(pauseMs);
-            }
-            const again = createStoreState(now());
-            again.restore(readJournal({ file, clock, log, parse: parseRecord }).values());
-            journal.close();
-            expect([...again.entries()]).toEqual([...state.entries()]);
-            expect(everythingAsked(again, now())).toEqual(everythingAsked(state, now()));
-            expect(lines).toEqual([]);
-          },
-        ),
-        { numRuns: 400 },
-      );
-    } finally {
-    }
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(stepArbitrary(), pauseArbitrary()), { maxLength: 60 }),
+        (steps) => {
+          const file = path.join(folder, `${run++}.journal`);
+          const clock = createStepClock();
+          const now = (): StoreTime => ({ wallMs: clock.wallMs(), nowMs: clock.nowMs() });
+          const state = createStoreState(now());
+          const journal = openJournal({ file, clock, log, entries: state.entries });
+          for (const [{ step }, pauseMs] of steps) {
+            step(state, now());
+            const { writes } = state.takeEffects();
+            if (writes.length > 0) journal.append(writes);
+            clock.advance(pauseMs);
+          }
+          const again = createStoreState(now());
+          again.restore(readJournal({ file, clock, log, parse: parseRecord }).values());
+          journal.close();
+          expect([...again.entries()]).toEqual([...state.entries()]);
+          expect(everythingAsked(again, now())).toEqual(everythingAsked(state, now()));
+          expect(lines).toEqual([]);
+        },
+      ),
+      { numRuns: 400 },
+    );
   });
 
   it("the state of the embedded store raises epochs only, and lets one holder at most change a session", () => {
