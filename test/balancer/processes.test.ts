@@ -149,7 +149,6 @@ test("all processes end when the one that started them is killed", async () => {
 
 test("a port that is in use prevents the start of all processes, with one line that names the setting", async () => {
   const held = await holdPort();
-  onTestFinished(() => held.release());
   for (const setting of ["CT_PORT", "CT_STATUS_PORT"]) {
     const run = await launchProcesses({ [setting]: String(held.port) });
     expect(await run.ended()).toBe(1);

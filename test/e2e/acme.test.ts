@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { connect } from "node:tls";
-import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { type Authority, canBeAuthority, startAuthority } from "../support/caddy-authority.ts";
 import { type Cluster, type Member, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
@@ -197,7 +197,6 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
       CT_ACME_CA: authority.rootFile,
     };
     const alone = await startOneMachineEdge({ env });
-    onTestFinished(() => alone.dispose());
     await until("it says where it is", () =>
       alone.output().includes(`https://${nameOf(4)}/dashboard`),
     );
@@ -209,8 +208,7 @@ describe.skipIf(!canBeAuthority("certificates from an authority"))("an authority
     expect(check.stdout).toMatch(
       /^certificate obtained {12}edge-4\.test, until 20\S+, next order 20/m,
     );
-    const again = await alone.startAgain();
-    onTestFinished(() => again.dispose());
+    await alone.startAgain();
     expect(await serial()).toBe(first);
     expect(authority.orders()).toBe(orders + 1);
   }, 60_000);

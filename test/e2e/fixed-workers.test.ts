@@ -4,18 +4,16 @@
  */
 import { createServer } from "node:http";
 import { fetch } from "undici";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
 import { type Cluster, launch, type Member, type Run, startCluster } from "../support/cluster.ts";
-import { playMainJob } from "../support/main-job.ts";
-import { everybodyHears, person } from "../support/people.ts";
+import { everybodyHears, expectMainJob, person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { listen } from "../support/servers.ts";
 import { until } from "../support/until.ts";
 
 function balance(workers: readonly string[], env: Record<string, string> = {}): Run {
-  const run = launch("balancer", { env: { CT_WORKERS: workers.join(","), ...env } });
-  return run;
+  return launch("balancer", { env: { CT_WORKERS: workers.join(","), ...env } });
 }
 
 interface Seen {
@@ -36,17 +34,10 @@ describe("over workers of an edge", () => {
     cluster = await startCluster({ workers: 3, balancers: 0 });
     addresses = cluster.workers.map(({ port }) => `127.0.0.1:${port}`);
   });
-  afterAll(() => cluster.dispose());
 
   test("people do the main job over workers of an edge in a fixed list", async () => {
     const balancer = await balance(addresses).ready();
-    const at = { baseUrl: balancer.url };
-    for (let i = 0; i < 3; i++) {
-      expect(await playMainJob({ host: at, guests: at, guestCount: 2 })).toMatchObject({
-        documentsEqual: true,
-        sawClose: ["Guest 2"],
-      });
-    }
+    for (let i = 0; i < 3; i++) await expectMainJob(balancer.url, 2);
     expect((await workersOf(balancer)).map(({ isAvoided }) => isAvoided)).toEqual([
       false,
       false,

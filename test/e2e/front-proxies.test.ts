@@ -10,7 +10,7 @@ import { fetch } from "undici";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
-import { playMainJob } from "../support/main-job.ts";
+import { expectMainJob } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
@@ -85,15 +85,7 @@ for (const [program, start] of Object.entries(FRONTS)) {
   if (!hasProgram(program, [program], `the main job behind ${program}`)) continue;
   test(`people do the main job behind ${program}`, async () => {
     const baseUrl = await start();
-    await Promise.all(
-      Array.from({ length: 4 }, async () => {
-        const at = { baseUrl };
-        expect(await playMainJob({ host: at, guests: at, guestCount: 2 })).toMatchObject({
-          documentsEqual: true,
-          sawClose: ["Guest 2"],
-        });
-      }),
-    );
+    await Promise.all(Array.from({ length: 4 }, () => expectMainJob(baseUrl, 2)));
     for (const balancer of cluster.balancers) {
       const { counters } = (await balancer.view()) as { counters: Record<string, number> };
       const requests = Object.entries(counters).filter(([name]) =>

@@ -4,8 +4,8 @@
 import { fetch } from "undici";
 import { expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
-import { launch, type ProcessOptions, type Program, type Run } from "../support/cluster.ts";
-import { playMainJob } from "../support/main-job.ts";
+import { launch } from "../support/cluster.ts";
+import { expectMainJob } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { startRedis } from "../support/redis.ts";
 import { until } from "../support/until.ts";
@@ -14,7 +14,7 @@ test("a balancer without a store answers 503, and works once the store is reacha
   await buildOnce();
   const redisPort = await freePort();
   const env = { CT_REDIS_URL: `redis://127.0.0.1:${redisPort}` };
-  const balancer = await start("balancer", { env }).ready();
+  const balancer = await launch("balancer", { env }).ready();
 
   const ask = () => fetch(`${balancer.url}/api/meta`);
   const [first, second] = [await ask(), await ask()];
@@ -38,7 +38,7 @@ test("a balancer without a store answers 503, and works once the store is reacha
   expect(balancer.output()).toContain("store unavailable");
 
   // A worker waits as well: it is of no use before it is a member.
-  const worker = start("worker", { env: { ...env, CT_WORKER_ID: "worker-1", ...SIMPLE_LOGIN } });
+  const worker = launch("worker", { env: { ...env, CT_WORKER_ID: "worker-1", ...SIMPLE_LOGIN } });
   await until("the worker has begun", () => worker.output().includes("store unavailable"));
 
   const redis = await startRedis({ port: redisPort });
@@ -52,11 +52,7 @@ test("a balancer without a store answers 503, and works once the store is reacha
     200,
     { status: "ready", reasons: [] },
   ]);
-  const at = { baseUrl: balancer.url };
-  expect(await playMainJob({ host: at, guests: at, guestCount: 1 })).toMatchObject({
-    documentsEqual: true,
-    sawClose: ["Guest 1"],
-  });
+  await expectMainJob(balancer.url, 1);
 
   await redis.kill();
   await until("both say that the store is unavailable", async () => {
@@ -73,9 +69,4 @@ const SIMPLE_LOGIN = { CT_LOGIN_SIMPLE: "on" };
 async function health(url: string): Promise<[number, unknown]> {
   const answer = await fetch(url);
   return [answer.status, await answer.json()];
-}
-
-function start(program: Program, options: ProcessOptions): Run {
-  const run = launch(program, options);
-  return run;
 }

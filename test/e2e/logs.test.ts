@@ -76,9 +76,6 @@ describe("on one machine", () => {
       },
     });
   });
-  afterAll(async () => {
-    await edge.dispose();
-  });
 
   /** What the notes' commands print, run as they stand in the folder of the logs. */
   function counted(files: string): number[] {
@@ -208,7 +205,6 @@ describe("of many machines", () => {
     [, password = ""] = /ctuser and its password (\S+) /.exec(output) ?? [];
     operator = basic("ctuser", password);
   });
-  afterAll(() => cluster.dispose());
 
   const view = async (log: string): Promise<string> =>
     (await get(`${first.url}/logs/${log}.log?view`, operator)).text;

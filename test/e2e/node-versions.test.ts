@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { startEdge } from "../support/edge-process.ts";
-import { playMainJob } from "../support/main-job.ts";
+import { expectMainJob } from "../support/people.ts";
 
 /** Exact, so that a new release of Node cannot fail a build of ours. */
 const VERSIONS = ["22.23.3", "24.21.0"];
@@ -40,21 +40,11 @@ describe.runIf(process.platform === "linux" && process.arch === "x64").each(VERS
       const { stdout } = await run(node, ["--version"]);
       expect(stdout.trim()).toBe(`v${version}`);
       const edge = await startEdge({ node });
-      try {
-        expect(await playAt(edge.httpUrl)).toBe(true);
-        const exit = await edge.stop();
-        expect(exit).toMatchObject({ status: 0, signal: null });
-        const again = await edge.startAgain();
-        expect(await playAt(again.httpUrl)).toBe(true);
-      } finally {
-        await edge.dispose();
-      }
+      await expectMainJob(edge.httpUrl, 2);
+      const exit = await edge.stop();
+      expect(exit).toMatchObject({ status: 0, signal: null });
+      const again = await edge.startAgain();
+      await expectMainJob(again.httpUrl, 2);
     }, 120_000);
   },
 );
-
-async function playAt(baseUrl: string): Promise<boolean> {
-  const report = await playMainJob({ host: { baseUrl }, guests: { baseUrl }, guestCount: 2 });
-  expect(report.sawClose).toEqual(["Guest 2"]);
-  return report.documentsEqual;
-}

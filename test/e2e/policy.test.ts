@@ -1,7 +1,7 @@
 /** A policy over two workers, with unmodified clients who sign in at a real identity provider, by name, and with an API key. */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readViews } from "../../shared/cluster/read.ts";
 import { hasChromium, launchChromium, openLooker } from "../support/browser.ts";
 import { runCommand } from "../support/command.ts";
@@ -103,7 +103,6 @@ describe("unmodified clients", () => {
     const other = clientOf(GRACE);
     await other.join(sessionId);
     const { store } = openStore(cluster.redis.url);
-    onTestFinished(() => store.close());
     await until("the status reports tell", async () => {
       const { members } = await store.members();
       const views = await readViews(store, members);

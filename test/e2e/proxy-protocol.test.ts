@@ -12,7 +12,8 @@ import { Agent, fetch } from "undici";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Cluster, type Member, sees, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
-import { playMainJob } from "../support/main-job.ts";
+import { outputOf } from "../support/output.ts";
+import { expectMainJob } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 import { until } from "../support/until.ts";
@@ -78,10 +79,7 @@ async function startHaproxy(directive: string): Promise<{ plain: string; tls: st
   const path = join(folder, "haproxy.cfg");
   writeFileSync(path, config);
   const child = spawn("haproxy", ["-db", "-f", path], { stdio: ["ignore", "ignore", "pipe"] });
-  let output = "";
-  child.stderr.on("data", (bytes) => {
-    output += String(bytes);
-  });
+  const output = outputOf(child);
   const exited = once(child, "exit");
   onTestFinished(async () => {
     child.kill("SIGTERM");
@@ -89,7 +87,7 @@ async function startHaproxy(directive: string): Promise<{ plain: string; tls: st
   });
   const urls = { plain: `http://127.0.0.1:${plainPort}`, tls: `https://localhost:${tlsPort}` };
   await until("HAProxy answers on both ports", async () => {
-    if (child.exitCode !== null) throw new Error(output);
+    if (child.exitCode !== null) throw new Error(output.stderr);
     const answers = await Promise.all(Object.values(urls).map((url) => ask(url)));
     return answers.every((status) => status === 200);
   });
@@ -132,11 +130,7 @@ if (hasProgram("haproxy", ["haproxy"], "the PROXY protocol of HAProxy")) {
             .find((one) => one.includes(asked)) ?? "";
         expect(line.startsWith(`${CLIENT} `)).toBe(true);
       }
-      const at = { baseUrl: plain };
-      expect(await playMainJob({ host: at, guests: at, guestCount: 2 })).toMatchObject({
-        documentsEqual: true,
-        sawClose: ["Guest 2"],
-      });
+      await expectMainJob(plain, 2);
     });
   });
 

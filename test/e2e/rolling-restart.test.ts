@@ -49,14 +49,13 @@ describe.each(STORES)("with %s", (store) => {
       const before = edge.readFile();
       const all = await busyTeams(edge);
       const known = whatTheyKnow(all.clients);
-      const traffic = startTraffic([edge.httpUrl]);
+      const traffic = await startTraffic([edge.httpUrl]);
       const sinceMs = performance.now();
 
       const { status, stdout, stderr } = await restart(edge);
 
       expect({ status, stderr }).toMatchObject({ status: 0 });
-      await traffic.stop();
-      expect(traffic.failures).toEqual([]);
+      expect(await traffic.stop()).toEqual([]);
       expect(await figuresOf(all)).toMatchObject({ lost: 0, doubled: 0, reordered: 0, faults: [] });
       expect(whatTheyKnow(all.clients)).toEqual(known);
       report(`rolling restart with ${store}, ${traffic.answered} requests`, all, sinceMs);
@@ -88,9 +87,7 @@ async function edgeWith(store: (typeof STORES)[number]): Promise<EdgeProcess> {
     env["CT_SECRET"] = "the secret that the processes of this edge share";
     env["CT_WORKER_ID"] = "worker";
   }
-  const edge = await startEdge({ env });
-  onTestFinished(() => edge.dispose());
-  return edge;
+  return startEdge({ env });
 }
 
 /** Twelve sessions of three people who type; every message from now on is recorded. */

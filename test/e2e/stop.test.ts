@@ -5,7 +5,7 @@ import { createPrivateKey } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generate } from "selfsigned";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   type EdgeProcess,
   type FailedStart,
@@ -114,7 +114,6 @@ describe("an edge that cannot start says so in one line and ends", () => {
     "an edge does not start when the port of %s belongs to another program",
     async (setting) => {
       const held = await holdPort();
-      onTestFinished(() => held.release());
       // The worker's status port would follow its own; any free one does.
       const env = { [setting]: String(held.port), CT_WORKER_COUNT: "1" };
 
@@ -127,7 +126,6 @@ describe("an edge that cannot start says so in one line and ends", () => {
   test("an edge does not start when the port of the second worker belongs to another program", async () => {
     const first = await freePort();
     const held = await holdPort(first + 1);
-    onTestFinished(() => held.release());
     const env = { CT_WORKER_PORT: String(first), CT_WORKER_COUNT: "2" };
 
     const failed = await startEdgeInVain({ env });

@@ -16,8 +16,7 @@ import {
   startCluster,
   workersSeenBy,
 } from "../support/cluster.ts";
-import { playMainJob } from "../support/main-job.ts";
-import { person } from "../support/people.ts";
+import { expectMainJob, person } from "../support/people.ts";
 import { until } from "../support/until.ts";
 
 let cluster: Cluster;
@@ -30,13 +29,7 @@ beforeAll(async () => {
   admin = cluster.redis.admin();
 });
 
-async function mainJob(): Promise<void> {
-  const at = { baseUrl: balancer.url };
-  expect(await playMainJob({ host: at, guests: at, guestCount: 1 })).toMatchObject({
-    documentsEqual: true,
-    sawClose: ["Guest 1"],
-  });
-}
+const mainJob = (): Promise<void> => expectMainJob(balancer.url, 1);
 
 /** Keeps a foreign value in the store, renewed like a heartbeat. */
 async function plant(id: string, text: string): Promise<void> {
@@ -155,7 +148,6 @@ test("processes with another secret are named in the logs of both sides, and get
   const stranger = await cluster
     .launch("worker", { env: { CT_WORKER_ID: "stranger", CT_SECRET: "y".repeat(40) } })
     .ready();
-  onTestFinished(() => stranger.kill());
   await allSay("ignoring a member", "stranger", "its CT_SECRET differs");
   expect(await scrape("codetogether_balancer_members_ignored")).toBe("1");
   await until("the stranger says so too", () =>
@@ -173,7 +165,6 @@ test("of two live processes with one worker id the later one keeps it; the other
   await first.ready();
   await sees(balancer, 3);
   const second = await cluster.launch("worker", { env }).ready();
-  onTestFinished(() => second.kill());
   expect(await first.ended()).toBe(1);
   expect(first.output()).toContain("another process has announced itself under the same id");
   expect(await workersSeenBy(balancer)).toEqual(["twin", "worker-1", "worker-2"]);
@@ -187,21 +178,13 @@ test("clocks that differ by an hour, either way, make no difference", async () =
   const late = await cluster
     .launch("worker", { clockOffsetMs: -hourMs, env: { CT_WORKER_ID: "late" } })
     .ready();
-  onTestFinished(() => late.kill());
   const early = await cluster.launch("balancer", { clockOffsetMs: hourMs }).ready();
-  onTestFinished(() => early.kill());
   await sees(balancer, 3);
   await sees(early, 3);
   const rings = await Promise.all([balancer, early].map(async (one) => (await one.view())["ring"]));
   expect(rings[0]).toBe(rings[1]);
   for (const url of [balancer.url, early.url]) {
-    for (let i = 0; i < 3; i++) {
-      const at = { baseUrl: url };
-      expect(await playMainJob({ host: at, guests: at, guestCount: 1 })).toMatchObject({
-        documentsEqual: true,
-        sawClose: ["Guest 1"],
-      });
-    }
+    for (let i = 0; i < 3; i++) await expectMainJob(url, 1);
   }
   await late.stop();
   await sees(balancer, 2);

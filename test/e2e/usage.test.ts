@@ -1,6 +1,6 @@
 /** Usage over two workers, with unmodified clients of several names, while sessions move and workers die. */
 import { fetch } from "undici";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { startEdge } from "../support/edge-process.ts";
@@ -105,8 +105,7 @@ test("usage survives a restart of the edge with its store", async () => {
   await until("it is counted", isWritten, 20_000);
   await ada.close();
   await edge.stop();
-  const again = await edge.startAgain();
-  onTestFinished(() => again.dispose());
+  await edge.startAgain();
   const { rows } = await usage();
   expect(rows.find(({ ended }) => ended === 1)).toMatchObject({ hosted: { vscode: 1 } });
 }, 90_000);

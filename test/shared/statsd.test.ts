@@ -13,7 +13,8 @@ import { createBatches, type TagStyle } from "../../shared/metrics/statsd/batch.
 import { type PublisherSettings, startPublisher } from "../../shared/metrics/statsd/publisher.ts";
 import { openSink } from "../../shared/metrics/statsd/sink.ts";
 import { readSettings } from "../../shared/settings/read-settings.ts";
-import { collectingLog, silentLog } from "../support/logs.ts";
+import { closeAtEnd } from "../support/at-end.ts";
+import { collectingLog } from "../support/logs.ts";
 import { watchMachine } from "../support/machine.ts";
 import { freePort } from "../support/ports.ts";
 import { closed, listen } from "../support/servers.ts";
@@ -193,26 +194,18 @@ describe("StatsD over UDP", () => {
   test("an unresolvable host name of StatsD is logged once, and batches are sent once it resolves", async () => {
     const sink = await udpSink();
     const clock = createStepClock();
-    const { log, lines } = collectingLog();
     let addresses: readonly string[] | undefined;
-    const asked: number[] = [];
-    const opened = openSink({
+    const { opened, lines } = open({
       host: "statsd.example",
       port: sink.port,
-      protocol: "udp",
-      maxRetryMs: 1000,
       clock,
-      log,
-      onReconnect: () => {},
       resolver: {
         async resolve() {
-          asked.push(clock.nowMs());
           if (addresses === undefined) throw new Error("getaddrinfo ENOTFOUND statsd.example");
           return addresses;
         },
       },
     });
-    onTestFinished(() => opened.close());
     const batch = [{ type: "gauge", name: "a", value: 1 }] as const;
     for (let i = 0; i < 5; i++) {
       expect(opened.send(batch)).toBe(false);
@@ -231,14 +224,10 @@ describe("StatsD over UDP", () => {
     const clock = createStepClock();
     let address = "127.0.0.1";
     let asked = 0;
-    const opened = openSink({
+    const { opened } = open({
       host: "statsd.example",
       port: before.port,
-      protocol: "udp",
-      maxRetryMs: 1000,
       clock,
-      log: silentLog(),
-      onReconnect: () => {},
       resolver: {
         async resolve() {
           asked++;
@@ -246,7 +235,6 @@ describe("StatsD over UDP", () => {
         },
       },
     });
-    onTestFinished(() => opened.close());
     const send = (name: string) => opened.send([{ type: "count", name, value: 1 }]);
     await until("it goes out", () => send("first"));
     await until("it came", () => before.lines().includes("first:1|c"));
@@ -314,18 +302,8 @@ describe("StatsD over TCP", () => {
 
   test("a connection whose StatsD server never reads is closed, and buffers one batch at most", async () => {
     const sink = await tcpSink(undefined, (socket) => socket.pause());
-    const { log, lines } = collectingLog();
     let offered = 0;
-    const opened = openSink({
-      host: "127.0.0.1",
-      port: sink.port,
-      protocol: "tcp",
-      maxRetryMs: 100,
-      clock: systemClock,
-      log,
-      onReconnect: () => {},
-    });
-    onTestFinished(() => opened.close());
+    const { opened, lines } = open({ port: sink.port, protocol: "tcp", maxRetryMs: 100 });
     const batch = Array.from({ length: 2000 }, (_, i) => ({
       type: "gauge" as const,
       name: `long.name.of.a.metric.${i}`,
@@ -387,18 +365,8 @@ describe("StatsD over TCP", () => {
 
 test("a hanging name lookup delays neither counting nor sending", async () => {
   const counters = createCounters();
-  const log = silentLog();
-  const opened = openSink({
-    host: "statsd.example",
-    port: 8125,
-    protocol: "tcp",
-    maxRetryMs: 100,
-    clock: systemClock,
-    log,
-    onReconnect: () => {},
-    resolver: { resolve: () => new Promise(() => {}) },
-  });
-  onTestFinished(() => opened.close());
+  const resolver = { resolve: () => new Promise<never>(() => {}) };
+  const { opened } = open({ host: "statsd.example", protocol: "tcp", maxRetryMs: 100, resolver });
   const sinceMs = performance.now();
   for (let i = 0; i < 10_000; i++) {
     counters.count("balancer.retries");
@@ -443,6 +411,22 @@ function line(type: "gauge" | "count", name: string, value: number) {
   return { type, name, value };
 }
 
+/** Over UDP to this machine, unless told otherwise. */
+function open(options: Partial<Parameters<typeof openSink>[0]>) {
+  const { log, lines } = collectingLog();
+  const opened = openSink({
+    host: "127.0.0.1",
+    port: 8125,
+    protocol: "udp",
+    maxRetryMs: 1000,
+    clock: systemClock,
+    log,
+    onReconnect: () => {},
+    ...options,
+  });
+  return { opened: closeAtEnd(opened), lines };
+}
+
 function publish(options: {
   counters: ReturnType<typeof createCounters>;
   port: number;
@@ -465,8 +449,7 @@ function publish(options: {
     log,
   });
   if (publisher === undefined) throw new Error("no publisher");
-  onTestFinished(() => publisher.close());
-  return { publisher, lines };
+  return { publisher: closeAtEnd(publisher), lines };
 }
 
 async function udpSink(port = 0, host = "127.0.0.1") {

@@ -1,5 +1,5 @@
 /** Two workers and a balancer behind a front, whose people sign in at a real identity provider. */
-import { expect, onTestFinished } from "vitest";
+import { expect } from "vitest";
 import type { Client } from "./clients.ts";
 import { type Cluster, type Member, startCluster } from "./cluster.ts";
 import { type Front, startFront } from "./front.ts";
@@ -32,7 +32,6 @@ export async function startIdentityCluster(
   env: Readonly<Record<string, string>> = {},
 ): Promise<IdentityCluster> {
   const front = await startFront(1);
-  onTestFinished(() => front.close());
   const { url } = front;
   const provider = await startIdentityProvider(
     [`${url}/api/login/oidc-callback`],
@@ -50,7 +49,6 @@ export async function startIdentityCluster(
       ...env,
     },
   });
-  onTestFinished(() => cluster.dispose());
   const [balancer] = cluster.balancers as [Member];
   front.leadTo(balancer.port);
   return {

@@ -1,8 +1,10 @@
 /**
  * Clients for one test, which are closed at its end.
  */
-import { onTestFinished } from "vitest";
+import { expect } from "vitest";
+import { atEnd } from "./at-end.ts";
 import { Client, type ClientOptions } from "./clients.ts";
+import { playMainJob } from "./main-job.ts";
 import { until } from "./until.ts";
 
 export interface OpenSession {
@@ -15,7 +17,7 @@ export interface OpenSession {
 /** A client that is closed when the running test ends. */
 export function person(options: ClientOptions): Client {
   const client = new Client(options);
-  onTestFinished(() => client.close());
+  atEnd(() => client.close());
   return client;
 }
 
@@ -73,4 +75,10 @@ export async function everybodyHears(
       client.said.some((said) => said.text === text && said.from === speaker.id),
     ),
   );
+}
+
+/** People do the whole main job at this URL, and it succeeds. */
+export async function expectMainJob(baseUrl: string, guestCount: number): Promise<void> {
+  const report = await playMainJob({ host: { baseUrl }, guests: { baseUrl }, guestCount });
+  expect(report).toMatchObject({ documentsEqual: true, sawClose: [`Guest ${guestCount}`] });
 }

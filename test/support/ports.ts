@@ -3,10 +3,11 @@
  */
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
+import { closed, listen } from "./servers.ts";
 
-/** An occupied port, which accepts connections and never responds. */
+/** An occupied port, which accepts connections and never responds, until it is released or the end. */
 export interface HeldPort {
   readonly port: number;
   release(): Promise<void>;
@@ -15,9 +16,7 @@ export interface HeldPort {
 /** `at`: a port that is free; default: any. */
 export async function holdPort(at = 0): Promise<HeldPort> {
   const server = createServer((socket) => socket.on("error", () => {}));
-  server.listen(at, "127.0.0.1");
-  await once(server, "listening");
-  return { port: portOf(server), release: () => close(server) };
+  return { port: await listen(server, at), release: () => closed(server) };
 }
 
 /** Below the ephemeral ports of the system (RFC 6335 §6, Linux: 32768). */
@@ -45,17 +44,9 @@ export async function freePort(): Promise<number> {
       () => false,
     );
     if (!isFree) continue;
-    await close(server);
+    await closed(server);
     return port;
   }
-}
-
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
-}
-
-function close(server: Server): Promise<void> {
-  return new Promise((resolve) => server.close(() => resolve()));
 }
 
 /** Addresses of `localhost` on this machine: 127.0.0.1 and, unless IPv6 is off, ::1. */

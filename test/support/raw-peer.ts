@@ -10,6 +10,7 @@ import {
   type Peer,
 } from "open-collaboration-protocol";
 import { io } from "socket.io-client";
+import { atEnd } from "./at-end.ts";
 import { initializeProtocolWithPooledKeys } from "./rsa-keys.ts";
 import { until } from "./until.ts";
 
@@ -38,28 +39,24 @@ export async function connectRawPeer(options: {
     forceNew: true,
     extraHeaders: handshakeHeaders(options.roomToken, publicKey),
   });
+  atEnd(() => socket.close());
   socket.on("message", (data: Uint8Array) => {
     messages.push(Encoding.decode(new Uint8Array(data)) as Message);
   });
   socket.on("disconnect", (reason) => {
     disconnectReason = reason;
   });
-  try {
-    const self = await until("the raw peer receives peer/info", () => findSelf(messages));
-    return {
-      self,
-      messages,
-      get disconnectReason() {
-        return disconnectReason;
-      },
-      send: (message) => socket.send(Encoding.encode(message)),
-      sendBytes: (bytes) => socket.send(bytes),
-      close: () => socket.close(),
-    };
-  } catch (error) {
-    socket.close();
-    throw error;
-  }
+  const self = await until("the raw peer receives peer/info", () => findSelf(messages));
+  return {
+    self,
+    messages,
+    get disconnectReason() {
+      return disconnectReason;
+    },
+    send: (message) => socket.send(Encoding.encode(message)),
+    sendBytes: (bytes) => socket.send(bytes),
+    close: () => socket.close(),
+  };
 }
 
 /** Connects with the given headers; resolves with the reason of the refusal or disconnect. */

@@ -3,21 +3,20 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { Agent, fetch } from "undici";
-import { onTestFinished } from "vitest";
+import { atEnd } from "./at-end.ts";
+import { until } from "./until.ts";
 
 export interface SteadyTraffic {
-  /** Requests without a 200, each with its status or error. */
-  readonly failures: readonly string[];
   readonly answered: number;
-  /** Stops, and waits for pending requests. */
-  stop(): Promise<void>;
+  /** Stops, and waits for pending requests. Resolves with those without a 200, each with its status or error. */
+  stop(): Promise<readonly string[]>;
 }
 
 const PACE_MS = 50;
 const TIMEOUT_MS = 20_000;
 
-/** Sends requests with varying keys to each base URL, until it is stopped or the test ends. */
-export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
+/** Sends requests with varying keys to each base URL, until it is stopped or the test ends. Resolves when they are answered. */
+export async function startTraffic(baseUrls: readonly string[]): Promise<SteadyTraffic> {
   const failures: string[] = [];
   const agent = new Agent();
   let answered = 0;
@@ -52,16 +51,15 @@ export function startTraffic(baseUrls: readonly string[]): SteadyTraffic {
   }
 
   const running = Promise.all(baseUrls.map(run));
-  const stop = async (): Promise<void> => {
+  const stop = async (): Promise<readonly string[]> => {
     isStopped = true;
     await running;
-    await agent.close();
+    if (!agent.closed) await agent.close();
+    return failures;
   };
-  onTestFinished(async () => {
-    if (!isStopped) await stop();
-  });
+  atEnd(stop);
+  await until("traffic flows", () => answered > 20);
   return {
-    failures,
     get answered() {
       return answered;
     },
