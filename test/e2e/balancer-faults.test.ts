@@ -10,8 +10,11 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Client } from "../support/clients.ts";
 import {
   type Cluster,
+  countersOf,
   type Member,
+  seenBy,
   sees,
+  sessionsOf,
   startCluster,
   workersSeenBy,
 } from "../support/cluster.ts";
@@ -44,8 +47,7 @@ function identities(session: OpenSession) {
 
 async function hostOf(cluster: Cluster, sessionId: string): Promise<string | undefined> {
   for (const worker of cluster.workers) {
-    const { sessions } = (await worker.view()) as { sessions: { id: string }[] };
-    if (sessions.some(({ id }) => id === sessionId)) return worker.id;
+    if ((await sessionsOf(worker)).includes(sessionId)) return worker.id;
   }
   return undefined;
 }
@@ -70,9 +72,16 @@ async function areServed(sessions: readonly OpenSession[]): Promise<void> {
   if (HAS_LINKS) expect(everybody.map(({ reconnectCount }) => reconnectCount)).toEqual(before);
 }
 
-async function readiness(balancer: Member): Promise<{ status: number; body: unknown }> {
+/** Resolves with the file's name when a balancer has written one. */
+function snapshotIn(dataDir: string): Promise<string> {
+  return until("a snapshot is there", () =>
+    readdirSync(dataDir).find((name) => name.endsWith(".snapshot")),
+  );
+}
+
+async function readiness(balancer: Member): Promise<{ status: number; body: { status: string } }> {
   const answer = await fetch(`http://127.0.0.1:${balancer.statusPort}/health/ready`);
-  return { status: answer.status, body: await answer.json() };
+  return { status: answer.status, body: (await answer.json()) as { status: string } };
 }
 
 test("when one of two balancers is killed its clients return through the other, and no message arrives twice", async () => {
@@ -129,9 +138,7 @@ test("a balancer that restarts while the store is unreachable routes by its snap
   const cluster = await startCluster({ workers: 2, balancers: 0 });
   const balancer = await cluster.addBalancer({ env });
   const session = await openSession({ baseUrl: balancer.url, guestCount: 1 });
-  await until("a snapshot is there", () =>
-    readdirSync(dataDir).some((name) => name.endsWith(".snapshot")),
-  );
+  await snapshotIn(dataDir);
   const before = identities(session);
 
   await cluster.redis.kill();
@@ -149,10 +156,7 @@ test("a balancer that restarts while the store is unreachable routes by its snap
   expect(identities(session)).toEqual(before);
 
   await cluster.redis.start();
-  await until("all is well", async () => {
-    const { body } = await readiness(again);
-    return (body as { status: string }).status === "ready";
-  });
+  await storeIsBack([again]);
   await everybodyHears(session.host, session.guests, "with a store");
   expect(identities(session)).toEqual(before);
 }, 90_000);
@@ -162,12 +166,9 @@ test("a balancer with a damaged snapshot starts without it, logs that once, and 
   const cluster = await startCluster({ workers: 1, balancers: 0 });
   const env = { CT_DATA_DIR: dataDir };
   const balancer = await cluster.addBalancer({ env });
-  const [name] = await until("a snapshot is there", () => {
-    const names = readdirSync(dataDir).filter((file) => file.endsWith(".snapshot"));
-    return names.length > 0 && names;
-  });
+  const name = await snapshotIn(dataDir);
   await balancer.kill();
-  writeFileSync(join(dataDir, name ?? ""), '{"format":1}\n{"half');
+  writeFileSync(join(dataDir, name), '{"format":1}\n{"half');
   await cluster.redis.kill();
 
   const again = await cluster.addBalancer({ env });
@@ -260,7 +261,7 @@ test("a balancer with a frozen view learns of a worker's restart from the worker
   // Before another worker takes over, so that most of its sessions continue under its name.
   await restartVictim();
   await areServed(orphans);
-  await until("it is healthy", async () => (await seenAs(frozen, victim.id)) === "healthy");
+  await until("it is healthy", async () => (await seenBy(frozen, victim.id))?.status === "healthy");
 
   for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
   await openSession({ baseUrl: frozen.url, guestCount: 1 });
@@ -277,10 +278,13 @@ test("a balancer with a frozen view finds a worker that returns at another addre
   const restarted = await restartElsewhere();
   expect(restarted.port).not.toBe(victim.port);
   await areServed(orphans);
-  await until("it is found", async () => (await urlSeenAs(frozen, victim.id)) === restarted.url);
-  await until("it is healthy", async () => (await seenAs(frozen, victim.id)) === "healthy");
+  await until("it is found", async () => (await seenBy(frozen, victim.id))?.url === restarted.url);
+  await until("it is healthy", async () => (await seenBy(frozen, victim.id))?.status === "healthy");
   const added = await cluster.addWorker();
-  await until("the new one is healthy", async () => (await seenAs(frozen, added.id)) === "healthy");
+  await until(
+    "the new one is healthy",
+    async () => (await seenBy(frozen, added.id))?.status === "healthy",
+  );
 
   for (const { host, guests } of sessions) await everybodyHears(host, guests, "after a restart");
   await openSession({ baseUrl: frozen.url, guestCount: 1 });
@@ -296,28 +300,27 @@ test("a balancer that starts without its store finds a worker that has moved sin
   const env = { CT_DATA_DIR: dataDir, CT_REDIS_URL: `redis://127.0.0.1:${store.port}` };
   const before = await cluster.addBalancer({ env });
   await sees(before, 2);
-  await until("a snapshot is there", () =>
-    readdirSync(dataDir).some((name) => name.endsWith(".snapshot")),
-  );
+  await snapshotIn(dataDir);
   await before.stop();
   store.cut();
   await victim.kill();
   const restarted = await cluster.addWorker({ env: { CT_WORKER_ID: victim.id } });
 
   const balancer = await cluster.addBalancer({ env });
-  await until("it is found", async () => (await urlSeenAs(balancer, victim.id)) === restarted.url);
-  await until("it is healthy", async () => (await seenAs(balancer, victim.id)) === "healthy");
+  await until(
+    "it is found",
+    async () => (await seenBy(balancer, victim.id))?.url === restarted.url,
+  );
+  await until(
+    "it is healthy",
+    async () => (await seenBy(balancer, victim.id))?.status === "healthy",
+  );
   await openSession({ baseUrl: balancer.url, guestCount: 1 });
 }, 60_000);
 
-async function urlSeenAs(balancer: Member, id: string): Promise<string | undefined> {
-  const { workers } = (await balancer.view()) as { workers: { id: string; url: string }[] };
-  return workers.find((worker) => worker.id === id)?.url;
-}
-
 async function sessionsAt(worker: Member, all: readonly OpenSession[]): Promise<OpenSession[]> {
-  const { sessions } = (await worker.view()) as { sessions: { id: string }[] };
-  return all.filter(({ sessionId }) => sessions.some(({ id }) => id === sessionId));
+  const here = await sessionsOf(worker);
+  return all.filter(({ sessionId }) => here.includes(sessionId));
 }
 
 async function anyAt(worker: Member, all: readonly OpenSession[]): Promise<boolean> {
@@ -330,8 +333,7 @@ function withoutLate(people: ReturnType<typeof identities>): ReturnType<typeof i
 
 /** 421 responses by their outcome. */
 async function misdirectedBy(balancer: Member): Promise<Record<string, number>> {
-  const { counters } = (await balancer.view()) as { counters: Record<string, number> };
-  const series = Object.entries(counters).flatMap(([name, count]) => {
+  const series = Object.entries(await countersOf(balancer)).flatMap(([name, count]) => {
     const outcome = /^balancer\.misdirected\{(.*)\}$/.exec(name)?.[1];
     return outcome === undefined ? [] : [[outcome, count] as const];
   });
@@ -354,26 +356,26 @@ test("while a worker is paused, continues and is killed, no request fails and ot
   victim.child.kill("SIGSTOP");
   onTestFinished(() => void victim.child.kill("SIGCONT"));
   // The time is measured in test/balancer/take-over.test.ts.
-  await until("it is avoided", async () => (await seenAs(balancer, victim.id)) === "unhealthy");
-  await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
+  await until(
+    "it is avoided",
+    async () => (await seenBy(balancer, victim.id))?.status === "unhealthy",
+  );
+  await until("it is gone", async () => (await seenBy(balancer, victim.id))?.status === undefined);
   victim.child.kill("SIGCONT");
-  await until("it is back", async () => (await seenAs(balancer, victim.id)) === "healthy");
+  await until("it is back", async () => (await seenBy(balancer, victim.id))?.status === "healthy");
 
   await victim.kill();
-  await until("it is avoided", async () => (await seenAs(balancer, victim.id)) !== "healthy");
-  await until("it is gone", async () => (await seenAs(balancer, victim.id)) === undefined);
+  await until(
+    "it is avoided",
+    async () => (await seenBy(balancer, victim.id))?.status !== "healthy",
+  );
+  await until("it is gone", async () => (await seenBy(balancer, victim.id))?.status === undefined);
   for (const { host, guests } of idle) await everybodyHears(host, guests, "still here");
   expect(idle.flatMap(({ everybody }) => everybody.map((one) => one.reconnectCount))).toEqual([
     0, 0,
   ]);
   expect(await traffic.stop()).toEqual([]);
 }, 90_000);
-
-/** A worker's health in the balancer's view; undefined when it is unknown. */
-async function seenAs(balancer: Member, id: string): Promise<string | undefined> {
-  const { workers } = (await balancer.view()) as { workers: { id: string; status: string }[] };
-  return workers.find((worker) => worker.id === id)?.status;
-}
 
 // --- the store fails ---
 
@@ -403,8 +405,7 @@ async function busyEdge(): Promise<Weather> {
       expect(identities(session)).toEqual(identitiesBefore);
       expect(session.everybody.map((client) => client.reconnectCount)).toEqual([0, 0, 0]);
       for (const balancer of cluster.balancers) {
-        const { counters } = (await balancer.view()) as { counters: Record<string, number> };
-        const unwanted = Object.keys(counters).filter((series) =>
+        const unwanted = Object.keys(await countersOf(balancer)).filter((series) =>
           /^balancer\.(moved|misdirected|failed|outdated)/.test(series),
         );
         expect(unwanted).toEqual([]);
@@ -436,17 +437,15 @@ async function storeIsAway(balancers: readonly Member[]): Promise<void> {
   for (const balancer of balancers) {
     await until("the balancer says that its store is away", async () => {
       const { status, body } = await readiness(balancer);
-      return status === 200 && (body as { status: string }).status === "degraded";
+      return status === 200 && body.status === "degraded";
     });
   }
 }
 
 async function storeIsBack(balancers: readonly Member[]): Promise<void> {
   for (const balancer of balancers) {
-    await until("the balancer has its store again", async () => {
-      const { body } = await readiness(balancer);
-      return (body as { status: string }).status === "ready";
-    });
+    const isReady = async () => (await readiness(balancer)).body.status === "ready";
+    await until("the balancer has its store again", isReady);
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type Cluster,
   type Member,
   sees,
+  sessionsOf,
   startCluster,
   workersSeenBy,
 } from "../support/cluster.ts";
@@ -164,11 +165,6 @@ test("sessions are distributed over all workers, and each is on one", async () =
     expect(hosted.filter((sessions) => sessions.includes(id))).toHaveLength(1);
   }
 });
-
-async function sessionsOf(worker: Member): Promise<string[]> {
-  const { sessions } = (await worker.view()) as { sessions: { id: string }[] };
-  return sessions.map(({ id }) => id);
-}
 
 // --- coming and going ---
 

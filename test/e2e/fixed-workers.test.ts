@@ -6,7 +6,14 @@ import { createServer } from "node:http";
 import { fetch } from "undici";
 import { beforeAll, describe, expect, test } from "vitest";
 import { buildOnce } from "../support/build.ts";
-import { type Cluster, launch, type Member, type Run, startCluster } from "../support/cluster.ts";
+import {
+  type Cluster,
+  countersOf,
+  launch,
+  type Member,
+  type Run,
+  startCluster,
+} from "../support/cluster.ts";
 import { everybodyHears, expectMainJob, person } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
 import { listen } from "../support/servers.ts";
@@ -59,7 +66,7 @@ describe("over workers of an edge", () => {
       await everybodyHears(host, [guest], `hello ${i}`);
       await everybodyHears(guest, [host], `hello back ${i}`);
     }
-    const { counters } = (await second.view()) as { counters: Record<string, number> };
+    const counters = await countersOf(second);
     expect(counters["balancer.misdirected{replayed}"]).toBeGreaterThan(0);
     expect(Object.keys(counters).filter((name) => name.includes("owner"))).toEqual([]);
   });

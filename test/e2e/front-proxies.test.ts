@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fetch } from "undici";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
-import { type Cluster, startCluster } from "../support/cluster.ts";
+import { type Cluster, countersOf, startCluster } from "../support/cluster.ts";
 import { hasProgram } from "../support/debian.ts";
 import { expectMainJob } from "../support/people.ts";
 import { freePort } from "../support/ports.ts";
@@ -87,8 +87,7 @@ for (const [program, start] of Object.entries(FRONTS)) {
     const baseUrl = await start();
     await Promise.all(Array.from({ length: 4 }, () => expectMainJob(baseUrl, 2)));
     for (const balancer of cluster.balancers) {
-      const { counters } = (await balancer.view()) as { counters: Record<string, number> };
-      const requests = Object.entries(counters).filter(([name]) =>
+      const requests = Object.entries(await countersOf(balancer)).filter(([name]) =>
         name.startsWith("balancer.requests"),
       );
       expect(requests.reduce((sum, [, count]) => sum + count, 0)).toBeGreaterThan(0);

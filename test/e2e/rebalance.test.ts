@@ -2,15 +2,10 @@
  * `ct-edge rebalance --idle` over real workers: idle sessions move to new workers, others stay.
  */
 import { expect, onTestFinished, test } from "vitest";
-import { type Member, sees, startCluster } from "../support/cluster.ts";
+import { type Member, sees, sessionsOf, startCluster } from "../support/cluster.ts";
 import { runCommand } from "../support/command.ts";
 import { openLightTeams } from "../support/light-teams.ts";
 import { until } from "../support/until.ts";
-
-async function sessionsOf(worker: Member): Promise<string[]> {
-  const { sessions } = (await worker.view()) as { sessions: { id: string }[] };
-  return sessions.map(({ id }) => id);
-}
 
 test("a rebalance moves idle sessions to new workers until they have their share; a busy one stays, and nothing is lost", async () => {
   const cluster = await startCluster({ workers: 1, balancers: 1 });

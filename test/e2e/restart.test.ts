@@ -16,6 +16,7 @@ import {
   person,
 } from "../support/people.ts";
 import { dutiesOf, type WorkerDuties } from "../support/status.ts";
+import { whatTheyKnow } from "../support/teams.ts";
 import { until } from "../support/until.ts";
 
 /** A client retries after 0.5 to 1.5 s, then 1 to 3 s, then up to 7.5 s. */
@@ -28,11 +29,10 @@ test.each([
   "a session goes on when the edge is $how and started again",
   async ({ end }) => {
     const edge = await startEdge();
-    const session = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
-    const { host, guests, everybody } = session;
+    const { host, guests, everybody } = await openSession({ baseUrl: edge.httpUrl, guestCount: 2 });
     for (const client of everybody) client.write(`${client.name} before`);
     await documentsEqual(everybody, ["Host before", "Guest 1 before", "Guest 2 before"]);
-    const before = whatPeopleKnow(session);
+    const before = whatTheyKnow(everybody);
 
     await end(edge);
     for (const client of everybody) client.write(`${client.name} meanwhile`);
@@ -49,7 +49,7 @@ test.each([
     expect(await guests[0]?.read(host.id, "src/main.ts")).toBe("Host:src/main.ts");
     expect(await host.read(guests[1]?.id ?? "", "src/main.ts")).toBe("Guest 2:src/main.ts");
     // The same peers, roles and ids; none was approved, announced or removed again.
-    expect(whatPeopleKnow(session)).toEqual(before);
+    expect(whatTheyKnow(everybody)).toEqual(before);
   },
   60_000,
 );
@@ -92,7 +92,7 @@ test("after a restart the session can be joined, left and closed as before", asy
 test("a killed worker returns under its name, its sessions continue, and nobody is disconnected", async () => {
   const edge = await startEdge();
   const [mine, others] = await sessionsOnBothWorkers(edge);
-  const before = whatPeopleKnow(mine.session);
+  const before = whatTheyKnow(mine.session.everybody);
   await allOnWebSockets(mine.session.everybody);
 
   process.kill(mine.worker.pid, "SIGKILL");
@@ -100,7 +100,7 @@ test("a killed worker returns under its name, its sessions continue, and nobody 
 
   await documentsEqual(mine.session.everybody, ["meanwhile"]);
   await everybodyHears(mine.session.host, mine.session.guests, "we are still here");
-  expect(whatPeopleKnow(mine.session)).toEqual(before);
+  expect(whatTheyKnow(mine.session.everybody)).toEqual(before);
   // Its people may be served before it is: the supervisor told the other worker of its exit.
   const workers = await until("it is up again", async () => {
     const seen = await dutiesOf(edge);
@@ -185,19 +185,6 @@ test("a pending sign-in and a pending join finish after a restart of the edge, w
 }, 60_000);
 
 // --- arrangements ---
-
-/** What a restart must not change. */
-function whatPeopleKnow({ everybody }: OpenSession): unknown {
-  return everybody.map((client) => ({
-    infos: client.infos.map(({ id, host, name }) => ({ id, host, name })),
-    initializedTimes: client.inits.length,
-    joinRequests: client.joinRequests.map((user) => user.name),
-    joined: client.joined.map((peer) => peer.id),
-    left: client.left.map((peer) => peer.id),
-    closedCount: client.closedCount,
-    disconnected: client.disconnected,
-  }));
-}
 
 async function everybodyIsBack(clients: readonly Client[]): Promise<void> {
   const back = () => clients.every((client) => client.reconnectCount > 0);

@@ -11,6 +11,7 @@ import { worker } from "../contract/store.ts";
 import {
   CLUSTER_SECRET,
   type Cluster,
+  countersOf,
   type Member,
   sees,
   startCluster,
@@ -107,8 +108,7 @@ test.each([
 });
 
 async function ignoredBy(process: Member): Promise<number> {
-  const { counters } = (await process.view()) as { counters: Record<string, number> };
-  return counters["store.ignored{member}"] ?? 0;
+  return (await countersOf(process))["store.ignored{member}"] ?? 0;
 }
 
 async function scrape(name: string): Promise<string | undefined> {

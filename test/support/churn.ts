@@ -4,7 +4,7 @@
  */
 import type { Redis } from "ioredis";
 import type { Client } from "./clients.ts";
-import { type Cluster, type Member, sees, startCluster } from "./cluster.ts";
+import { type Cluster, countersOf, type Member, sees, startCluster } from "./cluster.ts";
 import { type Line, openLine } from "./cut.ts";
 import { backTimes, equalAfter, openTeams, pauses, type Team, type Teams } from "./teams.ts";
 import { until } from "./until.ts";
@@ -182,10 +182,6 @@ export async function startChurn(options: {
 
 export function peersOf(teams: readonly Team[]): Client[] {
   return teams.flatMap((team) => team.everybody);
-}
-
-export async function countersOf(member: Member): Promise<Record<string, number>> {
-  return ((await member.view()) as { counters: Record<string, number> }).counters;
 }
 
 export function quantile(values: readonly number[], share: number): number {

@@ -152,6 +152,25 @@ export async function workersSeenBy(balancer: Member): Promise<string[]> {
   return workers.map(({ id }) => id).sort();
 }
 
+/** A worker as a balancer sees it; undefined when it is unknown there. */
+export async function seenBy(
+  balancer: Member,
+  id: string,
+): Promise<{ readonly url: string; readonly status: string } | undefined> {
+  type Seen = readonly { readonly id: string; readonly url: string; readonly status: string }[];
+  return ((await balancer.view())["workers"] as Seen).find((worker) => worker.id === id);
+}
+
+/** Ids of the sessions that a worker hosts. */
+export async function sessionsOf(worker: Member): Promise<string[]> {
+  const sessions = (await worker.view())["sessions"] as readonly { readonly id: string }[];
+  return sessions.map(({ id }) => id);
+}
+
+export async function countersOf(member: Member): Promise<Record<string, number>> {
+  return (await member.view())["counters"] as Record<string, number>;
+}
+
 // --- one process ---
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
