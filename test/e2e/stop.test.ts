@@ -4,8 +4,8 @@
 import { createPrivateKey } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { generate } from "selfsigned";
 import { describe, expect, test } from "vitest";
+import { makeCertificate } from "../support/certificates.ts";
 import {
   type EdgeProcess,
   type FailedStart,
@@ -145,11 +145,11 @@ describe("an edge that cannot start says so in one line and ends", () => {
 
   test("an edge does not start when the key of the certificate has a passphrase", async () => {
     const folder = tempFolder();
-    const made = await generate([{ name: "commonName", value: "edge.example" }]);
+    const made = await makeCertificate({ names: ["edge.example"] });
     const env = { CT_TLS_CERT: join(folder, "cert.pem"), CT_TLS_KEY: join(folder, "key.pem") };
     writeFileSync(env.CT_TLS_CERT, made.cert);
     const how = { format: "pem", cipher: "aes-256-cbc", passphrase: "canary" } as const;
-    const locked = createPrivateKey(made.private).export({ type: "pkcs8", ...how });
+    const locked = createPrivateKey(made.key).export({ type: "pkcs8", ...how });
     writeFileSync(env.CT_TLS_KEY, locked);
 
     const failed = await startEdgeInVain({ env });

@@ -4,13 +4,13 @@
  */
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { generate } from "selfsigned";
 import { beforeAll, expect, test } from "vitest";
 import type { VerifyAnswer } from "../../edge/verify/report.ts";
 import { statusOf } from "../../edge/verify/report.ts";
 import { sessionIds } from "../../shared/cluster/read.ts";
 import type { BalancerView } from "../../shared/cluster/status-reports.ts";
 import { bundledModules, loadedModules } from "../support/bundle.ts";
+import { makeCertificate } from "../support/certificates.ts";
 import { type Cluster, sees } from "../support/cluster.ts";
 import { type CommandResult, runCommand, startCommand } from "../support/command.ts";
 import { createApi, isSignedIn } from "../support/counted/api.ts";
@@ -119,18 +119,12 @@ test("an idle cut below the interval of pings is seen on the WebSocket too", asy
 });
 
 test("a certificate that has expired is named, one that the operator trusts is held", async () => {
-  const make = (notBefore: Date, days: number) =>
-    generate([{ name: "commonName", value: "localhost" }], {
-      notBeforeDate: notBefore,
-      notAfterDate: new Date(notBefore.getTime() + days * 86_400_000),
-      extensions: [{ name: "subjectAltName", altNames: [{ type: 2, value: "localhost" }] }],
-    });
-  const now = Date.now();
-  const expired = await make(new Date(now - 10 * 86_400_000), 7);
-  const valid = await make(new Date(now - 86_400_000), 300);
+  const inDays = (days: number): Date => new Date(Date.now() + days * 86_400_000);
+  const expired = await makeCertificate({ from: inDays(-10), until: inDays(-3) });
+  const valid = await makeCertificate({ from: inDays(-1), until: inDays(299) });
   const [first, second] = await Promise.all(
-    [expired, valid].map(async ({ cert, private: key }) =>
-      verifyUrl({ ...inside(), url: await frontWith({ tls: { cert, key } }), ca: cert }),
+    [expired, valid].map(async (tls) =>
+      verifyUrl({ ...inside(), url: await frontWith({ tls }), ca: tls.cert }),
     ),
   );
   expect(first?.findings.find(({ id }) => id === "certificate")).toMatchObject({

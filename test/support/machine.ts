@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { until } from "./until.ts";
 
 export interface Machine {
@@ -13,6 +13,8 @@ export interface Machine {
   stretchSince(sinceMs: number): number;
   /** Converts a limit for a machine without other load to a limit for work done here since `sinceMs`. */
   limitMs(sinceMs: number, promised: Promised): number;
+  /** Fails when more time than that has passed since `sinceMs`. */
+  expectWithin(sinceMs: number, promised: Promised): void;
 }
 
 export interface Promised {
@@ -56,10 +58,16 @@ export function watchMachine(): Machine {
     return Math.max(1, stretches[Math.floor(stretches.length / 2)] ?? STARVED);
   }
 
+  const limitMs = (sinceMs: number, { promisedMs, waitsMs = 0 }: Promised): number =>
+    waitsMs + (promisedMs - waitsMs) * stretchSince(sinceMs);
+
   return {
     stretchSince,
-    limitMs: (sinceMs, { promisedMs, waitsMs = 0 }) =>
-      waitsMs + (promisedMs - waitsMs) * stretchSince(sinceMs),
+    limitMs,
+    expectWithin(sinceMs, promised) {
+      const tookMs = performance.now() - sinceMs;
+      expect(tookMs).toBeLessThan(limitMs(sinceMs, promised));
+    },
   };
 }
 
