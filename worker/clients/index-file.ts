@@ -5,8 +5,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { z } from "zod";
 import { replaceFile } from "../../shared/base/replace-file.ts";
-import { factsSchema } from "./formats/artifact.ts";
-import type { CachedFile } from "./formats/scan.ts";
+import { type CachedFile, cachedFileSchema } from "./formats/artifact.ts";
 
 export interface ClientsIndex {
   readonly cached: ReadonlyMap<string, CachedFile>;
@@ -20,13 +19,7 @@ const MAX_BYTES = 64 * 1024 * 1024;
 
 const fileSchema = z.object({
   format: z.literal(FORMAT),
-  known: z.record(
-    z.string(),
-    z.union([
-      z.object({ stamp: z.string(), facts: factsSchema }),
-      z.object({ stamp: z.string(), reason: z.string() }),
-    ]),
-  ),
+  known: z.record(z.string(), cachedFileSchema),
   digests: z.record(z.string(), z.string().regex(/^[0-9a-f]{64}$/)),
 });
 

@@ -23,7 +23,7 @@ const text = z.string().max(MAX_TEXT_CHARS);
 export const MAX_SHORT_CHARS = 1024;
 const shortText = z.string().max(MAX_SHORT_CHARS);
 
-export const vscodeFactsSchema = z.object({
+const vscodeFactsSchema = z.object({
   ide: z.literal("vscode"),
   publisher: shortText,
   name: shortText,
@@ -41,7 +41,7 @@ export const vscodeFactsSchema = z.object({
   assets: z.record(shortText, shortText),
 });
 
-export const intellijFactsSchema = z.object({
+const intellijFactsSchema = z.object({
   ide: z.literal("intellij"),
   id: shortText,
   name: shortText,
@@ -56,14 +56,14 @@ export const intellijFactsSchema = z.object({
   icon: text.exactOptional(),
 });
 
-export const featureFactsSchema = z.object({
+const featureFactsSchema = z.object({
   ide: z.literal("eclipse"),
   id: shortText,
   label: shortText,
   version: shortText,
 });
 
-export const factsSchema = z.discriminatedUnion("ide", [
+const factsSchema = z.discriminatedUnion("ide", [
   vscodeFactsSchema,
   intellijFactsSchema,
   featureFactsSchema,
@@ -79,6 +79,13 @@ export type Artifact<F extends Facts = Facts> = F & { readonly file: ArtifactFil
 export type VscodeArtifact = Artifact<VscodeFacts>;
 export type IntellijArtifact = Artifact<IntellijFacts>;
 export type EclipseFeature = Artifact<FeatureFacts>;
+
+/** What was read from one file in the state `stamp`. */
+export const cachedFileSchema = z.union([
+  z.object({ stamp: z.string(), facts: factsSchema }),
+  z.object({ stamp: z.string(), reason: z.string() }),
+]);
+export type CachedFile = z.infer<typeof cachedFileSchema>;
 
 /** `publisher.name`. VS Code compares it case-insensitively. */
 export function extensionId(extension: Pick<VscodeFacts, "publisher" | "name">): string {

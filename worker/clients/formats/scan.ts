@@ -9,6 +9,7 @@ import { concurrently } from "../../../shared/base/concurrently.ts";
 import { errorCode } from "../../../shared/base/errors.ts";
 import { ArchiveError } from "./archive.ts";
 import {
+  type CachedFile,
   type EclipseFeature,
   extensionId,
   type Facts,
@@ -45,12 +46,6 @@ export interface EclipseOffer {
 export const NOTHING: Offer = { vscode: [], intellij: [], eclipse: undefined, problems: [] };
 
 export type Scanner = ReturnType<typeof createScanner>;
-
-/** What was read from one file in the state `stamp`. */
-export type CachedFile = { readonly stamp: string } & (
-  | { readonly facts: Facts }
-  | { readonly reason: string }
-);
 
 /** A file that is being written changes within this time; a complete one is offered after it. */
 const STEADY_MS = 250;

@@ -10,12 +10,6 @@ export interface SignedIn {
   readonly entrance: Entrance;
 }
 
-export interface SignIn {
-  readonly screen: SignInScreen;
-  /** Resolves when the user is signed in and wants to go on; never when the user goes elsewhere. */
-  readonly done: Promise<SignedIn>;
-}
-
 const UNREACHABLE = "The server does not respond. Check your connection and try again.";
 
 export function startSignIn(options: {
@@ -28,13 +22,14 @@ export function startSignIn(options: {
   /** Aborted when the user goes elsewhere; nothing is asked of the server then. */
   readonly signal: AbortSignal;
   readonly onCancel: () => void;
-}): SignIn {
+}) {
   const { baseUrl, users } = options;
   const ways: Signal<readonly SignInWay[] | undefined> = signal(undefined);
   const signedInAs = signal<string | undefined>(undefined);
   const isBusy = signal(false);
   const problem = signal<string | undefined>(undefined);
   let resolve: (signedIn: SignedIn) => void = () => {};
+  /** Resolves when the user is signed in and wants to go on; never when the user goes elsewhere. */
   const done = new Promise<SignedIn>((settle) => {
     resolve = settle;
   });
@@ -119,24 +114,22 @@ export function startSignIn(options: {
   }
 
   begin(start);
-  return {
-    done,
-    screen: {
-      at: "sign-in",
-      purpose: options.purpose,
-      roomId: options.roomId,
-      ways,
-      signedInAs,
-      isBusy,
-      problem,
-      proceed() {
-        if (known !== undefined) resolve(known);
-      },
-      signOut: () => begin(signOut),
-      retry: () => begin(start),
-      cancel: options.onCancel,
+  const screen: SignInScreen = {
+    at: "sign-in",
+    purpose: options.purpose,
+    roomId: options.roomId,
+    ways,
+    signedInAs,
+    isBusy,
+    problem,
+    proceed() {
+      if (known !== undefined) resolve(known);
     },
+    signOut: () => begin(signOut),
+    retry: () => begin(start),
+    cancel: options.onCancel,
   };
+  return { screen, done };
 }
 
 function describeField({ name, label, placeHolder, required }: FormAuthProviderField) {

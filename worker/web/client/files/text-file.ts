@@ -68,8 +68,8 @@ function guessEncoding(bytes: Uint8Array): string | undefined {
   const sample = bytes.subarray(0, SAMPLE_BYTES);
   if (sample[0] === 0xff && sample[1] === 0xfe) return "utf-16le";
   if (sample[0] === 0xfe && sample[1] === 0xff) return "utf-16be";
-  const zeros = [countZeros(sample, 0), countZeros(sample, 1)];
-  const [even = 0, odd = 0] = zeros;
+  const even = count(sample, (byte, at) => byte === 0 && at % 2 === 0);
+  const odd = count(sample, (byte, at) => byte === 0 && at % 2 === 1);
   if (even + odd > 0) {
     // Texts in Latin letters have a zero in most of their 16-bit units, always on the same side.
     if (bytes.length % 2 === 1 || even + odd < sample.length / 4) return undefined;
@@ -77,7 +77,7 @@ function guessEncoding(bytes: Uint8Array): string | undefined {
     return odd === 0 ? "utf-16be" : undefined;
   }
   if (decodeAs("utf-8", bytes) !== undefined) return "utf-8";
-  return countControls(sample) > sample.length / 50 ? undefined : "windows-1252";
+  return count(sample, isControl) > sample.length / 50 ? undefined : "windows-1252";
 }
 
 /** Without a byte order mark. Undefined if the bytes are not valid. */
@@ -93,20 +93,13 @@ function hasByteOrderMark(bytes: Uint8Array): boolean {
   return BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte);
 }
 
-function countZeros(bytes: Uint8Array, remainder: 0 | 1): number {
-  return bytes.reduce(
-    (count, byte, at) => (byte === 0 && at % 2 === remainder ? count + 1 : count),
-    0,
-  );
+function count(bytes: Uint8Array, isCounted: (byte: number, at: number) => boolean): number {
+  return bytes.reduce((found, byte, at) => (isCounted(byte, at) ? found + 1 : found), 0);
 }
 
 /** Control characters that texts do not have; tab to carriage return and escape are in many. */
-function countControls(bytes: Uint8Array): number {
-  return bytes.reduce(
-    (count, byte) =>
-      (byte < 0x20 && (byte < 9 || byte > 13) && byte !== 27) || byte === 127 ? count + 1 : count,
-    0,
-  );
+function isControl(byte: number): boolean {
+  return (byte < 0x20 && (byte < 9 || byte > 13) && byte !== 27) || byte === 127;
 }
 
 // --- line ends ---

@@ -9,20 +9,6 @@ export interface SharedSession {
   readonly serverUrl: string;
 }
 
-/** Opens the session in an IDE that has the Open Collaboration Tools extension. */
-export interface IdeLink {
-  readonly label: string;
-  readonly href: string;
-}
-
-/** For IDEs that no link opens. */
-export interface IdeCopy {
-  readonly label: string;
-  readonly text: string;
-  /** What to do with it. */
-  readonly note: string;
-}
-
 /** Shown with the links: older versions of the extension do not react to them. */
 export const IDE_LINK_NOTE =
   "Needs the extension Open Collaboration Tools 0.3.9 or later. If nothing opens, copy the invitation below.";
@@ -38,7 +24,8 @@ const PRODUCTS = [
 
 const EXTENSION = "typefox.open-collaboration-tools";
 
-export function ideLinks(invitation: string): readonly IdeLink[] {
+/** Each opens the session in an IDE that has the Open Collaboration Tools extension. */
+export function ideLinks(invitation: string) {
   const room = encodeURIComponent(invitation);
   return PRODUCTS.map(({ label, scheme }) => ({
     label,
@@ -46,8 +33,11 @@ export function ideLinks(invitation: string): readonly IdeLink[] {
   }));
 }
 
-/** IntelliJ and Theia read only the session's code, and use the server of their settings. */
-export function ideCopies(session: SharedSession): readonly IdeCopy[] {
+/**
+ * For IDEs that no link opens; `note`: what to do with the text. IntelliJ and Theia read only the session's code, and use the
+ * server of their settings.
+ */
+export function ideCopies(session: SharedSession) {
   const { invitation, roomId, serverUrl } = session;
   return [
     {

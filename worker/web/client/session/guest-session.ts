@@ -6,7 +6,6 @@ import { signal } from "@preact/signals";
 import type { InitData, JoinRoomResponse, Peer } from "open-collaboration-protocol";
 import { fieldsOf } from "../../../../shared/base/json.ts";
 import { createGuestOpener } from "../documents/guest-opener.ts";
-import { createTabList } from "../documents/tab-list.ts";
 import { createRemoteFiles } from "../files/remote-files.ts";
 import type { EndReason } from "../model/session.ts";
 import { type Channel, type KnownPeers, openChannel } from "./channel.ts";
@@ -75,12 +74,7 @@ export function startGuestSession(options: GuestOptions): GuestSession {
       channel.connection.editor.open(entry.host.id, path).catch(() => {});
     },
   });
-  const tabs = createTabList({
-    opener,
-    isReadOnly: live.isReadOnly,
-    onChosen: () => live.follow(undefined),
-  });
-  live.setTabs(tabs);
+  const tabs = live.openTabs(opener, live.isReadOnly);
   const stopFiles = followFiles(files, tabs);
 
   function enter(restored: KnownPeers | undefined): void {

@@ -2,7 +2,6 @@
 import { signal } from "@preact/signals";
 import type { ProtocolBroadcastConnection } from "open-collaboration-protocol";
 import { createHostOpener } from "../documents/host-opener.ts";
-import { createTabList } from "../documents/tab-list.ts";
 import { serveFiles } from "../files/serve-files.ts";
 import type { Files, OwnFiles } from "../model/files.ts";
 import { followFiles } from "./file-changes.ts";
@@ -43,13 +42,7 @@ export function openHostFiles(
   const saved = new Map(options.saved);
   const opener = createHostOpener({ documents, files, saved, onSaved: options.onSaved });
   // Read-only is for guests.
-  const isNeverReadOnly = signal(false);
-  const tabs = createTabList({
-    opener,
-    isReadOnly: isNeverReadOnly,
-    onChosen: () => live.follow(undefined),
-  });
-  live.setTabs(tabs);
+  const tabs = live.openTabs(opener, signal(false));
   const stopFiles = followFiles(files, tabs, (path, change) => {
     if (change === "deleted") opener.onDeleted(path);
     else opener.onChanged(path).catch(() => {});

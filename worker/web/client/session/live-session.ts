@@ -5,7 +5,7 @@
 import { effect, type ReadonlySignal, signal } from "@preact/signals";
 import type { Peer } from "open-collaboration-protocol";
 import { createSharedDocuments, type SharedDocuments } from "../documents/shared-documents.ts";
-import type { TabList } from "../documents/tab-list.ts";
+import { createTabList, type Opener, type TabList } from "../documents/tab-list.ts";
 import type { Connection, EndReason, Notice, Session } from "../model/session.ts";
 import type { Channel } from "./channel.ts";
 import { createChat } from "./chat.ts";
@@ -91,6 +91,11 @@ export function createLiveSession(
     if (path !== undefined) tabs?.show(path);
   }
 
+  function follow(personId: string | undefined): void {
+    following.value = personId;
+    goToFollowed();
+  }
+
   const stopPresence = documents.presence.onChange(() => {
     people.setPaths((id) => documents.presence.pathOf(id));
     goToFollowed();
@@ -138,10 +143,7 @@ export function createLiveSession(
     isReadOnlyHinted,
     notices,
     following,
-    follow: (personId: string | undefined): void => {
-      following.value = personId;
-      goToFollowed();
-    },
+    follow,
     notify,
     dismiss: (notice: Notice): void => {
       notices.value = notices.peek().filter(({ id }) => id !== notice.id);
@@ -156,10 +158,13 @@ export function createLiveSession(
       documents.removePeer(id);
       if (gone !== undefined) notify("info", `${gone.name} has left`);
     },
-    /** Follows people into their files. */
-    setTabs(list: Pick<TabList, "show" | "active">): void {
+    /** The open tabs, which follow people into their files. */
+    openTabs(opener: Opener, isTextReadOnly: ReadonlySignal<boolean>): TabList {
+      const onChosen = (): void => follow(undefined);
+      const list = createTabList({ opener, isReadOnly: isTextReadOnly, onChosen });
       tabs = list;
       stopTabs = effect(() => people.setOwnPath(list.active.value?.path));
+      return list;
     },
     /** Uses `channel` from now on, and the one before no more. */
     use(next: Channel, onRefused: () => void): void {

@@ -4,15 +4,9 @@
  * and a refusal is final. The credentials are also in socket.io's CONNECT packet, because a browser cannot add headers to a
  * WebSocket, so `websocket` alone works where polling does not.
  */
-import { type ReadonlySignal, signal } from "@preact/signals";
-import { Emitter, type MessageTransport } from "open-collaboration-protocol";
+import { signal } from "@preact/signals";
+import { Emitter } from "open-collaboration-protocol";
 import { io } from "socket.io-client";
-
-export interface EdgeTransport extends MessageTransport {
-  readonly status: ReadonlySignal<TransportStatus>;
-  /** Delivers messages as if they had arrived, in order. */
-  inject(messages: readonly Uint8Array[]): void;
-}
 
 export type TransportStatus =
   | "connecting"
@@ -41,7 +35,7 @@ export function createTransport(options: {
   readonly transports: TransportNames;
   /** Sees each message before it is handled. */
   readonly tap?: ((message: Uint8Array) => void) | undefined;
-}): EdgeTransport {
+}) {
   const credentials = {
     "x-oct-jwt": options.roomToken,
     "x-oct-public-key": options.publicKey,
@@ -88,16 +82,17 @@ export function createTransport(options: {
     onDisconnect: disconnected.event,
     onError: failed.event,
     // socket.io keeps what is sent while the connection is interrupted.
-    async write(data) {
+    async write(data: Uint8Array): Promise<void> {
       socket.send(data);
     },
-    read(callback) {
+    read(callback: (data: Uint8Array) => void): void {
       receive = callback;
     },
-    inject(messages) {
+    /** Delivers messages as if they had arrived, in order. */
+    inject(messages: readonly Uint8Array[]): void {
       for (const message of messages) deliver(message);
     },
-    dispose() {
+    dispose(): void {
       disconnected.dispose();
       socket.close();
     },

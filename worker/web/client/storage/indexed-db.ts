@@ -46,10 +46,7 @@ export async function openIndexedDb(name: string): Promise<Backend> {
     write: (changes) => run((database) => write(database, changes)),
     close() {
       isClosed = true;
-      connection?.then(
-        (database) => database.close(),
-        () => undefined,
-      );
+      closeOnceOpen(connection);
     },
   };
 }
@@ -72,10 +69,7 @@ async function open(name: string, onLost: () => void): Promise<IDBPDatabase> {
   const timeout = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
       // It may still open, after another tab was closed; it is not used then.
-      opening.then(
-        (database) => database.close(),
-        () => undefined,
-      );
+      closeOnceOpen(opening);
       reject(new DOMException(`no response within ${OPEN_TIMEOUT_MS} ms`, "TimeoutError"));
     }, OPEN_TIMEOUT_MS);
   });
@@ -84,6 +78,13 @@ async function open(name: string, onLost: () => void): Promise<IDBPDatabase> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+function closeOnceOpen(opening: Promise<IDBPDatabase> | undefined): void {
+  opening?.then(
+    (database) => database.close(),
+    () => undefined,
+  );
 }
 
 async function write(database: IDBPDatabase, changes: readonly Change[]): Promise<void> {

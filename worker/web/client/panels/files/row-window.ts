@@ -5,15 +5,11 @@ import { useLayoutEffect } from "preact/hooks";
 /** Rows beside those in view, so that scrolling shows no gaps. */
 const OVERSCAN = 8;
 
-export interface RowWindow {
-  /** In pixels: the style sheet's `--row`, which is larger for fingers. */
-  readonly rowHeight: number;
-  /** The first row to render, and the one after the last; the list may be shorter. */
-  readonly first: number;
-  readonly last: number;
-}
-
-export function useRowWindow(view: { readonly current: HTMLElement | null }): RowWindow {
+/**
+ * `rowHeight` in pixels: the style sheet's `--row`, which is larger for fingers. `first`, `last`: the first row to render, and
+ * the one after the last; the list may be shorter.
+ */
+export function useRowWindow(view: { readonly current: HTMLElement | null }) {
   const rowHeight = useSignal(28);
   const scrollTop = useSignal(0);
   const height = useSignal(1_000);
