@@ -153,15 +153,12 @@ function downloadsOf({ vscode, intellij }: Offer): readonly ArtifactFile[] {
 }
 
 /** Logs each problem once, and again if it comes back after it was solved. A problem of the folder itself has the file "". */
-function createProblemLog({
-  folder,
-  logsProblems,
-  log,
-}: {
+function createProblemLog(deps: {
   readonly folder: string;
   readonly logsProblems: boolean;
   readonly log: Log;
 }): (problems: ReadonlyMap<string, string>) => void {
+  const { folder, logsProblems, log } = deps;
   let logged = new Set<string>();
   return (problems) => {
     const current = new Set<string>();

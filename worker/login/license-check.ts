@@ -6,10 +6,7 @@ import type { Clock } from "../../shared/base/clock.ts";
 import { judgeLicense } from "../../shared/settings/license.ts";
 import type { FoundLicense } from "../../shared/settings/license-file.ts";
 
-export interface LicenseCheck {
-  /** Why no new session may begin now, as shown to the user; undefined when one may. */
-  refusal(): string | undefined;
-}
+export type LicenseCheck = ReturnType<typeof createLicenseCheck>;
 
 /**
  * `connections`: of the whole edge, as far as this worker knows. Other workers report theirs once a second, so a rush may
@@ -19,10 +16,11 @@ export function createLicenseCheck(deps: {
   readonly found: FoundLicense;
   readonly connections: () => number;
   readonly clock: Clock;
-}): LicenseCheck {
+}) {
   const { license, publicKey } = deps.found;
   return {
-    refusal() {
+    /** Why no new session may begin now, as shown to the user; undefined when one may. */
+    refusal(): string | undefined {
       const verdict = judgeLicense(license, publicKey, deps.clock.wallMs());
       switch (verdict.state) {
         case "community":

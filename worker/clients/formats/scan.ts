@@ -9,6 +9,7 @@ import { concurrently } from "../../../shared/base/concurrently.ts";
 import { errorCode } from "../../../shared/base/errors.ts";
 import { ArchiveError } from "./archive.ts";
 import {
+  type Artifact,
   type CachedFile,
   type EclipseFeature,
   extensionId,
@@ -77,12 +78,12 @@ export function createScanner(deps: {
       const problems: Problem[] = [];
       let pending = 0;
 
-      /** The facts of a file that can be offered now; else counts it as pending or records its problem. */
+      /** What can be offered now of a file; else counts it as pending or records its problem. */
       async function inspect<F extends Facts>(
         key: string,
         file: FoundFile,
         read: (path: string) => Promise<F>,
-      ): Promise<F | undefined> {
+      ): Promise<Artifact<F> | undefined> {
         const stamp = stampOf(file);
         const seen = firstSeen.get(key);
         const since = seen?.stamp === stamp ? seen.atMs : clock.nowMs();
@@ -99,7 +100,7 @@ export function createScanner(deps: {
           pending++;
           return undefined;
         }
-        if ("facts" in result) return result.facts as F;
+        if ("facts" in result) return { ...(result.facts as F), file: artifactFile(file) };
         problems.push({ file: key, reason: result.reason });
         return undefined;
       }
@@ -112,14 +113,12 @@ export function createScanner(deps: {
       const vsix = await listFolder(root, "vscode", [".vsix"]);
       const plugins = await listFolder(root, "intellij", [".zip", ".jar"]);
       problems.push(...vsix.problems, ...plugins.problems);
-      const vscode = await mapConcurrently(vsix.files, VSIX_CONCURRENCY, async (file) => {
-        const facts = await inspect(`vscode/${file.name}`, file, readVsix);
-        return facts && { ...facts, file: artifactFile(file) };
-      });
-      const intellij = await mapConcurrently(plugins.files, 1, async (file) => {
-        const facts = await inspect(`intellij/${file.name}`, file, readPlugin);
-        return facts && { ...facts, file: artifactFile(file) };
-      });
+      const vscode = await mapConcurrently(vsix.files, VSIX_CONCURRENCY, (file) =>
+        inspect(`vscode/${file.name}`, file, readVsix),
+      );
+      const intellij = await mapConcurrently(plugins.files, 1, (file) =>
+        inspect(`intellij/${file.name}`, file, readPlugin),
+      );
       const eclipse = await scanRepository(root, inspect, problems);
       const offer = {
         vscode: withoutDuplicates("vscode", vscode, problems, vscodeKey),
@@ -157,8 +156,8 @@ export function createScanner(deps: {
     const features: EclipseFeature[] = [];
     for (const name of listing.features) {
       const file = await describeFile(join(folder, name), name);
-      const facts = file && (await inspect(`eclipse/${name}`, file, readFeature));
-      if (file && facts) features.push({ ...facts, file: artifactFile(file) });
+      const feature = file && (await inspect(`eclipse/${name}`, file, readFeature));
+      if (feature) features.push(feature);
     }
     return { folder: await realpath(folder), features, bundles: listing.bundles };
   }
@@ -168,7 +167,7 @@ type Inspect = <F extends Facts>(
   key: string,
   file: FoundFile,
   read: (path: string) => Promise<F>,
-) => Promise<F | undefined>;
+) => Promise<Artifact<F> | undefined>;
 
 // --- one file ---
 

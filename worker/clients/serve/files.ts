@@ -9,7 +9,7 @@ import { extname } from "node:path";
 import { Readable } from "node:stream";
 import send from "@fastify/send";
 import type { FastifyReply } from "fastify";
-import { textResponse } from "../../http/responses.ts";
+import { replyWith, textResponse } from "../../http/responses.ts";
 import { type ChunkCache, createChunkCache, type OpenFile } from "./chunk-cache.ts";
 
 /** Caches must revalidate each time: a file may be replaced under the same name. */
@@ -66,7 +66,7 @@ export function createFileSender(): SendFile {
       const contentRange = headers["Content-Range"];
       if (contentRange !== undefined) reply.header("content-range", contentRange);
       const response = textResponse(statusCode, REFUSALS[statusCode] ?? "Not found");
-      return reply.code(statusCode).headers(response.fields).send(response.body);
+      return replyWith(reply, response);
     }
     reply.code(statusCode).headers({
       ...headers,
@@ -84,7 +84,7 @@ export function createFileSender(): SendFile {
       if (now.size !== metadata.stat.size || now.mtimeMs !== metadata.stat.mtimeMs) {
         const response = textResponse(503, "The file is being replaced; try again");
         for (const name of Object.keys(headers)) reply.removeHeader(name);
-        return await reply.code(503).headers(response.fields).send(response.body);
+        return await replyWith(reply, response);
       }
       const start = startOf(headers["Content-Range"]);
       if (start === 0) file.onStart?.();

@@ -234,6 +234,8 @@ interface ListRoute {
 
 function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   const { catalog, downloads } = clients;
+  const find = (file: string): IntellijArtifact | undefined =>
+    catalog.offer.intellij.find((plugin) => plugin.file.name === file);
   const list = memoize(({ intellij }) => createUpdateList(intellij));
 
   app.get<ListRoute>("/clients/intellij/updatePlugins.xml", (request, reply) => {
@@ -244,8 +246,7 @@ function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   });
 
   app.get<{ Params: { file: string } }>("/clients/intellij/:file", (request, reply) => {
-    const { file } = request.params;
-    const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
+    const plugin = find(request.params.file);
     if (plugin === undefined) return refuse(reply, "path", NOT_FOUND);
     const { path, name } = plugin.file;
     const onStart = () => downloads.count("intellij", plugin.id, plugin.version);
@@ -253,8 +254,7 @@ function addIntellij({ app, clients, refuse, sendFile, settings }: Area): void {
   });
 
   app.get<{ Params: { file: string } }>("/clients/icons/:file", (request, reply) => {
-    const { file } = request.params;
-    const plugin = catalog.offer.intellij.find((candidate) => candidate.file.name === file);
+    const plugin = find(request.params.file);
     return plugin?.icon === undefined
       ? refuse(reply, "path", NOT_FOUND)
       : sendSandboxed(reply, { type: "image/svg+xml", body: plugin.icon });

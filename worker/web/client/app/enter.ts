@@ -35,7 +35,14 @@ export async function enterAsHost(
   let session: HostSession | undefined;
   const environment = await keepSession({
     ...entering,
-    describe: () => recordOf(entering, { ...entering, isHost: true, state: session?.state }),
+    describe: () =>
+      recordOf(entering, {
+        isHost: true,
+        roomToken: entering.roomToken,
+        workspace,
+        workspaceName: folder,
+        state: session?.state,
+      }),
   });
   session = startHostSession({
     ...entering,
@@ -67,7 +74,7 @@ export async function enterAsGuest(
           const state = session?.state;
           return recordOf(entering, {
             roomToken: state?.entry.roomToken ?? "",
-            folder: state?.entry.workspace.name ?? "",
+            workspaceName: state?.entry.workspace.name ?? "",
             workspace: { kind: "remote" },
             isHost: false,
             state,
@@ -85,25 +92,9 @@ export async function enterAsGuest(
 
 function recordOf(
   { roomId, keys }: Entering,
-  described: {
-    readonly isHost: boolean;
-    readonly roomToken: string;
-    readonly workspace: SessionRecord["workspace"];
-    readonly folder: string;
-    readonly state: HostState | GuestState | undefined;
-  },
+  described: Omit<SessionRecord, "roomId" | "publicKey" | "keys" | "lastUsedMs">,
 ): SessionRecord | undefined {
-  const { isHost, roomToken, workspace, folder, state } = described;
-  if (state === undefined) return undefined;
-  return {
-    roomId,
-    isHost,
-    roomToken,
-    publicKey: keys.publicKey,
-    keys: keys.pair,
-    state,
-    workspace,
-    workspaceName: folder,
-    lastUsedMs: Date.now(),
-  };
+  if (described.state === undefined) return undefined;
+  const { publicKey, pair } = keys;
+  return { ...described, roomId, publicKey, keys: pair, lastUsedMs: Date.now() };
 }

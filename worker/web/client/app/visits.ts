@@ -214,18 +214,11 @@ async function surroundings(
     baseUrl: place.baseUrl,
     roomId,
     invitation: invitationLink(edge.serverUrl, roomId),
-    meetingUrl: await meetingOf(edge, roomId),
+    meetingUrl: edge.meetingTemplate && (await meetingUrl(edge.meetingTemplate, roomId)),
     keys,
     transports,
     database,
   };
-}
-
-async function meetingOf(
-  { meetingTemplate }: EdgeInfo,
-  roomId: string,
-): Promise<string | undefined> {
-  return meetingTemplate === undefined ? undefined : meetingUrl(meetingTemplate, roomId);
 }
 
 /**

@@ -25,10 +25,6 @@ export function createFolderWatch(options: WatchOptions) {
   const state = createKnown(options.look);
   let stop: (() => void) | undefined;
 
-  function report(path: string, change: FileChange): void {
-    listeners.notify(path, change);
-  }
-
   function start(): () => void {
     let isStopped = false;
     let isPolling = false;
@@ -38,10 +34,10 @@ export function createFolderWatch(options: WatchOptions) {
       if (isStopped || isPolling) return;
       isPolling = true;
       stopSource();
-      stopSource = startPolling(options, state, report);
+      stopSource = startPolling(options, state, listeners.notify);
     }
 
-    observe(options, state, report, poll).then((stopObserver) => {
+    observe(options, state, listeners.notify, poll).then((stopObserver) => {
       if (stopObserver === undefined) poll();
       else if (isStopped || isPolling) stopObserver();
       else stopSource = stopObserver;

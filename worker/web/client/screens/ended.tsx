@@ -8,13 +8,8 @@ import { Page } from "./page.tsx";
 
 const MOST_PATHS = 8;
 
-export function Ended({
-  screen,
-  onHome,
-}: {
-  screen: EndedScreen;
-  onHome: () => void;
-}): JSX.Element {
+export function Ended(props: { screen: EndedScreen; onHome: () => void }): JSX.Element {
+  const { screen, onHome } = props;
   const { texts, rejoin, workspaceName } = screen;
   const { title, text } = textsOf(screen.reason, screen.isHost);
   return (

@@ -58,14 +58,8 @@ const HOST_TEXTS: Partial<Readonly<Record<FailureReason, Text>>> = {
   },
 };
 
-export function Failed({
-  screen,
-  onHome,
-}: {
-  screen: FailedScreen;
-  onHome: () => void;
-}): JSX.Element {
-  const { reason, message, purpose, retry } = screen;
+export function Failed(props: { screen: FailedScreen; onHome: () => void }): JSX.Element {
+  const { reason, message, purpose, retry } = props.screen;
   const { title, text } = (purpose === "host" && HOST_TEXTS[reason]) || TEXTS[reason];
   return (
     <Page title={title} lead={text}>
@@ -80,7 +74,7 @@ export function Failed({
             {reason === "timeout" || reason === "rejected" ? "Ask again" : "Try again"}
           </button>
         )}
-        <button type="button" class={retry ? "button" : "button primary"} onClick={onHome}>
+        <button type="button" class={retry ? "button" : "button primary"} onClick={props.onHome}>
           Home
         </button>
       </div>

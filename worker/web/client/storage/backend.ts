@@ -2,6 +2,7 @@
  * Where the page keeps things: named stores of values by string keys. In IndexedDB, or in memory where the browser keeps
  * nothing. Keys that belong together share a prefix that ends in `/`.
  */
+import { getOrAdd } from "../../../../shared/base/grouping.ts";
 
 export const STORES = ["sessions", "users", "updates", "scratch", "entries", "contents"] as const;
 export type StoreName = (typeof STORES)[number];
@@ -31,14 +32,10 @@ export function endOfPrefix(prefix: string): string {
 }
 
 export function createMemoryBackend(): Backend {
-  const stores = new Map<StoreName, Map<string, unknown>>(
-    STORES.map((name) => [name, new Map<string, unknown>()]),
-  );
+  const stores = new Map<StoreName, Map<string, unknown>>();
 
   function storeOf(name: StoreName): Map<string, unknown> {
-    const store = stores.get(name);
-    if (store === undefined) throw new Error(`there is no store ${name}`);
-    return store;
+    return getOrAdd(stores, name, () => new Map<string, unknown>());
   }
 
   function keysOf(name: StoreName, prefix = ""): string[] {
