@@ -50,7 +50,7 @@ export function createFolderWatch(options: WatchOptions) {
   }
 
   return {
-    listen(listener: Listener): () => void {
+    listen: (listener: Listener): (() => void) => {
       const remove = listeners.add(listener);
       stop ??= start();
       return () => {
@@ -61,7 +61,7 @@ export function createFolderWatch(options: WatchOptions) {
       };
     },
     changing: state.changing,
-    close(): void {
+    close: (): void => {
       listeners.clear();
       stop?.();
       stop = undefined;
