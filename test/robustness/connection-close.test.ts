@@ -2,10 +2,9 @@
  * Connections that end with their response: `Connection: close` and HTTP/1.0. All of the response arrives, also at a slow
  * reader, and the end is a FIN (over TLS a close_notify before it), never a RST, which discards what the client has not read.
  */
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { connect as connectTls, type SecureVersion } from "node:tls";
+import type { SecureVersion } from "node:tls";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import {
   type RawWorker,
@@ -16,6 +15,8 @@ import {
 } from "../balancer/rig.ts";
 import { head } from "../conformance/case.ts";
 import { makeCertificate } from "../support/certificates.ts";
+import { listen } from "../support/servers.ts";
+import { connectSocket } from "../support/sockets.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 
@@ -25,7 +26,6 @@ const STREAM = 7;
 const certificate = await makeCertificate();
 let worker: RawWorker;
 let rig: Rig;
-const sockets: Socket[] = [];
 
 beforeEach(async () => {
   // Responds to each head at once, whether or not a body follows; for `/held` the test does.
@@ -45,7 +45,6 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
   expect(rig.bugs).toEqual([]);
 });
 
@@ -57,17 +56,13 @@ interface Client {
 
 /** Connects over TCP, or over TLS in this version. */
 async function open(version?: SecureVersion): Promise<Client> {
-  const { httpPort, tlsPort = 0 } = rig.path.listener;
-  const at = { host: "127.0.0.1", allowHalfOpen: true };
-  const socket =
-    version === undefined
-      ? connect({ ...at, port: httpPort })
-      : connectTls({ ...at, port: tlsPort, maxVersion: version, rejectUnauthorized: false });
-  sockets.push(socket);
+  const { httpPort, tlsPort } = rig.path.listener;
+  const at =
+    version === undefined ? { port: httpPort } : { port: tlsPort, tls: { maxVersion: version } };
+  const socket = await connectSocket({ ...at, allowHalfOpen: true });
   const log: string[] = [];
   socket.on("error", (error: NodeJS.ErrnoException) => log.push(String(error.code)));
   socket.on("end", () => log.push("end"));
-  await once(socket, version === undefined ? "connect" : "secureConnect");
   return { socket, log };
 }
 
@@ -217,7 +212,7 @@ describe("over TLS", () => {
     const server = createServer({ allowHalfOpen: true }, (client) => {
       const port = rig.path.listener.tlsPort ?? 0;
       const balancer = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
-      sockets.push(client, balancer);
+      onTestFinished(() => void balancer.destroy());
       client.on("error", () => {});
       balancer.on("error", () => {});
       client.pipe(balancer);
@@ -227,11 +222,8 @@ describe("over TLS", () => {
         hasEnded = true;
       });
     });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    onTestFinished(() => void server.close());
     return {
-      port: (server.address() as AddressInfo).port,
+      port: await listen(server),
       async all() {
         await until("the balancer has ended the connection", () => hasEnded);
         return Buffer.concat(received);
@@ -248,15 +240,11 @@ describe("over TLS", () => {
     "the last record of a response that ends the connection is a close_notify (%s)",
     async (version, type, length) => {
       const recorder = await startRecorder();
-      const socket = connectTls({
+      const ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256";
+      const socket = await connectSocket({
         port: recorder.port,
-        host: "127.0.0.1",
-        maxVersion: version,
-        ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256:TLS_AES_128_GCM_SHA256",
-        rejectUnauthorized: false,
+        tls: { maxVersion: version, ciphers },
       });
-      sockets.push(socket);
-      await once(socket, "secureConnect");
       socket.write(head("GET /small HTTP/1.1", "Host: h", "Connection: close"));
       checkBody(await readAll(socket, false), 5);
       const { types, lastLength } = recordsOf(await recorder.all());

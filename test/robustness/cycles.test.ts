@@ -4,7 +4,6 @@ import { beforeAll, expect, test } from "vitest";
 import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { get, head, post, upgrade } from "../conformance/case.ts";
 import { listen } from "../support/servers.ts";
-import { until } from "../support/until.ts";
 import { holdings } from "./memory.ts";
 
 const CYCLES = 10_000;
@@ -57,10 +56,7 @@ async function cycles(count: number): Promise<void> {
   for (let done = 0; done < count; done += AT_A_TIME) {
     await Promise.all(Array.from({ length: AT_A_TIME }, (_, i) => cycle(done + i)));
   }
-  await until("all connections have ended", () => rig.path.listener.connections === 0);
-  await until("all requests have ended", () =>
-    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-  );
+  await rig.idle();
 }
 
 test("10,000 clients that connect and disconnect leak nothing", async () => {

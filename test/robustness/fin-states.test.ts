@@ -31,10 +31,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await until("the end of the client's connection", () => rig.path.listener.connections === 0);
-  await until("the end of all requests", () =>
-    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-  );
+  await rig.idle();
   expect(rig.path.tunnels.size).toBe(0);
   expect(rig.bugs).toEqual([]);
 });

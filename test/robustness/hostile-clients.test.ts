@@ -5,15 +5,15 @@
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { connect as connectTls } from "node:tls";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Rig, startRig, workerRecord } from "../balancer/rig.ts";
 import { head } from "../conformance/case.ts";
 import { createRandom } from "../fuzz/random.ts";
 import { makeCertificate } from "../support/certificates.ts";
 import { listen } from "../support/servers.ts";
+import { connectSocket } from "../support/sockets.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import { holdings } from "./memory.ts";
@@ -89,22 +89,16 @@ beforeEach(async () => {
 
 afterEach(async () => {
   for (const socket of sockets) socket.destroy();
-  await until("all connections have ended", () => rig.path.listener.connections === 0);
-  await until("all requests have ended", () =>
-    rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-  );
+  await rig.idle();
   expect(rig.bugs).toEqual([]);
   expect(faults.splice(0)).toEqual([]);
 });
 
 async function open(isSecure = false): Promise<Socket> {
-  const { httpPort, tlsPort = 0 } = rig.path.listener;
-  const at = { host: "127.0.0.1", allowHalfOpen: true };
-  const socket = isSecure
-    ? connectTls({ ...at, port: tlsPort, rejectUnauthorized: false })
-    : connect({ ...at, port: httpPort });
+  const { httpPort, tlsPort } = rig.path.listener;
+  const at = isSecure ? { port: tlsPort, tls: {} } : { port: httpPort };
+  const socket = await connectSocket({ ...at, allowHalfOpen: true });
   keep(socket);
-  await once(socket, isSecure ? "secureConnect" : "connect");
   return socket;
 }
 
@@ -286,10 +280,7 @@ test("1,000 resets in mid-body leave nothing behind, and the next requests are s
     for (let done = 0; done < count; done += 20) {
       await Promise.all(Array.from({ length: 20 }, (_none, index) => resetOne(done + index)));
     }
-    await until("all connections have ended", () => rig.path.listener.connections === 0);
-    await until("all requests have ended", () =>
-      rig.path.router.upstreams.every(({ inFlight }) => inFlight === 0),
-    );
+    await rig.idle();
   }
   await resetMany(100);
   const before = holdings();

@@ -2,12 +2,11 @@
  * Clients and workers that read slowly, over HTTP and HTTPS: timeouts only affect those that stop reading. The system's buffers
  * take megabytes at once, so for seconds the balancer cannot distinguish a slow reader from one that has stopped.
  */
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import type { Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { ok, type RawWorker, type Rig, startRawRig } from "../balancer/rig.ts";
 import { makeCertificate } from "../support/certificates.ts";
+import { connectSocket } from "../support/sockets.ts";
 import { until } from "../support/until.ts";
 
 const LIMIT_MS = 1000;
@@ -41,13 +40,10 @@ function testBalancer(title: string, run: (worker: RawWorker, rig: Rig) => Promi
 
 /** A connection that is not read yet. */
 async function open(scheme: string, rig: Rig): Promise<Socket> {
-  const { httpPort, tlsPort = 0 } = rig.path.listener;
-  const socket =
-    scheme === "http"
-      ? connect({ port: httpPort, host: "127.0.0.1" })
-      : connectTls({ port: tlsPort, host: "127.0.0.1", rejectUnauthorized: false });
-  socket.on("error", () => {});
-  await once(socket, scheme === "http" ? "connect" : "secureConnect");
+  const { httpPort, tlsPort } = rig.path.listener;
+  const socket = await connectSocket(
+    scheme === "http" ? { port: httpPort } : { port: tlsPort, tls: {} },
+  );
   socket.pause();
   return socket;
 }

@@ -2,15 +2,15 @@
  * Clients that ask for 20 MiB each and never read, at a balancer that is a process of its own: its memory stays bounded, the
  * others are served, and when those clients go, memory and connections come back.
  */
-import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
-import { afterEach, beforeAll, expect, test } from "vitest";
+import type { AddressInfo, Socket } from "node:net";
+import { beforeAll, expect, test } from "vitest";
 import { head } from "../conformance/case.ts";
 import { buildOnce } from "../support/build.ts";
 import { launch, type Member, type Run } from "../support/cluster.ts";
 import { listen } from "../support/servers.ts";
+import { connectSocket } from "../support/sockets.ts";
 import { StampChecker, stampedBytes } from "../support/stamps.ts";
 import { until } from "../support/until.ts";
 import { residentBytes } from "./memory.ts";
@@ -31,15 +31,10 @@ const worker = createServer((incoming, response) => {
   response.end(incoming.url === "/large" ? LARGE : SMALL);
 });
 let run: Run;
-const clients: Socket[] = [];
 
 beforeAll(async () => {
   await buildOnce();
   await listen(worker);
-});
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
 });
 
 async function start(): Promise<Member> {
@@ -48,17 +43,9 @@ async function start(): Promise<Member> {
   return run.ready();
 }
 
-async function open(port: number): Promise<Socket> {
-  const socket = connect({ port, host: "127.0.0.1" });
-  socket.on("error", () => {});
-  clients.push(socket);
-  await once(socket, "connect");
-  return socket;
-}
-
 /** Asks for a response and returns its body. */
 async function ask(port: number, target: string): Promise<Buffer> {
-  const socket = await open(port);
+  const socket = await connectSocket(port);
   socket.write(head(`GET ${target} HTTP/1.1`, "Host: h", "Connection: close"));
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
@@ -71,7 +58,7 @@ async function openIdleReaders(member: Member, count: number): Promise<readonly 
   begun = 0;
   const idle = await Promise.all(
     Array.from({ length: count }, async () => {
-      const socket = await open(member.port);
+      const socket = await connectSocket(member.port);
       socket.pause();
       socket.write(head("GET /large HTTP/1.1", "Host: h"));
       return socket;
