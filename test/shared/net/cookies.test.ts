@@ -13,11 +13,11 @@ describe("the value of a cookie", () => {
     ["needs an equals sign", "name; name", undefined],
     ["is undefined in an empty header", "", undefined],
     ["is undefined without a header", undefined, undefined],
-  ])("%s", (_title, header, value) => {
+  ])("the value of a cookie %s", (_title, header, value) => {
     expect(readCookie(header, "name")).toBe(value);
   });
 
-  test("is the first one that is accepted", () => {
+  test("the value of a cookie is the first one that is accepted", () => {
     const read = (value: string) => (value.length > 1 ? value.toUpperCase() : undefined);
     expect(firstCookie("k=a; k=bc; k=de", "k", read)).toBe("BC");
     expect(firstCookie("k=a; k=b", "k", read)).toBe(undefined);
