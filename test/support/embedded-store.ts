@@ -10,6 +10,9 @@ import { atEnd, closeAtEnd } from "./at-end.ts";
 import { silentLog } from "./logs.ts";
 import { removeFolder, tempFolder } from "./temp-folder.ts";
 
+/** A machine with other load may take longer than a store that hangs in production. */
+const PATIENT = { responseTimeoutMs: 20_000 };
+
 /** `dataDir`: default a new one. */
 export async function startServer(
   options: Partial<Parameters<typeof startStoreServer>[0]> = {},
@@ -24,7 +27,7 @@ export async function connectStore(
   log: Log = silentLog(),
   clock: Clock = systemClock,
 ): Promise<Store> {
-  const store = closeAtEnd(connectEmbeddedStore({ socketPath, clock, log }));
+  const store = closeAtEnd(connectEmbeddedStore({ socketPath, clock, log, ...PATIENT }));
   await store.timeMs();
   return store;
 }
@@ -65,7 +68,7 @@ export async function startStore(clock: Clock = systemClock): Promise<StoreFixtu
   });
   return {
     connect() {
-      const store = connectEmbeddedStore({ socketPath, clock, log });
+      const store = connectEmbeddedStore({ socketPath, clock, log, ...PATIENT });
       stores.push(store);
       return store;
     },

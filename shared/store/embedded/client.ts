@@ -45,6 +45,8 @@ export function connectEmbeddedStore(deps: {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters?: Pick<Counters, "count" | "observe">;
+  /** After this long without a response the store hangs; default 2 s. */
+  readonly responseTimeoutMs?: number;
 }): Store {
   const { clock, log, counters } = deps;
   const healthListeners = createListeners<[StoreHealth]>((err) =>
@@ -75,6 +77,7 @@ export function connectEmbeddedStore(deps: {
     retry = undefined;
     const opened = createConnection({
       socketPath: deps.socketPath,
+      responseTimeoutMs: deps.responseTimeoutMs,
       clock,
       onChanges(changes) {
         for (const change of changes) changeListeners.notify(change);
@@ -192,8 +195,9 @@ function createConnection(deps: {
   readonly onChanges: (changes: readonly Change[]) => void;
   /** Called once, also after `close`. */
   readonly onLost: (reason: string) => void;
+  readonly responseTimeoutMs: number | undefined;
 }) {
-  const { clock } = deps;
+  const { clock, responseTimeoutMs = RESPONSE_TIMEOUT_MS } = deps;
   const socket: Socket = connect(deps.socketPath);
   /** In the order of requests, which is the order of responses. */
   const pendingById = new Map<number, PendingRequest>();
@@ -243,8 +247,8 @@ function createConnection(deps: {
     timeout = undefined;
     const [oldest] = pendingById.values();
     if (oldest === undefined || isLost) return;
-    const leftMs = oldest.sentMs + RESPONSE_TIMEOUT_MS - clock.nowMs();
-    if (leftMs <= 0) lose(`no response within ${RESPONSE_TIMEOUT_MS} ms`);
+    const leftMs = oldest.sentMs + responseTimeoutMs - clock.nowMs();
+    if (leftMs <= 0) lose(`no response within ${responseTimeoutMs} ms`);
     else timeout = clock.after(leftMs, checkOldest);
   }
 
@@ -269,7 +273,7 @@ function createConnection(deps: {
       unsent += line;
       return new Promise((resolve, reject) => {
         pendingById.set(id, { op, sentMs: clock.nowMs(), resolve, reject });
-        timeout ??= clock.after(RESPONSE_TIMEOUT_MS, checkOldest);
+        timeout ??= clock.after(responseTimeoutMs, checkOldest);
       });
     },
 
