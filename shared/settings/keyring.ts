@@ -93,7 +93,7 @@ export function createKeyring(
     edgeKeyFor: ({ secretFingerprint }: Pick<MemberRecord, "secretFingerprint">): Buffer =>
       (all.find(({ fingerprint }) => fingerprint === secretFingerprint) ?? used).edge,
     /** The ring's key now that these are the members, this process perhaps among them. Decides which secret is used. */
-    ringKeyFor(members: readonly KnownSecrets[]): Buffer {
+    ringKeyFor: (members: readonly KnownSecrets[]): Buffer => {
       const next = choose(members);
       if (next !== used) onSwitch(next === current);
       used = next;

@@ -22,7 +22,7 @@ export const KEYS = deriveKeys(SECRET);
 type RegistryDeps = Parameters<typeof createRegistry>[0];
 type SocketsDeps = Parameters<typeof attachSockets>[0];
 
-export const OPEN_FENCE: RegistryDeps["fence"] & SocketsDeps["fence"] = {
+export const OPEN_FENCE: RegistryDeps["fence"] = {
   look: () => "open",
   hold() {},
 };
@@ -37,7 +37,7 @@ export async function createWorkerParts(options: {
   /** Protocol versions whose messages are relayed; by default 0.3. */
   readonly protocolVersions?: readonly string[] | undefined;
   readonly ring?: (() => Ring) | undefined;
-  readonly fence?: RegistryDeps["fence"] & SocketsDeps["fence"];
+  readonly fence?: RegistryDeps["fence"];
   readonly owners?: RegistryDeps["owners"] | undefined;
   readonly handoverInbox: RegistryDeps["handoverInbox"];
   readonly resumeKey: Buffer;

@@ -90,7 +90,7 @@ async function play(
   const startMs = performance.now();
   try {
     const session = await opening;
-    const seen = await use(session).finally(session.close);
+    const seen = await use(session).finally(() => session.close());
     return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
   } catch (error) {
     if (error instanceof StepError) {
