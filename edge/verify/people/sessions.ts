@@ -90,8 +90,12 @@ async function play(
   const startMs = performance.now();
   try {
     const session = await opening;
-    const seen = await use(session).finally(() => session.close());
-    return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
+    try {
+      const seen = await use(session);
+      return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
+    } finally {
+      await session.close();
+    }
   } catch (error) {
     if (error instanceof StepError) {
       return { outcome: "failed", step: error.step, detail: error.message };
