@@ -90,12 +90,11 @@ async function play(
   const startMs = performance.now();
   try {
     const session = await opening;
-    try {
-      const seen = await use(session);
-      return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
-    } finally {
+    // The time includes the end of the session.
+    const seen = await use(session).finally(async () => {
       await session.close();
-    }
+    });
+    return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
   } catch (error) {
     if (error instanceof StepError) {
       return { outcome: "failed", step: error.step, detail: error.message };
