@@ -91,9 +91,12 @@ async function play(
   try {
     const session = await opening;
     // The time includes the end of the session.
-    const seen = await use(session).finally(async () => {
+    let seen: Awaited<ReturnType<typeof use>>;
+    try {
+      seen = await use(session);
+    } finally {
       await session.close();
-    });
+    }
     return { outcome: "done", ...seen, tookMs: performance.now() - startMs };
   } catch (error) {
     if (error instanceof StepError) {
