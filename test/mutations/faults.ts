@@ -112,14 +112,14 @@ export const FAULTS: readonly Fault[] = [
     file: "worker/sessions/peers/relay.ts",
     code: 'if (!requests.take(relayedId) && request.epoch === deps.epoch()) return "late";',
     instead: "requests.take(relayedId);",
-    tests: ["test/worker/sessions/relay.test.ts"],
+    tests: ["test/worker/sessions/main-path.test.ts"],
   },
   {
-    name: "a guest answers requests to join in place of the host",
-    file: "worker/sessions/peers/relay.ts",
-    code: "const pollToken = sender.record.host ? relayIds.readJoin(relayedId, sender.id) : undefined;",
-    instead: "const pollToken = relayIds.readJoin(relayedId, sender.id);",
-    tests: ["test/worker/sessions/relay.test.ts"],
+    name: "a peer forges the id of a request, and its answer reaches whom it likes",
+    file: "worker/sessions/wire/relay-id.ts",
+    code: 'return isProven ? text.split(".") : undefined;',
+    instead: 'return isProven || text !== "" ? text.split(".") : undefined;',
+    tests: ["test/worker/sessions/parts.test.ts"],
   },
   {
     name: "a peer that is away buffers without limit",
@@ -147,7 +147,7 @@ export const FAULTS: readonly Fault[] = [
     file: "worker/login/tokens.ts",
     code: "if (isExpired(expMs) || (await isRevoked(jti, user, expMs))) return undefined;",
     instead: "if (await isRevoked(jti, user, expMs)) return undefined;",
-    tests: ["test/worker/api/login.test.ts", "test/worker/login/revocations.test.ts"],
+    tests: ["test/worker/tokens.test.ts"],
   },
   {
     name: "more events of one receiver are sent at once than it takes",
@@ -207,10 +207,10 @@ export const FAULTS: readonly Fault[] = [
     tests: ["test/shared/membership/missing-owners.test.ts"],
   },
   {
-    name: "two workers have one point of the ring, and balancers disagree",
+    name: "two balancers that learn of the workers in another order have other rings",
     file: "shared/membership/ring.ts",
-    code: "if (taken.has(point)) continue;",
-    instead: "",
+    code: "const sorted = [...members].sort((a, b) => (a.id < b.id ? -1 : 1));",
+    instead: "const sorted = [...members];",
     tests: ["test/shared/membership/ring.test.ts"],
   },
   // --- operations ---
@@ -226,6 +226,6 @@ export const FAULTS: readonly Fault[] = [
     file: "shared/logs/rotation.ts",
     code: "if (kept.length + 1 < maxFiles - 1 && bytes <= budget) kept.push(number);",
     instead: "if (kept.length < maxFiles && bytes <= 2 * budget) kept.push(number);",
-    tests: ["test/shared/logs/rotation.test.ts"],
+    tests: ["test/shared/logs/line-file.test.ts"],
   },
 ];

@@ -27,12 +27,25 @@ function noticed(fault: Fault, folder: string): string | undefined {
       maxBuffer: 2 ** 28,
     });
     if (status === 0) return undefined;
-    const title = /"fullName":"((?:[^"\\\\]|\\\\.)*)","status":"failed"/.exec(stdout)?.[1];
+    const title = failedTest(stdout);
     if (title === undefined) throw new Error(`the tests did not run: ${stdout}${stderr}`);
     return title;
   } finally {
     writeFileSync(file, text);
   }
+}
+
+interface Report {
+  readonly testResults: readonly {
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
+}
+
+/** The first one in what Vitest reports as JSON. */
+function failedTest(report: string): string | undefined {
+  const { testResults } = JSON.parse(report.slice(report.indexOf("{"))) as Report;
+  const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
+  return tests.find(({ status }) => status === "failed")?.fullName;
 }
 
 // Beside the packages, which the copy uses.

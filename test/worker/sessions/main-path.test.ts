@@ -111,6 +111,21 @@ it("broadcasts, notifications, requests and responses reach their receivers unde
   expect(a.received.find(({ kind }) => kind === "response")?.id).toBe(17);
 });
 
+it("a second response to one request is dropped", async () => {
+  const { worker, host, guest } = await startWithGuest();
+  guest.request(host.id, 17, "question");
+  const request = await until("the host is asked", () =>
+    host.received.find(({ kind, content }) => kind === "request" && content instanceof Uint8Array),
+  );
+  host.respond(request, "answer");
+  host.respond(request, "another answer");
+  // What the host sends arrives in order.
+  host.notify(guest.id, "and more");
+  await until("the guest gets all", () => guest.contents("notification").includes("and more"));
+  expect(guest.contents("response")).toEqual(["answer"]);
+  expect(worker.counters.value("worker.messages_dropped", "late")).toBe(1);
+});
+
 it("a guest's room/leave is announced to the others and ends its connection for good", async () => {
   const { worker, host, sessionId, guest } = await startWithGuest();
   const guestId = guest.id;

@@ -170,6 +170,16 @@ it("beyond the limit an absent peer loses the messages of other peers, not those
   expect(counters.value("worker.messages_dropped", "buffer")).toBe(7);
 });
 
+it("no more than 10,000 messages of the worker wait for an absent peer, the oldest ones", () => {
+  const { counters, peer, attach } = setUp();
+  for (let n = 0; n <= 10_000; n++) peer.send(outbound(`${n}`, 1, true));
+  const connection = new HeldConnection(1);
+  attach(connection);
+  connection.drain();
+  expect(connection.sent).toEqual(Array.from({ length: 10_000 }, (_, n) => `${n}`));
+  expect(counters.value("worker.messages_dropped", "buffer")).toBe(1);
+});
+
 it("many small messages count with their overhead, not only with their bytes", () => {
   const { counters, peer } = setUp(64 * KIB);
   for (let n = 0; n < 300; n++) peer.send(outbound("x", 1));
