@@ -75,7 +75,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // On two processors: end-to-end files start five processes each, which wait for half of their time.
-    maxWorkers: 4,
+    maxWorkers: 5,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
     setupFiles: "test/support/setup.ts",

@@ -1319,6 +1319,13 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
         expect(await store.readCounters("none")).toEqual({});
       });
 
+      it("a counter that was raised by nothing is raised like any other", async () => {
+        await store.addToCounters({ "usage.minutes": 0 });
+        await store.addToCounters({ "usage.minutes": 0 });
+        await store.addToCounters({ "usage.minutes": 3 });
+        expect(await store.readCounters("usage.")).toEqual({ "usage.minutes": 3 });
+      });
+
       it("the store counts a session once when its host connects, whatever worker takes it over later", async () => {
         const hosted = async () => (await store.readCounters(HOSTED_COUNTER))[HOSTED_COUNTER] ?? 0;
         const before = await hosted();

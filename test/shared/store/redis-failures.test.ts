@@ -80,7 +80,7 @@ describe("a Redis that exits or hangs", () => {
     await expect(store.members()).rejects.toMatchObject(AWAY);
     machine.expectWithin(startMs, { promisedMs: 100 });
     const tries = watchConnects();
-    await until("it has tried again several times", () => tries.count >= 3);
+    await until("it has tried again", () => tries.count >= 1);
 
     await redis.start();
     await isUpWithin(1000, store);
@@ -506,7 +506,7 @@ describe("an unsupported server", () => {
     await expect(store.timeMs()).rejects.toMatchObject(AWAY);
     await expect(store.members()).rejects.toMatchObject(AWAY);
     const tries = watchConnects();
-    await until("it has tried again several times", () => tries.count >= 3);
+    await until("it has tried again", () => tries.count >= 1);
     expect(store.health.state).toBe("away");
     expect(linesWith(lines, "store unavailable").length).toBeLessThanOrEqual(3);
   });

@@ -25,7 +25,10 @@ export function createApi(url: string, jwt?: string): Api {
       ...(form !== undefined && { body: JSON.stringify(form) }),
     });
     const text = await response.text();
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
+    // 204: a poll that has waited for long.
+    if (response.status !== 200 && response.status !== 204) {
+      throw new Error(`${path}: ${response.status} ${text}`);
+    }
     return (text.startsWith("{") ? JSON.parse(text) : text) as T;
   }
 

@@ -37,7 +37,9 @@ export function createTable<Value>(deps: {
 
   function restore(id: string, value: Value): void {
     const before = values.get(id);
-    for (const key of (before && keysOf?.(before)) ?? []) unindex(key, id);
+    // A value may be 0 or empty.
+    const keysBefore = before === undefined ? undefined : keysOf?.(before);
+    for (const key of keysBefore ?? []) unindex(key, id);
     if (deps.isRenewedBySet) values.delete(id);
     values.set(id, value);
     for (const key of keysOf?.(value) ?? []) {
