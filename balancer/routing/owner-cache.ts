@@ -44,7 +44,8 @@ export function createOwnerCache(
       if (known !== undefined && known.epoch > epoch) return;
       const change = changes();
       if (known?.worker === worker && known.epoch === epoch) {
-        if (known.change !== change) ownersByKey.set(key, { worker, epoch, change });
+        // Copied too: the key that is set replaces the one in the map.
+        if (known.change !== change) ownersByKey.set(copyOf(key), { worker, epoch, change });
         return;
       }
       ownersByKey.set(copyOf(key), { worker, epoch, change });

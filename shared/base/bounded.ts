@@ -1,6 +1,6 @@
 /**
  * Maps and sets that forget: with `max` entries, one more drops the one that was set longest ago. An entry that is set again counts
- * as new; one that is only read does not.
+ * as new, under the key that it is set with; one that is only read does not. At least one entry is kept.
  */
 
 export class BoundedMap<Key, Value> extends Map<Key, Value> {
@@ -14,7 +14,7 @@ export class BoundedMap<Key, Value> extends Map<Key, Value> {
 
   override set(key: Key, value: Value): this {
     super.delete(key);
-    if (this.size >= this.#max) this.#oldest = dropOldest(this, this.#oldest);
+    if (this.size > 0 && this.size >= this.#max) this.#oldest = dropOldest(this, this.#oldest);
     return super.set(key, value);
   }
 }
@@ -30,7 +30,7 @@ export class BoundedSet<Value> extends Set<Value> {
 
   override add(value: Value): this {
     super.delete(value);
-    if (this.size >= this.#max) this.#oldest = dropOldest(this, this.#oldest);
+    if (this.size > 0 && this.size >= this.#max) this.#oldest = dropOldest(this, this.#oldest);
     return super.add(value);
   }
 

@@ -24,7 +24,9 @@ export async function readEvents(
   if (limit <= 0) return [];
   // The newest ones are in one page, unless they must be searched for.
   if (sessionId === undefined && limit <= EVENTS_PER_PAGE) {
-    return (await store.readStream("events", { limit })).flatMap(toEvents);
+    const events = (await store.readStream("events", { limit })).flatMap(toEvents);
+    // Fewer in all, or some of the newest are invalid.
+    if (events.length === limit) return events;
   }
   const found: StoredEvent[] = [];
   for (let after = STREAM_START; ; ) {

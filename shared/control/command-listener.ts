@@ -72,13 +72,20 @@ export function listenForCommands(deps: {
     }
   }
 
+  const onError = reportUnlessAway(log, "operator commands could not be read");
+
+  /** The next poll repeats a query that fails. A result that was lost leaves the operator without one. */
   const read = coalesced(async () => {
-    const waiting = await store.ticketsOf("command", self);
-    for (const ticket of waiting) await runCommand(ticket);
+    try {
+      const waiting = await store.ticketsOf("command", self);
+      for (const ticket of waiting) await runCommand(ticket);
+    } catch (error) {
+      onError(error);
+    }
   });
 
   function requestRead(): void {
-    read().catch(onError);
+    void read();
   }
 
   /** A hint does not wait for it. */
@@ -86,9 +93,6 @@ export function listenForCommands(deps: {
     const waiting = await store.deferred.ticketsOf("command", self);
     if (!isClosed && waiting.some(({ token }) => !started.has(token))) requestRead();
   }
-
-  /** The next poll repeats the query. A result that was lost leaves the operator without one. */
-  const onError = reportUnlessAway(log, "operator commands could not be read");
 
   const stop = store.onChange((change) => {
     if (change.subject === "ticket" && change.kind === "command") requestRead();

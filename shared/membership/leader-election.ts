@@ -46,10 +46,14 @@ export function createLeaderElection(
       outcome === "leading" ? sentMs + LEADERSHIP_MS - MARGIN_MS : Number.NEGATIVE_INFINITY;
   }
 
-  let ticks = 0;
+  let triedMs = Number.NEGATIVE_INFINITY;
   function campaignIfDue(): Promise<void> | undefined {
-    const isDue = ticks++ % (FOLLOW_MS / RENEW_MS) === 0 || leadsUntilMs > clock.nowMs();
-    return isDue ? campaign() : undefined;
+    const nowMs = clock.nowMs();
+    // Half a period less, because timers are not exact.
+    const isDue = nowMs - triedMs > FOLLOW_MS - RENEW_MS / 2 || leadsUntilMs > nowMs;
+    if (!isDue) return undefined;
+    triedMs = nowMs;
+    return campaign();
   }
 
   const campaigns = startPeriodicTask({

@@ -47,6 +47,6 @@ export interface StreamEntry {
 
 /** Whether `text` may be in a stream: what else is in `events` would be skipped by all readers. */
 export function isStreamText(stream: StreamName, text: string): boolean {
-  if (text.length > MAX_STREAM_TEXT_CHARS) return false;
-  return stream !== "events" || parseEvent(text) !== undefined;
+  if (stream === "events") return parseEvent(text) !== undefined;
+  return text.length <= MAX_STREAM_TEXT_CHARS;
 }

@@ -225,7 +225,10 @@ function handleNotFound(
   }: { readonly methodsOf: MethodsOf; readonly origins: Origins; readonly refuse: Refuse },
 ): FastifyReply {
   const methods = methodsOf(request.raw.url ?? "");
-  if (methods === undefined) return refuse(reply, "path", textResponse(404, "Not found"));
+  // With a method of the route, the router has refused the path itself, as one with a parameter that is too long.
+  if (methods === undefined || methods.includes(request.method)) {
+    return refuse(reply, "path", textResponse(404, "Not found"));
+  }
   if (request.method === "OPTIONS") {
     return reply.code(200).headers(origins.preflightFields(methods)).send();
   }

@@ -31,7 +31,8 @@ export function protocolVersionOf(meta: HttpAnswer): string | undefined {
 export function serverUrlOf(page: HttpAnswer): string | undefined {
   if (page.outcome !== "response" || page.status !== 200) return undefined;
   const content = /<meta name="ct-edge" content="([^"]*)">/.exec(page.body)?.[1];
-  return content && readJson(pageSchema, unescapeHtml(content))?.serverUrl;
+  if (content === undefined) return undefined;
+  return readJson(pageSchema, unescapeHtml(content))?.serverUrl;
 }
 
 function unescapeHtml(text: string): string {
