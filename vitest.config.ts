@@ -52,10 +52,11 @@ const ISOLATED = [
 ];
 
 /**
- * Takes more of the kernel's memory for TCP (net.ipv4.tcp_mem) than from which on it closes the windows of all connections of the
- * machine: slow readers of other files would look as if they had stopped.
+ * The first takes more of the kernel's memory for TCP (net.ipv4.tcp_mem) than from which on it closes the windows of all connections
+ * of the machine: slow readers of other files would look as if they had stopped. The second has readers that must not stop for a
+ * second.
  */
-const ALONE = ["test/robustness/unread-responses.test.ts"];
+const ALONE = ["test/robustness/unread-responses.test.ts", "test/robustness/slow-reader.test.ts"];
 
 /** A process goes on with another file only if that is the next one, so the files of a project follow each other. */
 const PROJECTS = ["isolated", "services", "services of units", "units"];
@@ -75,7 +76,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // On two processors: end-to-end files start five processes each, which wait for half of their time.
-    maxWorkers: 5,
+    maxWorkers: 4,
     sequence: { sequencer: LongFirst },
     restoreMocks: true,
     setupFiles: "test/support/setup.ts",
@@ -108,10 +109,16 @@ export default defineConfig({
         extends: true,
         test: { name: "isolated", include: ISOLATED, exclude: ALONE, isolate: true },
       },
-      // After the others.
+      // After the others, one after the other.
       {
         extends: true,
-        test: { name: "alone", include: ALONE, isolate: true, sequence: { groupOrder: 1 } },
+        test: {
+          name: "alone",
+          include: ALONE,
+          isolate: true,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
       },
     ],
   },
