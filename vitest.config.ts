@@ -5,7 +5,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const LONG =
   /\/test\/(e2e|model|packages)\/|\/(redis-(failures|sentinel)|delivery|receivers-watch|browser-cases)\.test\.ts$/;
 /**
- * Files of the list below that need Redis or a process: with all others that are in no list, they are the project "services".
+ * Files that the list below includes but that need Redis or a process. They are a project of their own; files in no list are the
+ * project "services".
  */
 const SERVICES = [
   "test/edge/{check,clients,command-line,containers,webhooks,with-store}.test.ts",

@@ -44,7 +44,7 @@ async function runAll(): Promise<void> {
     outcomes.push(withFigures(await runBenchmark(name, { form: "short", limit })));
   }
   const seconds = (performance.now() - startMs) / 1000;
-  writeRun(outcomes, seconds);
+  writeRun(outcomes);
   writePage();
   const failed = outcomes.filter(({ failure }) => failure !== undefined);
   process.stdout.write(

@@ -11,7 +11,6 @@ export interface ShortRun {
   /** Of Node and of the programs that benchmarks start; undefined where they are not installed. */
   readonly versions: Readonly<Record<string, string>>;
   readonly missing: readonly string[];
-  readonly seconds: number;
   readonly outcomes: readonly Outcome[];
 }
 
@@ -26,7 +25,7 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   wrk: ["wrk", "-v"],
 };
 
-export function writeRun(outcomes: readonly Outcome[], seconds: number): void {
+export function writeRun(outcomes: readonly Outcome[]): void {
   const found = Object.entries(PROGRAMS).map(
     ([name, command]) => [name, versionOf(command)] as const,
   );
@@ -38,7 +37,6 @@ export function writeRun(outcomes: readonly Outcome[], seconds: number): void {
       ...found.flatMap(([name, version]) => (version === undefined ? [] : [[name, version]])),
     ]),
     missing: found.flatMap(([name, version]) => (version === undefined ? [name] : [])),
-    seconds: Math.round(seconds),
     outcomes: outcomes.map((one) => ({ ...one, seconds: Math.round(one.seconds) })),
   };
   mkdirSync(new URL(".", FILE), { recursive: true });

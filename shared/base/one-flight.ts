@@ -1,4 +1,5 @@
 /** Calls that come while the same work is running: they share a run. */
+import { getOrAdd } from "./grouping.ts";
 
 /**
  * At most one run of `work` at a time: a call during a run gets the result, or the failure, of that run, whatever its arguments.
@@ -18,14 +19,7 @@ export function oneFlight<Args extends readonly unknown[], T>(
 /** The same for each key on its own. */
 export function oneFlightPerKey<Key, T>(work: (key: Key) => Promise<T>): (key: Key) => Promise<T> {
   const flights = new Map<Key, Promise<T>>();
-  return (key) => {
-    let flight = flights.get(key);
-    if (flight === undefined) {
-      flight = work(key).finally(() => flights.delete(key));
-      flights.set(key, flight);
-    }
-    return flight;
-  };
+  return (key) => getOrAdd(flights, key, () => work(key).finally(() => flights.delete(key)));
 }
 
 /**

@@ -51,6 +51,7 @@ export function createRecovery(deps: RecoveryDeps) {
     if (recovered.length > 0) log.info({ sessions: recovered.length }, "sessions recovered");
   }
 
+  /** See `Registry.confirm`. */
   const confirm = coalesced(async () => {
     if (isClosed()) return;
     const live = [...sessions.values()].filter((session) => session.isLive);
@@ -121,5 +122,5 @@ export function createRecovery(deps: RecoveryDeps) {
     });
   }
 
-  return { recover /** See `Registry.confirm`. */, confirm, noteClosed };
+  return { recover, confirm, noteClosed };
 }

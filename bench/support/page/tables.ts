@@ -64,9 +64,8 @@ export function shortTable(
 ): string {
   const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`);
   const missing = run.missing.map((name) => `${name} is not installed`);
-  const took = `${Math.floor(run.seconds / 60)} min ${run.seconds % 60} s`;
   return [
-    `Measured on ${run.measured} UTC in ${took} on ${run.machine};`,
+    `Measured on ${run.measured} UTC on ${run.machine};`,
     `${[...versions, ...missing].join(", ")}. One round of each, so small`,
     "differences say nothing. *Other load*: what other programs took of the cores meanwhile. *Alone*: run later, by itself.",
     "",
